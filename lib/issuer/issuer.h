@@ -1,0 +1,113 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#ifndef gatehouse_issuer_issuer_h
+#define gatehouse_issuer_issuer_h
+
+#include <apr_pools.h>
+#include <apr_tables.h>
+#include <apr_time.h>
+#include <openssl/x509.h>
+
+#include "log.h"
+#include "result.h"
+#include "x509/ca.h"
+#include "x509/plan.h"
+
+/*
+ * An issuer: a CA by name, whatever signs behind it. A back end is a vtable; protocol modules
+ * never know which one they talk to.
+ *
+ * Life: gh_issuer_create() and the setters while the configuration is read; load() in the parent,
+ * as root, once per start; child_init() in every child after the fork; then any thread.
+ */
+
+typedef struct gh_issuer gh_issuer_t;
+typedef struct gh_issuer_backend gh_issuer_backend_t;
+struct gh_authorisation;
+
+/** ap_register_provider() group and version under which back ends are found. */
+#define GH_ISSUER_PROVIDER_GROUP    "gatehouse-issuer"
+#define GH_ISSUER_PROVIDER_VERSION  "1"
+
+struct gh_issuer_backend {
+    const char *name;
+
+    /** Opens what needs root: certificates, key files. Configuration errors are found here. */
+    apr_status_t (*load)(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t *result);
+
+    /** Opens what each process opens for itself (tokens, connections), and tries it. */
+    apr_status_t (*child_init)(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t *result);
+
+    /**
+     * Makes the certificate that an authorisation permits.
+     * @param certificate owned by p
+     * @return APR_SUCCESS; GH_EPENDING if a worker makes it later; GH_EREFUSED, GH_EUNAVAILABLE
+     */
+    apr_status_t (*enrol)(gh_issuer_t *issuer, const struct gh_authorisation *authorisation,
+                          X509 **certificate, apr_pool_t *p, gh_result_t *result);
+
+    /** Tells the CA of a change of status; NULL where the store is the authority. */
+    apr_status_t (*set_status)(gh_issuer_t *issuer, gh_bytes_t serial, int status, int reason,
+                               apr_pool_t *p, gh_result_t *result);
+
+    /** What signs this issuer's CRLs in this process; NULL if they are not made here. */
+    const gh_ca_t *(*crl_signer)(gh_issuer_t *issuer);
+
+    /** DER of a CRL that is made elsewhere (a file); NULL if they are made here.
+     *  @return APR_NOTFOUND if there is none */
+    apr_status_t (*crl)(gh_issuer_t *issuer, gh_bytes_t *der, apr_pool_t *p,
+                        gh_result_t *result);
+
+    /** Certificate of the CA key that comes next, or NULL. */
+    X509 *(*next_certificate)(gh_issuer_t *issuer);
+};
+
+/** Signs in this process with a key from a file or token. */
+extern const gh_issuer_backend_t gh_issuer_local;
+
+/** Has a certificate and perhaps a CRL in a file, but no key here: an offline root. */
+extern const gh_issuer_backend_t gh_issuer_offline;
+
+/** What the directives of <Issuer> say. Strings live as long as the issuer. */
+typedef struct {
+    const char *certificate;        /* IssuerCertificate: path */
+    const char *key;                /* IssuerKey: path or pkcs11: URI */
+    const char *passphrase;         /* IssuerKey ... passphrase=exec:PATH|file:PATH */
+    const char *chain;              /* IssuerChain: path of PEM, up to the root */
+    const char *public_url;         /* GatehousePublicURL, without final slash */
+    const char *ocsp_url;           /* NULL until a responder is configured */
+    const char *crl_file;           /* IssuerCRL file=PATH (offline) */
+    apr_interval_time_t crl_validity;   /* IssuerCRL validity=, default 7 d */
+    apr_interval_time_t crl_publish;    /* IssuerCRL publish=, default 24 h */
+    apr_interval_time_t crl_delay;      /* IssuerCRL delay=: least time between two after revocations,
+                                           default 60 s */
+} gh_issuer_config_t;
+
+/** @return NULL if the name is not valid; configuration set to defaults */
+gh_issuer_t *gh_issuer_create(const char *name, const gh_issuer_backend_t *backend,
+                              apr_pool_t *p);
+
+gh_issuer_config_t *gh_issuer_config(gh_issuer_t *issuer);
+const char *gh_issuer_name(const gh_issuer_t *issuer);
+const gh_issuer_backend_t *gh_issuer_backend(const gh_issuer_t *issuer);
+
+/** Loads configuration files and checks them: certificate a CA's, valid now, chain leads from it,
+ *  key fits. Calls the back end's load(). */
+apr_status_t gh_issuer_load(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t *result);
+
+/** After the fork. */
+apr_status_t gh_issuer_child_init(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t *result);
+
+/** The CA's certificate, once loaded; borrowed. */
+X509 *gh_issuer_certificate(const gh_issuer_t *issuer);
+gh_bytes_t gh_issuer_certificate_der(const gh_issuer_t *issuer);
+gh_bytes_t gh_issuer_key_sha256(const gh_issuer_t *issuer);
+/** X509 * elements above the CA's certificate, in order, root last; borrowed. */
+const apr_array_header_t *gh_issuer_chain(const gh_issuer_t *issuer);
+
+/* For back ends. */
+void gh_issuer_set_data(gh_issuer_t *issuer, void *data);
+void *gh_issuer_data(const gh_issuer_t *issuer);
+gh_ca_urls_t gh_issuer_urls(const gh_issuer_t *issuer, apr_pool_t *p);
+
+#endif /* gatehouse_issuer_issuer_h */

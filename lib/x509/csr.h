@@ -1,0 +1,48 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#ifndef gatehouse_x509_csr_h
+#define gatehouse_x509_csr_h
+
+#include <apr_pools.h>
+#include <openssl/x509.h>
+
+#include "result.h"
+#include "text.h"
+
+/* A PKCS#10 certification request (RFC 2986), parsed once. */
+
+typedef struct gh_csr gh_csr_t;
+
+/** Largest request read; Intune challenges alone take kilobytes. */
+#define GH_CSR_MAX 65536
+
+/**
+ * Parses one request and nothing behind it. Does not verify it.
+ * @param der copied where needed
+ * @return APR_EINVAL with result: malformed, too large, a key that cannot be read, more than one
+ *         extensionRequest, duplicate extensions
+ */
+apr_status_t gh_csr_parse(gh_csr_t **csr, const unsigned char *der, apr_size_t length,
+                          apr_pool_t *p, gh_result_t *result);
+
+/** Verifies the signature, proof of possession. Signature digests below SHA-256 are refused unless
+ *  weak_digest (SHA-1 only, never MD5). @return GH_EREFUSED with failure INTEGRITY or ALGORITHM */
+apr_status_t gh_csr_verify(gh_csr_t *csr, int weak_digest, gh_result_t *result);
+
+gh_bytes_t gh_csr_der(const gh_csr_t *csr);
+/** SHA-256 of the CertificationRequestInfo as received. */
+gh_bytes_t gh_csr_info_sha256(const gh_csr_t *csr);
+/** SHA-256 of the SubjectPublicKeyInfo as received. */
+gh_bytes_t gh_csr_key_sha256(const gh_csr_t *csr);
+EVP_PKEY *gh_csr_key(const gh_csr_t *csr);                 /* borrowed */
+const X509_NAME *gh_csr_subject(const gh_csr_t *csr);      /* borrowed */
+const char *gh_csr_subject_text(const gh_csr_t *csr);
+/** Requested extensions, borrowed; NULL if none. */
+const STACK_OF(X509_EXTENSION) *gh_csr_extensions(const gh_csr_t *csr);
+/** challengePassword (PKCS#9), NULL if there is none. A secret: never logged, overwritten with the
+ *  pool. More than one attribute or value is refused by gh_csr_parse(). */
+const char *gh_csr_challenge(const gh_csr_t *csr);
+/** Name of the signature algorithm for logs, "sha256WithRSAEncryption". */
+const char *gh_csr_signature_algorithm(const gh_csr_t *csr);
+
+#endif /* gatehouse_x509_csr_h */

@@ -1,0 +1,73 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#ifndef mod_gatehouse_h
+#define mod_gatehouse_h
+
+#include <httpd.h>
+#include <apr_hash.h>
+#include <apr_optional.h>
+
+#include "audit.h"
+#include "issuer/ledger.h"
+#include "issuer/publisher.h"
+#include "x509/seal.h"
+
+/*
+ * What mod_gatehouse offers to protocol modules, through optional functions, so that the order of
+ * LoadModule does not matter. Retrieve them in a check_config or post_config hook.
+ *
+ * Issuers, profiles and the store belong to the whole server, not to a virtual host.
+ */
+
+/** Configuration as read; available from the check_config hook on, which runs with "httpd -t" too. */
+typedef struct {
+    apr_hash_t *issuers;            /* gh_issuer_t * by name */
+    apr_hash_t *profiles;           /* gh_profile_t * by name and by alias */
+    const char *public_url;         /* GatehousePublicURL, NULL if not configured */
+    int sealing_configured;         /* GatehouseSealingKey is there */
+} gatehouse_config_t;
+
+APR_DECLARE_OPTIONAL_FN(const gatehouse_config_t *, gatehouse_config, (void));
+
+/** What is alive in a child; NULL before mod_gatehouse's child_init (which runs before the others'). */
+typedef struct {
+    gh_store_t *store;
+    gh_ledger_t *ledger;
+    gh_publisher_t *publisher;
+    const gh_sealer_t *sealer;      /* NULL if not configured */
+    const char *node;
+    const gh_log_t *log;            /* of the main server, for work without a request */
+    apr_hash_t *issuers;
+    apr_hash_t *profiles;
+} gatehouse_service_t;
+
+APR_DECLARE_OPTIONAL_FN(const gatehouse_service_t *, gatehouse_service, (void));
+
+/** The id of a request (X-Request-Id), made on first use and sent with the answer. */
+APR_DECLARE_OPTIONAL_FN(const char *, gatehouse_request_id, (request_rec *r));
+
+/** Begins an event of a request: time, id, node, client, user, client_request_id. */
+APR_DECLARE_OPTIONAL_FN(gh_audit_event_t *, gatehouse_audit_event, (request_rec *r));
+
+/** Writes an event to the audit log (only there: rows are written with what they record). */
+APR_DECLARE_OPTIONAL_FN(void, gatehouse_audit, (const gh_audit_event_t *event, apr_pool_t *p));
+
+/** A log that writes to the error log with the request's context; lives as long as r. */
+APR_DECLARE_OPTIONAL_FN(const gh_log_t *, gatehouse_request_log, (request_rec *r));
+
+/** Items of GatehouseAllowRequest merged for a <Location> path ("/scep/a/b/c"), or NULL. */
+APR_DECLARE_OPTIONAL_FN(const gh_allowances_t *, gatehouse_allowances,
+                        (server_rec *s, const char *path));
+
+/** The gh_expand_fn for gh_profile_context_t; its baton is the request_rec. */
+APR_DECLARE_OPTIONAL_FN(apr_status_t, gatehouse_expand,
+                        (void *request, const char *expression, apr_pool_t *p,
+                         const char **value));
+
+/** Lets a module add to the output of "httpd -t -D DUMP_GATEHOUSE": called with a json_t object of
+ *  jansson, into which it puts members of its own (see docs/architecture.md).
+ *  The list is emptied with pconf. */
+typedef void gatehouse_dump_fn(void *json, server_rec *s, apr_pool_t *p);
+APR_DECLARE_OPTIONAL_FN(void, gatehouse_register_dump, (gatehouse_dump_fn *fn, apr_pool_t *pconf));
+
+#endif /* mod_gatehouse_h */
