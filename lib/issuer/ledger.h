@@ -37,7 +37,8 @@ typedef struct {
 } gh_enrolment_outcome_t;
 
 /**
- * @param issuers gh_issuer_t * by name; @param node names this process in leases and audit
+ * Call it in the process that will use it.
+ * @param issuers gh_issuer_t * by name; @param node names this node in audit events
  */
 gh_ledger_t *gh_ledger_create(gh_store_t *store, apr_hash_t *issuers, const char *node,
                               const gh_log_t *log, apr_pool_t *p);

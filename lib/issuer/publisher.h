@@ -3,6 +3,7 @@
 #ifndef gatehouse_issuer_publisher_h
 #define gatehouse_issuer_publisher_h
 
+#include <apr_hash.h>
 #include <apr_pools.h>
 
 #include "issuer/issuer.h"
@@ -28,6 +29,7 @@ typedef struct {
     const char *etag;               /* quoted */
 } gh_crl_t;
 
+/** Call it in the process that will use it. @param issuers gh_issuer_t * by name; @param node names this node */
 gh_publisher_t *gh_publisher_create(gh_store_t *store, apr_hash_t *issuers, const char *node,
                                     const gh_log_t *log, apr_pool_t *p);
 

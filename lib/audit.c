@@ -1,0 +1,111 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <apr_strings.h>
+#include <jansson.h>
+
+#include "audit.h"
+#include "result.h"
+#include "status.h"
+#include "text.h"
+
+void gh_audit_take_result(gh_audit_event_t *event, const gh_result_t *result, apr_pool_t *p)
+{
+    int refused;
+
+    switch (result->failure) {
+    case GH_FAILURE_UNAVAILABLE:
+    case GH_FAILURE_INTERNAL:
+        refused = 0;
+        break;
+    default:
+        refused = 1;
+        break;
+    }
+    event->result = refused ? "refused" : "failed";
+    event->rule = result->rule;
+    event->gh = result->number[0] ? apr_pstrdup(p, result->number) : NULL;
+    event->message = result->message[0] ? apr_pstrdup(p, result->message) : NULL;
+}
+
+/* Cuts at limit bytes and replaces what is not UTF-8, since jansson refuses to write it. */
+static const char *clean_text(const char *text, apr_size_t limit, apr_pool_t *p)
+{
+    char *copy = apr_pstrmemdup(p, text, strnlen(text, limit));
+    unsigned char *at = (unsigned char *)copy;
+
+    while (*at) {
+        int follow = *at < 0x80 ? 0 : (*at & 0xe0) == 0xc0 ? 1 : (*at & 0xf0) == 0xe0 ? 2
+            : (*at & 0xf8) == 0xf0 ? 3 : -1;
+        int i;
+
+        for (i = 1; i <= follow && (at[i] & 0xc0) == 0x80; ++i) {
+            /* counts the continuation bytes */
+        }
+        if (follow < 0 || i <= follow) {
+            *at++ = '?';
+            continue;
+        }
+        at += follow + 1;
+    }
+    return copy;
+}
+
+static json_t *make_object(const gh_audit_event_t *event, apr_size_t limit, apr_pool_t *p)
+{
+    const struct {
+        const char *name;
+        const char *value;
+    } members[] = {
+        { "id", event->id },
+        { "node", event->node },
+        { "event", event->event },
+        { "protocol", event->protocol },
+        { "tenant", event->tenant },
+        { "issuer", event->issuer },
+        { "profile", event->profile },
+        { "client", event->client },
+        { "user", event->user },
+        { "subject", event->subject },
+        { "serial", event->serial },
+        { "transaction", event->transaction },
+        { "algorithms", event->algorithms },
+        { "rule", event->rule },
+        { "result", event->result },
+        { "gh", event->gh },
+        { "message", event->message },
+        { "client_request_id", event->client_request_id },
+    };
+    json_t *object = json_object();
+    apr_size_t i;
+
+    json_object_set_new(object, "time", json_string(gh_time_text(p, event->time)));
+    for (i = 0; i < sizeof(members) / sizeof(members[0]); ++i) {
+        if (members[i].value) {
+            json_t *value = json_string(clean_text(members[i].value, limit, p));
+
+            json_object_set_new(object, members[i].name, value ? value : json_string("?"));
+        }
+    }
+    return object;
+}
+
+const char *gh_audit_line(const gh_audit_event_t *event, apr_pool_t *p)
+{
+    apr_size_t limit;
+
+    /* Halving the members' length ends with a line that fits: 19 members, 6 bytes for an escape. */
+    for (limit = 2048; ; limit /= 2) {
+        json_t *object = make_object(event, limit, p);
+        char *text = json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER);
+        const char *line = apr_pstrcat(p, text ? text : "{}", "\n", NULL);
+
+        free(text);
+        json_decref(object);
+        if (strlen(line) <= GH_AUDIT_LINE_MAX || limit < 8) {
+            return line;
+        }
+    }
+}

@@ -1,0 +1,259 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/* The ledger's work that no request waits for: operators' decisions, what follows from them, and
+ * certificates of our own. */
+
+#include <string.h>
+
+#include <apr_strings.h>
+
+#include "issuer/ledger_private.h"
+#include "status.h"
+#include "store/housekeeping.h"
+
+#define CLAIM_INTERVAL  apr_time_from_sec(10)
+#define CLAIM_LIMIT     16
+
+/* Certificates of our own */
+
+typedef struct {
+    gh_issue_t issue;
+    gh_sealed_key_record_t key;
+} own_t;
+
+static apr_status_t own_work(gh_transaction_t *transaction, void *baton)
+{
+    own_t *own = baton;
+    apr_status_t rv = gh_sealed_key_insert(transaction, &own->key);
+
+    return rv == APR_SUCCESS ? gh_ledger_store_issue(transaction, &own->issue) : rv;
+}
+
+apr_status_t gh_ledger_issue_own(gh_ledger_t *ledger, const gh_authorisation_t *authorisation,
+                                 const char *purpose, apr_int64_t generation,
+                                 const char *sealed_id, gh_bytes_t sealed, gh_audit_event_t *event,
+                                 X509 **certificate, apr_pool_t *p, gh_result_t *result)
+{
+    own_t own = {0};
+    apr_status_t rv;
+
+    *certificate = NULL;
+    event->time = apr_time_now();
+    event->event = "enrol";
+    event->protocol = "internal";
+    event->node = ledger->node;
+    event->message = apr_psprintf(p, "%s, generation %" APR_INT64_T_FMT, purpose, generation);
+    rv = gh_ledger_make(ledger, authorisation, NULL, event, &own.issue, certificate, p, result);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    own.key.id = sealed_id;
+    own.key.purpose = purpose;
+    own.key.issuer = own.issue.certificate.issuer;
+    own.key.generation = generation;
+    own.key.sealed = sealed;
+    own.key.certificate = own.issue.certificate.der;
+    own.key.not_before = own.issue.certificate.not_before;
+    own.key.not_after = own.issue.certificate.not_after;
+    rv = gh_store_write(ledger->store, own_work, &own, result);
+    if (rv != APR_SUCCESS) {
+        *certificate = NULL;
+    }
+    return rv;
+}
+
+/* Issuing what was approved */
+
+typedef struct {
+    const char *holder;
+    apr_int64_t count;
+    apr_array_header_t *records;
+    apr_pool_t *pool;
+} claim_t;
+
+static apr_status_t count_work(gh_transaction_t *transaction, void *baton)
+{
+    claim_t *claim = baton;
+
+    return gh_enrolment_count_approved(transaction, &claim->count);
+}
+
+static apr_status_t claim_work(gh_transaction_t *transaction, void *baton)
+{
+    claim_t *claim = baton;
+
+    return gh_enrolment_claim_approved(transaction, claim->holder, CLAIM_INTERVAL, CLAIM_LIMIT,
+                                       &claim->records, claim->pool);
+}
+
+typedef struct {
+    const gh_enrolment_record_t *record;
+    gh_issue_t *issue;              /* NULL: rejected */
+    const char *message;
+    gh_audit_event_t *event;
+    const char *line;
+    apr_time_t now;
+} finish_t;
+
+static apr_status_t finish_work(gh_transaction_t *transaction, void *baton)
+{
+    finish_t *finish = baton;
+    gh_bytes_t none = { NULL, 0 };
+    apr_status_t rv;
+
+    rv = gh_enrolment_move(transaction, finish->record->id, GH_ENROLMENT_APPROVED,
+                           finish->issue ? GH_ENROLMENT_ISSUED : GH_ENROLMENT_REJECTED, NULL,
+                           finish->message,
+                           finish->issue ? finish->issue->certificate.serial : none, finish->now);
+    if (rv == APR_SUCCESS) {
+        rv = finish->issue ? gh_ledger_store_issue(transaction, finish->issue)
+            : gh_audit_insert(transaction, finish->event, finish->line, 1);
+    }
+    return rv;
+}
+
+static gh_audit_event_t *begin_event(gh_ledger_t *ledger, const gh_enrolment_record_t *record,
+                                     apr_pool_t *p)
+{
+    gh_audit_event_t *event = apr_pcalloc(p, sizeof(*event));
+
+    event->time = apr_time_now();
+    event->id = gh_random_id(p);
+    event->node = ledger->node;
+    event->event = "issue";
+    event->protocol = record->protocol;
+    event->tenant = record->tenant;
+    event->issuer = record->issuer;
+    event->profile = record->profile;
+    event->client = record->client;
+    event->subject = record->subject;
+    event->user = record->decided_by;
+    event->transaction = record->transaction;
+    return event;
+}
+
+/* @return APR_SUCCESS with event set if there is one to be written; others leave the row approved,
+ * to be tried again when the claim has lapsed */
+static apr_status_t issue_one(gh_ledger_t *ledger, const gh_enrolment_record_t *record,
+                              gh_audit_event_t **written, apr_pool_t *p, gh_result_t *result)
+{
+    gh_audit_event_t *event = begin_event(ledger, record, p);
+    finish_t finish = { .record = record, .event = event, .now = apr_time_now() };
+    gh_authorisation_t *authorisation;
+    gh_issue_t issue;
+    X509 *x509;
+    apr_status_t rv;
+
+    rv = gh_authorise_approved(&authorisation, record, p, result);
+    if (rv == APR_SUCCESS) {
+        rv = gh_ledger_make(ledger, authorisation, record->id, event, &issue, &x509, p, result);
+    }
+    if (rv == APR_SUCCESS) {
+        finish.issue = &issue;
+    }
+    else if (rv == GH_EREFUSED) {
+        gh_audit_take_result(event, result, p);
+        finish.message = event->message;
+        finish.line = gh_audit_line(event, p);
+    }
+    else {
+        return rv;
+    }
+    rv = gh_store_write(ledger->store, finish_work, &finish, result);
+    if (rv == APR_SUCCESS) {
+        *written = event;
+    }
+    /* Somebody else has moved the row: nothing is lost. */
+    return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
+}
+
+apr_status_t gh_ledger_issue_approved(gh_ledger_t *ledger, apr_array_header_t **events,
+                                      apr_pool_t *p, gh_result_t *result)
+{
+    claim_t claim = { .holder = ledger->holder, .pool = p };
+    apr_status_t rv;
+    int i;
+
+    *events = apr_array_make(p, 1, sizeof(gh_audit_event_t *));
+    rv = gh_store_read(ledger->store, count_work, &claim, result);
+    if (rv != APR_SUCCESS || claim.count == 0) {
+        return rv;
+    }
+    rv = gh_store_write(ledger->store, claim_work, &claim, result);
+    for (i = 0; rv == APR_SUCCESS && i < claim.records->nelts; ++i) {
+        gh_audit_event_t *event = NULL;
+
+        rv = issue_one(ledger, APR_ARRAY_IDX(claim.records, i, gh_enrolment_record_t *), &event, p,
+                       result);
+        if (event) {
+            APR_ARRAY_PUSH(*events, gh_audit_event_t *) = event;
+        }
+    }
+    return rv;
+}
+
+/* Operators' decisions */
+
+typedef struct {
+    const char *id;
+    int approve;
+    const char *actor;
+    const char *reason;
+    gh_audit_event_t *event;
+    gh_enrolment_record_t *record;
+    apr_pool_t *pool;
+} decide_t;
+
+static apr_status_t decide_work(gh_transaction_t *transaction, void *baton)
+{
+    decide_t *decide = baton;
+    gh_audit_event_t *event = decide->event;
+    gh_bytes_t none = { NULL, 0 };
+    apr_status_t rv;
+
+    rv = gh_enrolment_find(transaction, decide->id, &decide->record, decide->pool);
+    if (rv == APR_SUCCESS) {
+        rv = gh_enrolment_move(transaction, decide->id, GH_ENROLMENT_WAITING,
+                               decide->approve ? GH_ENROLMENT_APPROVED : GH_ENROLMENT_DENIED,
+                               decide->actor, decide->reason, none, event->time);
+        rv = rv == APR_NOTFOUND ? GH_EREFUSED : rv;
+    }
+    if (rv == APR_SUCCESS) {
+        event->tenant = decide->record->tenant;
+        event->issuer = decide->record->issuer;
+        event->profile = decide->record->profile;
+        event->subject = decide->record->subject;
+        event->transaction = decide->record->transaction;
+        rv = gh_audit_insert(transaction, event, gh_audit_line(event, decide->pool), 0);
+    }
+    return rv;
+}
+
+apr_status_t gh_ledger_decide(gh_store_t *store, const char *id, int approve, const char *actor,
+                              const char *reason, gh_audit_event_t *event, apr_pool_t *p,
+                              gh_result_t *result)
+{
+    decide_t decide = { id, approve, actor, reason, event, NULL, p };
+    apr_status_t rv;
+
+    if (!event->time) {
+        event->time = apr_time_now();
+    }
+    event->event = approve ? "approve" : "deny";
+    event->user = actor;
+    event->result = "done";
+    event->message = reason;
+    rv = gh_store_write(store, decide_work, &decide, result);
+    if (rv == APR_NOTFOUND) {
+        return gh_result_fail(result, rv, GH_FAILURE_NOT_FOUND, "enrolment",
+                              "List them with gatehousectl enrolment list.",
+                              GHNO(0070) "there is no enrolment %s", id);
+    }
+    if (rv == GH_EREFUSED) {
+        return gh_result_fail(result, rv, GH_FAILURE_CONFLICT, "enrolment.state",
+                              "Only a waiting enrolment can be approved or denied.",
+                              GHNO(0071) "enrolment %s is %s", id,
+                              gh_enrolment_state_name(decide.record->state));
+    }
+    return rv;
+}

@@ -1,0 +1,439 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#include <string.h>
+#include <unistd.h>
+
+#include <apr_strings.h>
+#include <openssl/evp.h>
+
+#include "issuer/ledger_private.h"
+#include "status.h"
+#include "store/challenges.h"
+#include "store/housekeeping.h"
+#include "x509/name.h"
+
+gh_ledger_t *gh_ledger_create(gh_store_t *store, apr_hash_t *issuers, const char *node,
+                              const gh_log_t *log, apr_pool_t *p)
+{
+    gh_ledger_t *ledger = apr_pcalloc(p, sizeof(*ledger));
+
+    ledger->store = store;
+    ledger->issuers = issuers;
+    ledger->node = node;
+    ledger->holder = apr_psprintf(p, "%s:%ld", node, (long)getpid());
+    ledger->log = log;
+    return ledger;
+}
+
+static int hash_part(EVP_MD_CTX *context, const void *data, apr_size_t length)
+{
+    unsigned char size[4] = {
+        (unsigned char)(length >> 24), (unsigned char)(length >> 16),
+        (unsigned char)(length >> 8), (unsigned char)length
+    };
+
+    return EVP_DigestUpdate(context, size, sizeof(size)) == 1
+        && EVP_DigestUpdate(context, data, length) == 1;
+}
+
+/* Every part with its length before it, so that no two keys can be written the same way. */
+static apr_status_t row_key(gh_bytes_t *key, const char *protocol, const char *tenant,
+                            const char *issuer, const char *profile, const char *transaction,
+                            gh_bytes_t signer, apr_pool_t *p, gh_result_t *result)
+{
+    const char *parts[] = { protocol, tenant, issuer, profile, transaction };
+    unsigned char *digest = apr_palloc(p, EVP_MAX_MD_SIZE);
+    unsigned int length = 0;
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    int good = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1;
+    apr_size_t i;
+
+    for (i = 0; good && i < sizeof(parts) / sizeof(parts[0]); ++i) {
+        good = hash_part(context, parts[i], strlen(parts[i]));
+    }
+    good = good && hash_part(context, signer.data, signer.length)
+        && EVP_DigestFinal_ex(context, digest, &length) == 1;
+    EVP_MD_CTX_free(context);
+    if (!good) {
+        return gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_INTERNAL, NULL, NULL,
+                                 GHNO(0060) "the key of the enrolment cannot be computed");
+    }
+    key->data = digest;
+    key->length = length;
+    return APR_SUCCESS;
+}
+
+static apr_status_t request_key(gh_bytes_t *key, const gh_enrolment_request_t *request,
+                                apr_pool_t *p, gh_result_t *result)
+{
+    return row_key(key, request->protocol, request->tenant, request->issuer,
+                   gh_profile_name(request->profile), request->transaction,
+                   request->signer_sha256, p, result);
+}
+
+static int bytes_equal(gh_bytes_t a, gh_bytes_t b)
+{
+    return a.length == b.length && a.length && !memcmp(a.data, b.data, a.length);
+}
+
+apr_status_t gh_ledger_read_certificate(gh_transaction_t *transaction,
+                                        const gh_enrolment_record_t *record,
+                                        gh_enrolment_outcome_t *outcome, apr_time_t *not_after,
+                                        apr_pool_t *p)
+{
+    apr_array_header_t *found;
+    apr_status_t rv;
+
+    rv = gh_certificate_find(transaction, record->issuer, record->serial, &found, p);
+    if (rv == APR_SUCCESS && found->nelts != 1) {
+        rv = GH_ECORRUPT;
+    }
+    if (rv == APR_SUCCESS) {
+        const gh_certificate_record_t *certificate =
+            APR_ARRAY_IDX(found, 0, gh_certificate_record_t *);
+
+        outcome->certificate = certificate->der;
+        outcome->serial = certificate->serial;
+        *not_after = certificate->not_after;
+    }
+    return rv;
+}
+
+/* Reading what stands under a key */
+
+typedef struct {
+    gh_bytes_t key;
+    gh_enrolment_record_t *record;
+    gh_enrolment_outcome_t *outcome;
+    apr_time_t not_after;
+    apr_pool_t *pool;
+} look_t;
+
+static apr_status_t look_work(gh_transaction_t *transaction, void *baton)
+{
+    look_t *look = baton;
+    apr_status_t rv;
+
+    memset(look->outcome, 0, sizeof(*look->outcome));
+    rv = gh_enrolment_find_key(transaction, look->key, &look->record, look->pool);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    look->outcome->state = look->record->state;
+    look->outcome->id = look->record->id;
+    look->outcome->message = look->record->message;
+    look->outcome->repeated = 1;
+    if (look->record->state == GH_ENROLMENT_ISSUED) {
+        rv = gh_ledger_read_certificate(transaction, look->record, look->outcome,
+                                        &look->not_after, look->pool);
+    }
+    return rv;
+}
+
+static int is_final(gh_enrolment_state_t state)
+{
+    return state == GH_ENROLMENT_ISSUED || state == GH_ENROLMENT_DENIED
+        || state == GH_ENROLMENT_REJECTED;
+}
+
+/* Whether a row no longer answers for its key: decided a day ago, or its certificate has ended. */
+static int is_over(const gh_enrolment_record_t *record, apr_time_t not_after, apr_time_t now)
+{
+    return is_final(record->state)
+        && (record->updated + GH_LEDGER_REPEAT <= now
+            || (record->state == GH_ENROLMENT_ISSUED && not_after <= now));
+}
+
+apr_status_t gh_ledger_repeat(gh_ledger_t *ledger, const gh_enrolment_request_t *request,
+                              gh_enrolment_outcome_t *outcome, apr_pool_t *p, gh_result_t *result)
+{
+    look_t look = { .outcome = outcome, .pool = p };
+    apr_status_t rv;
+
+    rv = request_key(&look.key, request, p, result);
+    if (rv == APR_SUCCESS) {
+        rv = gh_store_read(ledger->store, look_work, &look, result);
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (is_over(look.record, look.not_after, apr_time_now())) {
+        return APR_NOTFOUND;
+    }
+    if (!bytes_equal(look.record->request_sha256, gh_csr_info_sha256(request->csr))) {
+        memset(outcome, 0, sizeof(*outcome));
+        return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_CONFLICT, "ledger.transaction",
+                              "Use a new transaction ID for a new request.",
+                              GHNO(0061) "another request was made with this transaction ID "
+                              "(enrolment %s)", look.record->id);
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t gh_ledger_poll(gh_ledger_t *ledger, const char *protocol, const char *tenant,
+                            const char *issuer, const char *profile, const char *transaction,
+                            gh_bytes_t signer_sha256, gh_enrolment_outcome_t *outcome,
+                            apr_pool_t *p, gh_result_t *result)
+{
+    look_t look = { .outcome = outcome, .pool = p };
+    apr_status_t rv;
+
+    rv = row_key(&look.key, protocol, tenant, issuer, profile, transaction, signer_sha256, p,
+                 result);
+    if (rv == APR_SUCCESS) {
+        rv = gh_store_read(ledger->store, look_work, &look, result);
+    }
+    if (rv == APR_NOTFOUND) {
+        return gh_result_fail(result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, "ledger.poll",
+                              "Send the request again.",
+                              GHNO(0062) "no enrolment of this client has this transaction ID");
+    }
+    return rv;
+}
+
+/* Making a certificate */
+
+apr_status_t gh_ledger_make(gh_ledger_t *ledger, const gh_authorisation_t *authorisation,
+                            const char *enrolment, gh_audit_event_t *event, gh_issue_t *issue,
+                            X509 **x509, apr_pool_t *p, gh_result_t *result)
+{
+    const char *name = gh_authorisation_issuer(authorisation);
+    gh_issuer_t *issuer = apr_hash_get(ledger->issuers, name, APR_HASH_KEY_STRING);
+    gh_certificate_record_t *record = &issue->certificate;
+    unsigned char *digest = apr_palloc(p, EVP_MAX_MD_SIZE);
+    unsigned int length = 0;
+    apr_status_t rv;
+
+    memset(issue, 0, sizeof(*issue));
+    if (!issuer) {
+        return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "issuer",
+                              "Configure the issuer again, or deny what waits for it.",
+                              GHNO(0063) "there is no issuer %s in this configuration", name);
+    }
+    rv = gh_issuer_backend(issuer)->enrol(issuer, authorisation, x509, p, result);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    record->issuer = name;
+    record->serial = gh_certificate_serial(*x509, p);
+    record->status = GH_STATUS_GOOD;
+    record->reason = GH_REASON_NONE;
+    record->not_before = gh_certificate_not_before(*x509);
+    record->not_after = gh_certificate_not_after(*x509);
+    record->subject = gh_authorisation_subject(authorisation);
+    record->sans = gh_plan_sans(gh_authorisation_plan(authorisation));
+    record->profile = gh_authorisation_profile(authorisation);
+    record->enrolment = enrolment;
+    record->key_sha256 = gh_authorisation_key_sha256(authorisation);
+    record->der = gh_certificate_der(*x509, p);
+    if (!record->der.length
+        || EVP_Digest(record->der.data, record->der.length, digest, &length, EVP_sha256(), NULL)
+           != 1) {
+        return gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_INTERNAL, NULL, NULL,
+                                 GHNO(0064) "the certificate that was made cannot be encoded");
+    }
+    record->sha256.data = digest;
+    record->sha256.length = length;
+
+    event->issuer = name;
+    event->profile = record->profile;
+    event->subject = record->subject;
+    event->serial = gh_hex(p, record->serial.data, record->serial.length);
+    event->rule = gh_authorisation_rule(authorisation);
+    event->result = "issued";
+    issue->event = event;
+    issue->line = gh_audit_line(event, p);
+    return APR_SUCCESS;
+}
+
+apr_status_t gh_ledger_store_issue(gh_transaction_t *transaction, const gh_issue_t *issue)
+{
+    apr_status_t rv = gh_certificate_insert(transaction, &issue->certificate);
+
+    return rv == APR_SUCCESS
+        ? gh_audit_insert(transaction, issue->event, issue->line, 1) : rv;
+}
+
+/* Enrolling */
+
+typedef struct {
+    gh_enrolment_record_t record;
+    const gh_authorisation_t *authorisation;
+    gh_issue_t issue;
+    int issued;
+    gh_audit_event_t *event;        /* when nothing was issued yet */
+    const char *line;
+    apr_time_t now;
+    apr_pool_t *pool;
+} enrol_t;
+
+/* Takes the key off a row that is over. One that is not is left, and the insert will conflict. */
+static apr_status_t retire_old(gh_transaction_t *transaction, enrol_t *enrol)
+{
+    gh_enrolment_outcome_t outcome = {0};
+    gh_enrolment_record_t *old;
+    apr_time_t not_after = 0;
+    apr_status_t rv;
+
+    rv = gh_enrolment_find_key(transaction, enrol->record.key, &old, enrol->pool);
+    if (rv == APR_NOTFOUND) {
+        return APR_SUCCESS;
+    }
+    if (rv == APR_SUCCESS && old->state == GH_ENROLMENT_ISSUED) {
+        rv = gh_ledger_read_certificate(transaction, old, &outcome, &not_after, enrol->pool);
+    }
+    if (rv == APR_SUCCESS && is_over(old, not_after, enrol->now)) {
+        rv = gh_enrolment_retire(transaction, old->id, enrol->now);
+    }
+    return rv;
+}
+
+static apr_status_t enrol_work(gh_transaction_t *transaction, void *baton)
+{
+    enrol_t *enrol = baton;
+    const char *challenge = gh_authorisation_challenge_id(enrol->authorisation);
+    apr_status_t rv;
+
+    rv = retire_old(transaction, enrol);
+    if (rv == APR_SUCCESS) {
+        rv = gh_enrolment_insert(transaction, &enrol->record);
+    }
+    if (rv == APR_SUCCESS && challenge) {
+        rv = gh_challenge_consume(transaction, challenge, enrol->record.id, enrol->now);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = enrol->issued ? gh_ledger_store_issue(transaction, &enrol->issue)
+            : gh_audit_insert(transaction, enrol->event, enrol->line, 1);
+    }
+    return rv;
+}
+
+/* An authorisation is good for one request only; showing another one is a fault of the caller. */
+static int binding_holds(const gh_authorisation_t *authorisation,
+                         const gh_enrolment_request_t *request)
+{
+    return !strcmp(gh_authorisation_protocol(authorisation), request->protocol)
+        && !strcmp(gh_authorisation_location(authorisation), request->location)
+        && !strcmp(gh_authorisation_issuer(authorisation), request->issuer)
+        && !strcmp(gh_authorisation_profile(authorisation), gh_profile_name(request->profile))
+        && bytes_equal(gh_authorisation_key_sha256(authorisation),
+                       gh_csr_key_sha256(request->csr))
+        && bytes_equal(gh_authorisation_request_sha256(authorisation),
+                       gh_csr_info_sha256(request->csr));
+}
+
+static apr_status_t fill_record(gh_enrolment_record_t *record,
+                                const gh_authorisation_t *authorisation,
+                                const gh_enrolment_request_t *request, apr_time_t now,
+                                apr_pool_t *p, gh_result_t *result)
+{
+    record->id = gh_random_id(p);
+    if (!record->id) {
+        return gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_INTERNAL, NULL, NULL,
+                                 GHNO(0065) "the random generator failed");
+    }
+    record->protocol = request->protocol;
+    record->tenant = request->tenant;
+    record->issuer = request->issuer;
+    record->profile = gh_profile_name(request->profile);
+    record->transaction = request->transaction;
+    record->signer_sha256 = request->signer_sha256;
+    record->subject = gh_authorisation_subject(authorisation);
+    record->request_sha256 = gh_csr_info_sha256(request->csr);
+    record->request = gh_csr_der(request->csr);
+    record->location = request->location;
+    record->client = request->client;
+    record->user = request->user;
+    record->rule = gh_authorisation_rule(authorisation);
+    record->created = now;
+    record->updated = now;
+    return request_key(&record->key, request, p, result);
+}
+
+static apr_status_t prepare_waiting(enrol_t *enrol, gh_audit_event_t *event, apr_pool_t *p,
+                                    gh_result_t *result)
+{
+    apr_status_t rv;
+
+    rv = gh_plan_encode(&enrol->record.plan, gh_authorisation_plan(enrol->authorisation), p,
+                        result);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    enrol->record.state = GH_ENROLMENT_WAITING;
+    event->issuer = enrol->record.issuer;
+    event->profile = enrol->record.profile;
+    event->subject = enrol->record.subject;
+    event->rule = enrol->record.rule;
+    event->result = "pending";
+    event->message = apr_psprintf(p, "enrolment %s waits for approval", enrol->record.id);
+    enrol->event = event;
+    enrol->line = gh_audit_line(event, p);
+    return APR_SUCCESS;
+}
+
+/* What to say when the transaction did not happen, or may not have happened. */
+static apr_status_t enrol_failed(gh_ledger_t *ledger, const gh_enrolment_request_t *request,
+                                 apr_status_t rv, gh_enrolment_outcome_t *outcome, apr_pool_t *p,
+                                 gh_result_t *result)
+{
+    if (rv == GH_EREFUSED) {
+        return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "challenge.onetime",
+                              "Make a new challenge for this endpoint and give it to the device.",
+                              GHNO(0066) "the one-time challenge has been used meanwhile");
+    }
+    if (rv == GH_ECONFLICT || rv == GH_EUNKNOWN) {
+        apr_status_t repeated = gh_ledger_repeat(ledger, request, outcome, p, result);
+
+        if (repeated != APR_NOTFOUND) {
+            return repeated;
+        }
+        return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "store",
+                              "Send the request again.",
+                              GHNO(0067) "the store could not say whether the enrolment was "
+                              "recorded");
+    }
+    return rv;
+}
+
+apr_status_t gh_ledger_enrol(gh_ledger_t *ledger, const gh_authorisation_t *authorisation,
+                             const gh_enrolment_request_t *request, gh_audit_event_t *event,
+                             gh_enrolment_outcome_t *outcome, apr_pool_t *p, gh_result_t *result)
+{
+    enrol_t enrol = { .authorisation = authorisation, .now = apr_time_now(), .pool = p };
+    X509 *x509 = NULL;
+    apr_status_t rv;
+
+    memset(outcome, 0, sizeof(*outcome));
+    if (!binding_holds(authorisation, request)) {
+        return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_INTERNAL, "authorisation", NULL,
+                              GHNO(0068) "the authorisation was given for another request");
+    }
+    rv = fill_record(&enrol.record, authorisation, request, enrol.now, p, result);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (gh_authorisation_needs_approval(authorisation)) {
+        rv = prepare_waiting(&enrol, event, p, result);
+    }
+    else {
+        rv = gh_ledger_make(ledger, authorisation, enrol.record.id, event, &enrol.issue, &x509, p,
+                            result);
+        enrol.issued = 1;
+        enrol.record.state = GH_ENROLMENT_ISSUED;
+        enrol.record.serial = enrol.issue.certificate.serial;
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = gh_store_write(ledger->store, enrol_work, &enrol, result);
+    if (rv != APR_SUCCESS) {
+        event->serial = NULL;
+        return enrol_failed(ledger, request, rv, outcome, p, result);
+    }
+    outcome->state = enrol.record.state;
+    outcome->id = enrol.record.id;
+    outcome->certificate = enrol.issue.certificate.der;
+    outcome->serial = enrol.issue.certificate.serial;
+    return APR_SUCCESS;
+}

@@ -1,0 +1,40 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#ifndef gatehouse_issuer_ledger_private_h
+#define gatehouse_issuer_ledger_private_h
+
+#include "issuer/ledger.h"
+
+/* What the files of the ledger share. */
+
+struct gh_ledger {
+    gh_store_t *store;
+    apr_hash_t *issuers;
+    const char *node;
+    const char *holder;             /* this process, in claims */
+    const gh_log_t *log;
+};
+
+/** What is written when an authorisation has become a certificate. */
+typedef struct {
+    gh_certificate_record_t certificate;
+    gh_audit_event_t *event;
+    const char *line;               /* of the event */
+} gh_issue_t;
+
+/** Lets the issuer make the certificate and prepares what the store is to be told.
+ *  @param x509 owned by p */
+apr_status_t gh_ledger_make(gh_ledger_t *ledger, const gh_authorisation_t *authorisation,
+                            const char *enrolment, gh_audit_event_t *event, gh_issue_t *issue,
+                            X509 **x509, apr_pool_t *p, gh_result_t *result);
+
+/** Stores certificate and audit row, within a transaction. */
+apr_status_t gh_ledger_store_issue(gh_transaction_t *transaction, const gh_issue_t *issue);
+
+/** Reads the certificate of a row that was issued into the outcome. */
+apr_status_t gh_ledger_read_certificate(gh_transaction_t *transaction,
+                                        const gh_enrolment_record_t *record,
+                                        gh_enrolment_outcome_t *outcome, apr_time_t *not_after,
+                                        apr_pool_t *p);
+
+#endif /* gatehouse_issuer_ledger_private_h */
