@@ -5,6 +5,7 @@
 
 #include <apr_pools.h>
 #include <apr_time.h>
+#include <apr_user.h>
 
 #include "log.h"
 #include "result.h"

@@ -4,6 +4,7 @@
 #define gatehouse_x509_key_h
 
 #include <apr_pools.h>
+#include <apr_tables.h>
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 

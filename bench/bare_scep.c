@@ -1,0 +1,269 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/*
+ * The floor for a SCEP enrolment: the calls into OpenSSL that a PKCSReq takes, one after the other,
+ * without httpd, policy, ledger, store or network. CA and RA are read once; nothing of a message is
+ * kept for the next one.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <openssl/rand.h>
+#include <openssl/x509v3.h>
+
+#include "bench/support.h"
+
+#define LIFETIME (365 * 86400L)
+#define BACKDATE 300
+
+typedef struct {
+    X509 *ca;
+    EVP_PKEY *ca_key;
+    X509 *ra;
+    EVP_PKEY *ra_key;
+    STACK_OF(X509_EXTENSION) *fixed;    /* what does not change from one certificate to the next */
+} server_t;
+
+/* The extensions of an issued certificate that depend on nothing but CA and profile. */
+static void add_fixed(server_t *server, const char *name, const char *value)
+{
+    X509_EXTENSION *extension;
+    X509V3_CTX context;
+
+    X509V3_set_ctx(&context, server->ca, NULL, NULL, NULL, 0);
+    extension = X509V3_EXT_conf(NULL, &context, name, value);
+    bench_need(extension && sk_X509_EXTENSION_push(server->fixed, extension), name);
+}
+
+static void prepare(server_t *server)
+{
+    server->fixed = sk_X509_EXTENSION_new_null();
+    bench_need(server->fixed != NULL, "getting memory");
+    add_fixed(server, "authorityKeyIdentifier", "keyid:always");
+    add_fixed(server, "keyUsage", "critical,digitalSignature,keyEncipherment");
+    add_fixed(server, "extendedKeyUsage", "clientAuth");
+    add_fixed(server, "crlDistributionPoints", "URI:http://127.0.0.1:8080/crl/devices.crl");
+    add_fixed(server, "authorityInfoAccess", "caIssuers;URI:http://127.0.0.1:8080/ca/devices.cer");
+}
+
+static CMS_ContentInfo *parse(const unsigned char *data, size_t length)
+{
+    CMS_ContentInfo *cms = d2i_CMS_ContentInfo(NULL, &data, (long)length);
+
+    bench_need(cms != NULL, "d2i_CMS_ContentInfo");
+    return cms;
+}
+
+/** Verifies and decrypts. */
+static X509_REQ *open_request(const server_t *server, CMS_ContentInfo *outer)
+{
+    ASN1_OCTET_STRING **content = CMS_get0_content(outer);
+    BIO *out = BIO_new(BIO_s_mem());
+    CMS_ContentInfo *envelope;
+    X509_REQ *request;
+
+    bench_need(content && *content && out, "CMS_get0_content");
+    envelope = parse(ASN1_STRING_get0_data(*content), (size_t)ASN1_STRING_length(*content));
+    bench_need(CMS_verify(outer, NULL, NULL, NULL, NULL, CMS_BINARY | CMS_NO_SIGNER_CERT_VERIFY),
+               "CMS_verify");
+    bench_need(CMS_decrypt(envelope, server->ra_key, server->ra, NULL, out, CMS_BINARY),
+               "CMS_decrypt");
+    request = d2i_X509_REQ_bio(out, NULL);
+    bench_need(request && X509_REQ_verify(request, X509_REQ_get0_pubkey(request)) == 1,
+               "X509_REQ_verify");
+    CMS_ContentInfo_free(envelope);
+    BIO_free(out);
+    return request;
+}
+
+static void add_key_identifier(X509 *certificate)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    ASN1_OCTET_STRING *identifier = ASN1_OCTET_STRING_new();
+    ASN1_BIT_STRING *key = X509_get0_pubkey_bitstr(certificate);
+
+    bench_need(identifier && key
+               && EVP_Digest(ASN1_STRING_get0_data(key), (size_t)ASN1_STRING_length(key), digest,
+                             NULL, EVP_sha256(), NULL)
+               && ASN1_OCTET_STRING_set(identifier, digest, 20)
+               && X509_add1_ext_i2d(certificate, NID_subject_key_identifier, identifier, 0,
+                                    X509V3_ADD_DEFAULT), "subjectKeyIdentifier");
+    ASN1_OCTET_STRING_free(identifier);
+}
+
+static void add_extensions(const server_t *server, X509 *certificate, X509_REQ *request)
+{
+    STACK_OF(X509_EXTENSION) *requested = X509_REQ_get_extensions(request);
+    int i;
+
+    add_key_identifier(certificate);
+    for (i = 0; i < sk_X509_EXTENSION_num(server->fixed); ++i) {
+        bench_need(X509_add_ext(certificate, sk_X509_EXTENSION_value(server->fixed, i), -1),
+                   "X509_add_ext");
+    }
+    for (i = 0; i < sk_X509_EXTENSION_num(requested); ++i) {
+        bench_need(X509_add_ext(certificate, sk_X509_EXTENSION_value(requested, i), -1),
+                   "X509_add_ext");
+    }
+    sk_X509_EXTENSION_pop_free(requested, X509_EXTENSION_free);
+}
+
+static X509 *issue(const server_t *server, X509_REQ *request)
+{
+    X509 *certificate = X509_new();
+    BIGNUM *serial = BN_new();
+
+    bench_need(certificate && serial && BN_rand(serial, 127, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ANY)
+               && BN_to_ASN1_INTEGER(serial, X509_get_serialNumber(certificate))
+               && X509_set_version(certificate, X509_VERSION_3)
+               && X509_set_issuer_name(certificate, X509_get_subject_name(server->ca))
+               && X509_set_subject_name(certificate, X509_REQ_get_subject_name(request))
+               && X509_gmtime_adj(X509_getm_notBefore(certificate), -BACKDATE)
+               && X509_gmtime_adj(X509_getm_notAfter(certificate), LIFETIME)
+               && X509_set_pubkey(certificate, X509_REQ_get0_pubkey(request)), "X509_new");
+    add_extensions(server, certificate, request);
+    bench_need(X509_sign(certificate, server->ca_key, EVP_sha256()) > 0, "X509_sign");
+    BN_free(serial);
+    return certificate;
+}
+
+/** The certificate alone in a degenerate message, encrypted to who sent the request. */
+static BIO *encrypt(X509 *certificate, X509 *client)
+{
+    STACK_OF(X509) *recipients = sk_X509_new_null();
+    CMS_ContentInfo *certs_only = CMS_sign(NULL, NULL, NULL, NULL, CMS_PARTIAL | CMS_DETACHED);
+    BIO *in = BIO_new(BIO_s_mem());
+    BIO *out = BIO_new(BIO_s_mem());
+    CMS_ContentInfo *envelope;
+
+    bench_need(recipients && certs_only && in && out && sk_X509_push(recipients, client)
+               && CMS_add1_cert(certs_only, certificate) && i2d_CMS_bio(in, certs_only),
+               "certs-only");
+    envelope = CMS_encrypt(recipients, in, EVP_aes_128_cbc(), CMS_BINARY);
+    bench_need(envelope && i2d_CMS_bio(out, envelope), "CMS_encrypt");
+    CMS_ContentInfo_free(envelope);
+    CMS_ContentInfo_free(certs_only);
+    BIO_free(in);
+    sk_X509_free(recipients);
+    return out;
+}
+
+static void add_attribute(CMS_SignerInfo *si, const char *oid, int type, const void *data,
+                          int length)
+{
+    bench_need(CMS_signed_add1_attr_by_txt(si, oid, type, data, length), "adding an attribute");
+}
+
+static void copy_attribute(CMS_SignerInfo *to, const char *name, CMS_SignerInfo *from,
+                           const char *oid, int type)
+{
+    ASN1_STRING *value = bench_attribute(from, oid, type);
+
+    bench_need(value != NULL, oid);
+    add_attribute(to, name, type, ASN1_STRING_get0_data(value), ASN1_STRING_length(value));
+}
+
+static size_t reply(const server_t *server, CMS_SignerInfo *asked, BIO *content)
+{
+    const unsigned flags = CMS_BINARY | CMS_NOSMIMECAP | CMS_PARTIAL;
+    CMS_ContentInfo *cms = CMS_sign(NULL, NULL, NULL, NULL, flags);
+    CMS_SignerInfo *si = cms ? CMS_add1_signer(cms, server->ra, server->ra_key, EVP_sha256(), flags)
+                             : NULL;
+    unsigned char nonce[16];
+    unsigned char *der = NULL;
+    int length;
+
+    bench_need(si && RAND_bytes(nonce, sizeof(nonce)) == 1, "CMS_add1_signer");
+    add_attribute(si, SCEP_OID_MESSAGE_TYPE, V_ASN1_PRINTABLESTRING, "3", 1);
+    add_attribute(si, SCEP_OID_PKI_STATUS, V_ASN1_PRINTABLESTRING, "0", 1);
+    add_attribute(si, SCEP_OID_SENDER_NONCE, V_ASN1_OCTET_STRING, nonce, sizeof(nonce));
+    copy_attribute(si, SCEP_OID_TRANSACTION_ID, asked, SCEP_OID_TRANSACTION_ID,
+                   V_ASN1_PRINTABLESTRING);
+    copy_attribute(si, SCEP_OID_RECIPIENT_NONCE, asked, SCEP_OID_SENDER_NONCE,
+                   V_ASN1_OCTET_STRING);
+    bench_need(CMS_final(cms, content, NULL, flags), "CMS_final");
+    length = i2d_CMS_ContentInfo(cms, &der);
+    bench_need(length > 0, "i2d_CMS_ContentInfo");
+    OPENSSL_free(der);
+    CMS_ContentInfo_free(cms);
+    return (size_t)length;
+}
+
+static size_t enrol(const server_t *server, const bench_message_t *message)
+{
+    CMS_ContentInfo *outer = parse(message->data, message->length);
+    CMS_SignerInfo *si = bench_signer(outer);
+    X509_REQ *request = open_request(server, outer);
+    X509 *client = NULL, *certificate;
+    BIO *envelope;
+    size_t length;
+
+    CMS_SignerInfo_get0_algs(si, NULL, &client, NULL, NULL);
+    bench_need(client && X509_get0_pubkey(client), "finding the signer");
+    certificate = issue(server, request);
+    envelope = encrypt(certificate, client);
+    length = reply(server, si, envelope);
+    BIO_free(envelope);
+    X509_free(certificate);
+    X509_REQ_free(request);
+    CMS_ContentInfo_free(outer);
+    return length;
+}
+
+static double cpu_seconds(void)
+{
+    struct timespec used;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
+}
+
+int main(int argc, char **argv)
+{
+    server_t server;
+    bench_pack_t pack;
+    size_t first = 0, count = 1000, i, bytes = 0;
+    double cpu, started;
+    int option;
+
+    while ((option = getopt(argc, argv, "f:n:")) != -1) {
+        switch (option) {
+        case 'f':
+            first = bench_number(optarg, "-f");
+            break;
+        case 'n':
+            count = bench_number(optarg, "-n");
+            break;
+        default:
+            return 2;
+        }
+    }
+    if (argc - optind != 5 || count == 0) {
+        bench_die("usage: bare_scep [-f FIRST] [-n COUNT] CA.pem CA-KEY.pem RA.pem RA-KEY.pem "
+                  "MESSAGES");
+    }
+    memset(&server, 0, sizeof(server));
+    server.ca = bench_read_certificate(argv[optind]);
+    server.ca_key = bench_read_key(argv[optind + 1]);
+    server.ra = bench_read_certificate(argv[optind + 2]);
+    server.ra_key = bench_read_key(argv[optind + 3]);
+    bench_pack_open(&pack, argv[optind + 4]);
+    if (first > pack.count || count > pack.count - first) {
+        bench_die("there are only %zu messages", pack.count);
+    }
+    prepare(&server);
+    for (i = 0; i < 20 && i < count; ++i) {
+        bytes += enrol(&server, &pack.messages[first + i]);
+    }
+    cpu = cpu_seconds();
+    started = bench_now();
+    for (i = 0; i < count; ++i) {
+        bytes += enrol(&server, &pack.messages[first + i]);
+    }
+    printf("{\"requests\": %zu, \"seconds\": %.6f, \"cpu_us\": %.2f, \"bytes\": %zu}\n", count,
+           bench_now() - started, (cpu_seconds() - cpu) * 1e6 / (double)count, bytes);
+    return 0;
+}

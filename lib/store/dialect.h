@@ -1,0 +1,34 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#ifndef gatehouse_store_dialect_h
+#define gatehouse_store_dialect_h
+
+#include <apr_pools.h>
+
+/* Where the SQL of the two back ends differs; everything else is written once. */
+
+typedef struct {
+    const char *integer;            /* 64 bits */
+    const char *identity;           /* a column that numbers its rows */
+    const char *text;               /* compared byte by byte */
+    const char *bytes;
+    const char *clustered;          /* after a table whose rows stand in its primary key */
+    const char *change_sequence;    /* makes what next_change takes numbers from */
+
+    const char *migration_lock;     /* NULL where the transaction itself locks others out */
+    const char *other_tables;       /* counts tables where there is no table "migration" */
+    const char *next_change;
+    const char *now;                /* NULL: the clock of this machine is the database's */
+} gh_dialect_t;
+
+extern const gh_dialect_t gh_dialect_sqlite;
+extern const gh_dialect_t gh_dialect_pgsql;
+
+/**
+ * Replaces {integer}, {identity}, {text}, {bytes}, {clustered} and {change_sequence} in the text of a
+ * migration.
+ * @return NULL for another word in braces
+ */
+const char *gh_dialect_expand(const gh_dialect_t *dialect, const char *text, apr_pool_t *p);
+
+#endif /* gatehouse_store_dialect_h */

@@ -1,0 +1,272 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#include "store/migrations.h"
+
+#include "store/store_backend.h"
+
+/*
+ * certificate_status is what look-ups read and has short rows in the order of its key;
+ * certificate_der is read only for one certificate at a time. "touched" tells a released
+ * certificate from one whose status never changed.
+ */
+static const char first_schema[] =
+    "CREATE TABLE issuer (\n"
+    "    id {identity},\n"
+    "    name {text} NOT NULL UNIQUE CHECK (length(name) > 0),\n"
+    "    key_sha256 {bytes} NOT NULL CHECK (length(key_sha256) = 32),\n"
+    "    certificate {bytes} NOT NULL,\n"
+    "    created {integer} NOT NULL\n"
+    ");\n"
+
+    "CREATE TABLE certificate_der (\n"
+    "    id {identity},\n"
+    "    subject {text} NOT NULL,\n"
+    "    sans {text} NOT NULL,\n"
+    "    profile {text} NOT NULL,\n"
+    "    enrolment {text},\n"
+    "    sha256 {bytes} NOT NULL CHECK (length(sha256) = 32),\n"
+    "    key_sha256 {bytes} NOT NULL CHECK (length(key_sha256) = 32),\n"
+    "    not_before {integer} NOT NULL,\n"
+    "    der {bytes} NOT NULL CHECK (length(der) > 0)\n"
+    ");\n"
+
+    "CREATE TABLE certificate_status (\n"
+    "    issuer {integer} NOT NULL REFERENCES issuer (id),\n"
+    "    serial {bytes} NOT NULL CHECK (length(serial) BETWEEN 1 AND 20),\n"
+    "    status {integer} NOT NULL CHECK (status IN (0, 1, 2)),\n"
+    "    reason {integer} NOT NULL CHECK (reason BETWEEN -1 AND 10),\n"
+    "    revoked_at {integer} NOT NULL,\n"
+    "    invalid_from {integer} NOT NULL,\n"
+    "    not_after {integer} NOT NULL,\n"
+    "    change_seq {integer} NOT NULL CHECK (change_seq > 0),\n"
+    "    touched {integer} NOT NULL CHECK (touched IN (0, 1)),\n"
+    "    certificate {integer} NOT NULL REFERENCES certificate_der (id),\n"
+    "    CHECK ((status = 0) = (revoked_at = 0)),\n"
+    "    CHECK (status = 0 OR touched = 1),\n"
+    "    PRIMARY KEY (issuer, serial)\n"
+    "){clustered};\n"
+    "CREATE INDEX certificate_status_serial ON certificate_status (serial);\n"
+    "CREATE INDEX certificate_status_revoked ON certificate_status (issuer, serial)\n"
+    "    WHERE status <> 0;\n"
+    "CREATE INDEX certificate_status_touched ON certificate_status (issuer, change_seq)\n"
+    "    WHERE touched = 1;\n"
+
+    "CREATE TABLE enrolment (\n"
+    "    id {text} NOT NULL PRIMARY KEY CHECK (length(id) = 32),\n"
+    "    lookup_key {bytes} UNIQUE CHECK (length(lookup_key) = 32),\n"
+    "    state {integer} NOT NULL CHECK (state BETWEEN 1 AND 8),\n"
+    "    protocol {text} NOT NULL,\n"
+    "    tenant {text},\n"
+    "    issuer {text} NOT NULL,\n"
+    "    profile {text} NOT NULL,\n"
+    "    transaction_id {text},\n"
+    "    signer_sha256 {bytes},\n"
+    "    subject {text},\n"
+    "    request_sha256 {bytes},\n"
+    "    location {text},\n"
+    "    client {text},\n"
+    "    username {text},\n"
+    "    rule {text},\n"
+    "    message {text},\n"
+    "    decided_by {text},\n"
+    "    serial {bytes} CHECK (state <> 5 OR serial IS NOT NULL),\n"
+    "    created {integer} NOT NULL,\n"
+    "    updated {integer} NOT NULL,\n"
+    "    claimed_by {text},\n"
+    "    claimed_until {integer} NOT NULL DEFAULT 0,\n"
+    "    request {bytes},\n"
+    "    plan {bytes}\n"
+    ");\n"
+    "CREATE INDEX enrolment_created ON enrolment (created);\n"
+    "CREATE INDEX enrolment_open ON enrolment (state, created) WHERE state <> 5;\n"
+    "CREATE INDEX enrolment_approved ON enrolment (created, claimed_until) WHERE state = 2;\n"
+
+    "CREATE TABLE challenge (\n"
+    "    id {text} NOT NULL PRIMARY KEY CHECK (length(id) = 32),\n"
+    "    sha256 {bytes} NOT NULL UNIQUE CHECK (length(sha256) = 32),\n"
+    "    challenge_set {text} NOT NULL,\n"
+    "    tenant {text} NOT NULL,\n"
+    "    issuer {text} NOT NULL,\n"
+    "    profile {text} NOT NULL,\n"
+    "    subject {text},\n"
+    "    created {integer} NOT NULL,\n"
+    "    expires {integer} NOT NULL,\n"
+    "    used_at {integer} NOT NULL DEFAULT 0,\n"
+    "    used_by {text},\n"
+    "    CHECK ((used_at = 0) = (used_by IS NULL))\n"
+    ");\n"
+    "CREATE INDEX challenge_expires ON challenge (expires);\n"
+
+    "CREATE TABLE device (\n"
+    "    id {text} NOT NULL PRIMARY KEY CHECK (length(id) = 32),\n"
+    "    tenant {text} NOT NULL,\n"
+    "    fqdn {text} NOT NULL,\n"
+    "    created {integer} NOT NULL,\n"
+    "    UNIQUE (tenant, fqdn)\n"
+    ");\n"
+
+    "CREATE TABLE crl (\n"
+    "    issuer {text} NOT NULL,\n"
+    "    number {integer} NOT NULL CHECK (number > 0),\n"
+    "    this_update {integer} NOT NULL,\n"
+    "    next_update {integer} NOT NULL,\n"
+    "    change_seq {integer} NOT NULL CHECK (change_seq >= 0),\n"
+    "    entries {integer} NOT NULL CHECK (entries >= 0),\n"
+    "    der {bytes} NOT NULL CHECK (length(der) > 0),\n"
+    "    PRIMARY KEY (issuer, number)\n"
+    ");\n"
+
+    "CREATE TABLE audit (\n"
+    "    id {identity},\n"
+    "    time {integer} NOT NULL,\n"
+    "    request {text},\n"
+    "    node {text},\n"
+    "    event {text} NOT NULL,\n"
+    "    issuer {text},\n"
+    "    serial {text},\n"
+    "    line {text} NOT NULL CHECK (length(line) > 0),\n"
+    "    logged {integer} NOT NULL CHECK (logged IN (0, 1))\n"
+    ");\n"
+    "CREATE INDEX audit_time ON audit (time);\n"
+    "CREATE INDEX audit_unlogged ON audit (id) WHERE logged = 0;\n"
+
+    "CREATE TABLE lease (\n"
+    "    name {text} NOT NULL PRIMARY KEY,\n"
+    "    holder {text} NOT NULL,\n"
+    "    expires {integer} NOT NULL\n"
+    "){clustered};\n"
+
+    "CREATE TABLE sealed_key (\n"
+    "    id {text} NOT NULL PRIMARY KEY CHECK (length(id) = 32),\n"
+    "    purpose {text} NOT NULL,\n"
+    "    issuer {text} NOT NULL,\n"
+    "    generation {integer} NOT NULL CHECK (generation > 0),\n"
+    "    sealed {bytes} NOT NULL CHECK (length(sealed) > 0),\n"
+    "    certificate {bytes} NOT NULL CHECK (length(certificate) > 0),\n"
+    "    not_before {integer} NOT NULL,\n"
+    "    not_after {integer} NOT NULL,\n"
+    "    UNIQUE (purpose, issuer, generation)\n"
+    ");\n"
+
+    "CREATE TABLE setting (\n"
+    "    name {text} NOT NULL PRIMARY KEY,\n"
+    "    value {text} NOT NULL\n"
+    "){clustered};\n"
+
+    "{change_sequence}";
+
+static const gh_migration_t steps[] = {
+    { "first schema", first_schema }
+};
+
+const gh_migrations_t gh_migrations = { steps, sizeof(steps) / sizeof(steps[0]) };
+
+static const char migration_table[] =
+    "CREATE TABLE IF NOT EXISTS migration (\n"
+    "    number {integer} NOT NULL PRIMARY KEY CHECK (number > 0),\n"
+    "    name {text} NOT NULL,\n"
+    "    applied {integer} NOT NULL\n"
+    ");\n";
+
+/** The one number that a statement gives. */
+static apr_status_t number_of(gh_transaction_t *transaction, const char *sql, apr_int64_t *number)
+{
+    gh_query_t *query = gh_query(transaction, sql);
+    apr_status_t rv = gh_step(query);
+
+    *number = 0;
+    if (rv == APR_SUCCESS) {
+        *number = gh_column_int64(query, 0);
+        gh_query_end(query);
+    }
+    return rv == APR_EOF ? APR_SUCCESS : rv;
+}
+
+static apr_status_t newer_schema(apr_int64_t number, int known, gh_result_t *result)
+{
+    return gh_result_fail(result, GH_ECORRUPT, GH_FAILURE_INTERNAL, NULL,
+                          "Run a version of Gatehouse that is at least as new as the one that "
+                          "changed the store last, or restore a backup made before.",
+                          GHNO(0201) "the store has schema %" APR_INT64_T_FMT
+                          ", this version knows up to %d", number, known);
+}
+
+static apr_status_t run_step(gh_transaction_t *transaction, const gh_migration_t *step, int number,
+                             apr_time_t now, apr_pool_t *p, gh_result_t *result)
+{
+    const char *text = gh_dialect_expand(transaction->backend->dialect, step->text, p);
+    gh_query_t *query;
+    apr_status_t rv;
+
+    if (text == NULL) {
+        return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, NULL,
+                              "This is a fault of Gatehouse: report it.",
+                              GHNO(0202) "migration %d has an unknown word in braces", number);
+    }
+    if ((rv = transaction->backend->script(transaction, text)) != APR_SUCCESS) {
+        return rv;
+    }
+    query = gh_query(transaction,
+                     "INSERT INTO migration (number, name, applied) VALUES ($1, $2, $3)");
+    gh_bind_int64(query, number);
+    gh_bind_text(query, step->name);
+    gh_bind_int64(query, now);
+    return gh_execute(query);
+}
+
+apr_status_t gh_migrations_run(gh_transaction_t *transaction, const gh_migrations_t *migrations,
+                               apr_time_t now, apr_pool_t *p, gh_result_t *result)
+{
+    const gh_dialect_t *dialect = transaction->backend->dialect;
+    apr_int64_t number;
+    apr_status_t rv;
+    int i;
+
+    if (dialect->migration_lock != NULL
+        && (rv = number_of(transaction, dialect->migration_lock, &number)) != APR_SUCCESS) {
+        return rv;
+    }
+    if ((rv = number_of(transaction, dialect->other_tables, &number)) != APR_SUCCESS) {
+        return rv;
+    }
+    if (number > 0) {
+        return gh_result_fail(result, GH_ECORRUPT, GH_FAILURE_INTERNAL, NULL,
+                              "Give Gatehouse a database of its own.",
+                              GHNO(0203) "the database has tables that are not Gatehouse's");
+    }
+    rv = transaction->backend->script(transaction,
+                                      gh_dialect_expand(dialect, migration_table, p));
+    if (rv != APR_SUCCESS
+        || (rv = number_of(transaction, "SELECT max(number) FROM migration",
+                           &number)) != APR_SUCCESS) {
+        return rv;
+    }
+    if (number > migrations->count) {
+        return newer_schema(number, migrations->count, result);
+    }
+    for (i = (int)number; i < migrations->count; i++) {
+        rv = run_step(transaction, &migrations->steps[i], i + 1, now, p, result);
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t gh_migrations_check(gh_transaction_t *transaction, const gh_migrations_t *migrations,
+                                 gh_result_t *result)
+{
+    apr_int64_t number;
+    apr_status_t rv = number_of(transaction, "SELECT max(number) FROM migration", &number);
+
+    if (rv == APR_SUCCESS && number > migrations->count) {
+        rv = newer_schema(number, migrations->count, result);
+    }
+    else if (rv == APR_SUCCESS && number < migrations->count) {
+        rv = gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, NULL,
+                            "Start httpd: it brings the store up to date.",
+                            GHNO(0204) "the store has schema %" APR_INT64_T_FMT
+                            ", this version needs %d", number, migrations->count);
+    }
+    return rv;
+}

@@ -1,0 +1,249 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/* The check_config hook: it runs at each start and with "httpd -t", after everything was read. All
+ * problems are reported, each with the place of its directive, before the start is refused. */
+
+#include <string.h>
+#include <httpd.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <apr_file_info.h>
+#include <apr_strings.h>
+
+#include "gatehouse_private.h"
+#include "log.h"
+#include "x509/ca.h"
+#include "x509/key.h"
+
+APLOG_USE_MODULE(gatehouse);
+
+/* Of this generation; the module's memory goes with pconf, and so does what this points to. */
+static gatehouse_settings_t *current;
+
+gatehouse_settings_t *gatehouse_settings(void)
+{
+    return current;
+}
+
+const gatehouse_config_t *gatehouse_config(void)
+{
+    return current ? &current->shared : NULL;
+}
+
+static apr_status_t forget_settings(void *data)
+{
+    current = NULL;
+    return APR_SUCCESS;
+}
+
+int gatehouse_final_pass(void)
+{
+    return ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_CREATE_PRE_CONFIG
+        || ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST;
+}
+
+/* The number comes first, so that one can look for it. */
+static void log_place(server_rec *s, int level, gatehouse_place_t place, const char *what,
+                      const char *text)
+{
+    const char *colon = strncmp(text, "GH", 2) ? NULL : strstr(text, ": ");
+    int number = colon ? (int)(colon + 2 - text) : 0;
+
+    if (place.file) {
+        ap_log_error(APLOG_MARK, level | APLOG_STARTUP, 0, s, "%.*s%s:%d: %s: %s", number, text,
+                     place.file, place.line, what, text + number);
+    }
+    else {
+        ap_log_error(APLOG_MARK, level, 0, s, "%.*s%s: %s", number, text, what, text + number);
+    }
+}
+
+void gatehouse_log_problem(server_rec *s, gatehouse_place_t place, const char *what,
+                           const char *explanation)
+{
+    log_place(s, APLOG_ERR, place, what, explanation);
+}
+
+static void warn(server_rec *s, gatehouse_place_t place, const char *what, const char *text)
+{
+    if (gatehouse_final_pass()) {
+        log_place(s, APLOG_WARNING, place, what, text);
+    }
+}
+
+static int check_sealing_key(gatehouse_settings_t *settings, server_rec *s, apr_pool_t *p,
+                             apr_pool_t *ptemp)
+{
+    gh_result_t result;
+    apr_status_t rv;
+
+    if (!settings->sealing_key) {
+        return 0;
+    }
+    gh_result_clear(&result);
+    rv = gh_sealer_open(&settings->sealer, settings->sealing_key, p, &result);
+    if (rv != APR_SUCCESS) {
+        gatehouse_log_problem(s, settings->sealing_key_place, "GatehouseSealingKey",
+                              gatehouse_explain(&result, rv, ptemp));
+        return 1;
+    }
+    settings->shared.sealing_configured = 1;
+    return 0;
+}
+
+/* The file itself is opened later, by the parent; here only what a person gets wrong. */
+static int check_audit_log(gatehouse_settings_t *settings, server_rec *s, apr_pool_t *ptemp)
+{
+    const char *path = settings->audit_log;
+    apr_finfo_t info;
+    const char *directory;
+
+    if (!path || *path == '|') {
+        return 0;
+    }
+    directory = ap_make_dirstr_parent(ptemp, path);
+    if (apr_stat(&info, directory, APR_FINFO_TYPE, ptemp) != APR_SUCCESS
+        || info.filetype != APR_DIR) {
+        gatehouse_log_problem(s, settings->audit_log_place, "GatehouseAuditLog",
+                              apr_psprintf(ptemp, GHNO(0530) "there is no directory %s; create it "
+                                           "or name another file", directory));
+        return 1;
+    }
+    if (apr_stat(&info, path, APR_FINFO_TYPE, ptemp) == APR_SUCCESS && info.filetype == APR_DIR) {
+        gatehouse_log_problem(s, settings->audit_log_place, "GatehouseAuditLog",
+                              apr_psprintf(ptemp, GHNO(0531) "%s is a directory; name a file",
+                                           path));
+        return 1;
+    }
+    return 0;
+}
+
+/* The directive that a failed check of an issuer speaks of, by the rule that it names. */
+static gatehouse_place_t issuer_place(const gatehouse_issuer_section_t *section, const char *rule,
+                                      const char **what, apr_pool_t *p)
+{
+    if (rule && !strcmp(rule, "issuer.certificate") && section->certificate_place.file) {
+        *what = "IssuerCertificate";
+        return section->certificate_place;
+    }
+    if (rule && !strcmp(rule, "issuer.key") && section->key_place.file) {
+        *what = "IssuerKey";
+        return section->key_place;
+    }
+    if (rule && !strcmp(rule, "issuer.chain") && section->chain_place.file) {
+        *what = "IssuerChain";
+        return section->chain_place;
+    }
+    *what = apr_pstrcat(p, "<Issuer ", section->name, ">", NULL);
+    return section->place;
+}
+
+/* A CA key of 2048 bits is good until the end of 2030 (NIST SP 800-57 part 1, 112 bits). */
+static void warn_short_key(const gatehouse_issuer_section_t *section, server_rec *s,
+                           apr_pool_t *ptemp)
+{
+    static const apr_time_t end_of_2030 = APR_TIME_C(1924991999) * APR_USEC_PER_SEC;
+    X509 *certificate = gh_issuer_certificate(section->issuer);
+    const char *kind = gh_key_kind(X509_get0_pubkey(certificate));
+
+    if (kind && !strcmp(kind, "RSA-2048")
+        && gh_certificate_not_after(certificate) > end_of_2030) {
+        warn(s, section->certificate_place, "IssuerCertificate",
+             apr_psprintf(ptemp, GHNO(0532) "the RSA key of CA %s has 2048 bits and is to be used "
+                          "beyond 2030; plan a new CA with RSA-3072 or P-256 or better",
+                          section->name));
+    }
+}
+
+static int check_issuer(gatehouse_settings_t *settings, gatehouse_issuer_section_t *section,
+                        server_rec *s, apr_pool_t *p, apr_pool_t *ptemp)
+{
+    gh_issuer_config_t *config = gh_issuer_config(section->issuer);
+    const gh_issuer_backend_t *backend = gh_issuer_backend(section->issuer);
+    gatehouse_authority_t *authority;
+    const char *what = apr_pstrcat(ptemp, "<Issuer ", section->name, ">", NULL);
+    gatehouse_place_t place;
+    gh_result_t result;
+    apr_status_t rv;
+    int problems = 0;
+
+    if (!config->public_url) {
+        config->public_url = settings->public_url;
+    }
+    if (backend->crl_signer && !config->public_url && strcmp(backend->name, "offline")) {
+        gatehouse_log_problem(s, section->place, what, GHNO(0533) "GatehousePublicURL is missing: "
+                              "certificates have to say where their CRL is. Add it, like "
+                              "GatehousePublicURL http://pki.example.com");
+        ++problems;
+    }
+    if (config->crl_file && !backend->crl) {
+        gatehouse_log_problem(s, section->crl_place, "IssuerCRL", apr_psprintf(ptemp, GHNO(0534)
+                              "file= is for issuers whose CRL is made elsewhere; leave it out, or "
+                              "say IssuerBackend offline"));
+        ++problems;
+    }
+    gh_result_clear(&result);
+    rv = gh_issuer_load(section->issuer, p, &result);
+    if (rv != APR_SUCCESS) {
+        place = issuer_place(section, result.rule, &what, ptemp);
+        gatehouse_log_problem(s, place, what, gatehouse_explain(&result, rv, ptemp));
+        return problems + 1;
+    }
+    rv = gatehouse_make_authority(&authority, section->issuer, p);
+    if (rv != APR_SUCCESS) {
+        gatehouse_log_problem(s, section->place, what, GHNO(0535) "its certificates cannot be "
+                              "written as PEM");
+        return problems + 1;
+    }
+    apr_hash_set(settings->authorities, section->name, APR_HASH_KEY_STRING, authority);
+    apr_hash_set(settings->shared.issuers, section->name, APR_HASH_KEY_STRING, section->issuer);
+    warn_short_key(section, s, ptemp);
+    return problems;
+}
+
+static void check_clock(server_rec *s)
+{
+    static const gatehouse_place_t nowhere = { NULL, 0 };
+    apr_time_t built = gatehouse_built();
+
+    /* a day for the time zone of the builder's machine */
+    if (built && apr_time_now() < built - apr_time_from_sec(86400)) {
+        warn(s, nowhere, "clock", GHNO(0536) "this machine's clock is before the day on which "
+             "Gatehouse was built; set it before any certificate is issued");
+    }
+}
+
+int gatehouse_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    gatehouse_settings_t *settings = gatehouse_settings_of(s);
+    int problems = 0;
+    int i;
+
+    settings->shared.public_url = settings->public_url;
+    if (settings->issuers->nelts && !settings->store) {
+        const gatehouse_issuer_section_t *first
+            = APR_ARRAY_IDX(settings->issuers, 0, gatehouse_issuer_section_t *);
+
+        gatehouse_log_problem(s, first->place, "<Issuer>", GHNO(0537) "GatehouseStore is missing; "
+                              "add it, like GatehouseStore sqlite3:/var/lib/gatehouse/store.db");
+        ++problems;
+    }
+    problems += check_sealing_key(settings, s, pconf, ptemp);
+    problems += check_audit_log(settings, s, ptemp);
+    problems += gatehouse_check_profiles(settings, s, pconf, ptemp);
+    for (i = 0; i < settings->issuers->nelts; ++i) {
+        problems += check_issuer(settings,
+                                 APR_ARRAY_IDX(settings->issuers, i, gatehouse_issuer_section_t *),
+                                 s, pconf, ptemp);
+    }
+    if (settings->store) {
+        check_clock(s);
+    }
+    gatehouse_collect_locations(settings, s, pconf);
+    if (problems) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    current = settings;
+    apr_pool_cleanup_register(pconf, NULL, forget_settings, apr_pool_cleanup_null);
+    return OK;
+}

@@ -1,0 +1,261 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/* The store, before the fork and after it, and what each child builds on it. */
+
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+#include <httpd.h>
+#include <ap_mpm.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <apr_allocator.h>
+#include <apr_atomic.h>
+#include <apr_strings.h>
+#include <apr_thread_mutex.h>
+#include <unixd.h>
+
+#include "gatehouse_child.h"
+#include "log.h"
+#include "status.h"
+#include "store/certificates.h"
+
+APLOG_USE_MODULE(gatehouse);
+
+static gatehouse_child_t *this_child;
+
+const gatehouse_service_t *gatehouse_service(void)
+{
+    return this_child && apr_atomic_read32(&this_child->open) ? &this_child->service : NULL;
+}
+
+/* A database that cannot be reached is no reason for a node not to come up, nor is any failure one
+ * to stop a server that runs: the children go on trying. */
+static int may_wait(const gatehouse_settings_t *settings, apr_status_t status)
+{
+    int generation = 0;
+
+    ap_mpm_query(AP_MPMQ_GENERATION, &generation);
+    return generation > 0
+        || (status == GH_EUNAVAILABLE && !strncmp(settings->store, "pgsql:", 6));
+}
+
+int gatehouse_prepare_store(gatehouse_settings_t *settings, server_rec *s, apr_pool_t *ptemp)
+{
+    int root = geteuid() == 0;
+    gh_store_options_t options = { .log = gatehouse_server_log(s, ptemp) };
+    gh_result_t result;
+    apr_status_t rv;
+
+    gh_result_clear(&result);
+    rv = gh_store_prepare(settings->store, root ? ap_unixd_config.user_id : (apr_uid_t)-1,
+                          root ? ap_unixd_config.group_id : (apr_gid_t)-1, &options, ptemp,
+                          &result);
+    settings->store_prepared = rv == APR_SUCCESS;
+    if (rv == APR_SUCCESS) {
+        return OK;
+    }
+    gatehouse_log_problem(s, settings->store_place, "GatehouseStore",
+                          gatehouse_explain(&result, rv, ptemp));
+    return may_wait(settings, rv) ? OK : HTTP_INTERNAL_SERVER_ERROR;
+}
+
+apr_status_t gatehouse_child_open(gatehouse_child_t *child, apr_pool_t *ptemp,
+                                  gh_result_t *result)
+{
+    gatehouse_settings_t *settings = child->settings;
+    gatehouse_service_t *service = &child->service;
+    gh_store_options_t options = { .log = service->log };
+    apr_pool_t *p;
+    apr_status_t rv = APR_SUCCESS;
+
+    if (!child->prepared) {
+        rv = gh_store_prepare(settings->store, (apr_uid_t)-1, (apr_gid_t)-1, &options, ptemp,
+                              result);
+        child->prepared = rv == APR_SUCCESS;
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    apr_pool_create(&p, child->pool);
+    rv = gh_store_open(&service->store, settings->store, &options, p, result);
+    if (rv != APR_SUCCESS) {
+        apr_pool_destroy(p);
+        return rv;
+    }
+    service->ledger = gh_ledger_create(service->store, service->issuers, service->node,
+                                       service->log, child->pool);
+    service->publisher = gh_publisher_create(service->store, service->issuers, service->node,
+                                             service->log, child->pool);
+    apr_atomic_set32(&child->open, 1);
+    return APR_SUCCESS;
+}
+
+static apr_status_t register_issuer(gh_transaction_t *transaction, void *baton)
+{
+    const gh_issuer_t *issuer = baton;
+
+    return gh_issuer_register(transaction, gh_issuer_name(issuer), gh_issuer_key_sha256(issuer),
+                              gh_issuer_certificate_der(issuer));
+}
+
+static void start_issuer(gatehouse_child_t *child, gh_issuer_t *issuer)
+{
+    static const gatehouse_place_t nowhere = { NULL, 0 };
+    apr_pool_t *ptemp;
+    gh_result_t result;
+    apr_status_t rv;
+
+    gh_result_clear(&result);
+    rv = gh_issuer_child_init(issuer, child->pool, &result);
+    if (rv == APR_SUCCESS) {
+        return;
+    }
+    apr_pool_create(&ptemp, child->pool);
+    gatehouse_log_problem(child->server, nowhere,
+                          apr_pstrcat(ptemp, "<Issuer ", gh_issuer_name(issuer), "> does not work "
+                                      "in this process and answers that it is unavailable", NULL),
+                          gatehouse_explain(&result, rv, ptemp));
+    apr_pool_destroy(ptemp);
+}
+
+/* Without its child_init an issuer refuses to sign, so one whose name belongs to another key stays
+ * unusable. */
+apr_status_t gatehouse_child_issuers(gatehouse_child_t *child, gh_result_t *result)
+{
+    apr_status_t rv;
+
+    while (child->waiting->nelts) {
+        gh_issuer_t *issuer
+            = APR_ARRAY_IDX(child->waiting, child->waiting->nelts - 1, gh_issuer_t *);
+
+        rv = gh_store_write(child->service.store, register_issuer, issuer, result);
+        if (rv == GH_ECONFLICT) {
+            ap_log_error(APLOG_MARK, APLOG_ERR, 0, child->server, GHNO(0543) "issuer %s issues "
+                         "nothing: in the store this name belongs to another CA key. Give a new CA "
+                         "a name of its own in <Issuer>, or restore the certificate and the key",
+                         gh_issuer_name(issuer));
+        }
+        else if (rv != APR_SUCCESS) {
+            return rv;
+        }
+        else {
+            start_issuer(child, issuer);
+        }
+        apr_array_pop(child->waiting);
+    }
+    return APR_SUCCESS;
+}
+
+/* Threads that are started here must not get signals that are meant for the process: prefork cleans
+ * up in its signal handler, which must not run on a thread that this waits for. */
+static void block_signals(sigset_t *before)
+{
+    static const int synchronous[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS };
+    sigset_t all;
+    apr_size_t i;
+
+    sigfillset(&all);
+    for (i = 0; i < sizeof(synchronous) / sizeof(synchronous[0]); ++i) {
+        sigdelset(&all, synchronous[i]);
+    }
+    pthread_sigmask(SIG_SETMASK, &all, before);
+}
+
+/* An allocator of its own, as the follower works on this pool beside the child's other threads. */
+static apr_status_t make_pool(apr_pool_t **pool, apr_pool_t *parent)
+{
+    apr_allocator_t *allocator;
+    apr_thread_mutex_t *mutex;
+    apr_status_t rv;
+
+    rv = apr_allocator_create(&allocator);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = apr_pool_create_ex(pool, parent, NULL, allocator);
+    if (rv != APR_SUCCESS) {
+        apr_allocator_destroy(allocator);
+        return rv;
+    }
+    apr_allocator_owner_set(allocator, *pool);
+    rv = apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, *pool);
+    if (rv == APR_SUCCESS) {
+        apr_allocator_mutex_set(allocator, mutex);
+        apr_pool_tag(*pool, "gatehouse");
+    }
+    return rv;
+}
+
+static gatehouse_child_t *make_child(apr_pool_t *pool, gatehouse_settings_t *settings,
+                                     server_rec *s)
+{
+    gatehouse_child_t *child = apr_pcalloc(pool, sizeof(*child));
+    int i;
+
+    child->pool = pool;
+    child->settings = settings;
+    child->server = s;
+    child->prepared = settings->store_prepared;
+    child->service.sealer = settings->sealer;
+    child->service.node = settings->node;
+    child->service.log = gatehouse_server_log(s, pool);
+    child->service.issuers = settings->shared.issuers;
+    child->service.profiles = settings->shared.profiles;
+    child->waiting = apr_array_make(pool, 4, sizeof(gh_issuer_t *));
+    for (i = settings->issuers->nelts - 1; i >= 0; --i) {
+        APR_ARRAY_PUSH(child->waiting, gh_issuer_t *)
+            = APR_ARRAY_IDX(settings->issuers, i, gatehouse_issuer_section_t *)->issuer;
+    }
+    return child;
+}
+
+/* What can be had at once is there before the first request: issuers that sign, and CRLs. What
+ * fails here is tried again and reported by the follower. */
+static void warm_up(gatehouse_child_t *child)
+{
+    apr_pool_t *ptemp;
+    gh_result_t result;
+
+    gh_result_clear(&result);
+    apr_pool_create(&ptemp, child->pool);
+    if (child->prepared && gatehouse_child_open(child, ptemp, &result) == APR_SUCCESS
+        && gatehouse_child_issuers(child, &result) == APR_SUCCESS) {
+        gh_publisher_run(child->service.publisher, &result);
+    }
+    apr_pool_destroy(ptemp);
+}
+
+static apr_status_t forget_child(void *data)
+{
+    this_child = NULL;
+    return APR_SUCCESS;
+}
+
+void gatehouse_child_init(apr_pool_t *p, server_rec *s)
+{
+    gatehouse_settings_t *settings = gatehouse_settings();
+    gatehouse_child_t *child;
+    apr_pool_t *pool;
+    sigset_t signals;
+    apr_status_t rv;
+
+    if (!settings || !settings->store) {
+        return;
+    }
+    rv = make_pool(&pool, p);
+    if (rv == APR_SUCCESS) {
+        child = make_child(pool, settings, s);
+        this_child = child;
+        apr_pool_cleanup_register(pool, NULL, forget_child, apr_pool_cleanup_null);
+        block_signals(&signals);
+        warm_up(child);
+        rv = gatehouse_follower_start(child);
+        pthread_sigmask(SIG_SETMASK, &signals, NULL);
+    }
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(0544) "this process cannot follow the "
+                     "store: approved enrolments and CRLs are left to others. See whether the "
+                     "machine is short of memory or threads");
+    }
+}

@@ -1,0 +1,30 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#ifndef gatehouse_child_h
+#define gatehouse_child_h
+
+#include "gatehouse_private.h"
+
+/* What lives in a child. Made by the child's first thread, then changed by the follower only. */
+
+typedef struct {
+    gatehouse_settings_t *settings;
+    server_rec *server;
+    apr_pool_t *pool;               /* of the thread that may change this */
+    gatehouse_service_t service;
+    volatile apr_uint32_t open;     /* 1 once service is complete */
+    int prepared;                   /* the store is ready to be opened */
+    apr_array_header_t *waiting;    /* gh_issuer_t * that the store has not confirmed yet */
+} gatehouse_child_t;
+
+/** Opens the store and what stands on it. */
+apr_status_t gatehouse_child_open(gatehouse_child_t *child, apr_pool_t *ptemp,
+                                  gh_result_t *result);
+
+/** Makes issuers usable, each once the store has confirmed that its name belongs to its key. */
+apr_status_t gatehouse_child_issuers(gatehouse_child_t *child, gh_result_t *result);
+
+/** Starts the thread that follows the store. It ends before child->pool is destroyed. */
+apr_status_t gatehouse_follower_start(gatehouse_child_t *child);
+
+#endif /* gatehouse_child_h */

@@ -1,0 +1,276 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/* The thread of a child that follows the store: what operators and other processes have written
+ * there takes effect here within a second. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+#include <httpd.h>
+#include <http_log.h>
+#include <apr_atomic.h>
+#include <apr_strings.h>
+#include <apr_thread_proc.h>
+
+#include "gatehouse_child.h"
+#include "log.h"
+#include "status.h"
+#include "store/challenges.h"
+#include "store/housekeeping.h"
+
+APLOG_USE_MODULE(gatehouse);
+
+/** Between two rounds pass between INTERVAL and INTERVAL + JITTER milliseconds. */
+#define INTERVAL 150
+#define JITTER 100
+
+/** The same failure is logged again after this time. */
+#define SILENCE apr_time_from_sec(60)
+
+/** How long the end of a process waits for the thread, which may be waiting for the store. */
+#define PATIENCE apr_time_from_sec(2)
+
+#define PURGE_INTERVAL apr_time_from_sec(60)
+
+/** Challenges stay for a day after they have expired, so that one can see what became of them. */
+#define CHALLENGE_KEPT apr_time_from_sec(86400)
+
+#define AUDIT_BATCH 100
+
+typedef struct follower follower_t;
+
+typedef struct {
+    const char *what;
+    apr_status_t (*run)(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result);
+    int failing;
+    apr_time_t reported;
+} job_t;
+
+enum { JOB_OPEN, JOB_ISSUERS, JOB_APPROVED, JOB_CRLS, JOB_AUDIT, JOB_PURGE, JOBS };
+
+struct follower {
+    gatehouse_child_t *child;
+    apr_thread_t *thread;
+    int wake[2];                    /* a byte in this pipe ends the pause between rounds */
+    volatile apr_uint32_t stop;
+    volatile apr_uint32_t ended;
+    apr_time_t purge_next;
+    job_t jobs[JOBS];
+};
+
+static apr_status_t open_store(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
+{
+    return follower->child->open ? APR_SUCCESS
+                                 : gatehouse_child_open(follower->child, ptemp, result);
+}
+
+static apr_status_t start_issuers(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
+{
+    return gatehouse_child_issuers(follower->child, result);
+}
+
+static apr_status_t issue_approved(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
+{
+    apr_array_header_t *events = NULL;
+    apr_status_t rv;
+    int i;
+
+    rv = gh_ledger_issue_approved(follower->child->service.ledger, &events, ptemp, result);
+    for (i = 0; events && i < events->nelts; ++i) {
+        gatehouse_audit(APR_ARRAY_IDX(events, i, gh_audit_event_t *), ptemp);
+    }
+    return rv;
+}
+
+static apr_status_t publish_crls(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
+{
+    return gh_publisher_run(follower->child->service.publisher, result);
+}
+
+static apr_status_t count_lines(gh_transaction_t *transaction, void *baton)
+{
+    return gh_audit_count_unlogged(transaction, baton);
+}
+
+typedef struct {
+    apr_array_header_t *lines;
+    apr_pool_t *pool;
+} take_t;
+
+static apr_status_t take_lines(gh_transaction_t *transaction, void *baton)
+{
+    take_t *take = baton;
+
+    return gh_audit_take_unlogged(transaction, AUDIT_BATCH, &take->lines, take->pool);
+}
+
+/* Without an audit log the lines stay where they are, for one that is configured later. */
+static apr_status_t log_decisions(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
+{
+    gh_store_t *store = follower->child->service.store;
+    take_t take = { NULL, ptemp };
+    apr_int64_t count = 0;
+    apr_status_t rv;
+    int i;
+
+    if (!gatehouse_audit_is_open()) {
+        return APR_SUCCESS;
+    }
+    rv = gh_store_read(store, count_lines, &count, result);
+    if (rv != APR_SUCCESS || count == 0) {
+        return rv;
+    }
+    rv = gh_store_write(store, take_lines, &take, result);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    for (i = 0; i < take.lines->nelts; ++i) {
+        const char *line = APR_ARRAY_IDX(take.lines, i, const char *);
+        apr_size_t length = strlen(line);
+
+        gatehouse_audit_write(length && line[length - 1] == '\n'
+                              ? line : apr_pstrcat(ptemp, line, "\n", NULL));
+    }
+    return APR_SUCCESS;
+}
+
+typedef struct {
+    const char *holder;
+    apr_time_t before;
+} purge_t;
+
+/* One process of all nodes does it: the lease is not given back, so it lasts for the interval. */
+static apr_status_t purge(gh_transaction_t *transaction, void *baton)
+{
+    const purge_t *purge = baton;
+    apr_status_t rv;
+
+    rv = gh_lease_take(transaction, "challenge-purge", purge->holder, PURGE_INTERVAL);
+    return rv == APR_SUCCESS ? gh_challenge_purge(transaction, purge->before, NULL) : rv;
+}
+
+static apr_status_t purge_challenges(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
+{
+    apr_time_t now = apr_time_now();
+    purge_t baton = { NULL, now - CHALLENGE_KEPT };
+    apr_status_t rv;
+
+    /* a clock that was set back must not stop this */
+    if (now < follower->purge_next && now > follower->purge_next - 2 * PURGE_INTERVAL) {
+        return APR_SUCCESS;
+    }
+    follower->purge_next = now + PURGE_INTERVAL;
+    baton.holder = apr_psprintf(ptemp, "%s:%ld", follower->child->service.node, (long)getpid());
+    rv = gh_store_write(follower->child->service.store, purge, &baton, result);
+    return rv == GH_EREFUSED ? APR_SUCCESS : rv;
+}
+
+static void report(follower_t *follower, job_t *job, apr_status_t rv, const gh_result_t *result,
+                   apr_pool_t *ptemp)
+{
+    static const gatehouse_place_t nowhere = { NULL, 0 };
+    apr_time_t now = apr_time_now();
+
+    if (rv == APR_SUCCESS) {
+        if (job->failing) {
+            ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, follower->child->server, GHNO(0545) "%s: it "
+                         "works again", job->what);
+        }
+        job->failing = 0;
+        return;
+    }
+    if (!job->failing || now - job->reported >= SILENCE || now < job->reported) {
+        gatehouse_log_problem(follower->child->server, nowhere, job->what,
+                              gatehouse_explain(result, rv, ptemp));
+        job->reported = now;
+    }
+    job->failing = 1;
+}
+
+static void run_jobs(follower_t *follower, apr_pool_t *ptemp)
+{
+    gh_result_t result;
+    apr_status_t rv;
+    int i;
+
+    for (i = 0; i < JOBS && !apr_atomic_read32(&follower->stop); ++i) {
+        gh_result_clear(&result);
+        rv = follower->jobs[i].run(follower, ptemp, &result);
+        report(follower, &follower->jobs[i], rv, &result, ptemp);
+        apr_pool_clear(ptemp);
+        if (rv != APR_SUCCESS && i == JOB_OPEN) {
+            break;
+        }
+    }
+}
+
+static void *APR_THREAD_FUNC follow(apr_thread_t *thread, void *data)
+{
+    follower_t *follower = data;
+    struct pollfd woken = { .fd = follower->wake[0], .events = POLLIN };
+    apr_pool_t *ptemp;
+
+    apr_pool_create(&ptemp, follower->child->pool);
+    while (!apr_atomic_read32(&follower->stop)) {
+        run_jobs(follower, ptemp);
+        poll(&woken, 1, INTERVAL + (int)(apr_time_now() % JITTER));
+    }
+    apr_pool_destroy(ptemp);
+    apr_atomic_set32(&follower->ended, 1);
+    return NULL;
+}
+
+/* Runs before anything in the pool is closed, with prefork within a signal handler. A thread that
+ * still waits for a store out of reach must not keep the process: what was acknowledged is durable,
+ * so it may end at once. */
+static apr_status_t stop(void *data)
+{
+    follower_t *follower = data;
+    apr_time_t deadline = apr_time_now() + PATIENCE;
+    apr_status_t rv;
+
+    apr_atomic_set32(&follower->stop, 1);
+    while (write(follower->wake[1], "", 1) < 0 && errno == EINTR) {
+        continue;
+    }
+    while (!apr_atomic_read32(&follower->ended)) {
+        if (apr_time_now() > deadline) {
+            _exit(0);
+        }
+        apr_sleep(apr_time_from_msec(2));
+    }
+    apr_thread_join(&rv, follower->thread);
+    close(follower->wake[0]);
+    close(follower->wake[1]);
+    return APR_SUCCESS;
+}
+
+apr_status_t gatehouse_follower_start(gatehouse_child_t *child)
+{
+    static const job_t jobs[JOBS] = {
+        [JOB_OPEN] = { .what = "opening the store", .run = open_store },
+        [JOB_ISSUERS] = { .what = "registering the issuers", .run = start_issuers },
+        [JOB_APPROVED] = { .what = "issuing what was approved", .run = issue_approved },
+        [JOB_CRLS] = { .what = "publishing CRLs", .run = publish_crls },
+        [JOB_AUDIT] = { .what = "copying decisions to the audit log", .run = log_decisions },
+        [JOB_PURGE] = { .what = "removing old challenges", .run = purge_challenges },
+    };
+    follower_t *follower = apr_pcalloc(child->pool, sizeof(*follower));
+    apr_status_t rv;
+
+    follower->child = child;
+    memcpy(follower->jobs, jobs, sizeof(jobs));
+    if (pipe2(follower->wake, O_CLOEXEC | O_NONBLOCK)) {
+        return errno;
+    }
+    rv = apr_thread_create(&follower->thread, NULL, follow, follower, child->pool);
+    if (rv != APR_SUCCESS) {
+        close(follower->wake[0]);
+        close(follower->wake[1]);
+        return rv;
+    }
+    apr_pool_pre_cleanup_register(child->pool, follower, stop);
+    return APR_SUCCESS;
+}

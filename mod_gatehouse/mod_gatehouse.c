@@ -1,0 +1,156 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/* The base module: what every protocol module shares. Here are its directives and hooks only. */
+
+#include <string.h>
+#include <httpd.h>
+#include <http_config.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <apr_strings.h>
+
+#include "gatehouse_private.h"
+#include "log.h"
+
+#if !AP_MODULE_MAGIC_AT_LEAST(20120211, 80)
+#error Gatehouse needs httpd 2.4.34 or newer
+#endif
+
+/* Attributes have to come before the definition that AP_DECLARE_MODULE writes. */
+extern module __attribute__((visibility("default"))) gatehouse_module;
+
+static const command_rec directives[] = {
+    AP_INIT_TAKE1("GatehouseStore", gatehouse_set_store, NULL, RSRC_CONF,
+                  "where state is kept: sqlite3:/absolute/path or pgsql:CONNINFO"),
+    AP_INIT_TAKE1("GatehousePublicURL", gatehouse_set_public_url, NULL, RSRC_CONF,
+                  "URL under which relying parties find CRLs and CA certificates"),
+    AP_INIT_TAKE1("GatehouseSealingKey", gatehouse_set_sealing_key, NULL, RSRC_CONF,
+                  "key that seals private keys in the store: file:PATH or exec:PATH"),
+    AP_INIT_TAKE1("GatehouseAuditLog", gatehouse_set_audit_log, NULL, RSRC_CONF,
+                  "a file, or | and a program, to which decisions are logged"),
+    AP_INIT_TAKE1("GatehouseNode", gatehouse_set_node, NULL, RSRC_CONF,
+                  "name of this machine in the audit log and in leases"),
+
+    AP_INIT_RAW_ARGS("<Issuer", gatehouse_issuer_section, NULL, RSRC_CONF,
+                     "container of one CA: <Issuer NAME>"),
+    AP_INIT_TAKE1("IssuerBackend", gatehouse_set_issuer_backend, NULL, RSRC_CONF,
+                  "what signs: local (default) or offline"),
+    AP_INIT_TAKE1("IssuerCertificate", gatehouse_set_issuer_certificate, NULL, RSRC_CONF,
+                  "PEM or PKCS#12 file with the CA's certificate"),
+    AP_INIT_TAKE12("IssuerKey", gatehouse_set_issuer_key, NULL, RSRC_CONF,
+                   "file or pkcs11: URI of the CA's key, passphrase=file:PATH or exec:PATH"),
+    AP_INIT_TAKE1("IssuerChain", gatehouse_set_issuer_chain, NULL, RSRC_CONF,
+                  "PEM file with the certificates above the CA's, up to the root"),
+    AP_INIT_TAKE_ARGV("IssuerCRL", gatehouse_set_issuer_crl, NULL, RSRC_CONF,
+                      "validity=TIME publish=TIME delay=TIME file=PATH"),
+
+    AP_INIT_RAW_ARGS("<CertificateProfile", gatehouse_profile_section, NULL, RSRC_CONF,
+                     "container of one profile: <CertificateProfile NAME [base=OTHER]>"),
+    AP_INIT_TAKE_ARGV("ProfileAlias", gatehouse_set_profile, NULL, RSRC_CONF,
+                      "other names of the profile"),
+    AP_INIT_TAKE_ARGV("ProfileKeyUsage", gatehouse_set_profile, NULL, RSRC_CONF,
+                      "bits of keyUsage, or none"),
+    AP_INIT_TAKE_ARGV("ProfileExtendedKeyUsage", gatehouse_set_profile, NULL, RSRC_CONF,
+                      "extended key usages, request, or none; critical"),
+    AP_INIT_TAKE_ARGV("ProfileRequestExtensions", gatehouse_set_profile, NULL, RSRC_CONF,
+                      "extensions taken from the request, or none"),
+    AP_INIT_TAKE_ARGV("ProfileUnlistedExtensions", gatehouse_set_profile, NULL, RSRC_CONF,
+                      "what happens to other extensions: refuse or strip"),
+    AP_INIT_TAKE_ARGV("ProfileKeys", gatehouse_set_profile, NULL, RSRC_CONF,
+                      "kinds of keys that are accepted"),
+    AP_INIT_TAKE_ARGV("ProfileValidity", gatehouse_set_profile, NULL, RSRC_CONF,
+                      "longest life of a certificate"),
+    AP_INIT_TAKE_ARGV("ProfileBasicConstraints", gatehouse_set_profile, NULL, RSRC_CONF,
+                      "leaf, or ca with pathlen=N"),
+    AP_INIT_TAKE_ARGV("ProfilePolicies", gatehouse_set_profile, NULL, RSRC_CONF,
+                      "OIDs of certificate policies"),
+    AP_INIT_TAKE_ARGV("ProfileSubject", gatehouse_set_profile, NULL, RSRC_CONF,
+                      "take, require, set or template, for the subject"),
+    AP_INIT_TAKE_ARGV("ProfileSubjectAltName", gatehouse_set_profile, NULL, RSRC_CONF,
+                      "take, require, set or from-cn, for alternative names"),
+    AP_INIT_TAKE_ARGV("ProfileApproval", gatehouse_set_profile, NULL, RSRC_CONF,
+                      "automatic or manual"),
+    AP_INIT_TAKE_ARGV("ProfileModes", gatehouse_set_profile, NULL, RSRC_CONF,
+                      "csr and p12"),
+    AP_INIT_TAKE_ARGV("ProfileInternal", gatehouse_set_profile, NULL, RSRC_CONF,
+                      "on: for the CA's own use, out of reach of protocols"),
+    AP_INIT_TAKE_ARGV("ProfileKeyUsageMapping", gatehouse_set_profile, NULL, RSRC_CONF,
+                      "lenient or strict"),
+
+    AP_INIT_TAKE_ARGV("GatehouseAllowRequest", gatehouse_allow_request, NULL, ACCESS_CONF,
+                      "what may be asked for at this location although nobody may otherwise"),
+    { .name = NULL }
+};
+
+static void log_start(const gatehouse_settings_t *settings, server_rec *s, apr_pool_t *ptemp)
+{
+    const char *names = "";
+    int i;
+
+    for (i = 0; i < settings->issuers->nelts; ++i) {
+        names = apr_pstrcat(ptemp, names, i ? ", " : "",
+                            APR_ARRAY_IDX(settings->issuers, i,
+                                          gatehouse_issuer_section_t *)->name, NULL);
+    }
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, GHNO(0500) "Gatehouse %s: store %.*s, issuers: "
+                 "%s; %d profiles", gatehouse_version(), (int)strcspn(settings->store, ":"),
+                 settings->store, *names ? names : "none", settings->profiles->nelts);
+}
+
+static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    gatehouse_settings_t *settings = gatehouse_settings();
+    int status;
+
+    if (!settings || !settings->store || !gatehouse_final_pass()) {
+        return OK;
+    }
+    status = gatehouse_prepare_store(settings, s, ptemp);
+    if (status != OK) {
+        return status;
+    }
+    if (gatehouse_audit_open(settings, s, pconf) != APR_SUCCESS) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    log_start(settings, s, ptemp);
+    return OK;
+}
+
+static void register_hooks(apr_pool_t *p)
+{
+    gatehouse_register_backends(p);
+
+    APR_REGISTER_OPTIONAL_FN(gatehouse_config);
+    APR_REGISTER_OPTIONAL_FN(gatehouse_service);
+    APR_REGISTER_OPTIONAL_FN(gatehouse_request_id);
+    APR_REGISTER_OPTIONAL_FN(gatehouse_audit_event);
+    APR_REGISTER_OPTIONAL_FN(gatehouse_audit);
+    APR_REGISTER_OPTIONAL_FN(gatehouse_request_log);
+    APR_REGISTER_OPTIONAL_FN(gatehouse_allowances);
+    APR_REGISTER_OPTIONAL_FN(gatehouse_expand);
+    APR_REGISTER_OPTIONAL_FN(gatehouse_register_dump);
+
+    /* First, so that protocol modules find issuers and profiles in their own check. */
+    ap_hook_check_config(gatehouse_check_config, NULL, NULL, APR_HOOK_FIRST);
+    /* Last, so that what others add to the dump is registered. */
+    ap_hook_test_config(gatehouse_dump, NULL, NULL, APR_HOOK_LAST);
+    /* First, so that the store is ready for whatever others do with it. */
+    ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_FIRST);
+    /* First, so that protocol modules find the service when their own child_init runs. */
+    ap_hook_child_init(gatehouse_child_init, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_handler(gatehouse_crl_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_handler(gatehouse_ca_handler, NULL, NULL, APR_HOOK_MIDDLE);
+}
+
+AP_DECLARE_MODULE(gatehouse) = {
+    STANDARD20_MODULE_STUFF,
+    gatehouse_create_dir_config,
+    gatehouse_merge_dir_config,
+    gatehouse_create_server_config,
+    NULL,                               /* nothing of the server's is set in a virtual host */
+    directives,
+    register_hooks,
+#if defined(AP_MODULE_FLAG_NONE)
+    AP_MODULE_FLAG_NONE
+#endif
+};

@@ -1,0 +1,208 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/* What endpoints rest on: RA profile, sealing key, request lines; and what an administrator should
+ * be told at each start. */
+
+#include <string.h>
+
+#include <apr_fnmatch.h>
+#include <apr_strings.h>
+#include <http_core.h>
+#include <http_log.h>
+
+#include "log.h"
+#include "mod_scep/scep_config.h"
+#include "mod_scep/scep_message.h"
+#include "mod_scep/scep_url.h"
+
+APLOG_USE_MODULE(scep);
+
+#define REQUEST_LINE_LEAST 65536
+#define RA_KEY_KIND "RSA-2048"
+
+static const scep_place_t nowhere = { NULL, 0 };
+
+int scep_final_pass(void)
+{
+    return ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_CREATE_PRE_CONFIG
+           || ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST;
+}
+
+void scep_log_problem(const server_rec *s, int level, scep_place_t place, const char *text,
+                      apr_pool_t *ptemp)
+{
+    const char *colon = strstr(text, ": ");
+    int number = colon ? (int)(colon + 2 - text) : 0;
+
+    if (level > APLOG_ERR && !scep_final_pass()) {
+        return;
+    }
+    ap_log_error(APLOG_MARK, level | APLOG_STARTUP, 0, s, "%.*s%s%s", number, text,
+                 place.file ? apr_psprintf(ptemp, "%s:%d: ", place.file, place.line) : "",
+                 text + number);
+}
+
+/* SetHandler where it would lead nowhere; only the tree of directives knows the lines */
+
+static const char *unquoted(apr_pool_t *p, const char *args)
+{
+    return ap_getword_conf(p, &args);
+}
+
+static int check_handlers(server_rec *s, const ap_directive_t *directive, apr_pool_t *ptemp)
+{
+    int problems = 0;
+
+    for (; directive; directive = directive->next) {
+        const ap_directive_t *parent = directive->parent;
+        scep_place_t place = { directive->filename, directive->line_num };
+        const char *path;
+        apr_size_t length;
+
+        if (directive->first_child) {
+            problems += check_handlers(s, directive->first_child, ptemp);
+            continue;
+        }
+        if (ap_cstr_casecmp(directive->directive, "SetHandler") || !parent
+            || strcmp(unquoted(ptemp, directive->args), SCEP_HANDLER)) {
+            continue;
+        }
+        path = ap_getword_conf(ptemp, &(const char *){ apr_pstrdup(ptemp, parent->args) });
+        length = strcspn(path, ">");
+        path = apr_pstrmemdup(ptemp, path, length);
+        length = strlen(path);
+        if (ap_cstr_casecmp(parent->directive, "<Location") || *path == '~'
+            || apr_fnmatch_test(path)) {
+            scep_log_problem(s, APLOG_ERR, place, apr_psprintf(ptemp, GHNO(0467) "SetHandler "
+                             SCEP_HANDLER " belongs in a <Location> without pattern, not in %s %s",
+                             parent->directive, parent->args), ptemp);
+            ++problems;
+        }
+        else if (length > 1 && path[length - 1] == '/') {
+            scep_log_problem(s, APLOG_ERR, place, apr_psprintf(ptemp, GHNO(0468) "remove the final slash "
+                             "of <Location \"%s\">: httpd would not match the path without it",
+                             path), ptemp);
+            ++problems;
+        }
+    }
+    return problems;
+}
+
+/* The RA */
+
+static int check_ra(server_rec *s, const gatehouse_config_t *config, apr_pool_t *ptemp)
+{
+    const scep_server_t *server = scep_server(s);
+    const char *name = server->ra_profile ? server->ra_profile : SCEP_RA_PROFILE;
+    const gh_profile_t *profile = apr_hash_get(config->profiles, name, APR_HASH_KEY_STRING);
+    const char *text = NULL;
+    int problems = 0;
+
+    if (!profile) {
+        text = apr_psprintf(ptemp, GHNO(0469) "SCEPRAProfile: there is no <CertificateProfile %s>; include "
+                            "conf.d/profiles.conf or name another profile", name);
+    }
+    else if (!gh_profile_fits_ra(profile)) {
+        text = apr_psprintf(ptemp, GHNO(0470) "SCEPRAProfile: an RA signs and decrypts, so that its profile "
+                            "must have both digitalSignature and keyEncipherment; %s has not", name);
+    }
+    else if (!gh_profile_allows_key(profile, RA_KEY_KIND)) {
+        text = apr_psprintf(ptemp, GHNO(0471) "SCEPRAProfile: profile %s does not allow keys of kind "
+                            RA_KEY_KIND, name);
+    }
+    if (text) {
+        scep_log_problem(s, APLOG_ERR, server->ra_profile_place, text, ptemp);
+        ++problems;
+    }
+    if (!config->sealing_configured) {
+        scep_log_problem(s, APLOG_ERR, nowhere, GHNO(0472) "GatehouseSealingKey is missing: SCEP keeps the "
+                         "key of its RA in the store, sealed. Make one with \"openssl rand -hex 32\" "
+                         "and add GatehouseSealingKey file:PATH", ptemp);
+        ++problems;
+    }
+    return problems;
+}
+
+/* Warnings */
+
+static int shares_address(const server_rec *a, const server_rec *b)
+{
+    const server_addr_rec *x, *y;
+
+    for (x = a->addrs; x; x = x->next) {
+        for (y = b->addrs; y; y = y->next) {
+            if (x->host_port == y->host_port
+                && apr_sockaddr_equal(x->host_addr, y->host_addr)) {
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
+/** The server whose limits hold while a request line is read: the first one of the address. */
+static const server_rec *reading_server(const server_rec *main_server, const server_rec *s)
+{
+    const server_rec *first;
+
+    for (first = main_server->next; s->is_virtual && first && first != s; first = first->next) {
+        if (shares_address(first, s)) {
+            return first;
+        }
+    }
+    return s;
+}
+
+static void warn_request_line(const server_rec *main_server, const server_rec *s, apr_pool_t *ptemp)
+{
+    const server_rec *reader = reading_server(main_server, s);
+    scep_place_t place = { reader->defn_name, (int)reader->defn_line_number };
+
+    if (reader->limit_req_line < REQUEST_LINE_LEAST) {
+        scep_log_problem(s, APLOG_WARNING, place, apr_psprintf(ptemp, GHNO(0473) "LimitRequestLine is %d "
+                         "here: PKIOperation by GET needs more; set LimitRequestLine %d for the whole "
+                         "server or in the first virtual host of the address",
+                         reader->limit_req_line, REQUEST_LINE_LEAST), ptemp);
+    }
+}
+
+/** Once per directive, however many endpoints it opens. */
+static void warn_insecure(const server_rec *s, apr_hash_t *told, apr_pool_t *ptemp)
+{
+    const scep_server_t *server = scep_server(s);
+    int i, j;
+
+    for (i = 0; i < server->listed->nelts; ++i) {
+        const scep_entry_t *entry = APR_ARRAY_IDX(server->listed, i, scep_entry_t *);
+        for (j = 0; entry->challenges && j < entry->challenges->nelts; ++j) {
+            const scep_challenge_t *one = &APR_ARRAY_IDX(entry->challenges, j, scep_challenge_t);
+            if (strcmp(one->name, "none") || apr_hash_get(told, &one, sizeof(one))) {
+                continue;
+            }
+            apr_hash_set(told, apr_pmemdup(ptemp, &one, sizeof(one)), sizeof(one), "");
+            scep_log_problem(s, APLOG_WARNING, one->place, apr_psprintf(ptemp, GHNO(0474) "SCEPChallenge "
+                             "none insecure: everybody who reaches %s gets a certificate",
+                             entry->endpoint.path), ptemp);
+        }
+    }
+}
+
+int scep_check(server_rec *main_server, const gatehouse_config_t *config, apr_pool_t *ptemp)
+{
+    apr_hash_t *told = apr_hash_make(ptemp);
+    int problems = check_handlers(main_server, ap_conftree, ptemp);
+    int endpoints = 0;
+    server_rec *s;
+
+    for (s = main_server; s; s = s->next) {
+        if (scep_server(s)->listed->nelts) {
+            ++endpoints;
+            warn_request_line(main_server, s, ptemp);
+            warn_insecure(s, told, ptemp);
+        }
+    }
+    if (endpoints) {
+        problems += check_ra(main_server, config, ptemp);
+    }
+    return problems;
+}

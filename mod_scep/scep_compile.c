@@ -1,0 +1,453 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/*
+ * From <Location> sections to a table of endpoints. The settings of an endpoint are decided here,
+ * once, from its names; a request only looks its names up. However a path is written, what holds
+ * for it is the same.
+ */
+
+#include <string.h>
+
+#include <apr_strings.h>
+#include <http_core.h>
+#include <http_log.h>
+
+#include "log.h"
+#include "mod_scep/scep_config.h"
+#include "mod_scep/scep_url.h"
+
+APLOG_USE_MODULE(scep);
+
+/** A <Location> of a server, in the order in which httpd merges them. */
+typedef struct {
+    const core_dir_config *core;
+    scep_section_t *scep;           /* NULL without SCEP directives */
+} location_t;
+
+typedef struct {
+    server_rec *s;
+    const gatehouse_config_t *config;
+    const gh_allowances_t *(*allowances)(server_rec *s, const char *path);
+    apr_array_header_t *locations;  /* location_t */
+    apr_array_header_t *tenants;    /* scep_tenant_t *, each pair once */
+    scep_server_t *server;
+    apr_pool_t *p;
+    apr_pool_t *ptemp;
+    int problems;
+} compile_t;
+
+static void problem(compile_t *c, scep_place_t place, const char *text)
+{
+    scep_log_problem(c->s, APLOG_ERR, place, text, c->ptemp);
+    ++c->problems;
+}
+
+/** As httpd matches a plain <Location>. */
+static int covers(const char *location, const char *path)
+{
+    apr_size_t length = strlen(location);
+
+    return strncmp(location, path, length) == 0
+           && (length == 0 || location[length - 1] == '/' || path[length] == '/'
+               || path[length] == '\0');
+}
+
+static void collect_locations(compile_t *c)
+{
+    const core_server_config *core = ap_get_core_module_config(c->s->module_config);
+    int i;
+
+    c->locations = apr_array_make(c->ptemp, core->sec_url->nelts, sizeof(location_t));
+    for (i = 0; i < core->sec_url->nelts; ++i) {
+        ap_conf_vector_t *section = APR_ARRAY_IDX(core->sec_url, i, ap_conf_vector_t *);
+        location_t location;
+
+        location.core = ap_get_core_module_config(section);
+        location.scep = ap_get_module_config(section, &scep_module);
+        if (location.scep && !location.scep->server) {
+            location.scep = NULL;
+        }
+        /* patterns have no SCEP directives; what else they say never reaches the table */
+        if (!location.core->r && !location.core->d_is_fnmatch) {
+            APR_ARRAY_PUSH(c->locations, location_t) = location;
+        }
+    }
+}
+
+static int own(const compile_t *c, const scep_section_t *section)
+{
+    return section && section->server == c->s;
+}
+
+/** Two sections of one path in one server: nobody can tell which was meant. */
+static void check_twins(compile_t *c)
+{
+    int i, j;
+
+    for (i = 0; i < c->locations->nelts; ++i) {
+        const scep_section_t *one = APR_ARRAY_IDX(c->locations, i, location_t).scep;
+        for (j = i + 1; own(c, one) && j < c->locations->nelts; ++j) {
+            const scep_section_t *other = APR_ARRAY_IDX(c->locations, j, location_t).scep;
+            if (own(c, other) && !strcmp(one->path, other->path)) {
+                problem(c, other->place, apr_psprintf(c->ptemp, GHNO(0460) "<Location \"%s\"> has SCEP "
+                        "directives already, in line %d of %s; put them together", one->path,
+                        one->place.line, one->place.file));
+            }
+        }
+    }
+}
+
+static void add_tenant(compile_t *c, scep_tenant_t *tenant, int report)
+{
+    const gh_issuer_t *issuer = apr_hash_get(c->config->issuers, tenant->issuer,
+                                             APR_HASH_KEY_STRING);
+    int i;
+
+    if (!issuer) {
+        if (report) {
+            problem(c, tenant->place, apr_psprintf(c->ptemp, GHNO(0461) "SCEPTenant: there is no "
+                    "<Issuer %s>", tenant->issuer));
+        }
+        return;
+    }
+    if (!gh_issuer_backend(issuer)->enrol || gh_issuer_backend(issuer) == &gh_issuer_offline) {
+        if (report) {
+            problem(c, tenant->place, apr_psprintf(c->ptemp, GHNO(0462) "SCEPTenant: issuer %s is "
+                    "offline and cannot issue certificates", tenant->issuer));
+        }
+        return;
+    }
+    for (i = 0; i < c->tenants->nelts; ++i) {
+        const scep_tenant_t *other = APR_ARRAY_IDX(c->tenants, i, scep_tenant_t *);
+        if (!strcmp(other->tenant, tenant->tenant) && !strcmp(other->issuer, tenant->issuer)) {
+            return;
+        }
+    }
+    APR_ARRAY_PUSH(c->tenants, scep_tenant_t *) = tenant;
+}
+
+static void collect_tenants(compile_t *c)
+{
+    int i, j;
+
+    c->tenants = apr_array_make(c->ptemp, 8, sizeof(scep_tenant_t *));
+    for (i = 0; i < c->locations->nelts; ++i) {
+        scep_section_t *section = APR_ARRAY_IDX(c->locations, i, location_t).scep;
+        for (j = 0; section && section->tenants && j < section->tenants->nelts; ++j) {
+            add_tenant(c, &APR_ARRAY_IDX(section->tenants, j, scep_tenant_t), own(c, section));
+        }
+    }
+}
+
+/* Profiles */
+
+static int is_wildcard(const char *pattern)
+{
+    return strchr(pattern, '*') != NULL;
+}
+
+/** Internal profiles are never reachable, privileged ones only by their full name. */
+static int pattern_admits(const compile_t *c, const char *pattern, const gh_profile_t *profile)
+{
+    if (gh_profile_is_internal(profile)) {
+        return 0;
+    }
+    if (is_wildcard(pattern)) {
+        return !gh_profile_is_privileged(profile)
+               && gh_wildcard_match(pattern, gh_profile_name(profile));
+    }
+    return apr_hash_get(c->config->profiles, pattern, APR_HASH_KEY_STRING) == profile;
+}
+
+static void check_pattern(compile_t *c, const scep_pattern_t *pattern)
+{
+    const gh_profile_t *profile;
+    apr_hash_index_t *hi;
+
+    if (!is_wildcard(pattern->pattern)) {
+        profile = apr_hash_get(c->config->profiles, pattern->pattern, APR_HASH_KEY_STRING);
+        if (!profile) {
+            problem(c, pattern->place, apr_psprintf(c->ptemp, GHNO(0463) "SCEPProfiles: there is no "
+                    "<CertificateProfile %s>", pattern->pattern));
+        }
+        else if (gh_profile_is_internal(profile)) {
+            problem(c, pattern->place, apr_psprintf(c->ptemp, GHNO(0464) "SCEPProfiles: profile %s is "
+                    "internal and never reachable by a protocol", pattern->pattern));
+        }
+        return;
+    }
+    for (hi = apr_hash_first(c->ptemp, c->config->profiles); hi; hi = apr_hash_next(hi)) {
+        if (pattern_admits(c, pattern->pattern, apr_hash_this_val(hi))) {
+            return;
+        }
+    }
+    problem(c, pattern->place, apr_psprintf(c->ptemp, GHNO(0465) "SCEPProfiles: no profile matches \"%s\"; "
+            "those for code signing, smart cards and CAs have to be named in full",
+            pattern->pattern));
+}
+
+static void check_patterns(compile_t *c)
+{
+    int i, j;
+
+    for (i = 0; i < c->locations->nelts; ++i) {
+        const scep_section_t *section = APR_ARRAY_IDX(c->locations, i, location_t).scep;
+        for (j = 0; own(c, section) && section->patterns && j < section->patterns->nelts; ++j) {
+            check_pattern(c, &APR_ARRAY_IDX(section->patterns, j, scep_pattern_t));
+        }
+    }
+}
+
+/* Endpoints */
+
+/** What holds at a path: later and so narrower sections override. */
+typedef struct {
+    const char *handler;
+    int has_tenant;
+    const apr_array_header_t *patterns;
+    const apr_array_header_t *challenges;
+    int allow;
+    int reply_chain;
+} effective_t;
+
+static int lists_tenant(const scep_section_t *section, const scep_url_t *url)
+{
+    int i;
+
+    for (i = 0; section->tenants && i < section->tenants->nelts; ++i) {
+        const scep_tenant_t *tenant = &APR_ARRAY_IDX(section->tenants, i, scep_tenant_t);
+        if (!strcmp(tenant->tenant, url->tenant) && !strcmp(tenant->issuer, url->issuer)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void merge(const compile_t *c, const scep_url_t *url, const char *path, effective_t *e)
+{
+    int i;
+
+    memset(e, 0, sizeof(*e));
+    for (i = 0; i < c->locations->nelts; ++i) {
+        const location_t *location = &APR_ARRAY_IDX(c->locations, i, location_t);
+        const scep_section_t *section = location->scep;
+
+        if (!covers(location->core->d, path)) {
+            continue;
+        }
+        if (location->core->handler) {
+            e->handler = location->core->handler;
+        }
+        if (!section) {
+            continue;
+        }
+        e->has_tenant |= lists_tenant(section, url);
+        e->patterns = section->patterns ? section->patterns : e->patterns;
+        e->challenges = section->challenges ? section->challenges : e->challenges;
+        e->allow = section->allow >= 0 ? section->allow : e->allow;
+        e->reply_chain = section->reply_chain >= 0 ? section->reply_chain : e->reply_chain;
+    }
+}
+
+static int admitted(const compile_t *c, const effective_t *e, const gh_profile_t *profile)
+{
+    int i;
+
+    if (!e->handler || strcmp(e->handler, SCEP_HANDLER) != 0 || !e->has_tenant) {
+        return 0;
+    }
+    for (i = 0; e->patterns && i < e->patterns->nelts; ++i) {
+        if (pattern_admits(c, APR_ARRAY_IDX(e->patterns, i, scep_pattern_t).pattern, profile)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void mark_used(const compile_t *c, const char *path)
+{
+    int i;
+
+    for (i = 0; i < c->locations->nelts; ++i) {
+        const location_t *location = &APR_ARRAY_IDX(c->locations, i, location_t);
+        if (location->scep && covers(location->core->d, path)) {
+            location->scep->used = 1;
+        }
+    }
+}
+
+static void add_aliases(compile_t *c, scep_entry_t *entry, const scep_url_t *url)
+{
+    const apr_array_header_t *aliases = gh_profile_aliases(entry->endpoint.profile);
+    scep_url_t parsed;
+    int i;
+
+    for (i = 0; aliases && i < aliases->nelts; ++i) {
+        scep_url_t alias = *url;
+        const char *path;
+
+        alias.profile = APR_ARRAY_IDX(aliases, i, const char *);
+        path = scep_url_path(&alias, c->p);
+        if (scep_url_parse(&parsed, path, c->ptemp) == APR_SUCCESS) {
+            apr_hash_set(c->server->entries, path, APR_HASH_KEY_STRING, entry);
+        }
+    }
+}
+
+static void add_endpoint(compile_t *c, const scep_tenant_t *tenant, const gh_profile_t *profile)
+{
+    scep_url_t url = { tenant->tenant, tenant->issuer, gh_profile_name(profile) };
+    scep_url_t parsed;
+    apr_array_header_t *authorisers;
+    const char *path = scep_url_path(&url, c->p);
+    scep_entry_t *entry;
+    effective_t e;
+    int i;
+
+    merge(c, &url, path, &e);
+    if (!admitted(c, &e, profile) || scep_url_parse(&parsed, path, c->ptemp) != APR_SUCCESS) {
+        return;
+    }
+    mark_used(c, path);
+    authorisers = apr_array_make(c->p, 2, sizeof(gh_authoriser_t *));
+    for (i = 0; e.challenges && i < e.challenges->nelts; ++i) {
+        APR_ARRAY_PUSH(authorisers, gh_authoriser_t *) =
+            APR_ARRAY_IDX(e.challenges, i, scep_challenge_t).authoriser;
+    }
+    entry = apr_pcalloc(c->p, sizeof(*entry));
+    entry->challenges = e.challenges;
+    entry->endpoint.path = path;
+    entry->endpoint.tenant = url.tenant;
+    entry->endpoint.issuer = url.issuer;
+    entry->endpoint.profile = profile;
+    entry->endpoint.allow = (unsigned)e.allow;
+    entry->endpoint.reply_chain = (scep_reply_chain_t)e.reply_chain;
+    entry->endpoint.authorisers = authorisers;
+    entry->endpoint.allowances = c->allowances(c->s, path);
+    apr_hash_set(c->server->entries, path, APR_HASH_KEY_STRING, entry);
+    APR_ARRAY_PUSH(c->server->listed, scep_entry_t *) = entry;
+    add_aliases(c, entry, &url);
+}
+
+static void add_endpoints(compile_t *c)
+{
+    apr_hash_index_t *hi;
+    const void *name;
+    void *profile;
+    int i;
+
+    for (i = 0; i < c->tenants->nelts; ++i) {
+        const scep_tenant_t *tenant = APR_ARRAY_IDX(c->tenants, i, scep_tenant_t *);
+        for (hi = apr_hash_first(c->ptemp, c->config->profiles); hi; hi = apr_hash_next(hi)) {
+            apr_hash_this(hi, &name, NULL, &profile);
+            if (!strcmp(name, gh_profile_name(profile))) {
+                add_endpoint(c, tenant, profile);
+            }
+        }
+    }
+}
+
+/** Why a location has no endpoint. */
+static const char *explain_unused(const compile_t *c, const scep_section_t *section)
+{
+    char *last = NULL;
+    char *names = apr_pstrdup(c->ptemp, section->path);
+    const char *parts[5] = { NULL };
+    const gh_profile_t *profile;
+    int i, tenant = 0, pair = 0;
+
+    for (i = 0; i < 5; ++i) {
+        parts[i] = apr_strtok(i ? NULL : names, "/", &last);
+        if (!parts[i]) {
+            break;
+        }
+    }
+    if (parts[4]) {
+        return "it has more than tenant, issuer and profile behind " SCEP_URL_ROOT;
+    }
+    for (i = 0; parts[1] && i < c->tenants->nelts; ++i) {
+        const scep_tenant_t *one = APR_ARRAY_IDX(c->tenants, i, scep_tenant_t *);
+        if (!strcmp(one->tenant, parts[1])) {
+            tenant = 1;
+            pair |= parts[2] && !strcmp(one->issuer, parts[2]);
+        }
+    }
+    if (parts[1] && !tenant) {
+        return apr_psprintf(c->ptemp, "no SCEPTenant directive that holds here names tenant %s", parts[1]);
+    }
+    if (parts[2] && !pair) {
+        return apr_psprintf(c->ptemp, "no SCEPTenant directive gives issuer %s to tenant %s", parts[2],
+                            parts[1]);
+    }
+    profile = parts[3] ? apr_hash_get(c->config->profiles, parts[3], APR_HASH_KEY_STRING) : NULL;
+    if (parts[3] && !profile) {
+        return apr_psprintf(c->ptemp, "there is no <CertificateProfile %s>", parts[3]);
+    }
+    if (profile && strcmp(gh_profile_name(profile), parts[3])) {
+        return apr_psprintf(c->ptemp, "%s is another name of profile %s: use that", parts[3],
+                            gh_profile_name(profile));
+    }
+    return "SetHandler " SCEP_HANDLER ", SCEPTenant or SCEPProfiles are missing here, or name others";
+}
+
+static void check_unused(compile_t *c)
+{
+    int i;
+
+    for (i = 0; i < c->locations->nelts; ++i) {
+        const scep_section_t *section = APR_ARRAY_IDX(c->locations, i, location_t).scep;
+        if (own(c, section) && !section->used) {
+            problem(c, section->place, apr_psprintf(c->ptemp, GHNO(0466) "<Location \"%s\"> serves no "
+                    "endpoint: %s", section->path, explain_unused(c, section)));
+        }
+    }
+}
+
+static compile_t *compile_server(server_rec *s, const scep_server_t *main_server,
+                                 const gatehouse_config_t *config,
+                                 const gh_allowances_t *(*allowances)(server_rec *, const char *),
+                                 apr_pool_t *p, apr_pool_t *ptemp)
+{
+    compile_t *c = apr_pcalloc(ptemp, sizeof(*c));
+
+    /* a configuration of its own, since httpd gives virtual hosts that of the main server */
+    c->server = apr_pmemdup(p, main_server, sizeof(*main_server));
+    c->server->entries = apr_hash_make(p);
+    c->server->listed = apr_array_make(p, 16, sizeof(scep_entry_t *));
+    ap_set_module_config(s->module_config, &scep_module, c->server);
+    c->s = s;
+    c->config = config;
+    c->allowances = allowances;
+    c->p = p;
+    c->ptemp = ptemp;
+    collect_locations(c);
+    check_twins(c);
+    collect_tenants(c);
+    check_patterns(c);
+    add_endpoints(c);
+    return c;
+}
+
+int scep_compile(server_rec *main_server, const gatehouse_config_t *config,
+                 const gh_allowances_t *(*allowances)(server_rec *s, const char *path),
+                 apr_pool_t *p, apr_pool_t *ptemp)
+{
+    scep_server_t settings = *scep_server(main_server);
+    apr_array_header_t *compiled = apr_array_make(ptemp, 8, sizeof(compile_t *));
+    server_rec *s;
+    int i, problems = 0;
+
+    for (s = main_server; s; s = s->next) {
+        APR_ARRAY_PUSH(compiled, compile_t *) = compile_server(s, &settings, config, allowances, p,
+                                                               ptemp);
+    }
+    /* a section of the main server may serve virtual hosts only */
+    for (i = 0; i < compiled->nelts; ++i) {
+        compile_t *c = APR_ARRAY_IDX(compiled, i, compile_t *);
+        if (c->problems == 0) {
+            check_unused(c);
+        }
+        problems += c->problems;
+    }
+    return problems;
+}

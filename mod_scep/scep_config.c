@@ -1,0 +1,335 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/* Directives. What can be said of one alone is checked here, so that httpd names file and line. */
+
+#include "mod_scep/scep_config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <apr_fnmatch.h>
+#include <apr_strings.h>
+#include <http_core.h>
+
+#include "log.h"
+#include "mod_scep/scep_message.h"
+#include "mod_scep/scep_url.h"
+
+#define CONCURRENT_MAX 1024
+
+void *scep_create_server(apr_pool_t *p, server_rec *s)
+{
+    return apr_pcalloc(p, sizeof(scep_server_t));
+}
+
+scep_server_t *scep_server(const server_rec *s)
+{
+    return ap_get_module_config(s->module_config, &scep_module);
+}
+
+void *scep_create_section(apr_pool_t *p, char *path)
+{
+    scep_section_t *section = apr_pcalloc(p, sizeof(*section));
+
+    section->path = apr_pstrdup(p, path);
+    section->allow = -1;
+    section->reply_chain = -1;
+    return section;
+}
+
+static scep_place_t place_of(const cmd_parms *cmd)
+{
+    scep_place_t place = { cmd->directive->filename, cmd->directive->line_num };
+
+    return place;
+}
+
+/**
+ * Settings belong to names, not to spellings of a path, so that only plain locations can have them.
+ * @return an error, or NULL
+ */
+static const char *enter_section(cmd_parms *cmd, scep_section_t *section)
+{
+    const ap_directive_t *parent = cmd->directive->parent;
+    const char *path = cmd->path;
+    apr_size_t length;
+
+    if (!parent || ap_cstr_casecmp(parent->directive, "<Location") != 0 || !path
+        || parent->args[strspn(parent->args, " \t\"'")] == '~' || apr_fnmatch_test(path)) {
+        return apr_psprintf(cmd->pool, GHNO(0442) "%s belongs in a <Location> without pattern, such "
+                            "as <Location \"/scep\">", cmd->cmd->name);
+    }
+    length = strlen(path);
+    if (length > 1 && path[length - 1] == '/') {
+        return apr_psprintf(cmd->pool, GHNO(0443) "remove the final slash of <Location \"%s\">: "
+                            "httpd would not match the path without it", path);
+    }
+    if (strcmp(path, "/") != 0 && strcmp(path, SCEP_URL_ROOT) != 0
+        && strncmp(path, SCEP_URL_ROOT "/", sizeof(SCEP_URL_ROOT)) != 0) {
+        return apr_psprintf(cmd->pool, GHNO(0444) "%s has no effect in <Location \"%s\">: SCEP is "
+                            "served below " SCEP_URL_ROOT " only", cmd->cmd->name, path);
+    }
+    if (!section->server) {
+        section->server = cmd->server;
+        section->place = place_of(cmd);
+    }
+    return NULL;
+}
+
+static const char *set_tenant(cmd_parms *cmd, void *dir, int argc, char *const argv[])
+{
+    scep_section_t *section = dir;
+    const char *error = enter_section(cmd, section);
+    int i, j;
+
+    if (error) {
+        return error;
+    }
+    if (argc < 2) {
+        return GHNO(0445) "SCEPTenant takes a tenant and the names of its issuers";
+    }
+    if (!section->tenants) {
+        section->tenants = apr_array_make(cmd->pool, 4, sizeof(scep_tenant_t));
+    }
+    for (i = 0; i < argc; ++i) {
+        if (!gh_name_valid(argv[i])) {
+            return apr_psprintf(cmd->pool, GHNO(0446) "\"%s\" cannot be part of a URL: names have 1 to "
+                                "64 characters of A-Z a-z 0-9 _ ~ -", argv[i]);
+        }
+    }
+    for (i = 1; i < argc; ++i) {
+        scep_tenant_t *tenant;
+
+        for (j = 0; j < section->tenants->nelts; ++j) {
+            tenant = &APR_ARRAY_IDX(section->tenants, j, scep_tenant_t);
+            if (!strcmp(tenant->tenant, argv[0]) && !strcmp(tenant->issuer, argv[i])) {
+                return apr_psprintf(cmd->pool, GHNO(0447) "tenant %s has issuer %s already, by line %d "
+                                    "of %s", argv[0], argv[i], tenant->place.line,
+                                    tenant->place.file);
+            }
+        }
+        tenant = apr_array_push(section->tenants);
+        tenant->tenant = argv[0];
+        tenant->issuer = argv[i];
+        tenant->place = place_of(cmd);
+    }
+    return NULL;
+}
+
+static const char *set_profiles(cmd_parms *cmd, void *dir, const char *pattern)
+{
+    scep_section_t *section = dir;
+    const char *error = enter_section(cmd, section);
+    scep_pattern_t *one;
+
+    if (error) {
+        return error;
+    }
+    if (!section->patterns) {
+        section->patterns = apr_array_make(cmd->pool, 4, sizeof(scep_pattern_t));
+    }
+    one = apr_array_push(section->patterns);
+    one->pattern = pattern;
+    one->place = place_of(cmd);
+    return NULL;
+}
+
+static const char *set_allow(cmd_parms *cmd, void *dir, const char *algorithm)
+{
+    scep_section_t *section = dir;
+    const char *error = enter_section(cmd, section);
+
+    if (error) {
+        return error;
+    }
+    if (section->allow < 0) {
+        section->allow = 0;
+    }
+    if (!ap_cstr_casecmp(algorithm, "3des")) {
+        section->allow |= SCEP_ALLOW_3DES;
+    }
+    else if (!ap_cstr_casecmp(algorithm, "sha1")) {
+        section->allow |= SCEP_ALLOW_SHA1;
+    }
+    else if (ap_cstr_casecmp(algorithm, "none")) {
+        return apr_psprintf(cmd->pool, GHNO(0448) "SCEPAllow takes 3des, sha1 or none; \"%s\" cannot be "
+                            "allowed", algorithm);
+    }
+    return NULL;
+}
+
+static const char *set_reply_chain(cmd_parms *cmd, void *dir, const char *what)
+{
+    scep_section_t *section = dir;
+    const char *error = enter_section(cmd, section);
+
+    if (error) {
+        return error;
+    }
+    if (section->reply_chain >= 0) {
+        return GHNO(0449) "SCEPReplyChain stands twice in this location";
+    }
+    if (!ap_cstr_casecmp(what, "leaf")) {
+        section->reply_chain = SCEP_REPLY_LEAF;
+    }
+    else if (!ap_cstr_casecmp(what, "issuer")) {
+        section->reply_chain = SCEP_REPLY_ISSUER;
+    }
+    else if (!ap_cstr_casecmp(what, "full")) {
+        section->reply_chain = SCEP_REPLY_FULL;
+    }
+    else {
+        return apr_psprintf(cmd->pool, GHNO(0450) "SCEPReplyChain takes leaf, issuer or full, not "
+                            "\"%s\"", what);
+    }
+    return NULL;
+}
+
+/* Challenges */
+
+static const char *make_static(cmd_parms *cmd, scep_challenge_t *challenge, int argc,
+                               char *const argv[])
+{
+    const char *source;
+    scep_url_t url;
+    gh_bytes_t secret;
+    gh_result_t result;
+
+    if (argc != 2 || (strncmp(argv[1], "file:", 5) && strncmp(argv[1], "exec:", 5))) {
+        return GHNO(0451) "SCEPChallenge static takes file:PATH or exec:PATH; a secret never stands in "
+               "the configuration";
+    }
+    if (scep_url_parse(&url, cmd->path, cmd->temp_pool) != APR_SUCCESS
+        || strcmp(cmd->path, scep_url_path(&url, cmd->temp_pool)) != 0) {
+        return apr_psprintf(cmd->pool, GHNO(0452) "a static challenge is good for one CA and one profile: "
+                            "put it in a <Location \"/scep/TENANT/ISSUER/PROFILE\">, not in "
+                            "<Location \"%s\">", cmd->path);
+    }
+    source = ap_server_root_relative(cmd->temp_pool, argv[1] + 5);
+    if (!source) {
+        return apr_psprintf(cmd->pool, GHNO(0453) "\"%s\" is not a usable path", argv[1] + 5);
+    }
+    gh_result_clear(&result);
+    if (gh_secret_load(&secret, apr_psprintf(cmd->temp_pool, "%.5s%s", argv[1], source), cmd->pool,
+                       &result) != APR_SUCCESS) {
+        return apr_psprintf(cmd->pool, "%s: %s. %s", result.number, result.message, result.action);
+    }
+    challenge->name = "static";
+    challenge->authoriser = gh_authoriser_static(secret, cmd->pool);
+    return NULL;
+}
+
+static const char *make_challenge(cmd_parms *cmd, scep_challenge_t *challenge, int argc,
+                                  char *const argv[])
+{
+    if (argc > 0 && !ap_cstr_casecmp(argv[0], "static")) {
+        return make_static(cmd, challenge, argc, argv);
+    }
+    if (argc > 0 && argc < 3 && !ap_cstr_casecmp(argv[0], "onetime")) {
+        if (argc == 2 && !gh_name_valid(argv[1])) {
+            return apr_psprintf(cmd->pool, GHNO(0454) "\"%s\" is not a valid name of a set of challenges",
+                                argv[1]);
+        }
+        challenge->name = argc == 2 ? apr_pstrcat(cmd->pool, "onetime:", argv[1], NULL) : "onetime";
+        challenge->authoriser = gh_authoriser_onetime(argc == 2 ? argv[1] : "", cmd->pool);
+        return NULL;
+    }
+    if (argc > 0 && !ap_cstr_casecmp(argv[0], "none")) {
+        if (argc != 2 || ap_cstr_casecmp(argv[1], "insecure")) {
+            return GHNO(0455) "everybody could enrol here: if that is what you want, say \"SCEPChallenge "
+                   "none insecure\"";
+        }
+        challenge->name = "none";
+        challenge->authoriser = gh_authoriser_none(cmd->pool);
+        return NULL;
+    }
+    return GHNO(0456) "SCEPChallenge takes \"static file:PATH\", \"static exec:PATH\", \"onetime [SET]\" or "
+           "\"none insecure\"";
+}
+
+static const char *set_challenge(cmd_parms *cmd, void *dir, int argc, char *const argv[])
+{
+    scep_section_t *section = dir;
+    const char *error = enter_section(cmd, section);
+    scep_challenge_t challenge;
+    int i;
+
+    if (error) {
+        return error;
+    }
+    error = make_challenge(cmd, &challenge, argc, argv);
+    if (error) {
+        return error;
+    }
+    challenge.place = place_of(cmd);
+    if (!section->challenges) {
+        section->challenges = apr_array_make(cmd->pool, 2, sizeof(scep_challenge_t));
+    }
+    for (i = 0; i < section->challenges->nelts; ++i) {
+        const scep_challenge_t *other = &APR_ARRAY_IDX(section->challenges, i, scep_challenge_t);
+        if (!strcmp(other->name, challenge.name)) {
+            return apr_psprintf(cmd->pool, GHNO(0457) "this location has a challenge \"%s\" already, by "
+                                "line %d of %s", challenge.name, other->place.line,
+                                other->place.file);
+        }
+        if (!strcmp(other->name, "none") || !strcmp(challenge.name, "none")) {
+            return apr_psprintf(cmd->pool, GHNO(0458) "\"none insecure\" makes the other challenge of "
+                                "this location, in line %d of %s, useless; remove one of them",
+                                other->place.line, other->place.file);
+        }
+    }
+    APR_ARRAY_PUSH(section->challenges, scep_challenge_t) = challenge;
+    return NULL;
+}
+
+/* Server level */
+
+static const char *set_ra_profile(cmd_parms *cmd, void *dir, const char *name)
+{
+    scep_server_t *server = scep_server(cmd->server);
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    if (error) {
+        return error;
+    }
+    server->ra_profile = name;
+    server->ra_profile_place = place_of(cmd);
+    return NULL;
+}
+
+static const char *set_concurrent(cmd_parms *cmd, void *dir, const char *text)
+{
+    scep_server_t *server = scep_server(cmd->server);
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    char *end;
+    long number;
+
+    if (error) {
+        return error;
+    }
+    number = strtol(text, &end, 10);
+    if (*end || end == text || number < 1 || number > CONCURRENT_MAX) {
+        return apr_psprintf(cmd->pool, GHNO(0459) "SCEPMaxConcurrent takes a number from 1 to %d",
+                            CONCURRENT_MAX);
+    }
+    server->concurrent = (int)number;
+    return NULL;
+}
+
+const command_rec scep_directives[] = {
+    AP_INIT_TAKE_ARGV("SCEPTenant", set_tenant, NULL, ACCESS_CONF,
+                      "a tenant and the issuers it may use"),
+    AP_INIT_ITERATE("SCEPProfiles", set_profiles, NULL, ACCESS_CONF,
+                    "names of certificate profiles, or patterns with '*'"),
+    AP_INIT_TAKE_ARGV("SCEPChallenge", set_challenge, NULL, ACCESS_CONF,
+                      "static file:PATH|exec:PATH, onetime [SET], or none insecure"),
+    AP_INIT_ITERATE("SCEPAllow", set_allow, NULL, ACCESS_CONF,
+                    "legacy algorithms that are accepted: 3des, sha1, or none"),
+    AP_INIT_TAKE1("SCEPReplyChain", set_reply_chain, NULL, ACCESS_CONF,
+                  "certificates in a reply: leaf, issuer or full"),
+    AP_INIT_TAKE1("SCEPRAProfile", set_ra_profile, NULL, RSRC_CONF,
+                  "certificate profile of the RA certificates"),
+    AP_INIT_TAKE1("SCEPMaxConcurrent", set_concurrent, NULL, RSRC_CONF,
+                  "how many messages each child works on at once"),
+    { NULL, { NULL }, NULL, 0, RAW_ARGS, NULL }
+};

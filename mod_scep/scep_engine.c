@@ -1,0 +1,311 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#include "mod_scep/scep_engine.h"
+
+#include <string.h>
+
+#include <apr_atomic.h>
+#include <apr_hash.h>
+#include <apr_strings.h>
+
+#include "mod_scep/scep_exchange.h"
+#include "status.h"
+
+#define TYPE_TEXT       "text/plain"
+#define TYPE_MESSAGE    "application/x-pki-message"
+#define TYPE_CA_RA      "application/x-x509-ca-ra-cert"
+
+#define RETRY_BUSY          1
+#define RETRY_UNAVAILABLE   10
+
+#define HTTP_STATUS_OK              200
+#define HTTP_STATUS_BAD_REQUEST     400
+#define HTTP_STATUS_INTERNAL        500
+#define HTTP_STATUS_UNAVAILABLE     503
+
+struct scep_engine {
+    const scep_services_t *services;
+    apr_hash_t *ras;                /* scep_ra_t * by name of the issuer */
+    apr_uint32_t concurrent;        /* limit */
+    volatile apr_uint32_t running;
+};
+
+scep_engine_t *scep_engine_create(const scep_services_t *services, int concurrent, apr_pool_t *p)
+{
+    scep_engine_t *engine = apr_pcalloc(p, sizeof(*engine));
+
+    engine->services = services;
+    engine->ras = apr_hash_make(p);
+    engine->concurrent = (apr_uint32_t)concurrent;
+    return engine;
+}
+
+apr_status_t scep_engine_add_issuer(scep_engine_t *engine, gh_issuer_t *issuer,
+                                    const gh_profile_t *profile, apr_pool_t *p)
+{
+    scep_ra_t *ra;
+
+    if (apr_hash_get(engine->ras, gh_issuer_name(issuer), APR_HASH_KEY_STRING)) {
+        return APR_SUCCESS;
+    }
+    ra = scep_ra_create(issuer, profile, engine->services, p);
+    if (!ra) {
+        return APR_ENOMEM;
+    }
+    apr_hash_set(engine->ras, gh_issuer_name(issuer), APR_HASH_KEY_STRING, ra);
+    return APR_SUCCESS;
+}
+
+void scep_engine_prepare(scep_engine_t *engine)
+{
+    const scep_ra_keys_t *keys;
+    apr_hash_index_t *hi;
+
+    for (hi = apr_hash_first(NULL, engine->ras); hi; hi = apr_hash_next(hi)) {
+        scep_ra_keys(apr_hash_this_val(hi), &keys, NULL);
+    }
+}
+
+/* Responses */
+
+static void set_body(scep_response_t *response, const char *type, gh_bytes_t body)
+{
+    response->status = HTTP_STATUS_OK;
+    response->content_type = type;
+    response->body = body;
+}
+
+static void set_text(scep_response_t *response, const char *text)
+{
+    gh_bytes_t body = { (const unsigned char *)text, strlen(text) };
+
+    set_body(response, TYPE_TEXT, body);
+}
+
+static const char *describe(const gh_result_t *result, apr_pool_t *p)
+{
+    return apr_pstrcat(p, result->number, ": ", result->message,
+                       *result->action ? ". " : "", result->action, NULL);
+}
+
+void scep_response_text(scep_response_t *response, int status, const gh_result_t *result,
+                        apr_pool_t *p)
+{
+    set_text(response, apr_pstrcat(p, describe(result, p), "\n", NULL));
+    response->status = status;
+}
+
+/** What is our fault, or will pass, is said by HTTP: clients try again. */
+static void unavailable(scep_response_t *response, gh_result_t *result, apr_pool_t *p)
+{
+    if (result->failure == GH_FAILURE_INTERNAL) {
+        scep_response_text(response, HTTP_STATUS_INTERNAL, result, p);
+        return;
+    }
+    if (!*result->number) {
+        gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "unavailable",
+                       "Try again later.", GHNO(0437) "the service is not available now");
+    }
+    scep_response_text(response, HTTP_STATUS_UNAVAILABLE, result, p);
+    response->retry_after = RETRY_UNAVAILABLE;
+}
+
+/** @return failInfo, or -1 for a failure that is not the client's */
+static int fail_info(gh_failure_t failure)
+{
+    switch (failure) {
+    case GH_FAILURE_MALFORMED:
+    case GH_FAILURE_REQUEST:
+    case GH_FAILURE_DENIED:
+    case GH_FAILURE_CONFLICT:
+        return SCEP_BAD_REQUEST;
+    case GH_FAILURE_ALGORITHM:
+        return SCEP_BAD_ALG;
+    case GH_FAILURE_INTEGRITY:
+        return SCEP_BAD_MESSAGE_CHECK;
+    case GH_FAILURE_TIME:
+        return SCEP_BAD_TIME;
+    case GH_FAILURE_NOT_FOUND:
+        return SCEP_BAD_CERT_ID;
+    default:
+        return -1;
+    }
+}
+
+/* GetCACaps and GetCACert */
+
+void scep_engine_caps(const scep_endpoint_t *endpoint, scep_response_t *response, apr_pool_t *p)
+{
+    memset(response, 0, sizeof(*response));
+    set_text(response, apr_pstrcat(p, "AES\nPOSTPKIOperation\nSHA-256\nSHA-512\nSCEPStandard\n",
+                                   endpoint->allow & SCEP_ALLOW_3DES ? "DES3\n" : "",
+                                   endpoint->allow & SCEP_ALLOW_SHA1 ? "SHA-1\n" : "", NULL));
+}
+
+static apr_status_t find_keys(scep_engine_t *engine, const scep_endpoint_t *endpoint,
+                              const scep_ra_keys_t **keys, gh_result_t *result)
+{
+    scep_ra_t *ra = apr_hash_get(engine->ras, endpoint->issuer, APR_HASH_KEY_STRING);
+
+    if (!ra) {
+        return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ra.none",
+                              "Look at the errors of the start of this process.",
+                              GHNO(0438) "issuer %s has no RA in this process", endpoint->issuer);
+    }
+    return scep_ra_keys(ra, keys, result);
+}
+
+void scep_engine_certificates(scep_engine_t *engine, const scep_endpoint_t *endpoint,
+                              const gh_log_t *log, scep_response_t *response, apr_pool_t *p)
+{
+    const scep_ra_keys_t *keys;
+    gh_result_t result;
+
+    memset(response, 0, sizeof(*response));
+    gh_result_clear(&result);
+    if (find_keys(engine, endpoint, &keys, &result) != APR_SUCCESS) {
+        unavailable(response, &result, p);
+        gh_log(log, GH_LOG_ERROR, result.status, "%s: %s", result.number, result.message);
+        return;
+    }
+    set_body(response, TYPE_CA_RA, keys->ca_certificates);
+}
+
+/* PKIOperation */
+
+/** Every type that is not handled is refused; authorisation is an object that no branch can skip. */
+static apr_status_t dispatch(scep_exchange_t *x)
+{
+    apr_status_t rv;
+
+    switch (x->message->type) {
+    case SCEP_PKCS_REQ:
+        x->request->event->event = "enrol";
+        rv = scep_message_admit(x->message, x->keys->recipients, &x->recipient, &x->result);
+        return rv == APR_SUCCESS ? scep_exchange_enrol(x) : rv;
+    case SCEP_CERT_POLL:
+        x->request->event->event = "poll";
+        rv = scep_message_admit(x->message, x->keys->recipients, &x->recipient, &x->result);
+        return rv == APR_SUCCESS ? scep_exchange_poll(x) : rv;
+    case -1:
+        return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_REQUEST, "message.no-type",
+                              "Sign a messageType attribute: a PrintableString with a number.",
+                              GHNO(0439) "the messageType is absent, repeated or not a number");
+    default:
+        return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_REQUEST, "message.unknown-type",
+                              "Use what GetCACaps offers.",
+                              GHNO(0440) "messageType %d is not served here", x->message->type);
+    }
+}
+
+static void log_refusal(const scep_exchange_t *x)
+{
+    const scep_message_t *message = x->message;
+    int level = fail_info(x->result.failure) < 0 ? GH_LOG_ERROR : GH_LOG_INFO;
+
+    gh_log(x->request->log, level, x->result.status,
+           "%s: %s%s%s; %s; rule %s, transaction %s, algorithms %s, attributes %s",
+           *x->result.number ? x->result.number : "-", x->result.message,
+           x->cause ? ": " : "", x->cause ? x->cause : "", x->endpoint->path,
+           x->result.rule ? x->result.rule : "-",
+           message && message->transaction ? message->transaction : "-",
+           message ? message->algorithms : "-", message && message->attributes ? message->attributes : "-");
+}
+
+/** Answers a failure: by CertRep if the client is to blame, by HTTP otherwise. */
+static void respond_failure(scep_exchange_t *x, apr_status_t status, scep_response_t *response)
+{
+    int info = fail_info(x->result.failure);
+
+    if (x->result.status == APR_SUCCESS) {
+        x->result.status = status;
+    }
+    log_refusal(x);
+    if (info < 0) {
+        unavailable(response, &x->result, x->p);
+    }
+    gh_audit_take_result(x->request->event, &x->result, x->p);
+    if (info < 0) {
+        return;
+    }
+    x->reply.status = SCEP_FAILURE;
+    x->reply.fail_info = info;
+    x->reply.fail_text = describe(&x->result, x->p);
+    x->reply.certificates = NULL;
+}
+
+static void respond(scep_exchange_t *x, scep_response_t *response)
+{
+    gh_bytes_t der;
+    apr_status_t rv;
+
+    rv = scep_reply_make(&der, &x->reply, x->message, x->keys->current, x->p, &x->result);
+    if (rv == APR_SUCCESS) {
+        set_body(response, TYPE_MESSAGE, der);
+        return;
+    }
+    log_refusal(x);
+    unavailable(response, &x->result, x->p);
+}
+
+static void operate(scep_exchange_t *x, scep_engine_t *engine, gh_bytes_t der,
+                    scep_response_t *response)
+{
+    gh_audit_event_t *event = x->request->event;
+    apr_status_t rv;
+
+    rv = scep_message_read(&x->message, der, x->endpoint->allow, x->p, &x->result);
+    if (rv != APR_SUCCESS) {
+        log_refusal(x);
+        gh_audit_take_result(event, &x->result, x->p);
+        scep_response_text(response, HTTP_STATUS_BAD_REQUEST, &x->result, x->p);
+        return;
+    }
+    event->transaction = x->message->transaction;
+    event->algorithms = x->message->algorithms;
+    rv = find_keys(engine, x->endpoint, &x->keys, &x->result);
+    if (rv == APR_SUCCESS) {
+        rv = scep_message_verify(x->message, &x->result);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = dispatch(x);
+    }
+    if (rv != APR_SUCCESS) {
+        respond_failure(x, rv, response);
+    }
+    if (response->status == 0) {
+        respond(x, response);
+    }
+}
+
+void scep_engine_operate(scep_engine_t *engine, const scep_endpoint_t *endpoint,
+                         gh_bytes_t message, const scep_request_t *request,
+                         scep_response_t *response, apr_pool_t *p)
+{
+    scep_exchange_t exchange;
+
+    memset(response, 0, sizeof(*response));
+    memset(&exchange, 0, sizeof(exchange));
+    exchange.services = engine->services;
+    exchange.endpoint = endpoint;
+    exchange.request = request;
+    exchange.p = p;
+    gh_result_clear(&exchange.result);
+    request->event->event = "message";
+    request->event->protocol = "scep";
+    request->event->tenant = endpoint->tenant;
+    request->event->issuer = endpoint->issuer;
+    request->event->profile = gh_profile_name(endpoint->profile);
+    if (apr_atomic_inc32(&engine->running) < engine->concurrent) {
+        operate(&exchange, engine, message, response);
+    }
+    else {
+        gh_result_fail(&exchange.result, GH_EBUSY, GH_FAILURE_UNAVAILABLE, "busy",
+                       "Try again in a second, or raise SCEPMaxConcurrent.",
+                       GHNO(0441) "%u messages are being worked on already", engine->concurrent);
+        gh_audit_take_result(request->event, &exchange.result, p);
+        scep_response_text(response, HTTP_STATUS_UNAVAILABLE, &exchange.result, p);
+        response->retry_after = RETRY_BUSY;
+    }
+    apr_atomic_dec32(&engine->running);
+}

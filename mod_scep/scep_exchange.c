@@ -1,0 +1,229 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#include "mod_scep/scep_exchange.h"
+
+#include <string.h>
+
+#include <apr_strings.h>
+#include <openssl/err.h>
+
+#include "status.h"
+#include "x509/csr.h"
+
+/**
+ * Whatever is wrong between decryption and a verified request looks the same from outside, or our
+ * key could be used to decrypt what others have sent (Bleichenbacher, Vaudenay).
+ */
+static apr_status_t not_opened(scep_exchange_t *x, const char *cause)
+{
+    ERR_clear_error();
+    x->cause = cause;
+    gh_result_clear(&x->result);
+    return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_INTEGRITY, "message.open",
+                          "Encrypt to the RA certificate that GetCACert gives now, and sign message "
+                          "and request with the same key.",
+                          GHNO(0433) "the message cannot be opened and verified");
+}
+
+/** The same work as parsing and verifying what the client should have sent. */
+static void verify_decoy(const scep_exchange_t *x)
+{
+    gh_csr_t *csr;
+
+    if (gh_csr_parse(&csr, x->keys->decoy.data, x->keys->decoy.length, x->p, NULL) == APR_SUCCESS) {
+        gh_csr_verify(csr, 0, NULL);
+    }
+}
+
+/** Opens a message that carries a request for a certificate, signed by the request's own key. */
+static apr_status_t open_request(scep_exchange_t *x, gh_csr_t **csr)
+{
+    gh_bytes_t content;
+
+    if (scep_message_open(x->message, x->recipient, &content, x->p) != APR_SUCCESS) {
+        verify_decoy(x);
+        return not_opened(x, "it does not decrypt");
+    }
+    if (gh_csr_parse(csr, content.data, content.length, x->p, NULL) != APR_SUCCESS) {
+        verify_decoy(x);
+        return not_opened(x, "the content is not an acceptable PKCS#10 request");
+    }
+    if (EVP_PKEY_eq(gh_csr_key(*csr), x->message->signer_key) != 1) {
+        verify_decoy(x);
+        return not_opened(x, "the request has another key than the signer of the message");
+    }
+    if (gh_csr_verify(*csr, x->endpoint->allow & SCEP_ALLOW_SHA1, NULL) != APR_SUCCESS) {
+        return not_opened(x, "the signature of the request is not valid or its digest not accepted");
+    }
+    return APR_SUCCESS;
+}
+
+static const apr_array_header_t *reply_certificates(const scep_exchange_t *x, gh_bytes_t issued)
+{
+    apr_array_header_t *certificates = apr_array_make(x->p, 4, sizeof(gh_bytes_t));
+
+    APR_ARRAY_PUSH(certificates, gh_bytes_t) = issued;
+    if (x->endpoint->reply_chain != SCEP_REPLY_LEAF) {
+        APR_ARRAY_PUSH(certificates, gh_bytes_t) = x->keys->issuer_certificate;
+    }
+    if (x->endpoint->reply_chain == SCEP_REPLY_FULL) {
+        apr_array_cat(certificates, x->keys->chain);
+    }
+    return certificates;
+}
+
+/** From where an enrolment stands to the answer. */
+static apr_status_t reply_outcome(scep_exchange_t *x, const gh_enrolment_outcome_t *outcome)
+{
+    gh_audit_event_t *event = x->request->event;
+
+    if (outcome->serial.length) {
+        event->serial = gh_hex(x->p, outcome->serial.data, outcome->serial.length);
+    }
+    switch (outcome->state) {
+    case GH_ENROLMENT_ISSUED:
+        x->reply.status = SCEP_SUCCESS;
+        x->reply.certificates = reply_certificates(x, outcome->certificate);
+        event->result = "issued";
+        return APR_SUCCESS;
+    case GH_ENROLMENT_WAITING:
+    case GH_ENROLMENT_APPROVED:
+    case GH_ENROLMENT_SUBMITTED:
+    case GH_ENROLMENT_RETRY:
+    case GH_ENROLMENT_IN_DOUBT:
+        x->reply.status = SCEP_PENDING;
+        event->result = "pending";
+        return APR_SUCCESS;
+    case GH_ENROLMENT_DENIED:
+        return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_DENIED, "enrolment.denied",
+                              "Ask the operator, then begin anew with another transactionID.",
+                              GHNO(0434) "an operator has denied the enrolment%s%s",
+                              outcome->message ? ": " : "", outcome->message ? outcome->message : "");
+    default:
+        return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_REQUEST, "enrolment.rejected",
+                              "Change the request, or ask the operator of the CA.",
+                              GHNO(0435) "the CA has rejected the enrolment%s%s",
+                              outcome->message ? ": " : "", outcome->message ? outcome->message : "");
+    }
+}
+
+static void fill_request(gh_enrolment_request_t *enrolment, const scep_exchange_t *x,
+                         const gh_csr_t *csr)
+{
+    memset(enrolment, 0, sizeof(*enrolment));
+    enrolment->protocol = "scep";
+    enrolment->location = x->endpoint->path;
+    enrolment->tenant = x->endpoint->tenant;
+    enrolment->issuer = x->endpoint->issuer;
+    enrolment->profile = x->endpoint->profile;
+    enrolment->transaction = x->message->transaction;
+    enrolment->signer_sha256 = x->message->signer_sha256;
+    enrolment->csr = csr;
+    enrolment->challenge = gh_csr_challenge(csr);
+    enrolment->client = x->request->client;
+    enrolment->user = x->request->user;
+    enrolment->request_id = x->request->id;
+    enrolment->context.allowances = x->endpoint->allowances;
+    enrolment->context.expand = x->request->expand;
+    enrolment->context.expand_baton = x->request->expand_baton;
+}
+
+static apr_status_t authorise_and_enrol(scep_exchange_t *x, const gh_enrolment_request_t *enrolment,
+                                        gh_enrolment_outcome_t *outcome)
+{
+    gh_authorisation_t *authorisation;
+    apr_status_t rv;
+
+    rv = gh_authorise(&authorisation, enrolment, x->endpoint->authorisers, x->services->store, x->p,
+                      &x->result);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    return gh_ledger_enrol(x->services->ledger, authorisation, enrolment, x->request->event, outcome,
+                           x->p, &x->result);
+}
+
+apr_status_t scep_exchange_enrol(scep_exchange_t *x)
+{
+    gh_enrolment_request_t enrolment;
+    gh_enrolment_outcome_t outcome;
+    gh_csr_t *csr;
+    apr_status_t rv;
+
+    rv = open_request(x, &csr);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    fill_request(&enrolment, x, csr);
+    x->request->event->subject = gh_csr_subject_text(csr);
+    memset(&outcome, 0, sizeof(outcome));
+    rv = gh_ledger_repeat(x->services->ledger, &enrolment, &outcome, x->p, &x->result);
+    if (rv == APR_SUCCESS) {
+        x->request->event->rule = "repeat";
+    }
+    else if (rv == APR_NOTFOUND) {
+        gh_result_clear(&x->result);
+        rv = authorise_and_enrol(x, &enrolment, &outcome);
+        /* the same request may have been granted on another connection meanwhile, and its one-time
+           challenge with it */
+        if (rv == GH_EREFUSED
+            && gh_ledger_repeat(x->services->ledger, &enrolment, &outcome, x->p, NULL)
+                   == APR_SUCCESS) {
+            x->request->event->rule = "repeat";
+            rv = APR_SUCCESS;
+        }
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    gh_result_clear(&x->result);
+    return reply_outcome(x, &outcome);
+}
+
+/* CertPoll */
+
+/** @return 1 if a name is that of the issuer or of one of its RAs, which some clients take for it */
+static int names_issuer(const scep_exchange_t *x, const X509_NAME *name)
+{
+    const X509 *ra = x->recipient->certificate;
+
+    return X509_NAME_cmp(name, X509_get_issuer_name(ra)) == 0
+           || X509_NAME_cmp(name, X509_get_subject_name(ra)) == 0;
+}
+
+apr_status_t scep_exchange_poll(scep_exchange_t *x)
+{
+    SCEP_ISSUER_AND_SUBJECT *names = NULL;
+    gh_enrolment_outcome_t outcome;
+    const unsigned char *at;
+    gh_bytes_t content;
+    apr_status_t rv;
+
+    if (scep_message_open(x->message, x->recipient, &content, x->p) != APR_SUCCESS) {
+        return not_opened(x, "it does not decrypt");
+    }
+    at = content.data;
+    names = d2i_SCEP_ISSUER_AND_SUBJECT(NULL, &at, (long)content.length);
+    if (!names || at != content.data + content.length) {
+        rv = not_opened(x, "the content is not an IssuerAndSubject");
+        goto cleanup;
+    }
+    if (!names_issuer(x, names->issuer)) {
+        rv = gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_NOT_FOUND, "poll.issuer",
+                            "Name the CA whose certificate GetCACert gives after the RA's.",
+                            GHNO(0436) "the poll names another issuer");
+        goto cleanup;
+    }
+    memset(&outcome, 0, sizeof(outcome));
+    rv = gh_ledger_poll(x->services->ledger, "scep", x->endpoint->tenant, x->endpoint->issuer,
+                        gh_profile_name(x->endpoint->profile), x->message->transaction,
+                        x->message->signer_sha256, &outcome, x->p, &x->result);
+    if (rv == APR_SUCCESS) {
+        x->request->event->rule = "poll";
+        rv = reply_outcome(x, &outcome);
+    }
+
+cleanup:
+    SCEP_ISSUER_AND_SUBJECT_free(names);
+    return rv;
+}

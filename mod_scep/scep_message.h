@@ -1,0 +1,105 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#ifndef mod_scep_scep_message_h
+#define mod_scep_scep_message_h
+
+#include <apr_pools.h>
+#include <openssl/cms.h>
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+
+#include "mod_scep/scep_asn1.h"
+#include "result.h"
+#include "text.h"
+
+/*
+ * One pkiMessage of a client (RFC 8894 3.2): SignedData around EnvelopedData.
+ *
+ * Three steps, each only after the one before: read what it says, verify the signature over it,
+ * open the envelope.
+ */
+
+typedef struct scep_message scep_message_t;
+
+/** Largest message read, checked before anything is decoded. */
+#define SCEP_MESSAGE_MAX 65536
+
+/** Longest transactionID. */
+#define SCEP_TRANSACTION_MAX 256
+
+/** Legacy algorithms that a location may allow. */
+#define SCEP_ALLOW_3DES 1
+#define SCEP_ALLOW_SHA1 2
+
+/** Members that could not be read are NULL, empty or -1. Everything is owned by the pool. */
+struct scep_message {
+    int type;                       /* messageType 0 to 255, or -1 */
+    const char *transaction;        /* transactionID */
+    gh_bytes_t sender_nonce;
+    X509 *signer;                   /* certificate that the client sent for its key; proves nothing else */
+    EVP_PKEY *signer_key;
+    gh_bytes_t signer_sha256;       /* of its SubjectPublicKeyInfo */
+    const EVP_MD *digest;           /* of the signature, if allowed here */
+    const EVP_CIPHER *cipher;       /* of the content, if allowed here */
+    const char *algorithms;         /* "sha256/aes-128-cbc/rsaes-oaep/RSA-2048", also when refused */
+    const char *attributes;         /* OIDs of the signed attributes, for diagnosis */
+
+    CMS_ContentInfo *outer;
+    CMS_SignerInfo *signer_info;
+    int signer_infos;
+    CMS_ContentInfo *envelope;
+    CMS_RecipientInfo *recipient;
+    int recipients;
+    const char *digest_name;
+    const char *cipher_name;
+    const char *transport_name;
+    const char *signer_kind;        /* gh_key_kind(), NULL for a key that is not accepted */
+    int enveloped;                  /* the content is EnvelopedData, of which all was understood */
+    int authenticated_envelope;     /* the content is AuthEnvelopedData */
+    int transport_allowed;
+    int verified;
+};
+
+/** A key that messages may be encrypted to, with its certificate. */
+typedef struct {
+    X509 *certificate;
+    EVP_PKEY *key;
+} scep_recipient_t;
+
+/**
+ * Reads a message without believing it.
+ * @param allow SCEP_ALLOW_*
+ * @return APR_SUCCESS if it is SignedData, whatever else may be wrong with it;
+ *         APR_EINVAL (MALFORMED) if no reply to it can be made
+ */
+apr_status_t scep_message_read(scep_message_t **message, gh_bytes_t der, unsigned allow,
+                               apr_pool_t *p, gh_result_t *result);
+
+/**
+ * Applies the rules for what is outside the envelope, cheap ones first, and verifies the signature
+ * with the key of the enclosed certificate. That certificate's issuer, dates and extensions are not looked at.
+ * @return GH_EREFUSED with failure REQUEST, ALGORITHM or INTEGRITY
+ */
+apr_status_t scep_message_verify(scep_message_t *message, gh_result_t *result);
+
+/**
+ * Checks that the envelope is one that may be opened here: one recipient, by key transport, who is
+ * one of ours; algorithms allowed. Tells only what the message shows in clear.
+ * @param recipients scep_recipient_t elements, newest first
+ * @param recipient  the one it is for
+ * @return GH_EREFUSED with failure REQUEST, ALGORITHM or INTEGRITY
+ */
+apr_status_t scep_message_admit(const scep_message_t *message,
+                                const apr_array_header_t *recipients,
+                                const scep_recipient_t **recipient, gh_result_t *result);
+
+/**
+ * Opens the envelope of an admitted message. All failures are alike, and nothing is said about
+ * them: whoever can tell them apart can decrypt with our key.
+ * @param content overwritten by a cleanup of p
+ * @return APR_SUCCESS or APR_EACCES
+ */
+apr_status_t scep_message_open(const scep_message_t *message, const scep_recipient_t *recipient,
+                               gh_bytes_t *content, apr_pool_t *p);
+
+#endif /* mod_scep_scep_message_h */

@@ -1,0 +1,71 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#ifndef mod_scep_scep_ra_h
+#define mod_scep_scep_ra_h
+
+#include <apr_pools.h>
+#include <apr_tables.h>
+#include <apr_time.h>
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+
+#include "audit.h"
+#include "issuer/issuer.h"
+#include "issuer/ledger.h"
+#include "log.h"
+#include "mod_scep/scep_message.h"
+#include "result.h"
+#include "store/store.h"
+#include "x509/profile.h"
+#include "x509/seal.h"
+
+/*
+ * The registration authority of an issuer: keys of our own, apart from the CA's, that sign replies
+ * and open requests. They lie sealed in the store, so that all processes and nodes have the same.
+ */
+
+typedef struct scep_ra scep_ra_t;
+
+/** What a process has that the engine and the RAs work with. */
+typedef struct {
+    gh_store_t *store;
+    gh_ledger_t *ledger;
+    const gh_sealer_t *sealer;
+    const char *node;
+    const gh_log_t *log;            /* for work without a request */
+    void (*audit)(const gh_audit_event_t *event, apr_pool_t *p);    /* may be NULL */
+} scep_services_t;
+
+/** The keys of an RA at one time; immutable, and parsed once. */
+typedef struct {
+    const apr_array_header_t *recipients;   /* scep_recipient_t: all generations, newest first */
+    const scep_recipient_t *current;        /* signs replies, is announced first */
+    apr_int64_t generation;                 /* of current */
+    apr_time_t not_after;                   /* of current */
+    gh_bytes_t ca_certificates;             /* answer to GetCACert */
+    gh_bytes_t issuer_certificate;          /* DER */
+    const apr_array_header_t *chain;        /* gh_bytes_t: above the issuer, in order, root last */
+    gh_bytes_t decoy;                       /* a request of our own, to be verified where a client's
+                                               could not be opened: the same work, whatever failed */
+} scep_ra_keys_t;
+
+/**
+ * @param profile for which gh_profile_fits_ra() holds
+ */
+scep_ra_t *scep_ra_create(gh_issuer_t *issuer, const gh_profile_t *profile,
+                          const scep_services_t *services, apr_pool_t *p);
+
+/**
+ * The keys, made on first use by any process of any node. Thread-safe; as long as the store cannot
+ * be reached, it is asked at most once per second.
+ * @param keys valid as long as the RA
+ * @return GH_EUNAVAILABLE; GH_EREFUSED if no RA certificate can be had
+ */
+apr_status_t scep_ra_keys(scep_ra_t *ra, const scep_ra_keys_t **keys, gh_result_t *result);
+
+/** Keys from what was made elsewhere, without a store. @param recipients newest first */
+apr_status_t scep_ra_keys_make(scep_ra_keys_t **keys, gh_issuer_t *issuer,
+                               const apr_array_header_t *recipients, apr_pool_t *p,
+                               gh_result_t *result);
+
+#endif /* mod_scep_scep_ra_h */

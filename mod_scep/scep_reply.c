@@ -1,0 +1,171 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#include "mod_scep/scep_reply.h"
+
+#include <string.h>
+
+#include <apr_strings.h>
+#include <openssl/err.h>
+#include <openssl/rand.h>
+
+#include "log.h"
+#include "mod_scep/scep_asn1.h"
+#include "status.h"
+
+#define NONCE_LENGTH 16
+
+static BIO *bytes_bio(gh_bytes_t bytes)
+{
+    return BIO_new_mem_buf(bytes.data ? (const void *)bytes.data : "", (int)bytes.length);
+}
+
+static apr_status_t encode(gh_bytes_t *der, CMS_ContentInfo *cms, apr_pool_t *p)
+{
+    unsigned char *encoded = NULL;
+    int length = i2d_CMS_ContentInfo(cms, &encoded);
+
+    if (length <= 0) {
+        return APR_EGENERAL;
+    }
+    der->data = apr_pmemdup(p, encoded, (apr_size_t)length);
+    der->length = (apr_size_t)length;
+    OPENSSL_free(encoded);
+    return APR_SUCCESS;
+}
+
+/** The certificates, encrypted to the client. */
+static apr_status_t make_envelope(gh_bytes_t *der, const scep_reply_t *reply,
+                                  const scep_message_t *message, apr_pool_t *p)
+{
+    STACK_OF(X509) *recipients = NULL;
+    CMS_ContentInfo *cms = NULL;
+    BIO *in = NULL;
+    gh_bytes_t certificates;
+    apr_status_t rv = scep_certs_only(&certificates, reply->certificates, p);
+
+    if (rv != APR_SUCCESS) {
+        goto cleanup;
+    }
+    rv = APR_EGENERAL;
+    recipients = sk_X509_new_null();
+    in = bytes_bio(certificates);
+    if (!recipients || !in || !sk_X509_push(recipients, message->signer)) {
+        goto cleanup;
+    }
+    cms = CMS_encrypt(recipients, in, message->cipher, CMS_BINARY);
+    if (cms) {
+        rv = encode(der, cms, p);
+    }
+
+cleanup:
+    CMS_ContentInfo_free(cms);
+    BIO_free(in);
+    sk_X509_free(recipients);
+    return rv;
+}
+
+static int add_attribute(CMS_SignerInfo *si, scep_attribute_t attribute, int type,
+                         const void *data, apr_size_t length)
+{
+    return CMS_signed_add1_attr_by_txt(si, scep_attribute_oid(attribute), type, data,
+                                       (int)length) == 1;
+}
+
+static int add_number(CMS_SignerInfo *si, scep_attribute_t attribute, int number)
+{
+    char text[12];
+
+    apr_snprintf(text, sizeof(text), "%d", number);
+    return add_attribute(si, attribute, V_ASN1_PRINTABLESTRING, text, strlen(text));
+}
+
+static int add_attributes(CMS_SignerInfo *si, const scep_reply_t *reply,
+                          const scep_message_t *message)
+{
+    unsigned char nonce[NONCE_LENGTH];
+
+    if (RAND_bytes(nonce, sizeof(nonce)) != 1
+        || !add_number(si, SCEP_ATTRIBUTE_MESSAGE_TYPE, SCEP_CERT_REP)
+        || !add_number(si, SCEP_ATTRIBUTE_PKI_STATUS, reply->status)
+        || !add_attribute(si, SCEP_ATTRIBUTE_SENDER_NONCE, V_ASN1_OCTET_STRING, nonce,
+                          sizeof(nonce))) {
+        return 0;
+    }
+    if (message->transaction
+        && !add_attribute(si, SCEP_ATTRIBUTE_TRANSACTION_ID, V_ASN1_PRINTABLESTRING,
+                          message->transaction, strlen(message->transaction))) {
+        return 0;
+    }
+    if (message->sender_nonce.length
+        && !add_attribute(si, SCEP_ATTRIBUTE_RECIPIENT_NONCE, V_ASN1_OCTET_STRING,
+                          message->sender_nonce.data, message->sender_nonce.length)) {
+        return 0;
+    }
+    if (reply->status != SCEP_FAILURE) {
+        return 1;
+    }
+    return add_number(si, SCEP_ATTRIBUTE_FAIL_INFO, reply->fail_info)
+           && (!reply->fail_text
+               || add_attribute(si, SCEP_ATTRIBUTE_FAIL_INFO_TEXT, V_ASN1_UTF8STRING,
+                                reply->fail_text, strlen(reply->fail_text)));
+}
+
+/** Signs: signatureAlgorithm is rsaEncryption, as OpenSSL has it and strongSwan wants it; PENDING and
+ *  FAILURE have no content at all (RFC 8894 3.2). */
+static apr_status_t sign(gh_bytes_t *der, const scep_reply_t *reply, gh_bytes_t content,
+                         const scep_message_t *message, const scep_recipient_t *ra, apr_pool_t *p,
+                         gh_result_t *result)
+{
+    unsigned flags = CMS_BINARY | CMS_NOSMIMECAP | (content.data ? 0 : CMS_DETACHED);
+    CMS_ContentInfo *cms = CMS_sign(NULL, NULL, NULL, NULL, CMS_PARTIAL | flags);
+    BIO *in = bytes_bio(content);
+    CMS_SignerInfo *si;
+    apr_status_t rv = APR_EGENERAL;
+
+    if (!cms || !in) {
+        goto cleanup;
+    }
+    si = CMS_add1_signer(cms, ra->certificate, ra->key,
+                         message->digest ? message->digest : EVP_sha256(), CMS_PARTIAL | flags);
+    if (!si || !add_attributes(si, reply, message)) {
+        goto cleanup;
+    }
+    if (CMS_final(cms, in, NULL, flags) != 1) {
+        rv = gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ra.sign",
+                               "Look at the errors before this one.",
+                               GHNO(0419) "the RA's key does not sign");
+        goto cleanup;
+    }
+    rv = encode(der, cms, p);
+
+cleanup:
+    BIO_free(in);
+    CMS_ContentInfo_free(cms);
+    return rv;
+}
+
+apr_status_t scep_reply_make(gh_bytes_t *der, const scep_reply_t *reply,
+                             const scep_message_t *message, const scep_recipient_t *ra,
+                             apr_pool_t *p, gh_result_t *result)
+{
+    gh_bytes_t envelope = { NULL, 0 };
+    apr_status_t rv;
+
+    memset(der, 0, sizeof(*der));
+    if (reply->status == SCEP_SUCCESS) {
+        rv = make_envelope(&envelope, reply, message, p);
+        if (rv != APR_SUCCESS) {
+            return gh_result_openssl(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "reply.encrypt",
+                                     "Use an RSA key of 2048, 3072 or 4096 bits.",
+                                     GHNO(0420) "the certificate cannot be encrypted to the "
+                                     "signer's key");
+        }
+    }
+    rv = sign(der, reply, envelope, message, ra, p, result);
+    if (rv == APR_EGENERAL) {
+        rv = gh_result_openssl(result, rv, GH_FAILURE_INTERNAL, NULL,
+                               "Report this with the log lines around it.",
+                               GHNO(0421) "the reply cannot be made");
+    }
+    return rv;
+}

@@ -1,0 +1,181 @@
+# The tour: what Gatehouse does, shown with the clients that devices use. Sourced by ./quickstart
+# after instance.sh, once the server runs. Every step either works or ends the tour with a reason.
+
+number=0
+device=''
+
+step() { number=$((number + 1)); head1 "$number. $*"; }
+
+# Shows a command as one would type it.
+typed() { say "   \$ $*"; }
+
+shown() { sed 's/^/     /'; }
+
+tour_failed() {
+    [ ! -s "$device/log" ] || sed 's/^/     /' "$device/log" >&2
+    warn "the tour stopped: $*"
+    warn "the server's error log is $state/logs/error.log"
+    exit 1
+}
+
+new_device() {
+    device=$state/tour/$1
+    rm -rf "$device"
+    (umask 077; mkdir -p "$device")
+}
+
+ctl() { "$dir/gatehousectl" "$@"; }
+
+# Runs a client in the folder of its device; what it says goes to a file there.
+client() { (cd "$device" && timeout 60 "$@" >>"$device/log" 2>&1 8>&-); }
+
+serial_of() { openssl x509 -in "$1" -noout -serial | sed 's/^serial=//' | tr A-F a-f; }
+
+describe() {
+    openssl x509 -in "$1" -noout -subject -issuer -enddate -ext keyUsage | sed 's/^ */     /'
+}
+
+verifies() { openssl verify -CAfile "$state/ca/root.pem" -untrusted "$state/ca/devices.pem" "$1"; }
+
+enrol_device() {
+    step "A device enrols by SCEP"
+    say "   scepclient is one of the clients that devices and their management use."
+    new_device laptop
+    typed "scepclient -server-url $(scep_url demo) -challenge ... -cn laptop-17"
+    client scepclient -server-url "$(scep_url demo)" -challenge "$(challenge)" -cn laptop-17 \
+        -organization Example -private-key key.pem -certificate cert.pem || true
+    [ -s "$device/cert.pem" ] || tour_failed "the device got no certificate"
+    describe "$device/cert.pem"
+}
+
+verify_chain() {
+    step "Its chain verifies"
+    typed "openssl verify -CAfile root.pem -untrusted devices.pem cert.pem"
+    verifies "$device/cert.pem" 2>&1 | sed "s,$device/,," | shown
+    verifies "$device/cert.pem" >/dev/null 2>&1 || tour_failed "the chain does not verify"
+}
+
+wrong_challenge() {
+    local laptop=$device
+    step "Who does not know the challenge gets nothing"
+    new_device stranger
+    typed "scepclient -server-url $(scep_url demo) -challenge guessed"
+    client scepclient -server-url "$(scep_url demo)" -challenge guessed -cn stranger \
+        -private-key key.pem -certificate cert.pem || true
+    [ ! -s "$device/cert.pem" ] || tour_failed "a stranger got a certificate"
+    say "     refused; the audit log says why:"
+    tail -n 1 "$state/logs/audit.jsonl" | shown
+    device=$laptop
+}
+
+legacy_device() {
+    local laptop=$device
+    step "An old device, that knows no better than 3DES, has a place of its own"
+    new_device router
+    typed "pki --scepca --url $(scep_url legacy) --caout ca --raout ra"
+    client pki --scepca --url "$(scep_url legacy)" --caout ca.der --raout ra.der \
+        || tour_failed "strongSwan's pki got no CA certificate"
+    typed "pki --scep --url $(scep_url legacy) --cipher des3 --dn CN=router-3 ..."
+    (umask 077; openssl genrsa -traditional -out "$device/key.pem" 2048 2>/dev/null)
+    (cd "$device" && timeout 60 pki --scep --url "$(scep_url legacy)" --in key.pem \
+        --dn "C=CH, O=Example, CN=router-3" --password "$(challenge)" --cipher des3 --interval 2 \
+        --cacert-enc ra.der --cacert-sig ra.der --cacert ca.der --outform pem \
+        >"$device/cert.pem" 2>>"$device/log" 8>&-) || true
+    [ -s "$device/cert.pem" ] || tour_failed "strongSwan's pki got no certificate"
+    verifies "$device/cert.pem" >/dev/null 2>&1 || tour_failed "its chain does not verify"
+    describe "$device/cert.pem"
+    device=$laptop
+}
+
+waiting_id() {
+    ctl --json enrolment list --state waiting | grep -F "$1" | json id
+}
+
+has_waiting() { [ -n "$(waiting_id "$1")" ]; }
+
+ask_again() {
+    client scepclient -server-url "$(scep_url manual scep-manual)" -challenge "$(challenge)" \
+        -cn "$1" -private-key key.pem -certificate cert.pem &
+    wait_until 10 test -s "$device/cert.pem"
+}
+
+manual_approval() {
+    local laptop=$device name id asking
+    name=phone-$(date +%H%M%S)
+    step "Somebody approves each request, where the profile says so"
+    new_device phone
+    typed "scepclient -server-url $(scep_url manual scep-manual) -challenge ... -cn $name"
+    client scepclient -server-url "$(scep_url manual scep-manual)" -challenge "$(challenge)" \
+        -cn "$name" -private-key key.pem -certificate cert.pem &
+    asking=$!
+    wait_until 20 has_waiting "$name" || tour_failed "the request is not in the list"
+    say "     the device is told to wait"
+    typed "gatehousectl enrolment list --state waiting"
+    ctl enrolment list --state waiting | shown
+    id=$(waiting_id "$name")
+    typed "gatehousectl enrolment approve $id"
+    ctl enrolment approve "$id" | shown
+    # scepclient asks again after 30 seconds; a new one with the same key need not wait for that
+    stop_client "$asking"
+    sleep 1
+    ask_again "$name" || tour_failed "the device got no certificate after the approval"
+    wait || true
+    describe "$device/cert.pem"
+    device=$laptop
+}
+
+# The job is a subshell with timeout and the client in it.
+stop_client() {
+    pkill -TERM -P "$1" 2>/dev/null || true
+    kill "$1" 2>/dev/null || true
+    wait "$1" 2>/dev/null || true
+}
+
+in_crl() {
+    curl -sf --noproxy '*' "$(url http)/crl/devices.crl" | openssl crl -inform DER -noout -text \
+        2>/dev/null | grep -qi "Serial Number: 0*$1\$"
+}
+
+revoke_device() {
+    local serial wait=10
+    serial=$(serial_of "$device/cert.pem")
+    step "The laptop is stolen: its certificate is revoked, and the CRL says so"
+    typed "gatehousectl cert revoke $serial --reason keyCompromise"
+    ctl cert revoke "$serial" --reason keyCompromise | shown
+    typed "curl $(url http)/crl/devices.crl | openssl crl -inform DER -noout -text"
+    [ -n "$fresh" ] || wait=2
+    if wait_until "$wait" in_crl "$serial"; then
+        curl -sf --noproxy '*' "$(url http)/crl/devices.crl" | openssl crl -inform DER -noout -text \
+            | grep -E -A 4 "Last Update|Next Update|CRL Number:|Serial Number: 0*${serial^^}" \
+            | grep -E 'Update|Number|Revocation Date|^ *[0-9]+$' | shown
+        typed "openssl verify -crl_check ... cert.pem"
+        check_revoked
+    elif [ -n "$fresh" ]; then
+        tour_failed "the CRL does not list it"
+    else
+        say "     A CRL was published less than a minute ago; the next one, soon, will list it."
+    fi
+}
+
+check_revoked() {
+    local said
+    curl -sf --noproxy '*' "$(url http)/crl/devices.pem" >"$device/crl.pem" \
+        || tour_failed "there is no CRL at $(url http)/crl/devices.pem"
+    said=$(openssl verify -crl_check -CRLfile "$device/crl.pem" -CAfile "$state/ca/root.pem" \
+        -untrusted "$state/ca/devices.pem" "$device/cert.pem" 2>&1) || true
+    case $said in
+    *'certificate revoked'*) printf '%s\n' "$said" | grep revoked | shown ;;
+    *) printf '%s\n' "$said" >&2; tour_failed "the certificate still verifies" ;;
+    esac
+}
+
+# show_tour FRESH: FRESH is empty where an earlier run has set up the instance.
+show_tour() {
+    fresh=$1
+    enrol_device
+    verify_chain
+    wrong_challenge
+    legacy_device
+    manual_approval
+    revoke_device
+}

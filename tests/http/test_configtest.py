@@ -1,0 +1,279 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""What "httpd -t" says of a configuration that would not work: file, line, reason."""
+
+import json
+import re
+
+import pytest
+
+from harness import standard
+from harness.config import CRL_AND_CA, issuer, location
+from harness.pki import PEM, Authority, certificate, key, write_secret
+from harness.server import Server
+from scep.identity import private_pem
+
+STATIC = standard.STATIC
+
+
+@pytest.fixture(scope="module")
+def server():
+    """Never started: its files are what configurations name."""
+    made = Server(standard.content)
+    other = Authority(made.root / "ca", "other", "rsa3072-01")
+    Authority(made.root / "ca", "expired", "rsa2048-09", days=-1)
+    made.other = other
+    loose = write_secret(made.secret("loose"), "a challenge")
+    loose.chmod(0o644)
+    key_file = write_secret(made.root / "ca" / "loose.key", private_pem(key("rsa2048-11")))
+    key_file.chmod(0o640)
+    write_secret(made.secret("empty"), "")
+    write_secret(made.secret("short-key"), "0123456789abcdef")
+    write_secret(made.root / "ca" / "rubbish.pem", "this is no PEM\n")
+    leaf = made.root / "ca" / "leaf.pem"
+    leaf.write_bytes(certificate("leaf", key("rsa2048-11"), "Test Root", key("p256-01"), 100,
+                                 ca=False).public_bytes(PEM))
+    yield made
+    made.close()
+
+
+def base(server, scep=""):
+    return standard.PROFILES + issuer(server.authority) + location(
+        "/scep", "SetHandler gatehouse-scep", "SCEPTenant acme devices",
+        "SCEPProfiles scep-* test-*") + location(STATIC, standard.challenge(server)) + scep
+
+
+def issuer_lines(server, **changes):
+    """An <Issuer> with some directives changed; None leaves one out."""
+    lines = {"IssuerCertificate": f'"{server.authority.certificate_path}"',
+             "IssuerKey": f'"{server.authority.key_path}"',
+             "IssuerChain": f'"{server.authority.root_path}"', **changes}
+    body = "".join(f"    {name} {value}\n" for name, value in lines.items() if value is not None)
+    return f"<Issuer devices>\n{body}</Issuer>\n"
+
+
+# name: (configuration, text of the line that is at fault, what the reason must speak of)
+BAD = {
+    # issuers
+    "key readable by others": lambda server: (
+        issuer_lines(server, IssuerKey=server.root / "ca" / "loose.key"), "IssuerKey", "loose.key"),
+    "key of another certificate": lambda server: (
+        issuer_lines(server, IssuerKey=server.other.key_path), "IssuerKey", "match|fit|belong"),
+    "key missing": lambda server: (
+        issuer_lines(server, IssuerKey=server.root / "ca" / "none.key"), "IssuerKey", "none.key"),
+    "no key": lambda server: (issuer_lines(server, IssuerKey=None), "<Issuer devices>", "IssuerKey"),
+    "no certificate": lambda server: (
+        issuer_lines(server, IssuerCertificate=None), "<Issuer devices>", "IssuerCertificate"),
+    "certificate missing": lambda server: (
+        issuer_lines(server, IssuerCertificate=server.root / "ca" / "none.pem"), "IssuerCertificate", "none.pem"),
+    "certificate is rubbish": lambda server: (
+        issuer_lines(server, IssuerCertificate=server.root / "ca" / "rubbish.pem"), "IssuerCertificate",
+        "rubbish.pem"),
+    "certificate is no CA's": lambda server: (
+        issuer_lines(server, IssuerCertificate=server.root / "ca" / "leaf.pem"), "IssuerCertificate", "CA"),
+    "certificate expired": lambda server: (
+        issuer_lines(server, IssuerCertificate=server.root / "ca" / "expired.pem",
+                     IssuerKey=server.root / "ca" / "expired.key"), "IssuerCertificate", "expired|ended|valid"),
+    "chain leads elsewhere": lambda server: (
+        issuer_lines(server, IssuerChain=server.root / "ca" / "leaf.pem"), "IssuerChain", "chain|issue"),
+    "unknown back end": lambda server: (
+        issuer_lines(server, IssuerBackend="cloud"), "IssuerBackend", "cloud"),
+    "PIN in the URI": lambda server: (
+        issuer_lines(server, IssuerKey='"pkcs11:token=ca;object=x?pin-value=1234"'),
+        "IssuerKey", "pin-value"),
+    "issuer twice": lambda server: (issuer_lines(server) * 2, "<Issuer devices>", "devices"),
+    "issuer with a bad name": lambda server: (
+        issuer_lines(server).replace("<Issuer devices>", '<Issuer "de vices">'),
+        '<Issuer "de vices">', "name"),
+    "CRL option unknown": lambda server: (
+        issuer_lines(server, IssuerCRL="valid=7d"), "IssuerCRL", "valid"),
+    "CRL without unit": lambda server: (
+        issuer_lines(server, IssuerCRL="validity=7"), "IssuerCRL", "7"),
+    "CRL shorter than its interval": lambda server: (
+        issuer_lines(server, IssuerCRL="validity=1h publish=2h"), "IssuerCRL",
+        "validity|publish"),
+    # profiles
+    "unknown base": lambda server: (
+        base(server, "<CertificateProfile x base=nothing>\n</CertificateProfile>\n"),
+        "<CertificateProfile x", "nothing"),
+    "profile twice": lambda server: (
+        base(server, "<CertificateProfile test-open>\n</CertificateProfile>\n"),
+        "<CertificateProfile test-open>", "test-open"),
+    "bases in a circle": lambda server: (
+        base(server, "<CertificateProfile x base=y>\n</CertificateProfile>\n"
+                     "<CertificateProfile y base=x>\n</CertificateProfile>\n"),
+        "<CertificateProfile", "x|y"),
+    "unknown key usage": lambda server: (
+        base(server, "<CertificateProfile x>\nProfileKeyUsage everything\n"
+                     "</CertificateProfile>\n"), "ProfileKeyUsage", "everything"),
+    "bad duration": lambda server: (
+        base(server, "<CertificateProfile x>\nProfileValidity 365\n</CertificateProfile>\n"),
+        "ProfileValidity", "365"),
+    # server level
+    "unknown store": lambda server: (
+        'GatehouseStore "oracle:x"\n' + issuer(server.authority), "GatehouseStore", "oracle"),
+    "store not absolute": lambda server: (
+        'GatehouseStore "sqlite3:gatehouse.db"\n' + issuer(server.authority),
+        "GatehouseStore", "absolute|path"),
+    "sealing key too short": lambda server: (
+        f'GatehouseSealingKey file:{server.secret("short-key")}\n' + base(server),
+        "GatehouseSealingKey", "64"),
+    "sealing key inline": lambda server: (
+        f"GatehouseSealingKey {'ab' * 32}\n" + base(server), "GatehouseSealingKey",
+        "file:|exec:"),
+    "public URL with a slash at the end": lambda server: (
+        "GatehousePublicURL http://pki.example/\n" + base(server), "GatehousePublicURL",
+        "slash|/"),
+    "public URL that is none": lambda server: (
+        "GatehousePublicURL pki.example\n" + base(server), "GatehousePublicURL", "http"),
+    # SCEP
+    "slash at the end": lambda server: (
+        base(server, location("/scep/acme/devices/scep-key-encipherment/", standard.challenge(server))),
+        '<Location "/scep/acme/devices/scep-key-encipherment/">|SCEPChallenge', "slash"),
+    "LocationMatch": lambda server: (
+        base(server, f'<LocationMatch "^/scep/acme">\n{standard.challenge(server)}\n</LocationMatch>\n'),
+        "<LocationMatch|SCEPChallenge", "LocationMatch|regular|pattern"),
+    "Location with a tilde": lambda server: (
+        base(server, f'<Location ~ "^/scep/acme">\n{standard.challenge(server)}\n</Location>\n'),
+        "<Location ~|SCEPChallenge", "regular|pattern|LocationMatch"),
+    "unknown issuer": lambda server: (
+        base(server, location("/scep2", "SetHandler gatehouse-scep", "SCEPTenant acme nothing",
+                              "SCEPProfiles scep-*")), "SCEPTenant", "nothing"),
+    "unknown profile": lambda server: (
+        base(server, location("/scep2", "SetHandler gatehouse-scep", "SCEPTenant acme devices",
+                              "SCEPProfiles nothing")), "SCEPProfiles", "nothing"),
+    "static challenge for every profile": lambda server: (
+        standard.PROFILES + issuer(server.authority) + location("/scep", "SetHandler gatehouse-scep", "SCEPTenant acme devices",
+                               "SCEPProfiles scep-*", standard.challenge(server)), "SCEPChallenge",
+        "static"),
+    "static challenge for a tenant": lambda server: (
+        base(server, location("/scep/acme", standard.challenge(server))), "SCEPChallenge", "static"),
+    "static challenge for an issuer": lambda server: (
+        base(server, location("/scep/acme/devices", standard.challenge(server))), "SCEPChallenge", "static"),
+    "static challenge inline": lambda server: (
+        base(server, location(standard.ONETIME, "SCEPChallenge static secret")),
+        "SCEPChallenge", "file:|exec:"),
+    "static challenge readable by others": lambda server: (
+        base(server, location(standard.ONETIME,
+                              f"SCEPChallenge static file:{server.secret('loose')}")),
+        "SCEPChallenge", "loose"),
+    "static challenge missing": lambda server: (
+        base(server, location(standard.ONETIME,
+                              f"SCEPChallenge static file:{server.secret('none')}")),
+        "SCEPChallenge", "none"),
+    "static challenge empty": lambda server: (
+        base(server, location(standard.ONETIME,
+                              f"SCEPChallenge static file:{server.secret('empty')}")),
+        "SCEPChallenge", "empty"),
+    "no challenge without saying insecure": lambda server: (
+        base(server, location(standard.ONETIME, "SCEPChallenge none")), "SCEPChallenge",
+        "insecure"),
+    "unknown challenge provider": lambda server: (
+        base(server, location(standard.ONETIME, "SCEPChallenge telepathy")), "SCEPChallenge",
+        "telepathy"),
+    "unknown algorithm": lambda server: (
+        base(server, location(standard.ONETIME, "SCEPAllow rot13")), "SCEPAllow", "rot13"),
+    "single DES": lambda server: (
+        base(server, location(standard.ONETIME, "SCEPAllow des")), "SCEPAllow", "des"),
+    "unknown chain": lambda server: (
+        base(server, location(standard.ONETIME, "SCEPReplyChain some")), "SCEPReplyChain",
+        "some"),
+    "reserved name": lambda server: (
+        base(server, location("/scep/acme/devices/intune", standard.challenge(server))),
+        "intune|SCEPChallenge", "intune"),
+    "path with an unknown profile": lambda server: (
+        base(server, location("/scep/acme/devices/scep-misspelt", standard.challenge(server))),
+        "scep-misspelt|SCEPChallenge", "scep-misspelt"),
+    "path with an unknown issuer": lambda server: (
+        base(server, location("/scep/acme/devicez/scep-digital-signature", standard.challenge(server))),
+        "devicez|SCEPChallenge", "devicez"),
+    "unknown item allowed": lambda server: (
+        base(server, location(standard.ONETIME, "GatehouseAllowRequest everything")),
+        "GatehouseAllowRequest", "everything"),
+    "CA certificates allowed": lambda server: (
+        base(server, location(standard.ONETIME, "GatehouseAllowRequest CA")),
+        "GatehouseAllowRequest", "CA"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_configuration(server, name):
+    content, place, reason = BAD[name](server)
+    server.configure(content)
+    result = server.configtest()
+    text = result.stderr + result.stdout
+    assert result.returncode != 0, text
+    assert re.search(reason, text), text
+    assert str(server.conf) in text, text
+    lines = server.conf.read_text().splitlines()
+    suspects = [number for number, line in enumerate(lines, 1) if re.search(place, line)]
+    named = {int(number) for number in re.findall(r"(?:line |httpd\.conf:)(\d+)", text)}
+    assert named & set(suspects), f"named {named}, expected one of {suspects}\n{text}"
+
+
+def without(server, *directives):
+    text = "".join(line + "\n" for line in server.conf.read_text().splitlines()
+                   if not line.startswith(directives))
+    server.conf.write_text(text)
+
+
+@pytest.mark.parametrize("directive, reason", [
+    ("GatehouseSealingKey", "GatehouseSealingKey"), ("GatehouseStore", "GatehouseStore"),
+    ("GatehousePublicURL", "GatehousePublicURL")])
+def test_something_missing(server, directive, reason):
+    server.configure(base(server))
+    without(server, directive)
+    result = server.configtest()
+    assert result.returncode != 0
+    assert reason in result.stderr and "GH0" in result.stderr, result.stderr
+
+
+def test_key_matters_for_the_message(server):
+    """Each message has a number of its own and says what to do."""
+    server.configure(issuer_lines(server, IssuerKey=server.other.key_path))
+    assert re.search(r"GH\d{4}", server.configtest().stderr)
+
+
+def test_good_configuration(server):
+    server.configure(standard.content)
+    result = server.configtest()
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.strip().endswith("Syntax OK")
+    assert list((server.root / "store").iterdir()) == []    # a test changes nothing
+    assert not server.audit_path.exists()
+
+
+def test_dump(server):
+    server.configure(standard.content)
+    result = server.configtest("-D", "DUMP_GATEHOUSE")
+    assert result.returncode == 0, result.stderr
+    dump = json.loads(result.stdout)
+    assert dump["store"] == server.store_uri and dump["public_url"] == server.public_url
+    assert dump["sealing"] is True and dump["node"] == "test-node"
+    assert {i["name"] for i in dump["issuers"]} == {"devices", "other"}
+    static = [s for s in dump["scep"] if s["path"] == STATIC]
+    assert len(static) == 1 and static[0]["challenges"] == ["static"]
+    assert static[0]["tenant"] == "acme" and static[0]["issuer"] == "devices"
+    legacy = [s for s in dump["scep"] if s["path"] == standard.LEGACY]
+    assert sorted(legacy[0]["algorithms"]) == ["3des", "sha1"]
+    assert server.secret("challenge").read_text() not in result.stdout
+    assert server.sealing_key not in result.stdout
+
+
+def test_httpd_does_not_start(server):
+    server.configure(BAD["key readable by others"](server)[0])
+    with pytest.raises(AssertionError, match="did not start"):
+        server.start()
+    assert "loose.key" in server.stderr() + server.log.text()
+    server.log.problems()
+
+
+def test_ctl_without_a_good_configuration(server):
+    server.configure(BAD["unknown issuer"](server)[0])
+    result = server.ctl("cert", "list")
+    assert result.status == 1 and "nothing" in result.err
+
+
+def test_crl_handlers_need_an_issuer(server):
+    """Nothing to serve is not an error: any issuer may be added later."""
+    server.configure(CRL_AND_CA)
+    assert server.configtest().returncode == 0

@@ -1,0 +1,191 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""Secrets are seeded, everything is exercised at the highest log level, and then they are looked for."""
+
+import base64
+import pathlib
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from harness import standard
+from harness.checks import new_challenge, serial_text
+from harness.config import issuer, location
+from harness.pki import Authority
+from scep import Csr, extension
+
+STATIC_SECRET = "seeded-static-challenge-6d1f0a"
+EXEC_SECRET = "seeded-exec-challenge-93c1be"
+WRONG = "seeded-wrong-challenge-0b77e2"
+PASSPHRASE = "seeded-passphrase-51a9c4"
+TENANT = "/scep/acme/devices/"
+
+
+def content(server):
+    server.make_secret("challenge", STATIC_SECRET)
+    server.make_secret("passphrase", PASSPHRASE + "\n")
+    script = server.make_secret("challenge-program", f"#!/bin/sh\necho {EXEC_SECRET}\n")
+    script.chmod(0o700)
+    locked = Authority(server.root / "ca", "locked", "rsa3072-01", passphrase=PASSPHRASE)
+    server.locked = locked
+    return standard.content(server).replace("SCEPTenant acme devices other",
+                                            "SCEPTenant acme devices other locked") + issuer(
+        locked, key=f'"{locked.key_path}" passphrase=file:{server.secret("passphrase")}'
+    ) + location("/scep/acme/locked/" + standard.BASE,
+                 f'SCEPChallenge static "exec:{script}"')
+
+
+class Exercised:
+    """What a server was put through, and everything that it and gatehousectl said."""
+
+    def __init__(self, server):
+        self.server = server
+        self.challenges = []
+        self.outputs = []
+        self.run()
+
+    def ctl(self, *arguments, **options):
+        for as_json in (True, False):
+            result = self.server.ctl(*arguments, as_json=as_json, **options)
+            self.outputs.append(result.out + result.err)
+        return result
+
+    def new_challenge(self, *options, **where):
+        challenge = new_challenge(self.server, *options, **where)
+        self.challenges.append(challenge)
+        return challenge
+
+    def run(self):
+        server, key = self.server, standard.device_key()
+        static = server.client(standard.STATIC)
+        first = static.enrol(key, STATIC_SECRET, "CN=seen-in-the-logs")
+        assert first.succeeded
+        assert server.client("/scep/acme/locked/" + standard.BASE, method="GET").enrol(
+            key, EXEC_SECRET).succeeded
+        for options in ({}, {"cipher": "des"}, {"envelope_options": {"wrong_key": True}},
+                        {"message_type": "18"}, {"bad_signature": True},
+                        {"csr_options": {"bad_signature": True}}):
+            assert static.enrol(key, WRONG, "CN=wrong", **options).failed
+            assert options == {} or static.enrol(key, STATIC_SECRET, "CN=wrong", **options).failed
+        assert static.enrol(key, STATIC_SECRET, "CN=never", [extension("eku", "codeSigning")]).failed
+        static.post(b"\x30\x10" + STATIC_SECRET.encode())
+        onetime = server.client(standard.ONETIME)
+        used = self.new_challenge()
+        assert onetime.enrol(key, used).succeeded
+        assert onetime.enrol(standard.device_key(2), used).failed
+        self.new_challenge()
+        assert server.client(standard.BETA).enrol(key, self.new_challenge()).failed
+        manual = server.client(standard.MANUAL)
+        for verb in ("approve", "deny", None):
+            waiting = manual.enrol(key, STATIC_SECRET, f"CN=waiting-{verb}")
+            assert waiting.pending
+            row = [r for r in server.ctl_ok("enrolment", "list").objects
+                   if r["transaction"] == waiting.request.transaction][0]
+            self.ctl("enrolment", "show", row["id"])
+            if verb:
+                server.ctl_ok("enrolment", verb, row["id"])
+                manual.wait(waiting.request, 5)
+        serial = serial_text(first.certificate.serial_number)
+        for command in (("cert", "list"), ("cert", "show", serial), ("enrolment", "list"),
+                        ("check",), ("urls",), ("cert", "revoke", serial),
+                        ("cert", "revoke", STATIC_SECRET), ("nonsense", STATIC_SECRET[:4])):
+            self.ctl(*command)
+        self.outputs.append(server.configtest("-D", "DUMP_GATEHOUSE").stdout)
+        server.graceful()
+        assert static.enrol(standard.device_key(2), STATIC_SECRET).succeeded
+        server.restart()
+        assert static.enrol(standard.device_key(3), STATIC_SECRET).succeeded
+        self.request = Csr(key, challenge=STATIC_SECRET).der
+
+    def places(self):
+        """Everything written: name, bytes."""
+        for path in sorted(pathlib.Path(self.server.root).rglob("*")):
+            relative = path.relative_to(self.server.root)
+            if path.is_file() and relative.parts[0] in ("log", "store", "run"):
+                yield str(relative), path.read_bytes()
+        for number, output in enumerate(self.outputs):
+            yield f"output {number}", output.encode()
+
+
+@pytest.fixture(scope="module")
+def exercised(make_module_server):
+    server = make_module_server(content, loglevel="trace8")
+    return Exercised(server)
+
+
+def forms(secret):
+    """How a secret may be written, and what a part of it looks like in base64."""
+    raw = secret if isinstance(secret, bytes) else secret.encode()
+    yield raw
+    yield raw.hex().encode()
+    yield raw.hex().upper().encode()
+    for shift in range(3):              # base64 of it within something longer
+        padded = base64.b64encode(b"\x00" * shift + raw)
+        yield padded[4:-4]
+
+
+def find(places, secret):
+    found = []
+    for name, data in places:
+        for form in forms(secret):
+            if len(form) >= 12 and form in data:
+                found.append((name, form[:40]))
+    return found
+
+
+def test_the_search_finds_what_is_there(exercised):
+    names = {name for name, _ in find(exercised.places(), "seen-in-the-logs")}
+    assert "log/audit.jsonl" in names
+    assert any(name.startswith("store/") for name in names)
+    assert any(name.startswith("output") for name in names)
+    assert "trace" in exercised.server.log.text()
+
+
+def test_challenges(exercised):
+    for secret in [STATIC_SECRET, EXEC_SECRET, WRONG]:
+        assert find(exercised.places(), secret) == []
+
+
+def test_onetime_challenges(exercised):
+    assert len(exercised.challenges) >= 3
+    for secret in exercised.challenges:
+        assert find(exercised.places(), secret) == []
+
+
+def test_passphrase(exercised):
+    assert find(exercised.places(), PASSPHRASE) == []
+
+
+def test_sealing_key(exercised):
+    sealing = exercised.server.sealing_key
+    assert find(exercised.places(), sealing) == []
+    assert find(exercised.places(), bytes.fromhex(sealing)) == []
+
+
+@pytest.mark.parametrize("which", ["devices", "locked"])
+def test_issuer_keys(exercised, which):
+    authority = exercised.server.authority if which == "devices" else exercised.server.locked
+    private = authority.key_source
+    numbers = private.private_numbers()
+    for secret in (numbers.p, numbers.q, numbers.d):
+        raw = secret.to_bytes((secret.bit_length() + 7) // 8, "big")
+        assert find(exercised.places(), raw[:48]) == []
+    der = private.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8,
+                                serialization.NoEncryption())
+    assert find(exercised.places(), der[60:120]) == []
+
+
+def test_no_private_key_in_the_clear_anywhere(exercised):
+    for name, data in exercised.places():
+        assert b"PRIVATE KEY-----" not in data, name
+        assert bytes.fromhex("02010030 0d06092a864886f70d0101010500 04 82".replace(" ", "")) \
+            not in data, name           # how PKCS#8 of an RSA key begins
+
+
+def test_audit_log_is_not_for_everybody(exercised):
+    mode = exercised.server.audit_path.stat().st_mode & 0o777
+    assert mode & 0o007 == 0, oct(mode)
+
+
+def test_store_is_for_its_owner(exercised):
+    for path in (exercised.server.root / "store").iterdir():
+        assert path.stat().st_mode & 0o007 == 0, path

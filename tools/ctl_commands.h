@@ -1,0 +1,51 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#ifndef gatehousectl_ctl_commands_h
+#define gatehousectl_ctl_commands_h
+
+#include "ctl.h"
+
+/* The commands, each with its options. An option table is ended by an entry without name. */
+
+typedef struct {
+    const char *noun;
+    const char *verb;               /* NULL: the noun alone is the command */
+    const char *operands;           /* for help, "" if there are none */
+    int least;                      /* operands */
+    int most;                       /* -1: any number */
+    const ctl_option_t *options;
+    ctl_command_fn *run;
+    const char *summary;
+} ctl_command_t;
+
+extern const ctl_option_t ctl_ca_init_options[];
+extern const ctl_option_t ctl_ca_crl_options[];
+extern const ctl_option_t ctl_ca_import_options[];
+extern const ctl_option_t ctl_cert_list_options[];
+extern const ctl_option_t ctl_cert_show_options[];
+extern const ctl_option_t ctl_cert_revoke_options[];
+extern const ctl_option_t ctl_cert_hold_options[];
+extern const ctl_option_t ctl_cert_release_options[];
+extern const ctl_option_t ctl_cert_import_options[];
+extern const ctl_option_t ctl_enrolment_list_options[];
+extern const ctl_option_t ctl_enrolment_deny_options[];
+extern const ctl_option_t ctl_challenge_new_options[];
+
+ctl_command_fn ctl_ca_init;
+ctl_command_fn ctl_ca_crl;
+ctl_command_fn ctl_ca_import;
+ctl_command_fn ctl_cert_list;
+ctl_command_fn ctl_cert_show;
+ctl_command_fn ctl_cert_revoke;
+ctl_command_fn ctl_cert_hold;
+ctl_command_fn ctl_cert_release;
+ctl_command_fn ctl_cert_import;
+ctl_command_fn ctl_enrolment_list;
+ctl_command_fn ctl_enrolment_show;
+ctl_command_fn ctl_enrolment_approve;
+ctl_command_fn ctl_enrolment_deny;
+ctl_command_fn ctl_challenge_new;
+ctl_command_fn ctl_check;
+ctl_command_fn ctl_urls;
+
+#endif /* gatehousectl_ctl_commands_h */

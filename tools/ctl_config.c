@@ -1,0 +1,231 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#include "ctl_config.h"
+
+#include <string.h>
+
+#include <apr_strings.h>
+#include <jansson.h>
+
+#include "ctl_process.h"
+#include "ctl_text.h"
+#include "log.h"
+
+#define RULE "configuration"
+
+static const char *member_text(const json_t *object, const char *name, apr_pool_t *p)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+
+    return text != NULL ? apr_pstrdup(p, text) : NULL;
+}
+
+static apr_int64_t member_number(const json_t *object, const char *name, apr_int64_t otherwise)
+{
+    const json_t *number = json_object_get(object, name);
+
+    return json_is_number(number) ? (apr_int64_t)json_number_value(number) : otherwise;
+}
+
+static apr_interval_time_t member_interval(const json_t *object, const char *name)
+{
+    return apr_time_from_sec(member_number(object, name, 0));
+}
+
+static apr_array_header_t *member_texts(const json_t *object, const char *name, apr_pool_t *p)
+{
+    const json_t *array = json_object_get(object, name);
+    apr_array_header_t *texts = apr_array_make(p, 4, sizeof(const char *));
+    const json_t *element;
+    size_t i;
+
+    json_array_foreach(array, i, element) {
+        if (json_is_string(element)) {
+            APR_ARRAY_PUSH(texts, const char *) = apr_pstrdup(p, json_string_value(element));
+        }
+    }
+    return texts;
+}
+
+static apr_array_header_t *parse_issuers(const json_t *root, apr_pool_t *p)
+{
+    apr_array_header_t *issuers = apr_array_make(p, 4, sizeof(ctl_issuer_t *));
+    const json_t *element;
+    size_t i;
+
+    json_array_foreach(json_object_get(root, "issuers"), i, element) {
+        ctl_issuer_t *issuer = apr_pcalloc(p, sizeof(*issuer));
+
+        issuer->name = member_text(element, "name", p);
+        issuer->backend = member_text(element, "backend", p);
+        issuer->certificate = member_text(element, "certificate", p);
+        issuer->key = member_text(element, "key", p);
+        issuer->passphrase = member_text(element, "passphrase", p);
+        issuer->chain = member_text(element, "chain", p);
+        issuer->crl_file = member_text(element, "crl_file", p);
+        issuer->crl_validity = member_interval(element, "crl_validity");
+        issuer->crl_publish = member_interval(element, "crl_publish");
+        issuer->crl_delay = member_interval(element, "crl_delay");
+        if (issuer->name != NULL && issuer->backend != NULL) {
+            APR_ARRAY_PUSH(issuers, ctl_issuer_t *) = issuer;
+        }
+    }
+    return issuers;
+}
+
+static apr_array_header_t *parse_profiles(const json_t *root, apr_pool_t *p)
+{
+    apr_array_header_t *profiles = apr_array_make(p, 80, sizeof(ctl_profile_t *));
+    const json_t *element;
+    size_t i;
+
+    json_array_foreach(json_object_get(root, "profiles"), i, element) {
+        ctl_profile_t *profile = apr_pcalloc(p, sizeof(*profile));
+
+        profile->name = member_text(element, "name", p);
+        profile->aliases = member_texts(element, "aliases", p);
+        profile->approval = member_text(element, "approval", p);
+        profile->privileged = json_is_true(json_object_get(element, "privileged"));
+        profile->internal = json_is_true(json_object_get(element, "internal"));
+        if (profile->name != NULL) {
+            APR_ARRAY_PUSH(profiles, ctl_profile_t *) = profile;
+        }
+    }
+    return profiles;
+}
+
+static apr_array_header_t *parse_endpoints(const json_t *root, apr_pool_t *p)
+{
+    apr_array_header_t *endpoints = apr_array_make(p, 16, sizeof(ctl_endpoint_t *));
+    const json_t *element;
+    size_t i;
+
+    json_array_foreach(json_object_get(root, "scep"), i, element) {
+        ctl_endpoint_t *endpoint = apr_pcalloc(p, sizeof(*endpoint));
+
+        endpoint->server = member_text(element, "server", p);
+        endpoint->path = member_text(element, "path", p);
+        endpoint->tenant = member_text(element, "tenant", p);
+        endpoint->issuer = member_text(element, "issuer", p);
+        endpoint->profile = member_text(element, "profile", p);
+        endpoint->challenges = member_texts(element, "challenges", p);
+        endpoint->algorithms = member_texts(element, "algorithms", p);
+        if (endpoint->path != NULL && endpoint->tenant != NULL && endpoint->issuer != NULL
+            && endpoint->profile != NULL) {
+            APR_ARRAY_PUSH(endpoints, ctl_endpoint_t *) = endpoint;
+        }
+    }
+    return endpoints;
+}
+
+apr_status_t ctl_config_parse(ctl_config_t **config, const char *text, apr_size_t length,
+                              apr_pool_t *p, gh_result_t *result)
+{
+    ctl_config_t *parsed = apr_pcalloc(p, sizeof(*parsed));
+    const json_t *run_as;
+    json_error_t error;
+    json_t *root;
+
+    root = json_loadb(text, length, 0, &error);
+    if (!json_is_object(root)) {
+        json_decref(root);
+        return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, RULE,
+                              "Use the gatehousectl that was installed together with the modules.",
+                              GHNO(0603) "what httpd says of its configuration is not understood: "
+                              "%s", root == NULL ? error.text : "not an object");
+    }
+    run_as = json_object_get(root, "run_as");
+    parsed->version = member_text(root, "version", p);
+    parsed->store = member_text(root, "store", p);
+    parsed->public_url = member_text(root, "public_url", p);
+    parsed->sealing = json_is_true(json_object_get(root, "sealing"));
+    parsed->node = member_text(root, "node", p);
+    parsed->audit_log = member_text(root, "audit_log", p);
+    parsed->user = member_text(run_as, "user", p);
+    parsed->uid = member_number(run_as, "uid", -1);
+    parsed->gid = member_number(run_as, "gid", -1);
+    parsed->server_root = member_text(root, "server_root", p);
+    parsed->listen = member_texts(root, "listen", p);
+    parsed->issuers = parse_issuers(root, p);
+    parsed->profiles = parse_profiles(root, p);
+    parsed->endpoints = parse_endpoints(root, p);
+    json_decref(root);
+    *config = parsed;
+    return APR_SUCCESS;
+}
+
+apr_status_t ctl_config_load(ctl_config_t **config, const char *httpd, const char *conf,
+                             const char **errors, apr_pool_t *p, gh_result_t *result)
+{
+    const char *argv[] = { httpd, "-t", "-D", "DUMP_GATEHOUSE", "-f", conf, NULL };
+    const char *out = "";
+    const char *begin;
+    apr_status_t rv;
+    int status = 0;
+
+    *errors = "";
+    rv = ctl_process_run(argv, &out, errors, &status, p);
+    if (rv != APR_SUCCESS) {
+        return gh_result_fail(result, rv, GH_FAILURE_INTERNAL, RULE,
+                              "Name httpd's program with --httpd or in GATEHOUSE_HTTPD.",
+                              GHNO(0604) "%s cannot be run: %s", httpd,
+                              ctl_error_text(rv, p));
+    }
+    if (status != 0) {
+        return gh_result_fail(result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
+                              "Correct what httpd complains about; its words are in the error "
+                              "output.",
+                              GHNO(0605) "httpd refuses the configuration %s (exit status %d)",
+                              conf, status);
+    }
+    begin = out + strspn(out, " \t\r\n");
+    if (*begin == '\0') {
+        return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
+                              "Load mod_gatehouse with LoadModule in that configuration.",
+                              GHNO(0606) "the configuration %s does not load mod_gatehouse", conf);
+    }
+    return ctl_config_parse(config, begin, strlen(begin), p, result);
+}
+
+const ctl_issuer_t *ctl_config_issuer(const ctl_config_t *config, const char *name)
+{
+    int i;
+
+    for (i = 0; i < config->issuers->nelts; i++) {
+        const ctl_issuer_t *issuer = APR_ARRAY_IDX(config->issuers, i, const ctl_issuer_t *);
+
+        if (strcmp(issuer->name, name) == 0) {
+            return issuer;
+        }
+    }
+    return NULL;
+}
+
+static int profile_named(const ctl_profile_t *profile, const char *name)
+{
+    int i;
+
+    if (strcmp(profile->name, name) == 0) {
+        return 1;
+    }
+    for (i = 0; i < profile->aliases->nelts; i++) {
+        if (strcmp(APR_ARRAY_IDX(profile->aliases, i, const char *), name) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+const ctl_profile_t *ctl_config_profile(const ctl_config_t *config, const char *name)
+{
+    int i;
+
+    for (i = 0; i < config->profiles->nelts; i++) {
+        const ctl_profile_t *profile = APR_ARRAY_IDX(config->profiles, i, const ctl_profile_t *);
+
+        if (profile_named(profile, name)) {
+            return profile;
+        }
+    }
+    return NULL;
+}

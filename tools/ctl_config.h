@@ -1,0 +1,83 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#ifndef gatehousectl_ctl_config_h
+#define gatehousectl_ctl_config_h
+
+#include <apr_pools.h>
+#include <apr_tables.h>
+#include <apr_time.h>
+
+#include "result.h"
+
+/* The configuration of Gatehouse as httpd has read it. This program parses no httpd syntax. */
+
+typedef struct {
+    const char *name;
+    const char *backend;        /* "local", "offline" */
+    const char *certificate;
+    const char *key;
+    const char *passphrase;
+    const char *chain;
+    const char *crl_file;
+    apr_interval_time_t crl_validity;
+    apr_interval_time_t crl_publish;
+    apr_interval_time_t crl_delay;
+} ctl_issuer_t;
+
+typedef struct {
+    const char *name;
+    apr_array_header_t *aliases;    /* const char * */
+    const char *approval;           /* "automatic", "manual" */
+    int privileged;
+    int internal;
+} ctl_profile_t;
+
+/** One SCEP URL. */
+typedef struct {
+    const char *server;             /* "name:port" */
+    const char *path;
+    const char *tenant;
+    const char *issuer;
+    const char *profile;
+    apr_array_header_t *challenges; /* const char *: "static", "onetime", "onetime:set", "none" */
+    apr_array_header_t *algorithms; /* const char *: "3des", "sha1" */
+} ctl_endpoint_t;
+
+typedef struct {
+    const char *version;
+    const char *store;
+    const char *public_url;
+    int sealing;
+    const char *node;
+    const char *audit_log;
+    const char *user;               /* whom httpd's children run as */
+    apr_int64_t uid;                /* -1 if not known */
+    apr_int64_t gid;
+    const char *server_root;
+    apr_array_header_t *listen;     /* const char * */
+    apr_array_header_t *issuers;    /* ctl_issuer_t * */
+    apr_array_header_t *profiles;   /* ctl_profile_t * */
+    apr_array_header_t *endpoints;  /* ctl_endpoint_t * */
+} ctl_config_t;
+
+/** Reads the JSON of "httpd -t -D DUMP_GATEHOUSE". Unknown members are ignored.
+ *  @return APR_EINVAL with result */
+apr_status_t ctl_config_parse(ctl_config_t **config, const char *text, apr_size_t length,
+                              apr_pool_t *p, gh_result_t *result);
+
+/**
+ * Asks httpd for its configuration.
+ * @param errors set to what httpd wrote on standard error, "" if nothing
+ * @return APR_EGENERAL if httpd refuses its configuration; the error of the operating system if it
+ *         cannot be run; APR_EINVAL if what it says is not understood
+ */
+apr_status_t ctl_config_load(ctl_config_t **config, const char *httpd, const char *conf,
+                             const char **errors, apr_pool_t *p, gh_result_t *result);
+
+/** The issuer by that name, or NULL. */
+const ctl_issuer_t *ctl_config_issuer(const ctl_config_t *config, const char *name);
+
+/** The profile by that name or alias, or NULL. */
+const ctl_profile_t *ctl_config_profile(const ctl_config_t *config, const char *name);
+
+#endif /* gatehousectl_ctl_config_h */
