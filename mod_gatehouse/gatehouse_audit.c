@@ -18,7 +18,8 @@
 
 APLOG_USE_MODULE(gatehouse);
 
-/** How long a line waits for a program that does not read, in milliseconds. */
+/** How long a line waits for a program that does not read, in milliseconds; once that was in vain,
+ *  lines do not wait until it reads again. */
 #define PATIENCE 1000
 
 /** A failure is logged again after so many seconds. */
@@ -98,6 +99,7 @@ int gatehouse_audit_is_open(void)
 static apr_status_t write_line(const char *line, apr_size_t length)
 {
     struct pollfd writable = { .fd = audit.descriptor, .events = POLLOUT };
+    int patience = apr_atomic_read32(&audit.failed) ? 0 : PATIENCE;
     ssize_t written;
 
     do {
@@ -109,7 +111,7 @@ static apr_status_t write_line(const char *line, apr_size_t length)
             apr_atomic_set32(&audit.torn, written > 0);
             return APR_ENOSPC;
         }
-        if (errno == EAGAIN && poll(&writable, 1, PATIENCE) == 0) {
+        if (errno == EAGAIN && poll(&writable, 1, patience) == 0) {
             return APR_TIMEUP;
         }
     } while (errno == EAGAIN || errno == EINTR);

@@ -36,21 +36,22 @@ static apr_status_t forget_settings(void *data)
     return APR_SUCCESS;
 }
 
-int gatehouse_final_pass(void)
+int gatehouse_first_pass(void)
 {
-    return ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_CREATE_PRE_CONFIG
-        || ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST;
+    return ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG;
 }
 
-/* The number comes first, so that one can look for it. */
+/* The number comes first, so that one can look for it. Time and level are left out as long as there
+ * is no error log but only somebody who reads standard error. */
 static void log_place(server_rec *s, int level, gatehouse_place_t place, const char *what,
                       const char *text)
 {
     const char *colon = strncmp(text, "GH", 2) ? NULL : strstr(text, ": ");
     int number = colon ? (int)(colon + 2 - text) : 0;
 
+    level |= gatehouse_first_pass() ? APLOG_STARTUP : 0;
     if (place.file) {
-        ap_log_error(APLOG_MARK, level | APLOG_STARTUP, 0, s, "%.*s%s:%d: %s: %s", number, text,
+        ap_log_error(APLOG_MARK, level, 0, s, "%.*s%s:%d: %s: %s", number, text,
                      place.file, place.line, what, text + number);
     }
     else {
@@ -64,10 +65,25 @@ void gatehouse_log_problem(server_rec *s, gatehouse_place_t place, const char *w
     log_place(s, APLOG_ERR, place, what, explanation);
 }
 
-static void warn(server_rec *s, gatehouse_place_t place, const char *what, const char *text)
+static void warn(gatehouse_settings_t *settings, gatehouse_place_t place, const char *what,
+                 const char *text)
 {
-    if (gatehouse_final_pass()) {
-        log_place(s, APLOG_WARNING, place, what, text);
+    gatehouse_warning_t *warning = apr_array_push(settings->warnings);
+
+    warning->place = place;
+    warning->what = what;
+    warning->text = text;
+}
+
+void gatehouse_log_warnings(const gatehouse_settings_t *settings, server_rec *s)
+{
+    int i;
+
+    for (i = 0; i < settings->warnings->nelts; ++i) {
+        const gatehouse_warning_t *warning
+            = &APR_ARRAY_IDX(settings->warnings, i, gatehouse_warning_t);
+
+        log_place(s, APLOG_WARNING, warning->place, warning->what, warning->text);
     }
 }
 
@@ -118,29 +134,40 @@ static int check_audit_log(gatehouse_settings_t *settings, server_rec *s, apr_po
     return 0;
 }
 
-/* The directive that a failed check of an issuer speaks of, by the rule that it names. */
-static gatehouse_place_t issuer_place(const gatehouse_issuer_section_t *section, const char *rule,
-                                      const char **what, apr_pool_t *p)
+/* The directive that a failed check of an issuer speaks of: by the rule that the result names, or
+ * by the file in its message. */
+static gatehouse_place_t issuer_place(const gatehouse_issuer_section_t *section,
+                                      const gh_result_t *result, const char **what, apr_pool_t *p)
 {
-    if (rule && !strcmp(rule, "issuer.certificate") && section->certificate_place.file) {
-        *what = "IssuerCertificate";
-        return section->certificate_place;
-    }
-    if (rule && !strcmp(rule, "issuer.key") && section->key_place.file) {
-        *what = "IssuerKey";
-        return section->key_place;
-    }
-    if (rule && !strcmp(rule, "issuer.chain") && section->chain_place.file) {
-        *what = "IssuerChain";
-        return section->chain_place;
+    const struct {
+        const char *rule, *directive, *path;
+        gatehouse_place_t place;
+    } known[] = {
+        { "issuer.certificate", "IssuerCertificate", section->config.certificate,
+          section->certificate_place },
+        { "issuer.key", "IssuerKey", section->config.key, section->key_place },
+        { "issuer.chain", "IssuerChain", section->config.chain, section->chain_place },
+    };
+    const apr_size_t count = sizeof(known) / sizeof(known[0]);
+    apr_size_t i;
+
+    for (i = 0; i < 2 * count; ++i) {
+        const char *path = known[i % count].path;
+        const char *rule = known[i % count].rule;
+
+        if (path && (i < count ? result->rule && !strcmp(result->rule, rule)
+                               : strstr(result->message, path) != NULL)) {
+            *what = known[i % count].directive;
+            return known[i % count].place;
+        }
     }
     *what = apr_pstrcat(p, "<Issuer ", section->name, ">", NULL);
     return section->place;
 }
 
 /* A CA key of 2048 bits is good until the end of 2030 (NIST SP 800-57 part 1, 112 bits). */
-static void warn_short_key(const gatehouse_issuer_section_t *section, server_rec *s,
-                           apr_pool_t *ptemp)
+static void warn_short_key(gatehouse_settings_t *settings,
+                           const gatehouse_issuer_section_t *section, apr_pool_t *p)
 {
     static const apr_time_t end_of_2030 = APR_TIME_C(1924991999) * APR_USEC_PER_SEC;
     X509 *certificate = gh_issuer_certificate(section->issuer);
@@ -148,8 +175,8 @@ static void warn_short_key(const gatehouse_issuer_section_t *section, server_rec
 
     if (kind && !strcmp(kind, "RSA-2048")
         && gh_certificate_not_after(certificate) > end_of_2030) {
-        warn(s, section->certificate_place, "IssuerCertificate",
-             apr_psprintf(ptemp, GHNO(0532) "the RSA key of CA %s has 2048 bits and is to be used "
+        warn(settings, section->certificate_place, "IssuerCertificate",
+             apr_psprintf(p, GHNO(0532) "the RSA key of CA %s has 2048 bits and is to be used "
                           "beyond 2030; plan a new CA with RSA-3072 or P-256 or better",
                           section->name));
     }
@@ -185,7 +212,7 @@ static int check_issuer(gatehouse_settings_t *settings, gatehouse_issuer_section
     gh_result_clear(&result);
     rv = gh_issuer_load(section->issuer, p, &result);
     if (rv != APR_SUCCESS) {
-        place = issuer_place(section, result.rule, &what, ptemp);
+        place = issuer_place(section, &result, &what, ptemp);
         gatehouse_log_problem(s, place, what, gatehouse_explain(&result, rv, ptemp));
         return problems + 1;
     }
@@ -197,18 +224,18 @@ static int check_issuer(gatehouse_settings_t *settings, gatehouse_issuer_section
     }
     apr_hash_set(settings->authorities, section->name, APR_HASH_KEY_STRING, authority);
     apr_hash_set(settings->shared.issuers, section->name, APR_HASH_KEY_STRING, section->issuer);
-    warn_short_key(section, s, ptemp);
+    warn_short_key(settings, section, p);
     return problems;
 }
 
-static void check_clock(server_rec *s)
+static void check_clock(gatehouse_settings_t *settings)
 {
     static const gatehouse_place_t nowhere = { NULL, 0 };
     apr_time_t built = gatehouse_built();
 
     /* a day for the time zone of the builder's machine */
     if (built && apr_time_now() < built - apr_time_from_sec(86400)) {
-        warn(s, nowhere, "clock", GHNO(0536) "this machine's clock is before the day on which "
+        warn(settings, nowhere, "clock", GHNO(0536) "this machine's clock is before the day on which "
              "Gatehouse was built; set it before any certificate is issued");
     }
 }
@@ -237,9 +264,12 @@ int gatehouse_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
                                  s, pconf, ptemp);
     }
     if (settings->store) {
-        check_clock(s);
+        check_clock(settings);
     }
     gatehouse_collect_locations(settings, s, pconf);
+    if (ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST) {
+        gatehouse_log_warnings(settings, s);
+    }
     if (problems) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }

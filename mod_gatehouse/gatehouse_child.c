@@ -46,6 +46,7 @@ int gatehouse_prepare_store(gatehouse_settings_t *settings, server_rec *s, apr_p
     gh_store_options_t options = { .log = gatehouse_server_log(s, ptemp) };
     gh_result_t result;
     apr_status_t rv;
+    int waits;
 
     gh_result_clear(&result);
     rv = gh_store_prepare(settings->store, root ? ap_unixd_config.user_id : (apr_uid_t)-1,
@@ -55,30 +56,41 @@ int gatehouse_prepare_store(gatehouse_settings_t *settings, server_rec *s, apr_p
     if (rv == APR_SUCCESS) {
         return OK;
     }
-    gatehouse_log_problem(s, settings->store_place, "GatehouseStore",
-                          gatehouse_explain(&result, rv, ptemp));
-    return may_wait(settings, rv) ? OK : HTTP_INTERNAL_SERVER_ERROR;
+    waits = may_wait(settings, rv);
+    if (!waits || !gatehouse_first_pass()) {
+        gatehouse_log_problem(s, settings->store_place, "GatehouseStore",
+                              gatehouse_explain(&result, rv, ptemp));
+    }
+    return waits ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
 
-apr_status_t gatehouse_child_open(gatehouse_child_t *child, apr_pool_t *ptemp,
-                                  gh_result_t *result)
+apr_status_t gatehouse_child_prepare(gatehouse_child_t *child, apr_pool_t *ptemp,
+                                     gh_result_t *result)
 {
-    gatehouse_settings_t *settings = child->settings;
+    gh_store_options_t options = { .log = child->service.log };
+    apr_status_t rv;
+
+    if (child->prepared) {
+        return APR_SUCCESS;
+    }
+    rv = gh_store_prepare(child->settings->store, (apr_uid_t)-1, (apr_gid_t)-1, &options, ptemp,
+                          result);
+    child->prepared = rv == APR_SUCCESS;
+    return rv;
+}
+
+apr_status_t gatehouse_child_open(gatehouse_child_t *child, gh_result_t *result)
+{
     gatehouse_service_t *service = &child->service;
     gh_store_options_t options = { .log = service->log };
     apr_pool_t *p;
-    apr_status_t rv = APR_SUCCESS;
+    apr_status_t rv;
 
-    if (!child->prepared) {
-        rv = gh_store_prepare(settings->store, (apr_uid_t)-1, (apr_gid_t)-1, &options, ptemp,
-                              result);
-        child->prepared = rv == APR_SUCCESS;
-    }
-    if (rv != APR_SUCCESS) {
-        return rv;
+    if (child->open) {
+        return APR_SUCCESS;
     }
     apr_pool_create(&p, child->pool);
-    rv = gh_store_open(&service->store, settings->store, &options, p, result);
+    rv = gh_store_open(&service->store, child->settings->store, &options, p, result);
     if (rv != APR_SUCCESS) {
         apr_pool_destroy(p);
         return rv;
@@ -210,20 +222,17 @@ static gatehouse_child_t *make_child(apr_pool_t *pool, gatehouse_settings_t *set
     return child;
 }
 
-/* What can be had at once is there before the first request: issuers that sign, and CRLs. What
- * fails here is tried again and reported by the follower. */
+/* What can be had at once is there before the first request: the service for other modules, issuers
+ * that sign, and CRLs. What fails here is tried again and reported by the follower. */
 static void warm_up(gatehouse_child_t *child)
 {
-    apr_pool_t *ptemp;
     gh_result_t result;
 
     gh_result_clear(&result);
-    apr_pool_create(&ptemp, child->pool);
-    if (child->prepared && gatehouse_child_open(child, ptemp, &result) == APR_SUCCESS
+    if (gatehouse_child_open(child, &result) == APR_SUCCESS && child->prepared
         && gatehouse_child_issuers(child, &result) == APR_SUCCESS) {
         gh_publisher_run(child->service.publisher, &result);
     }
-    apr_pool_destroy(ptemp);
 }
 
 static apr_status_t forget_child(void *data)

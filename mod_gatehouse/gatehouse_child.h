@@ -13,13 +13,16 @@ typedef struct {
     apr_pool_t *pool;               /* of the thread that may change this */
     gatehouse_service_t service;
     volatile apr_uint32_t open;     /* 1 once service is complete */
-    int prepared;                   /* the store is ready to be opened */
+    int prepared;                   /* the store is known to be ready */
     apr_array_header_t *waiting;    /* gh_issuer_t * that the store has not confirmed yet */
 } gatehouse_child_t;
 
+/** Does what the parent could not: makes the store ready. */
+apr_status_t gatehouse_child_prepare(gatehouse_child_t *child, apr_pool_t *ptemp,
+                                     gh_result_t *result);
+
 /** Opens the store and what stands on it. */
-apr_status_t gatehouse_child_open(gatehouse_child_t *child, apr_pool_t *ptemp,
-                                  gh_result_t *result);
+apr_status_t gatehouse_child_open(gatehouse_child_t *child, gh_result_t *result);
 
 /** Makes issuers usable, each once the store has confirmed that its name belongs to its key. */
 apr_status_t gatehouse_child_issuers(gatehouse_child_t *child, gh_result_t *result);

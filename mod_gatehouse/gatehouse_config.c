@@ -5,6 +5,7 @@
 
 #include <string.h>
 #include <unistd.h>
+#include <apr_lib.h>
 #include <apr_strings.h>
 
 #include "gatehouse_private.h"
@@ -31,6 +32,7 @@ void *gatehouse_create_server_config(apr_pool_t *p, server_rec *s)
     settings->profiles = apr_array_make(p, 64, sizeof(gatehouse_profile_section_t *));
     settings->shared.issuers = apr_hash_make(p);
     settings->shared.profiles = apr_hash_make(p);
+    settings->warnings = apr_array_make(p, 2, sizeof(gatehouse_warning_t));
     settings->authorities = apr_hash_make(p);
     settings->expressions = apr_hash_make(p);
     settings->locations = apr_hash_make(p);
@@ -53,14 +55,17 @@ gatehouse_place_t gatehouse_place(const cmd_parms *cmd)
 
 const char *gatehouse_explain(const gh_result_t *result, apr_status_t status, apr_pool_t *p)
 {
+    const char *join = "";
     char buffer[200];
 
     if (!result->number[0]) {
         return apr_psprintf(p, GHNO(0501) "it failed without a reason: %s",
                             apr_strerror(status, buffer, sizeof(buffer)));
     }
-    return apr_pstrcat(p, result->number, ": ", result->message, result->action[0] ? ". " : "",
-                       result->action, NULL);
+    if (result->action[0]) {
+        join = apr_isupper(result->action[0]) ? ". " : "; ";
+    }
+    return apr_pstrcat(p, result->number, ": ", result->message, join, result->action, NULL);
 }
 
 const char *gatehouse_secret_source(apr_pool_t *p, const char *text)

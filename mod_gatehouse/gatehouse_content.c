@@ -20,7 +20,7 @@ int gatehouse_content_request(request_rec *r, const char *handler, const char **
         return DECLINED;
     }
     gatehouse_request_id(r);
-    r->allowed |= AP_METHOD_BIT << M_GET;
+    ap_allow_standard_methods(r, MERGE_ALLOW, M_GET, -1);
     if (r->method_number != M_GET) {
         return HTTP_METHOD_NOT_ALLOWED;
     }

@@ -48,7 +48,11 @@ typedef struct {
     apr_time_t reported;
 } job_t;
 
-enum { JOB_OPEN, JOB_ISSUERS, JOB_APPROVED, JOB_CRLS, JOB_AUDIT, JOB_PURGE, JOBS };
+enum {
+    JOB_PREPARE, JOB_OPEN,          /* as long as one of these fails, there is nothing else to do */
+    JOB_ISSUERS, JOB_APPROVED, JOB_CRLS, JOB_AUDIT, JOB_PURGE,
+    JOBS
+};
 
 struct follower {
     gatehouse_child_t *child;
@@ -60,10 +64,14 @@ struct follower {
     job_t jobs[JOBS];
 };
 
+static apr_status_t prepare_store(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
+{
+    return gatehouse_child_prepare(follower->child, ptemp, result);
+}
+
 static apr_status_t open_store(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
 {
-    return follower->child->open ? APR_SUCCESS
-                                 : gatehouse_child_open(follower->child, ptemp, result);
+    return gatehouse_child_open(follower->child, result);
 }
 
 static apr_status_t start_issuers(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
@@ -200,7 +208,7 @@ static void run_jobs(follower_t *follower, apr_pool_t *ptemp)
         rv = follower->jobs[i].run(follower, ptemp, &result);
         report(follower, &follower->jobs[i], rv, &result, ptemp);
         apr_pool_clear(ptemp);
-        if (rv != APR_SUCCESS && i == JOB_OPEN) {
+        if (rv != APR_SUCCESS && i <= JOB_OPEN) {
             break;
         }
     }
@@ -250,6 +258,7 @@ static apr_status_t stop(void *data)
 apr_status_t gatehouse_follower_start(gatehouse_child_t *child)
 {
     static const job_t jobs[JOBS] = {
+        [JOB_PREPARE] = { .what = "making the store ready", .run = prepare_store },
         [JOB_OPEN] = { .what = "opening the store", .run = open_store },
         [JOB_ISSUERS] = { .what = "registering the issuers", .run = start_issuers },
         [JOB_APPROVED] = { .what = "issuing what was approved", .run = issue_approved },

@@ -185,6 +185,18 @@ const char *gatehouse_set_issuer_crl(cmd_parms *cmd, void *dir, int argc, char *
     return err;
 }
 
+static ap_directive_t *find_directive(ap_directive_t *section, const char *name)
+{
+    ap_directive_t *child;
+
+    for (child = section->first_child; child; child = child->next) {
+        if (!ap_cstr_casecmp(child->directive, name)) {
+            return child;
+        }
+    }
+    return section;
+}
+
 /* A CRL is made anew well before the one before it ends. */
 static const char *crl_times(cmd_parms *cmd, const gatehouse_issuer_section_t *section,
                              gh_issuer_config_t *config)
@@ -207,6 +219,7 @@ static const char *crl_times(cmd_parms *cmd, const gatehouse_issuer_section_t *s
         config->crl_delay = config->crl_publish;
     }
     if (config->crl_publish >= config->crl_validity) {
+        cmd->err_directive = find_directive(cmd->directive, "IssuerCRL");
         return apr_psprintf(cmd->pool, GHNO(0517) "issuer %s: CRLs would end before the next one "
                             "is published; let publish= of IssuerCRL be less than validity=",
                             section->name);

@@ -68,6 +68,13 @@ typedef struct {
     const gh_allowances_t *allowances;
 } gatehouse_allowed_location_t;
 
+/** Found by the check_config hook, which in a start has nowhere to write to. */
+typedef struct {
+    gatehouse_place_t place;
+    const char *what;
+    const char *text;
+} gatehouse_warning_t;
+
 /** The server's configuration; belongs to the main server_rec and lives in pconf. */
 typedef struct {
     gatehouse_config_t shared;              /* filled by the check_config hook */
@@ -86,6 +93,7 @@ typedef struct {
     apr_hash_t *authorities;                /* gatehouse_authority_t * by issuer */
     apr_hash_t *expressions;                /* ap_expr_info_t * by text */
     apr_hash_t *locations;                  /* lists of gatehouse_allowed_location_t by server */
+    apr_array_header_t *warnings;           /* gatehouse_warning_t elements */
     gh_sealer_t *sealer;
     int store_prepared;                     /* by this parent, so that children need not */
 } gatehouse_settings_t;
@@ -153,11 +161,13 @@ int gatehouse_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
 /** The settings that gatehouse_check_config() accepted; NULL before. */
 gatehouse_settings_t *gatehouse_settings(void);
 const gatehouse_config_t *gatehouse_config(void);
-/** @return 1 in the pass that leads to a running server, and with "httpd -t" */
-int gatehouse_final_pass(void);
+/** @return 1 in the first of the two passes of a cold start, and with "httpd -t" */
+int gatehouse_first_pass(void);
 /** Logs a failure, number first, with the place of its directive if there is one. */
 void gatehouse_log_problem(server_rec *s, gatehouse_place_t place, const char *what,
                            const char *explanation);
+/** Logs what gatehouse_check_config() has found worth a warning: once there is an error log. */
+void gatehouse_log_warnings(const gatehouse_settings_t *settings, server_rec *s);
 
 /* gatehouse_child.c, gatehouse_follower.c: what lives in a child */
 

@@ -42,9 +42,9 @@ const char *gatehouse_section_walk(cmd_parms *cmd, const char *prefix, const cha
         if (ap_cstr_casecmpn(child->directive, prefix, strlen(prefix))
             && (!other || ap_cstr_casecmp(child->directive, other))) {
             cmd->err_directive = child;
-            return apr_psprintf(cmd->pool, GHNO(0507) "%s does not belong in %s ...>: only "
-                                "directives that begin with %s%s%s do", child->directive,
-                                cmd->cmd->name, prefix, other ? " and " : "", other ? other : "");
+            return apr_psprintf(cmd->pool, GHNO(0507) "%s does not belong in %s ...>: only %s... "
+                                "directives%s%s do", child->directive, cmd->cmd->name, prefix,
+                                other ? " and " : "", other ? other : "");
         }
     }
     if (section->first_child) {

@@ -64,6 +64,8 @@ static const command_rec directives[] = {
                       "leaf, or ca with pathlen=N"),
     AP_INIT_TAKE_ARGV("ProfilePolicies", gatehouse_set_profile, NULL, RSRC_CONF,
                       "OIDs of certificate policies"),
+    AP_INIT_TAKE_ARGV("ProfileOCSPNoCheck", gatehouse_set_profile, NULL, RSRC_CONF,
+                      "on: certificates say that their own status need not be asked for"),
     AP_INIT_TAKE_ARGV("ProfileSubject", gatehouse_set_profile, NULL, RSRC_CONF,
                       "take, require, set or template, for the subject"),
     AP_INIT_TAKE_ARGV("ProfileSubjectAltName", gatehouse_set_profile, NULL, RSRC_CONF,
@@ -97,18 +99,21 @@ static void log_start(const gatehouse_settings_t *settings, server_rec *s, apr_p
                  settings->store, *names ? names : "none", settings->profiles->nelts);
 }
 
+/* The store is prepared in both passes of a cold start, since httpd leaves its terminal between
+ * them: what fails in the first gives an exit status. */
 static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     gatehouse_settings_t *settings = gatehouse_settings();
     int status;
 
-    if (!settings || !settings->store || !gatehouse_final_pass()) {
+    if (!settings || !settings->store) {
         return OK;
     }
     status = gatehouse_prepare_store(settings, s, ptemp);
-    if (status != OK) {
+    if (status != OK || gatehouse_first_pass()) {
         return status;
     }
+    gatehouse_log_warnings(settings, s);
     if (gatehouse_audit_open(settings, s, pconf) != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }

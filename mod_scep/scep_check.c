@@ -67,10 +67,9 @@ static int check_handlers(server_rec *s, const ap_directive_t *directive, apr_po
             || strcmp(unquoted(ptemp, directive->args), SCEP_HANDLER)) {
             continue;
         }
-        path = ap_getword_conf(ptemp, &(const char *){ apr_pstrdup(ptemp, parent->args) });
+        path = unquoted(ptemp, parent->args);
         length = strcspn(path, ">");
         path = apr_pstrmemdup(ptemp, path, length);
-        length = strlen(path);
         if (ap_cstr_casecmp(parent->directive, "<Location") || *path == '~'
             || apr_fnmatch_test(path)) {
             scep_log_problem(s, APLOG_ERR, place, apr_psprintf(ptemp, GHNO(0467) "SetHandler "

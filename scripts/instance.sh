@@ -424,6 +424,9 @@ purge_instance() {
     local name
     [ -f "$state/settings" ] || { say "Nothing to remove in $dir"; return 0; }
     read_settings
+    case $GH_QS_STORE in
+    pgsql:*) purge_tables "$GH_QS_STORE" ;;
+    esac
     for name in software software.new software.old ca ca.new secrets store tls www logs run tour \
         httpd.conf httpd.conf.new settings settings.new .lock; do
         rm -rf "${state:?}/$name"
@@ -435,9 +438,17 @@ purge_instance() {
     fi
     rmdir "$dir" 2>/dev/null || true
     say "Removed the demo CA, its store and its configuration"
-    case $GH_QS_STORE in
-    pgsql:*) say "The tables in $(store="$GH_QS_STORE" store_shown) are still there." ;;
-    esac
+}
+
+# A PostgreSQL database is not ours, but the tables in it are: a new CA cannot go on with them.
+purge_tables() {
+    local tables
+    tables=$(sed -n 's/^ *"CREATE TABLE \(IF NOT EXISTS \)\{0,1\}\([a-z_]*\) (.*/\2/p' \
+        "$top/lib/store/migrations.c" | paste -sd, -)
+    if ! psql -qX -v ON_ERROR_STOP=1 -d "${1#pgsql:}" -c \
+        "DROP TABLE IF EXISTS $tables; DROP SEQUENCE IF EXISTS change_seq" >/dev/null; then
+        warn "the tables in the database could not be removed: $tables"
+    fi
 }
 
 show_urls() {

@@ -117,7 +117,8 @@ static apr_status_t load(import_t *import, apr_pool_t *p, gh_result_t *result)
     /* every issuer that signs must say where its CRL is; what it says is httpd's business */
     config->public_url = "http://localhost";
     rv = gh_issuer_load(import->issuer, p, result);
-    if (rv == APR_SUCCESS && import->key != NULL && gh_key_is_token(import->key)) {
+    if (rv == APR_SUCCESS && import->key != NULL) {
+        /* also a trial signature */
         rv = gh_issuer_child_init(import->issuer, p, result);
     }
     return rv == APR_SUCCESS ? check_chain(import, result) : rv;

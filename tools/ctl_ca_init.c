@@ -222,7 +222,7 @@ static int read_options(init_t *init, const ctl_arguments_t *arguments, apr_pool
     init->subject = option_or(arguments, "subject",
                               apr_pstrcat(p, "CN=", init->name, " issuing CA", NULL));
     init->root_subject = option_or(arguments, "root-subject",
-                                   apr_pstrcat(p, "CN=", init->root_name, " root CA", NULL));
+                                   apr_pstrcat(p, "CN=", init->name, " root CA", NULL));
     init->validity = option_or(arguments, "validity", ISSUING_VALIDITY);
     init->root_validity = option_or(arguments, "root-validity", ROOT_VALIDITY);
     code = check_names(init);

@@ -46,7 +46,7 @@ int ctl_serial(gh_bytes_t *serial, const char *text, apr_pool_t *p)
     gh_result_clear(&result);
     gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                    "Give hexadecimal digits, at most 20 bytes, with or without colons.",
-                   GHNO(0626) "\"%s\" is not a serial number", text);
+                   GHNO(0626) "the operand is not a serial number");
     return ctl_fail_usage(&result);
 }
 

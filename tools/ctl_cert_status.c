@@ -182,7 +182,7 @@ static apr_status_t change_line(ctl_t *ctl, const change_t *defaults, char *line
     if (gh_serial_parse(&serial, *serial_text, p) != APR_SUCCESS) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Write hexadecimal digits, at most 20 bytes.",
-                              GHNO(0634) "\"%s\" is no serial number", *serial_text);
+                              GHNO(0634) "the line has no serial number in its second place");
     }
     if (reason != NULL && parse_reason(&change.reason, reason, result) != APR_SUCCESS) {
         return APR_EINVAL;

@@ -109,6 +109,7 @@ apr_status_t ctl_process_run(const char *const *argv, const char **out, const ch
     apr_procattr_t *attributes;
     apr_proc_t process;
     apr_exit_why_e why;
+    apr_file_t *nothing;
     stream_t streams[2];
     apr_status_t rv;
 
@@ -116,7 +117,13 @@ apr_status_t ctl_process_run(const char *const *argv, const char **out, const ch
     apr_pool_create(&ptemp, p);
     rv = apr_procattr_create(&attributes, ptemp);
     if (rv == APR_SUCCESS) {
-        rv = apr_procattr_io_set(attributes, APR_NO_FILE, APR_FULL_BLOCK, APR_FULL_BLOCK);
+        rv = apr_procattr_io_set(attributes, APR_NO_PIPE, APR_FULL_BLOCK, APR_FULL_BLOCK);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = apr_file_open(&nothing, "/dev/null", APR_FOPEN_READ, APR_FPROT_OS_DEFAULT, ptemp);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = apr_procattr_child_in_set(attributes, nothing, NULL);
     }
     if (rv == APR_SUCCESS) {
         rv = apr_procattr_cmdtype_set(attributes, APR_PROGRAM_PATH);

@@ -21,7 +21,7 @@
 
 static const ctl_option_t global_options[] = {
     { "config", 'f', "HTTPD_CONF", "main configuration file of httpd" },
-    { "httpd", 0, "PATH", "program of httpd, instead of " GH_HTTPD_PATH },
+    { "httpd", 0, "PATH", "program of httpd, instead of " HTTPD_PATH },
     { "json", 0, NULL, "print JSON, one object per line" },
     { "help", 'h', NULL, "say how a command is used" },
     { "version", 'V', NULL, "print the version" },
@@ -310,7 +310,7 @@ int main(int argc, const char *const *argv, const char *const *environment)
     memset(&ctl, 0, sizeof(ctl));
     apr_pool_create(&ctl.p, NULL);
     httpd = getenv("GATEHOUSE_HTTPD");
-    ctl.httpd = httpd != NULL && *httpd != '\0' ? httpd : GH_HTTPD_PATH;
+    ctl.httpd = httpd != NULL && *httpd != '\0' ? httpd : HTTPD_PATH;
     ctl.log.write = log_write;
     ctl.log.level = GH_LOG_WARNING;
     ctl.actor = ctl_actor(ctl.p);

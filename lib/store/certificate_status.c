@@ -2,6 +2,8 @@
 
 #include "store/certificates.h"
 
+#include <string.h>
+
 #include "status.h"
 #include "store/store_backend.h"
 
@@ -11,7 +13,7 @@
 #define REASON_UNSPECIFIED      0
 #define REASON_KEY_COMPROMISE   1
 
-/* A row of a walk is read into here; 20 bytes are the longest serial number (RFC 5280 4.1.2.2). */
+/* How many rows of a walk share memory before it is used again. */
 #define ROWS_PER_POOL 256
 
 typedef struct {
@@ -162,11 +164,16 @@ apr_status_t gh_certificate_each_revoked(gh_transaction_t *transaction, const ch
         read_entry(query, issuer, &record, p);
         if ((rv = each(&record, baton)) != APR_SUCCESS) {
             gh_query_end(query);
-            break;
+            goto cleanup;
         }
     }
+    if (rv == APR_EOF) {
+        rv = APR_SUCCESS;
+    }
+
+cleanup:
     apr_pool_destroy(p);
-    return rv == APR_EOF ? APR_SUCCESS : rv;
+    return rv;
 }
 
 apr_status_t gh_certificate_last_change(gh_transaction_t *transaction, const char *issuer,

@@ -166,6 +166,18 @@ apr_status_t gh_transaction_fail(gh_transaction_t *transaction, apr_status_t sta
     return transaction->failed;
 }
 
+apr_status_t gh_transaction_again(gh_transaction_t *transaction)
+{
+    if (transaction->failed == APR_SUCCESS) {
+        transaction->again = 1;
+        gh_transaction_fail(transaction, GH_EUNAVAILABLE);
+        gh_result_fail(&transaction->error, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, NULL,
+                       "Try again.",
+                       GHNO(0207) "others change the same rows all the time");
+    }
+    return transaction->failed;
+}
+
 apr_status_t gh_transaction_outcome(const gh_transaction_t *transaction, apr_status_t rv,
                                     gh_result_t *result)
 {

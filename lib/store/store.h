@@ -4,6 +4,7 @@
 #define gatehouse_store_h
 
 #include <apr_pools.h>
+#include <apr_tables.h>
 #include <apr_time.h>
 #include <apr_user.h>
 

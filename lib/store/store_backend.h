@@ -93,6 +93,10 @@ void gh_transaction_begin(gh_transaction_t *transaction, const gh_store_backend_
 /** Keeps the first failure of a transaction, which error describes. @return status */
 apr_status_t gh_transaction_fail(gh_transaction_t *transaction, apr_status_t status);
 
+/** Fails a transaction that met a change of another one in a way that asks for the whole work to be
+ *  run again. @return the failure, which work has to return */
+apr_status_t gh_transaction_again(gh_transaction_t *transaction);
+
 /** What the caller of work gets, once work has returned rv: work cannot hide that a statement
  *  failed, as its transaction cannot be committed. */
 apr_status_t gh_transaction_outcome(const gh_transaction_t *transaction, apr_status_t rv,

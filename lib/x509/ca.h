@@ -40,6 +40,8 @@ X509 *gh_ca_certificate(const gh_ca_t *ca);                /* borrowed */
  * now - backdate for at most the plan's and never past the CA's own end, subjectKeyIdentifier by
  * RFC 7093 method 1, authorityKeyIdentifier equal to the CA's subjectKeyIdentifier, distribution
  * point and AIA, the plan's extensions; digest by the CA's key. Thread-safe.
+ * The new certificate is made for its bytes: X509_get0_pubkey() of one that was made for a request
+ * gives NULL (gh_plan_key() has the key, gh_certificate_parse() reads the certificate anew).
  *
  * @param certificate owned by p
  * @return GH_EREFUSED if the CA's path length or end forbids it; GH_EUNAVAILABLE if the key fails

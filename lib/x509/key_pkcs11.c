@@ -87,7 +87,7 @@ static apr_status_t refuse_uri(const char *what, gh_result_t *result)
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "key.uri",
                           "use token, object, id, serial, model, manufacturer and type, and behind a "
                           "question mark module-path and pin-source (RFC 7512)",
-                          GHNO(0322) "the pkcs11: URI has a part that cannot be used: %s", what);
+                          GHNO(0321) "the pkcs11: URI has a part that cannot be used: %s", what);
 }
 
 static apr_status_t take_query(token_uri_t *uri, const char *name, const char *value,
@@ -119,7 +119,7 @@ static apr_status_t take_attribute(token_uri_t *uri, const char *attribute, int 
     if (strcasecmp(name, "pin-value") == 0)
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_DENIED, "key.pin",
                               "put the PIN into a file of mode 600 and add passphrase=file:PATH",
-                              GHNO(0323) "the pkcs11: URI holds a PIN (pin-value), which would be in "
+                              GHNO(0322) "the pkcs11: URI holds a PIN (pin-value), which would be in "
                               "configuration files and logs");
     if (query)
         return take_query(uri, name, equals + 1, ptemp, result);
@@ -258,7 +258,7 @@ static apr_status_t open_by_engine(EVP_PKEY **key, const token_uri_t *uri, UI_ME
         return gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "key.token",
                                  "install the pkcs11 engine of libp11 (Debian: "
                                  "libengine-pkcs11-openssl) or a PKCS#11 provider",
-                                 GHNO(0324) "OpenSSL has no way to PKCS#11 tokens here");
+                                 GHNO(0323) "OpenSSL has no way to PKCS#11 tokens here");
     *key = ENGINE_load_private_key(engine, uri->object, method, (void *)uri->pin);
     return APR_SUCCESS;
 }
@@ -270,7 +270,7 @@ static apr_status_t open_by_engine(EVP_PKEY **key, const token_uri_t *uri, UI_ME
 {
     return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "key.token",
                           "install and activate a PKCS#11 provider for OpenSSL",
-                          GHNO(0325) "this OpenSSL has neither a PKCS#11 provider nor engines");
+                          GHNO(0324) "this OpenSSL has neither a PKCS#11 provider nor engines");
 }
 
 #endif
@@ -300,7 +300,7 @@ apr_status_t gh_key_open_token(EVP_PKEY **key, const char *uri, const char *pass
                                ? "add passphrase=file:PATH with the token's PIN, if it needs one"
                                : "check token and object label, the PIN, and that the user this "
                                  "process runs as may open the token",
-                               GHNO(0326) "cannot open the private key %s", parsed.object);
+                               GHNO(0325) "cannot open the private key %s", parsed.object);
         goto cleanup;
     }
     rv = gh_key_try(*key, result);

@@ -57,6 +57,8 @@ X509_PUBKEY *gh_csr_public_key(const struct gh_csr *csr);
  *  plan. */
 apr_status_t gh_plan_set_public_key(struct gh_plan *plan, const X509_PUBKEY *key);
 X509_PUBKEY *gh_plan_public_key(const struct gh_plan *plan);
+/** The key that gh_plan_set_key() was given, NULL if the key came from a request. */
+EVP_PKEY *gh_plan_own_key(const struct gh_plan *plan);
 
 /** Adds an extension made from a value; value may be NULL, which fails. */
 apr_status_t gh_plan_add_value(struct gh_plan *plan, int nid, int critical, void *value);

@@ -92,6 +92,10 @@ typedef struct {
     apr_array_header_t *copied;             /* X509_EXTENSION *, owned by the request */
 } gh_requested_t;
 
+/** Rules as they are when nothing is configured: everything is taken, nothing required or set. */
+void gh_profile_reset_subject(gh_profile_t *profile, apr_pool_t *p);
+void gh_profile_reset_san(gh_profile_t *profile, apr_pool_t *p);
+
 /** Refuses a request: GH_EREFUSED. */
 #define GH_REFUSE(result, rule, action, ...) \
     gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, rule, action, __VA_ARGS__)
@@ -115,6 +119,9 @@ apr_status_t gh_profile_make_san(GENERAL_NAMES **names, const gh_profile_t *prof
                                  const GENERAL_NAMES *requested, const X509_NAME *subject,
                                  const gh_profile_context_t *context, apr_pool_t *p,
                                  gh_result_t *result);
+
+/** The extension for a list of OIDs, owned by the caller. */
+X509_EXTENSION *gh_profile_make_eku(const apr_array_header_t *oids, int critical);
 
 /** Evaluates an expression; an error and an empty value refuse the request. */
 apr_status_t gh_profile_expand(const char **value, const char *expression, const char *what,

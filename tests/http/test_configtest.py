@@ -36,10 +36,10 @@ def server():
     made.close()
 
 
-def base(server, scep=""):
+def base(server, more=""):
     return standard.PROFILES + issuer(server.authority) + location(
         "/scep", "SetHandler gatehouse-scep", "SCEPTenant acme devices",
-        "SCEPProfiles scep-* test-*") + location(STATIC, standard.challenge(server)) + scep
+        "SCEPProfiles scep-* test-*") + location(STATIC, challenge(server)) + more
 
 
 def issuer_lines(server, **changes):
@@ -51,146 +51,164 @@ def issuer_lines(server, **changes):
     return f"<Issuer devices>\n{body}</Issuer>\n"
 
 
+def ca(server):
+    return server.root / "ca"
+
+
+def challenge(server):
+    return standard.challenge(server)
+
+
 # name: (configuration, text of the line that is at fault, what the reason must speak of)
 BAD = {
     # issuers
-    "key readable by others": lambda server: (
-        issuer_lines(server, IssuerKey=server.root / "ca" / "loose.key"), "IssuerKey", "loose.key"),
-    "key of another certificate": lambda server: (
-        issuer_lines(server, IssuerKey=server.other.key_path), "IssuerKey", "match|fit|belong"),
-    "key missing": lambda server: (
-        issuer_lines(server, IssuerKey=server.root / "ca" / "none.key"), "IssuerKey", "none.key"),
-    "no key": lambda server: (issuer_lines(server, IssuerKey=None), "<Issuer devices>", "IssuerKey"),
-    "no certificate": lambda server: (
-        issuer_lines(server, IssuerCertificate=None), "<Issuer devices>", "IssuerCertificate"),
-    "certificate missing": lambda server: (
-        issuer_lines(server, IssuerCertificate=server.root / "ca" / "none.pem"), "IssuerCertificate", "none.pem"),
-    "certificate is rubbish": lambda server: (
-        issuer_lines(server, IssuerCertificate=server.root / "ca" / "rubbish.pem"), "IssuerCertificate",
+    "key readable by others": lambda s: (
+        issuer_lines(s, IssuerKey=ca(s) / "loose.key"), "IssuerKey", "loose.key"),
+    "key of another certificate": lambda s: (
+        issuer_lines(s, IssuerKey=s.other.key_path), "IssuerKey", "match|fit|belong"),
+    "key missing": lambda s: (
+        issuer_lines(s, IssuerKey=ca(s) / "none.key"), "IssuerKey", "none.key"),
+    "no key": lambda s: (issuer_lines(s, IssuerKey=None), "<Issuer devices>", "IssuerKey"),
+    "no certificate": lambda s: (
+        issuer_lines(s, IssuerCertificate=None), "<Issuer devices>", "IssuerCertificate"),
+    "certificate missing": lambda s: (
+        issuer_lines(s, IssuerCertificate=ca(s) / "none.pem"), "IssuerCertificate", "none.pem"),
+    "certificate is rubbish": lambda s: (
+        issuer_lines(s, IssuerCertificate=ca(s) / "rubbish.pem"), "IssuerCertificate",
         "rubbish.pem"),
-    "certificate is no CA's": lambda server: (
-        issuer_lines(server, IssuerCertificate=server.root / "ca" / "leaf.pem"), "IssuerCertificate", "CA"),
-    "certificate expired": lambda server: (
-        issuer_lines(server, IssuerCertificate=server.root / "ca" / "expired.pem",
-                     IssuerKey=server.root / "ca" / "expired.key"), "IssuerCertificate", "expired|ended|valid"),
-    "chain leads elsewhere": lambda server: (
-        issuer_lines(server, IssuerChain=server.root / "ca" / "leaf.pem"), "IssuerChain", "chain|issue"),
-    "unknown back end": lambda server: (
-        issuer_lines(server, IssuerBackend="cloud"), "IssuerBackend", "cloud"),
-    "PIN in the URI": lambda server: (
-        issuer_lines(server, IssuerKey='"pkcs11:token=ca;object=x?pin-value=1234"'),
+    "certificate is no CA's": lambda s: (
+        issuer_lines(s, IssuerCertificate=ca(s) / "leaf.pem"), "IssuerCertificate", "CA"),
+    "certificate expired": lambda s: (
+        issuer_lines(s, IssuerCertificate=ca(s) / "expired.pem",
+                     IssuerKey=ca(s) / "expired.key"), "IssuerCertificate", "expired|ended|valid"),
+    "chain leads elsewhere": lambda s: (
+        issuer_lines(s, IssuerChain=ca(s) / "leaf.pem"), "IssuerChain", "chain|issue"),
+    "unknown back end": lambda s: (
+        issuer_lines(s, IssuerBackend="cloud"), "IssuerBackend", "cloud"),
+    "PIN in the URI": lambda s: (
+        issuer_lines(s, IssuerKey='"pkcs11:token=ca;object=x?pin-value=1234"'),
         "IssuerKey", "pin-value"),
-    "issuer twice": lambda server: (issuer_lines(server) * 2, "<Issuer devices>", "devices"),
-    "issuer with a bad name": lambda server: (
-        issuer_lines(server).replace("<Issuer devices>", '<Issuer "de vices">'),
+    "issuer twice": lambda s: (issuer_lines(s) * 2, "<Issuer devices>", "devices"),
+    "issuer with a bad name": lambda s: (
+        issuer_lines(s).replace("<Issuer devices>", '<Issuer "de vices">'),
         '<Issuer "de vices">', "name"),
-    "CRL option unknown": lambda server: (
-        issuer_lines(server, IssuerCRL="valid=7d"), "IssuerCRL", "valid"),
-    "CRL without unit": lambda server: (
-        issuer_lines(server, IssuerCRL="validity=7"), "IssuerCRL", "7"),
-    "CRL shorter than its interval": lambda server: (
-        issuer_lines(server, IssuerCRL="validity=1h publish=2h"), "IssuerCRL",
+    "CRL option unknown": lambda s: (
+        issuer_lines(s, IssuerCRL="valid=7d"), "IssuerCRL", "valid"),
+    "CRL without unit": lambda s: (
+        issuer_lines(s, IssuerCRL="validity=7"), "IssuerCRL", "7"),
+    "CRL shorter than its interval": lambda s: (
+        issuer_lines(s, IssuerCRL="validity=1h publish=2h"), "IssuerCRL",
         "validity|publish"),
     # profiles
-    "unknown base": lambda server: (
-        base(server, "<CertificateProfile x base=nothing>\n</CertificateProfile>\n"),
+    "unknown base": lambda s: (
+        base(s, "<CertificateProfile x base=nothing>\n</CertificateProfile>\n"),
         "<CertificateProfile x", "nothing"),
-    "profile twice": lambda server: (
-        base(server, "<CertificateProfile test-open>\n</CertificateProfile>\n"),
-        "<CertificateProfile test-open>", "test-open"),
-    "bases in a circle": lambda server: (
-        base(server, "<CertificateProfile x base=y>\n</CertificateProfile>\n"
+    "profile twice": lambda s: (
+        base(s, "<CertificateProfile test-legacy>\n</CertificateProfile>\n"),
+        "<CertificateProfile test-legacy", "test-legacy"),
+    "bases in a circle": lambda s: (
+        base(s, "<CertificateProfile x base=y>\n</CertificateProfile>\n"
                      "<CertificateProfile y base=x>\n</CertificateProfile>\n"),
         "<CertificateProfile", "x|y"),
-    "unknown key usage": lambda server: (
-        base(server, "<CertificateProfile x>\nProfileKeyUsage everything\n"
+    "unknown key usage": lambda s: (
+        base(s, "<CertificateProfile x>\nProfileKeyUsage everything\n"
                      "</CertificateProfile>\n"), "ProfileKeyUsage", "everything"),
-    "bad duration": lambda server: (
-        base(server, "<CertificateProfile x>\nProfileValidity 365\n</CertificateProfile>\n"),
+    "bad duration": lambda s: (
+        base(s, "<CertificateProfile x>\nProfileValidity 365\n</CertificateProfile>\n"),
         "ProfileValidity", "365"),
     # server level
-    "unknown store": lambda server: (
-        'GatehouseStore "oracle:x"\n' + issuer(server.authority), "GatehouseStore", "oracle"),
-    "store not absolute": lambda server: (
-        'GatehouseStore "sqlite3:gatehouse.db"\n' + issuer(server.authority),
+    "unknown store": lambda s: (
+        'GatehouseStore "oracle:x"\n' + issuer(s.authority), "GatehouseStore", "oracle"),
+    "store not absolute": lambda s: (
+        'GatehouseStore "sqlite3:gatehouse.db"\n' + issuer(s.authority),
         "GatehouseStore", "absolute|path"),
-    "sealing key too short": lambda server: (
-        f'GatehouseSealingKey file:{server.secret("short-key")}\n' + base(server),
+    "sealing key too short": lambda s: (
+        f'GatehouseSealingKey file:{s.secret("short-key")}\n' + base(s),
         "GatehouseSealingKey", "64"),
-    "sealing key inline": lambda server: (
-        f"GatehouseSealingKey {'ab' * 32}\n" + base(server), "GatehouseSealingKey",
+    "sealing key inline": lambda s: (
+        f"GatehouseSealingKey {'ab' * 32}\n" + base(s), "GatehouseSealingKey",
         "file:|exec:"),
-    "public URL with a slash at the end": lambda server: (
-        "GatehousePublicURL http://pki.example/\n" + base(server), "GatehousePublicURL",
+    "public URL with a slash at the end": lambda s: (
+        "GatehousePublicURL http://pki.example/\n" + base(s), "GatehousePublicURL",
         "slash|/"),
-    "public URL that is none": lambda server: (
-        "GatehousePublicURL pki.example\n" + base(server), "GatehousePublicURL", "http"),
+    "public URL that is none": lambda s: (
+        "GatehousePublicURL pki.example\n" + base(s), "GatehousePublicURL", "http"),
     # SCEP
-    "slash at the end": lambda server: (
-        base(server, location("/scep/acme/devices/scep-key-encipherment/", standard.challenge(server))),
+    "slash at the end": lambda s: (
+        base(s, location("/scep/acme/devices/scep-key-encipherment/", challenge(s))),
         '<Location "/scep/acme/devices/scep-key-encipherment/">|SCEPChallenge', "slash"),
-    "LocationMatch": lambda server: (
-        base(server, f'<LocationMatch "^/scep/acme">\n{standard.challenge(server)}\n</LocationMatch>\n'),
+    "LocationMatch": lambda s: (
+        base(s, f'<LocationMatch "^/scep/acme">\n{challenge(s)}\n</LocationMatch>\n'),
         "<LocationMatch|SCEPChallenge", "LocationMatch|regular|pattern"),
-    "Location with a tilde": lambda server: (
-        base(server, f'<Location ~ "^/scep/acme">\n{standard.challenge(server)}\n</Location>\n'),
+    "Location with a tilde": lambda s: (
+        base(s, f'<Location ~ "^/scep/acme">\n{challenge(s)}\n</Location>\n'),
         "<Location ~|SCEPChallenge", "regular|pattern|LocationMatch"),
-    "unknown issuer": lambda server: (
-        base(server, location("/scep2", "SetHandler gatehouse-scep", "SCEPTenant acme nothing",
-                              "SCEPProfiles scep-*")), "SCEPTenant", "nothing"),
-    "unknown profile": lambda server: (
-        base(server, location("/scep2", "SetHandler gatehouse-scep", "SCEPTenant acme devices",
-                              "SCEPProfiles nothing")), "SCEPProfiles", "nothing"),
-    "static challenge for every profile": lambda server: (
-        standard.PROFILES + issuer(server.authority) + location("/scep", "SetHandler gatehouse-scep", "SCEPTenant acme devices",
-                               "SCEPProfiles scep-*", standard.challenge(server)), "SCEPChallenge",
+    "unknown issuer": lambda s: (
+        base(s, location("/scep/zeta", "SCEPTenant zeta nothing")), "SCEPTenant", "nothing"),
+    "unknown profile": lambda s: (
+        base(s, location("/scep/acme", "SCEPProfiles nothing")), "SCEPProfiles", "nothing"),
+    "wildcard that matches nothing": lambda s: (
+        base(s, location("/scep/acme", "SCEPProfiles nothing-*")), "SCEPProfiles", "nothing-"),
+    "internal profile": lambda s: (
+        base(s, location("/scep/acme", "SCEPProfiles test-inside")), "SCEPProfiles", "test-inside"),
+    "another folder": lambda s: (
+        base(s, location("/enrol", "SCEPProfiles scep-*")), "SCEPProfiles", "/scep"),
+    "location twice": lambda s: (
+        base(s, location(STATIC, "SCEPAllow sha1")), "SCEPAllow", "already|together"),
+    "SCEPReplyChain twice": lambda s: (
+        base(s, location(standard.ONETIME, "SCEPReplyChain leaf", "SCEPReplyChain full")),
+        "SCEPReplyChain", "twice"),
+    "static challenge for every profile": lambda s: (
+        standard.PROFILES + issuer(s.authority) + location(
+            "/scep", "SetHandler gatehouse-scep", "SCEPTenant acme devices",
+            "SCEPProfiles scep-*", challenge(s)), "SCEPChallenge",
         "static"),
-    "static challenge for a tenant": lambda server: (
-        base(server, location("/scep/acme", standard.challenge(server))), "SCEPChallenge", "static"),
-    "static challenge for an issuer": lambda server: (
-        base(server, location("/scep/acme/devices", standard.challenge(server))), "SCEPChallenge", "static"),
-    "static challenge inline": lambda server: (
-        base(server, location(standard.ONETIME, "SCEPChallenge static secret")),
+    "static challenge for a tenant": lambda s: (
+        base(s, location("/scep/acme", challenge(s))), "SCEPChallenge", "static"),
+    "static challenge for an issuer": lambda s: (
+        base(s, location("/scep/acme/devices", challenge(s))), "SCEPChallenge", "static"),
+    "static challenge inline": lambda s: (
+        base(s, location(standard.ONETIME, "SCEPChallenge static secret")),
         "SCEPChallenge", "file:|exec:"),
-    "static challenge readable by others": lambda server: (
-        base(server, location(standard.ONETIME,
-                              f"SCEPChallenge static file:{server.secret('loose')}")),
+    "static challenge readable by others": lambda s: (
+        base(s, location(standard.ONETIME,
+                              f"SCEPChallenge static file:{s.secret('loose')}")),
         "SCEPChallenge", "loose"),
-    "static challenge missing": lambda server: (
-        base(server, location(standard.ONETIME,
-                              f"SCEPChallenge static file:{server.secret('none')}")),
+    "static challenge missing": lambda s: (
+        base(s, location(standard.ONETIME,
+                              f"SCEPChallenge static file:{s.secret('none')}")),
         "SCEPChallenge", "none"),
-    "static challenge empty": lambda server: (
-        base(server, location(standard.ONETIME,
-                              f"SCEPChallenge static file:{server.secret('empty')}")),
+    "static challenge empty": lambda s: (
+        base(s, location(standard.ONETIME,
+                              f"SCEPChallenge static file:{s.secret('empty')}")),
         "SCEPChallenge", "empty"),
-    "no challenge without saying insecure": lambda server: (
-        base(server, location(standard.ONETIME, "SCEPChallenge none")), "SCEPChallenge",
+    "no challenge without saying insecure": lambda s: (
+        base(s, location(standard.ONETIME, "SCEPChallenge none")), "SCEPChallenge",
         "insecure"),
-    "unknown challenge provider": lambda server: (
-        base(server, location(standard.ONETIME, "SCEPChallenge telepathy")), "SCEPChallenge",
+    "unknown challenge provider": lambda s: (
+        base(s, location(standard.ONETIME, "SCEPChallenge telepathy")), "SCEPChallenge",
         "telepathy"),
-    "unknown algorithm": lambda server: (
-        base(server, location(standard.ONETIME, "SCEPAllow rot13")), "SCEPAllow", "rot13"),
-    "single DES": lambda server: (
-        base(server, location(standard.ONETIME, "SCEPAllow des")), "SCEPAllow", "des"),
-    "unknown chain": lambda server: (
-        base(server, location(standard.ONETIME, "SCEPReplyChain some")), "SCEPReplyChain",
+    "unknown algorithm": lambda s: (
+        base(s, location(standard.ONETIME, "SCEPAllow rot13")), "SCEPAllow", "rot13"),
+    "single DES": lambda s: (
+        base(s, location(standard.ONETIME, "SCEPAllow des")), "SCEPAllow", "des"),
+    "unknown chain": lambda s: (
+        base(s, location(standard.ONETIME, "SCEPReplyChain some")), "SCEPReplyChain",
         "some"),
-    "reserved name": lambda server: (
-        base(server, location("/scep/acme/devices/intune", standard.challenge(server))),
+    "reserved name": lambda s: (
+        base(s, location("/scep/acme/devices/intune", challenge(s))),
         "intune|SCEPChallenge", "intune"),
-    "path with an unknown profile": lambda server: (
-        base(server, location("/scep/acme/devices/scep-misspelt", standard.challenge(server))),
+    "path with an unknown profile": lambda s: (
+        base(s, location("/scep/acme/devices/scep-misspelt", challenge(s))),
         "scep-misspelt|SCEPChallenge", "scep-misspelt"),
-    "path with an unknown issuer": lambda server: (
-        base(server, location("/scep/acme/devicez/scep-digital-signature", standard.challenge(server))),
+    "path with an unknown issuer": lambda s: (
+        base(s, location("/scep/acme/devicez/scep-digital-signature", challenge(s))),
         "devicez|SCEPChallenge", "devicez"),
-    "unknown item allowed": lambda server: (
-        base(server, location(standard.ONETIME, "GatehouseAllowRequest everything")),
+    "unknown item allowed": lambda s: (
+        base(s, location(standard.ONETIME, "GatehouseAllowRequest everything")),
         "GatehouseAllowRequest", "everything"),
-    "CA certificates allowed": lambda server: (
-        base(server, location(standard.ONETIME, "GatehouseAllowRequest CA")),
+    "CA certificates allowed": lambda s: (
+        base(s, location(standard.ONETIME, "GatehouseAllowRequest CA")),
         "GatehouseAllowRequest", "CA"),
 }
 
@@ -240,6 +258,21 @@ def test_good_configuration(server):
     assert result.stderr.strip().endswith("Syntax OK")
     assert list((server.root / "store").iterdir()) == []    # a test changes nothing
     assert not server.audit_path.exists()
+
+
+def test_no_challenge_is_warned_of(server):
+    server.configure(base(server, location(standard.ONETIME, "SCEPChallenge none insecure")))
+    result = server.configtest()
+    assert result.returncode == 0
+    assert len(re.findall(r"GH\d{4}.*insecure", result.stderr)) == 1, result.stderr
+
+
+def test_short_request_line_is_warned_of(server):
+    server.configure(base(server))
+    without(server, "LimitRequestLine")
+    result = server.configtest()
+    assert result.returncode == 0
+    assert "LimitRequestLine" in result.stderr and "65536" in result.stderr
 
 
 def test_dump(server):

@@ -85,13 +85,12 @@ def test_der_and_pem(server):
     assert int(der.headers["Content-Length"]) == len(der.body)
 
 
-@pytest.mark.parametrize("path", ["/crl", "/crl/", "/crl/devices", "/crl/nothing.crl", "/crl/Devices.crl",
-                                  "/crl/devices.CRL", "/crl/devices.crl/", "/crl/devices.crl/x",
-                                  "/crl/devices.der", "/crl/../crl.crl", "/crl/%2e%2e/devices.crl",
-                                  "/crl/devices.crl%00", "/crl/.crl", "/crl/*.crl"])
+@pytest.mark.parametrize("path", [
+    "/crl", "/crl/", "/crl/devices", "/crl/nothing.crl", "/crl/Devices.crl", "/crl/devices.CRL",
+    "/crl/devices.crl/", "/crl/devices.crl/x", "/crl/devices.der", "/crl/../crl.crl",
+    "/crl/%2e%2e/devices.crl", "/crl/devices.crl%00", "/crl/.crl", "/crl/*.crl"])
 def test_paths_that_do_not_exist(server, path):
-    assert server.get(path).status in (404, 400) if "%00" in path else \
-        server.get(path).status == 404
+    assert server.get(path).status in ((404, 400) if "%00" in path else (404,))
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])

@@ -11,8 +11,14 @@ from harness.config import CRL_AND_CA, issuer, location
 from harness.load import Load, check_store
 from harness.postgres import Cluster
 from harness.server import CHALLENGE, wait_until
+from scep import Csr
 
 COUNT = environment.count(300, 10000)
+
+# the store is away; a write did not come back; PostgreSQL is back
+UNREACHABLE = ("GH0240", "GH0244", "GH0245", "GH0252", "GH0253", "GH0254", "GH0067")
+# a flush failed; writes are stopped
+STOPPED = ("GH0212", "GH0224", "GH0225")
 
 
 def content(server):
@@ -35,41 +41,50 @@ def store(request):
     return request.getfixturevalue("cluster").database()
 
 
+def load_of(server, count=COUNT):
+    client = server.client(standard.STATIC)
+    return Load(client, count, seconds=max(120, count), challenge=CHALLENGE)
+
+
+def new_request(client, subject="CN=device"):
+    return client.message(Csr(standard.device_key(), subject, CHALLENGE))
+
+
+# processes
+
+@pytest.mark.slow
 @pytest.mark.parametrize("mpm", ["event", "prefork"])
 def test_children_killed_during_enrolments(make_server, store, mpm):
     server = make_server(content, store=store, mpm=mpm)
-    server.allow("AH00052")
-    client = server.client(standard.STATIC)
     kills = 0
-    with Load(client, COUNT, seconds=COUNT, challenge=CHALLENGE) as load:
+    with load_of(server) as load:
         while load.busy:
             time.sleep(0.25)
-            server.allow("AH00052")
             kills += len(server.kill_children())
     assert kills > 2
     assert load.lost > 0                # or nothing was interrupted
     check_store(server, load)
-    assert client.enrol(standard.device_key(), CHALLENGE).succeeded
+    assert server.client(standard.STATIC).enrol(standard.device_key(), CHALLENGE).succeeded
 
 
+@pytest.mark.slow
 def test_everything_killed_during_enrolments(make_server, store):
     server = make_server(content, store=store)
-    client = server.client(standard.STATIC)
-    with Load(client, COUNT, seconds=COUNT, challenge=CHALLENGE) as load:
+    with load_of(server) as load:
         for _ in range(environment.count(3, 20)):
             mark = load.answered
-            wait_until(lambda: load.answered > mark + 10 or not load.busy, 30)
+            wait_until(lambda: load.answered > mark + 10 or not load.busy, 60)
             server.kill_all()
             server.allow("AH00098")
             server.start()
     check_store(server, load)
 
 
+@pytest.mark.slow
 def test_graceful_restarts_lose_nothing(make_server, store):
     server = make_server(content, store=store)
-    client = server.client(standard.STATIC)
     restarts = 0
-    with Load(client, COUNT, seconds=COUNT, challenge=CHALLENGE) as load:
+    with load_of(server) as load:
         while load.busy:
             server.graceful()
             restarts += 1
@@ -79,10 +94,10 @@ def test_graceful_restarts_lose_nothing(make_server, store):
     check_store(server, load)
 
 
-def test_enrolments_are_durable_when_answered(make_server, store, subject):
+def test_enrolments_are_durable_when_answered(make_server, store):
     """kill -9 of everything right behind the answer."""
     server = make_server(content, store=store)
-    for number in range(5):
+    for number in range(3):
         reply = server.client(standard.STATIC).enrol(standard.device_key(), CHALLENGE,
                                                      f"CN=now-{number}")
         server.kill_all()
@@ -90,82 +105,86 @@ def test_enrolments_are_durable_when_answered(make_server, store, subject):
         assert [int(row["serial"], 16) for row in server.certificates(
             "--subject", f"now-{number}")] == [reply.certificate.serial_number]
         server.start()
+        assert server.client(standard.STATIC).exchange(reply.request).issued == reply.issued
 
 
-def test_database_restarts_during_load(make_server):
+# databases
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["stop", "crash"])
+def test_database_restarts_during_load(make_server, how):
     with Cluster() as own:
         server = make_server(content, store=own.database())
         client = server.client(standard.STATIC)
-        with Load(client, COUNT, seconds=120, challenge=CHALLENGE) as load:
+        with load_of(server) as load:
             wait_until(lambda: load.answered > 20, 30)
-            server.allow(*UNAVAILABLE)
-            own.stop()
+            server.allow(*UNREACHABLE)
+            getattr(own, how)()
             time.sleep(1.5)
-            response = client.send(load.devices[0].request)
+            response = client.send(new_request(client))
             assert response.status == 503, response
             assert int(response.headers["Retry-After"]) > 0
-            assert server.get("/crl/devices.crl").status == 200     # reads that need no database go on
+            assert b"GH" in response.body
+            assert server.get("/crl/devices.crl").status == 200     # it needs no database
+            assert client.caps()
             own.start()
-            wait_until(lambda: client.send(load.devices[0].request).status == 200, 20, 0.2,
+            wait_until(lambda: client.send(new_request(client)).status == 200, 20, 0.2,
                        "recovery")
-        server.allow(*UNAVAILABLE)
         assert set(load.statuses) <= {503}, set(load.statuses)
         assert load.lost == 0
         check_store(server, load)
 
 
 def test_server_starts_without_its_database(make_server):
-    """What is needed is said; httpd either refuses to start with a reason or recovers by itself."""
+    """httpd refuses to start and says why, or it starts and recovers by itself."""
     with Cluster() as own:
-        uri = own.database()
-        server = make_server(content, store=uri)
+        server = make_server(content, store=own.database())
         server.stop()
         own.stop()
+        server.allow(*UNREACHABLE)
         try:
             server.start()
         except AssertionError as error:
             assert "GH0" in str(error)
-            server.allow(*UNAVAILABLE)
         own.start()
         if server.process is None:
             server.start()
-        wait_until(lambda: server.client(standard.STATIC).send(server.client(
-            standard.STATIC).message(__import__("scep").Csr(
-                standard.device_key(), challenge=CHALLENGE))).status == 200, 20, 0.2, "recovery")
-        server.allow(*UNAVAILABLE)
+        client = server.client(standard.STATIC)
+        wait_until(lambda: client.send(new_request(client)).status == 200, 20, 0.2, "recovery")
 
 
-UNAVAILABLE = []
-
-
-def test_disk_that_does_not_flush(make_server, tmp_path):
-    """A failed fdatasync: writes stop, nothing unsynced is acknowledged, reads go on."""
-    switch = tmp_path / "fail"
-    os.chmod(tmp_path, 0o755)
-    server = make_server(content, preload=shim(), start=False)
-    server.environment["GH_FAIL_FSYNC"] = str(switch)
-    server.start()
-    client = server.client(standard.STATIC)
-    before = client.enrol(standard.device_key(), CHALLENGE, "CN=before")
-    assert before.succeeded
-    switch.write_text("")
-    server.expect(*STOPPED)
-    responses = [client.send(client.message(__import__("scep").Csr(
-        standard.device_key(), f"CN=during-{i}", CHALLENGE))) for i in range(5)]
-    assert {r.status for r in responses} == {503}
-    switch.unlink()                     # the disk says it is well again: it is not believed
-    response = client.send(client.message(__import__("scep").Csr(
-        standard.device_key(), "CN=after", CHALLENGE)))
-    assert response.status == 503
-    assert server.get("/crl/devices.crl").status == 200
-    assert client.caps()
-    server.allow(*STOPPED)
-
-
-STOPPED = []
-
+# disks
 
 def shim():
+    """A library whose fdatasync() and fsync() fail while the file that it is told of exists."""
     path = environment.build() / ".libs" / "failfsync.so"
     assert path.exists(), path
     return path
+
+
+def test_disk_that_does_not_flush(make_server):
+    server = make_server(content, preload=shim(), start=False)
+    switch = server.root / "run" / "fail"
+    server.environment["GH_FAIL_FSYNC"] = str(switch)
+    server.start()
+    client = server.client(standard.STATIC)
+    assert client.enrol(standard.device_key(), CHALLENGE, "CN=before").succeeded
+    switch.write_text("")
+    os.chmod(switch, 0o644)
+    server.expect("GH0225")
+    server.allow(*STOPPED)
+    responses = [client.send(new_request(client, f"CN=during-{number}")) for number in range(5)]
+    assert {response.status for response in responses} == {503}
+    switch.unlink()                     # the disk says that it is well again: it is not believed
+    response = client.send(new_request(client, "CN=after"))
+    assert response.status == 503 and b"GH0224" in response.body
+    assert server.get("/crl/devices.crl").status == 200
+    assert client.caps() and client.ra
+    stopped = server.ctl("check")
+    assert stopped.status == 1
+    assert [line for line in stopped.objects if line["verdict"] == "error"
+            and line["name"].startswith("store")], stopped
+    server.graceful()                   # a restart checks the store and lifts the stop
+    assert client.enrol(standard.device_key(), CHALLENGE, "CN=restarted").succeeded
+    subjects = " ".join(row["subject"] for row in server.certificates())
+    assert "before" in subjects and "restarted" in subjects and "after" not in subjects

@@ -2,11 +2,12 @@
 """The same on every MPM, with empty logs; the error log is checked by the fixtures."""
 
 import pytest
+from cryptography import x509
 
 from harness import standard
 from harness.checks import serial_text
+from harness.config import CRL_AND_CA, issuer
 from harness.server import CHALLENGE, wait_until
-from cryptography import x509
 
 
 @pytest.mark.parametrize("mpm", ["event", "worker", "prefork"])
@@ -43,9 +44,8 @@ def test_start_says_nothing_that_worries(make_server):
 
 def test_gatehouse_alone(make_server):
     """Without mod_scep: CRL and CA certificate."""
-    from harness.config import CRL_AND_CA, issuer
     server = make_server(lambda s: issuer(s.authority) + CRL_AND_CA, own_modules=("gatehouse",))
-    assert server.get("/crl/devices.crl").status == 200
+    assert server.crl()
     assert server.get("/ca/devices.cer").status == 200
 
 

@@ -322,6 +322,20 @@ def test_onetime_used_by_200_at_once_issues_one(server, subject):
     assert len(issued_to(server, subject)) == 1
 
 
+def test_open_endpoint_is_warned_of_at_start(make_server, subject):
+    def content(server):
+        return standard.content(server) + location(standard.CLOSED,
+                                                   "SCEPChallenge none insecure")
+
+    server = make_server(content, start=False)
+    server.expect("GH0474")
+    server.start()
+    for challenge in (None, "anything"):
+        reply = server.client(standard.CLOSED).enrol(standard.device_key(), challenge, subject)
+        assert reply.succeeded
+    assert decision(server, reply)["rule"] == "challenge.none"
+
+
 # identification of requests
 
 def test_client_request_id_is_recorded_not_used(server, client):
@@ -346,8 +360,9 @@ def test_validity_ends_with_the_issuer(make_server):
     def content(server):
         short = Authority(server.root / "ca", "short", "rsa2048-10", days=20)
         return standard.PROFILES + issuer(short) + location(
-            "/scep", "SetHandler gatehouse-scep", "SCEPTenant acme short", "SCEPProfiles scep-*") + \
-            location("/scep/acme/short/" + standard.BASE, standard.challenge(server))
+            "/scep", "SetHandler gatehouse-scep", "SCEPTenant acme short",
+            "SCEPProfiles scep-*") + location(
+                "/scep/acme/short/" + standard.BASE, standard.challenge(server))
 
     server = make_server(content)
     reply = server.client("/scep/acme/short/" + standard.BASE).enrol(

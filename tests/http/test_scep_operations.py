@@ -117,13 +117,14 @@ def test_ra_of_each_issuer_is_its_own(server):
 # the router
 
 @pytest.mark.parametrize("tail", ["", "/", "/nop", "/nop/", "/pkiclient.exe", "/pkiclient.exe/",
-                                  "/cgi-bin/pkiclient.exe", "/mscep.dll/pkiclient.exe"])
+                                  "/cgi-bin/pkiclient.exe", "/mscep.dll/pkiclient.exe",
+                                  "/nop/pkiclient.exe"])
 def test_tails_that_are_absorbed(server, tail):
     assert exists(server, STATIC + tail)
 
 
 @pytest.mark.parametrize("tail", [
-    "/intune", "/intune/", "/mdm", "/mdm/", "/Nop", "/NOP", "/nop/nop", "/nop/pkiclient.exe",
+    "/intune", "/intune/", "/mdm", "/mdm/", "/Nop", "/NOP", "/nop/nop", "/nop/x",
     "/pkiclient", "/PKICLIENT.EXE", "/cgi-bin", "/cgi-bin/", "/mscep.dll", "/mscep.dll/",
     "/mscep.dll/pkiclient.exe/x", "/x", "/index.html", "/cgi-bin/pkiclient.exe/intune", "/.", "/..",
     "/nop/..", "/%2e%2e", "/%00", "/nop%00", ";nop", "/%2F", "%2F", "%2Fnop", "/intune/nop"])

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""Secrets are seeded, everything is exercised at the highest log level, and then they are looked for."""
+"""Secrets are seeded, everything is exercised at the highest log level, and they are looked for."""
 
 import base64
 import pathlib
@@ -66,7 +66,8 @@ class Exercised:
                         {"csr_options": {"bad_signature": True}}):
             assert static.enrol(key, WRONG, "CN=wrong", **options).failed
             assert options == {} or static.enrol(key, STATIC_SECRET, "CN=wrong", **options).failed
-        assert static.enrol(key, STATIC_SECRET, "CN=never", [extension("eku", "codeSigning")]).failed
+        never = [extension("eku", "codeSigning")]
+        assert static.enrol(key, STATIC_SECRET, "CN=never", never).failed
         static.post(b"\x30\x10" + STATIC_SECRET.encode())
         onetime = server.client(standard.ONETIME)
         used = self.new_challenge()

@@ -70,7 +70,7 @@ class Client:
     # PKIOperation
 
     def message(self, csr, identity=None, recipient=None, **options):
-        """A PKCSReq for a Csr (or DER), signed by a self-signed certificate with the same subject and key."""
+        """A PKCSReq for a Csr (or DER), signed under a self-signed certificate of its key."""
         if identity is None:
             identity = Identity.self_signed(csr.key, csr.subject)
         content = csr.der if isinstance(csr, Csr) else csr

@@ -63,8 +63,8 @@ def other_name(dotted, value):
 
 
 def extension(kind, *values, critical=False):
-    """"san", "eku", "ku", "basicConstraints" (ca[, pathlen]), "policies", "applicationPolicies", "sid",
-    or a dotted OID with its DER value."""
+    """"san", "eku", "ku", "basicConstraints" (ca[, pathlen]), "policies", "applicationPolicies",
+    "sid", or a dotted OID with its DER value."""
     if kind == "san":
         return Extension("2.5.29.17", der.sequence(*map(general_name, values)), critical)
     if kind == "eku":

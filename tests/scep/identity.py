@@ -19,7 +19,7 @@ ATTRIBUTES = {
 
 
 def name(pairs):
-    """DER Name from "CN=a,O=b" or from (attribute, text) pairs, in the order in which it is written."""
+    """DER Name from "CN=a,O=b" or from (attribute, text) pairs, in the order as written."""
     if isinstance(pairs, bytes):
         return pairs
     if isinstance(pairs, str):

@@ -4,7 +4,7 @@
 
 scep.py caps  --url URL
 scep.py ca    --url URL --out FILE
-scep.py enrol --url URL --key FILE --out FILE [--challenge TEXT] [--subject CN=device] [--san DNS:a]...
+scep.py enrol --url URL --key FILE --out FILE [--challenge TEXT] [--subject CN=a] [--san DNS:a]...
 """
 
 import argparse

@@ -48,8 +48,8 @@ def request(url, method="GET", target=None, body=None, headers=None, version="HT
 
 
 def text_of(message, escaping="full"):
-    """A message for the query string: "full" (everything escaped), "raw" (nothing: macOS), "equals" (only the
-    padding), "lines" (with %0A: sscep), "blanks" (a "+" that became %20), "unpadded"."""
+    """A message for the query string: "full" (everything escaped), "raw" (nothing: macOS), "equals"
+    (only the padding), "lines" (with %0A: sscep), "blanks" (a "+" that became %20), "unpadded"."""
     text = base64.b64encode(message).decode()
     if escaping == "full":
         return quote(text, safe="")

@@ -7,10 +7,12 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include <apr_file_io.h>
 #include <apr_general.h>
-#include <apr_pools.h>
+#include <apr_strings.h>
 
 #include "mod_gatehouse/gatehouse_values.h"
+#include "x509/profile.h"
 
 static apr_pool_t *pool;
 
@@ -122,6 +124,37 @@ static void test_printable(void **state)
     assert_string_equal(gatehouse_printable(pool, "", 3), "");
 }
 
+/* httpd knows the directives of profiles from a table of its own, which has to be the library's. */
+static void test_profile_directives(void **state)
+{
+    const gh_profile_directive_t *directive = gh_profile_directives();
+    const char *row = "gatehouse_set_profile, NULL, RSRC_CONF,";
+    apr_file_t *file;
+    apr_finfo_t info;
+    char *source, *next;
+    int count = 0, rows = 0;
+
+    assert_int_equal(apr_file_open(&file, TEST_SRCDIR "/mod_gatehouse/mod_gatehouse.c",
+                                   APR_FOPEN_READ, 0, pool), APR_SUCCESS);
+    assert_int_equal(apr_file_info_get(&info, APR_FINFO_SIZE, file), APR_SUCCESS);
+    source = apr_pcalloc(pool, info.size + 1);
+    assert_int_equal(apr_file_read_full(file, source, info.size, NULL), APR_SUCCESS);
+    apr_file_close(file);
+    for (; directive->name; ++directive) {
+        const char *text = apr_psprintf(pool, "AP_INIT_TAKE_ARGV(\"%s\", %s", directive->name, row);
+
+        if (!strstr(source, text)) {
+            fail_msg("mod_gatehouse.c has no row for %s", directive->name);
+        }
+        ++count;
+    }
+    for (next = source; (next = strstr(next, row)); ++next) {
+        ++rows;
+    }
+    assert_true(count > 10);
+    assert_int_equal(rows, count);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -131,6 +164,7 @@ int main(void)
         cmocka_unit_test(test_path_file),
         cmocka_unit_test(test_crl_max_age),
         cmocka_unit_test(test_printable),
+        cmocka_unit_test(test_profile_directives),
     };
     int failed;
 

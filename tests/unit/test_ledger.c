@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include <apr_file_io.h>
 #include <apr_general.h>
 #include <apr_strings.h>
 #include <apr_thread_proc.h>
@@ -40,8 +41,8 @@ static EVP_PKEY *open_key(const char *name)
     EVP_PKEY *key = NULL;
     const char *path = apr_pstrcat(pool, directory, "/", name, NULL);
 
-    system(apr_pstrcat(pool, "install -m 600 " TEST_SRCDIR "/tests/fixtures/keys/", name, " ", path,
-                       NULL));
+    assert_int_equal(apr_file_copy(apr_pstrcat(pool, TEST_SRCDIR "/tests/fixtures/keys/", name, NULL),
+                                   path, APR_FPROT_UREAD | APR_FPROT_UWRITE, pool), APR_SUCCESS);
     assert_int_equal(gh_key_open(&key, path, NULL, pool, &result), APR_SUCCESS);
     return key;
 }
@@ -135,13 +136,12 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    char *command = apr_pstrcat(pool, "rm -rf ", directory, NULL);
+    char command[64];
 
+    apr_snprintf(command, sizeof(command), "rm -rf %s", directory);
     apr_pool_destroy(pool);
-    system("true");
     apr_terminate();
-    (void)command;
-    return 0;
+    return system(command);
 }
 
 static const gh_csr_t *make_csr(const char *name)
@@ -422,7 +422,7 @@ static X509_CRL *current_crl(gh_publisher_t *publisher, const gh_crl_t **crl)
     return d2i_X509_CRL(NULL, &der, (long)(*crl)->der.length);
 }
 
-static apr_status_t revoke(gh_bytes_t serial, gh_status_t status, int reason, gh_result_t *result)
+static apr_status_t change_status(gh_bytes_t serial, gh_status_t status, int reason, gh_result_t *result)
 {
     gh_audit_event_t event = {0};
 
@@ -451,7 +451,7 @@ static void test_revocation_and_crl(void **state)
     assert_int_equal(first->number, 1);
 
     /* At once after the first, then not before the delay has passed. */
-    assert_int_equal(revoke(outcome.serial, GH_STATUS_REVOKED, 1, &result), APR_SUCCESS);
+    assert_int_equal(change_status(outcome.serial, GH_STATUS_REVOKED, 1, &result), APR_SUCCESS);
     assert_int_equal(gh_publisher_run(publisher, &result), APR_SUCCESS);
     parsed = current_crl(publisher, &crl);
     assert_int_equal(crl->number, 2);
@@ -461,7 +461,7 @@ static void test_revocation_and_crl(void **state)
     assert_int_equal(X509_CRL_verify(parsed, X509_get0_pubkey(gh_issuer_certificate(issuer))), 1);
     X509_CRL_free(parsed);
     ASN1_INTEGER_free(serial);
-    assert_int_equal(revoke(other.serial, GH_STATUS_HELD, GH_REASON_NONE, &result), APR_SUCCESS);
+    assert_int_equal(change_status(other.serial, GH_STATUS_HELD, GH_REASON_NONE, &result), APR_SUCCESS);
     assert_int_equal(gh_publisher_run(publisher, &result), APR_SUCCESS);
     X509_CRL_free(current_crl(publisher, &crl));
     assert_int_equal(crl->number, 2);
@@ -475,13 +475,13 @@ static void test_revocation_and_crl(void **state)
     assert_int_equal(first->number, 1);
     assert_int_equal(first->der.data[0], 0x30);
 
-    assert_int_equal(revoke(outcome.serial, GH_STATUS_GOOD, GH_REASON_NONE, &result), GH_EREFUSED);
+    assert_int_equal(change_status(outcome.serial, GH_STATUS_GOOD, GH_REASON_NONE, &result), GH_EREFUSED);
     assert_non_null(strstr(result.message, "revoked"));
-    assert_int_equal(revoke(other.serial, GH_STATUS_GOOD, GH_REASON_NONE, &result), APR_SUCCESS);
-    assert_int_equal(revoke(other.serial, GH_STATUS_REVOKED, 8, &result), GH_EREFUSED);
-    assert_int_equal(revoke(other.serial, GH_STATUS_REVOKED, 6, &result), GH_EREFUSED);
+    assert_int_equal(change_status(other.serial, GH_STATUS_GOOD, GH_REASON_NONE, &result), APR_SUCCESS);
+    assert_int_equal(change_status(other.serial, GH_STATUS_REVOKED, 8, &result), GH_EREFUSED);
+    assert_int_equal(change_status(other.serial, GH_STATUS_REVOKED, 6, &result), GH_EREFUSED);
     other.serial.length = 3;
-    assert_int_equal(revoke(other.serial, GH_STATUS_REVOKED, 0, &result), APR_NOTFOUND);
+    assert_int_equal(change_status(other.serial, GH_STATUS_REVOKED, 0, &result), APR_NOTFOUND);
 }
 
 int main(void)

@@ -44,7 +44,7 @@ def refused_or_unreadable(client, request, *fail_info):
 
 
 def one_line(response):
-    """The body of an error that could not be answered by SCEP: one line that names what was wrong."""
+    """The body of an error that SCEP could not express: one line that names what was wrong."""
     text = response.body.decode("ascii")
     assert text.endswith("\n") and text.count("\n") == 1 and len(text) > 10, response
     assert response.type.startswith("text/plain"), response

@@ -81,4 +81,5 @@ def location(path, *lines):
     return f'<Location "{path}">\n{body}</Location>\n'
 
 
-CRL_AND_CA = location("/crl", "SetHandler gatehouse-crl") + location("/ca", "SetHandler gatehouse-ca")
+CRL_AND_CA = (location("/crl", "SetHandler gatehouse-crl")
+              + location("/ca", "SetHandler gatehouse-ca"))

@@ -46,8 +46,8 @@ def certificate(subject, subject_key, issuer, issuer_key, days, pathlen=None, ca
                .serial_number(x509.random_serial_number())
                .not_valid_before(now).not_valid_after(now + datetime.timedelta(days=days))
                .add_extension(x509.BasicConstraints(ca, pathlen if ca else None), True)
-               .add_extension(x509.KeyUsage(not ca, False, False, False, False, ca, ca, False, False),
-                              True)
+               .add_extension(x509.KeyUsage(not ca, False, False, False, False, ca, ca, False,
+                                            False), True)
                .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), False))
     if subject != issuer:
         builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(
@@ -59,7 +59,7 @@ class Authority:
     """Files of a two-tier CA: root.pem, <name>.pem, <name>.key."""
 
     def __init__(self, directory, name="devices", key_name="rsa2048-11", root_key="p256-01",
-                 days=3650, passphrase=None):
+                 days=1000, passphrase=None):
         self.directory = pathlib.Path(directory)
         self.name = name
         self.key_source = key(key_name)

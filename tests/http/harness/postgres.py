@@ -29,19 +29,25 @@ class Cluster:
         return self
 
     def __exit__(self, *_):
-        self.stop()
+        self._run("remove")
         shutil.rmtree(self.directory, ignore_errors=True)
 
+    def _run(self, command):
+        return subprocess.run([TOOL, command, self.directory], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, check=False, timeout=120)
+
     def start(self):
-        result = subprocess.run([TOOL, "start", self.directory], stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, text=True, check=False, timeout=120)
+        result = self._run("start")
         assert result.returncode == 0, result.stderr
         self.uri = result.stdout.strip().splitlines()[-1]
         return self.uri
 
     def stop(self):
-        subprocess.run([TOOL, "stop", self.directory], stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL, check=False, timeout=120)
+        self._run("stop")
+
+    def crash(self):
+        """kill -9 of all its processes."""
+        self._run("crash")
 
     @property
     def conninfo(self):

@@ -276,7 +276,10 @@ class Server:
         return self.ctl_ok("cert", "list", *arguments).objects
 
     def crl(self, name="devices"):
-        """DER of the CRL."""
-        response = self.get(f"/crl/{name}.crl")
-        assert response.status == 200, response
-        return response.body
+        """DER of the CRL; the first one is made when the first child has started."""
+        def fetch():
+            response = self.get(f"/crl/{name}.crl")
+            assert response.status in (200, 503), response
+            return response.body if response.status == 200 else None
+
+        return wait_until(fetch, 3, what="a CRL")

@@ -8,7 +8,6 @@ STATIC = "/scep/acme/devices/scep-digital-signature-key-encipherment"
 ONETIME = "/scep/acme/devices/scep-digital-signature"
 ONETIME_SET = "/scep/acme/devices/scep-key-encipherment"
 CLOSED = "/scep/acme/devices/scep-non-repudiation"
-OPEN = "/scep/acme/devices/test-open"
 MANUAL = "/scep/acme/devices/test-manual"
 LEGACY = "/scep/acme/devices/test-legacy"
 CHAIN = "/scep/acme/devices/test-chain"
@@ -19,8 +18,6 @@ BETA = "/scep/beta/devices/scep-digital-signature"
 BASE = "scep-digital-signature-key-encipherment"
 
 PROFILES = f"""
-<CertificateProfile test-open base={BASE}>
-</CertificateProfile>
 <CertificateProfile test-manual base={BASE}>
     ProfileApproval manual
 </CertificateProfile>
@@ -59,7 +56,6 @@ def content(server):
         location(STATIC, challenge(server)),
         location(ONETIME, "SCEPChallenge onetime"),
         location(ONETIME_SET, "SCEPChallenge onetime printers"),
-        location(OPEN, "SCEPChallenge none insecure"),
         location(MANUAL, challenge(server)),
         location(LEGACY, challenge(server), "SCEPAllow 3des sha1"),
         location(CHAIN, challenge(server), "SCEPReplyChain issuer"),

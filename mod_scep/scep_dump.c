@@ -1,0 +1,62 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/* What "httpd -t -D DUMP_GATEHOUSE" says of SCEP. */
+
+#include <jansson.h>
+
+#include <apr_strings.h>
+
+#include "mod_scep/scep_config.h"
+#include "mod_scep/scep_message.h"
+
+static json_t *dump_challenges(const scep_entry_t *entry)
+{
+    json_t *array = json_array();
+    int i;
+
+    for (i = 0; entry->challenges && i < entry->challenges->nelts; ++i) {
+        json_array_append_new(array, json_string(
+            APR_ARRAY_IDX(entry->challenges, i, scep_challenge_t).name));
+    }
+    return array;
+}
+
+static json_t *dump_algorithms(const scep_entry_t *entry)
+{
+    json_t *array = json_array();
+
+    if (entry->endpoint.allow & SCEP_ALLOW_3DES) {
+        json_array_append_new(array, json_string("3des"));
+    }
+    if (entry->endpoint.allow & SCEP_ALLOW_SHA1) {
+        json_array_append_new(array, json_string("sha1"));
+    }
+    return array;
+}
+
+static const char *server_name(const server_rec *s, apr_pool_t *p)
+{
+    apr_port_t port = s->port ? s->port : s->addrs ? s->addrs->host_port : 0;
+
+    return apr_psprintf(p, "%s:%u", s->server_hostname ? s->server_hostname : "", port);
+}
+
+void scep_dump(void *json, server_rec *main_server, apr_pool_t *p)
+{
+    json_t *array = json_array();
+    server_rec *s;
+    int i;
+
+    for (s = main_server; s; s = s->next) {
+        const scep_server_t *server = scep_server(s);
+        for (i = 0; server && server->listed && i < server->listed->nelts; ++i) {
+            const scep_entry_t *entry = APR_ARRAY_IDX(server->listed, i, scep_entry_t *);
+            json_array_append_new(array, json_pack(
+                "{s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "server", server_name(s, p), "path",
+                entry->endpoint.path, "tenant", entry->endpoint.tenant, "issuer",
+                entry->endpoint.issuer, "profile", gh_profile_name(entry->endpoint.profile),
+                "challenges", dump_challenges(entry), "algorithms", dump_algorithms(entry)));
+        }
+    }
+    json_object_set_new(json, "scep", array);
+}

@@ -1,0 +1,94 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""An issuer whose key is on a token (SoftHSM)."""
+
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+from harness import environment, standard
+from harness.checks import serial_text
+from harness.config import CRL_AND_CA, issuer, location
+from harness.pki import verify_chain, write_secret
+from harness.server import CHALLENGE, wait_until
+from scep.identity import private_pem
+
+PIN = "seeded-pin-7740"
+MODULES = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so")
+
+
+def softhsm_module():
+    found = [path for path in MODULES if os.path.exists(path)]
+    assert found, "SoftHSM is missing"
+    return found[0]
+
+
+def run(server, *command):
+    subprocess.run([str(c) for c in command], check=True, stdout=subprocess.DEVNULL,
+                   env=environment.variables(**server.environment))
+
+
+def give(path, uid, gid):
+    for entry in [path, *path.rglob("*")]:
+        os.chown(entry, uid, gid)
+
+
+def make_token(server, key_name="rsa2048-11"):
+    """A token with the key of the server's CA, for the user that httpd runs as."""
+    tokens = server.root / "tokens"
+    tokens.mkdir()
+    conf = server.root / "softhsm2.conf"
+    conf.write_text(f"directories.tokendir = {tokens}\nobjectstore.backend = file\n"
+                    "log.level = ERROR\n")
+    server.environment["SOFTHSM2_CONF"] = str(conf)
+    key = write_secret(server.root / "ca" / "import.key",
+                       private_pem(server.authority.key_source))
+    run(server, "softhsm2-util", "--init-token", "--free", "--label", "ca", "--so-pin", "0000",
+        "--pin", PIN)
+    run(server, "softhsm2-util", "--import", key, "--token", "ca", "--label", "devices",
+        "--id", "01", "--pin", PIN)
+    key.unlink()
+    server.authority.key_path.unlink()
+    give(tokens, *environment.run_as()[:2])
+    server.make_secret("pin", PIN + "\n")
+    return tokens
+
+
+def content(server):
+    make_token(server)
+    uri = f"pkcs11:token=ca;object=devices?module-path={softhsm_module()}"
+    return standard.PROFILES + issuer(
+        server.authority, key=f'"{uri}" passphrase=file:{server.secret("pin")}') + location(
+            "/scep", "SetHandler gatehouse-scep", "SCEPTenant acme devices",
+            "SCEPProfiles scep-*") + location(
+                standard.STATIC, standard.challenge(server)) + CRL_AND_CA
+
+
+@pytest.mark.parametrize("mpm", ["event", "prefork"])
+def test_issuer_on_a_token(make_server, mpm):
+    server = make_server(content, mpm=mpm, loglevel="trace4")
+    client = server.client(standard.STATIC)
+    first = client.enrol(standard.device_key(), CHALLENGE)
+    assert verify_chain(first.issued, server.authority)[0] == 0
+    server.ctl_ok("cert", "revoke", serial_text(first.certificate.serial_number))
+    wait_until(lambda: verify_chain(first.issued, server.authority,
+                                    crl=server.get("/crl/devices.pem").body)[0], 5, 0.2,
+               "the revocation")
+    server.graceful()
+    assert client.enrol(standard.device_key(2), CHALLENGE).succeeded
+    server.kill_children()
+    wait_until(server.children, 5, what="new children")
+    wait_until(lambda: client.enrol(standard.device_key(3), CHALLENGE).succeeded, 10)
+    for path in pathlib.Path(server.root / "log").iterdir():
+        assert PIN.encode() not in path.read_bytes(), path
+
+
+def test_wrong_pin_is_said(make_server):
+    server = make_server(content, start=False)
+    server.make_secret("pin", "wrong")
+    with pytest.raises(AssertionError, match="did not start"):
+        server.start()
+    text = server.stderr() + server.log.text()
+    assert "GH0" in text and "wrong" not in text.replace("went wrong", "").replace("is wrong", "")
+    server.log.problems()

@@ -1,0 +1,39 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#ifndef gatehousectl_ctl_verdict_h
+#define gatehousectl_ctl_verdict_h
+
+#include "ctl.h"
+
+/* What the parts of "check" say, one line each. */
+
+typedef enum {
+    CTL_VERDICT_OK,
+    CTL_VERDICT_WARNING,
+    CTL_VERDICT_ERROR
+} ctl_verdict_t;
+
+typedef struct {
+    ctl_t *ctl;
+    apr_pool_t *p;
+    int warnings;
+    int errors;
+} ctl_check_t;
+
+/** Something is in order. */
+void ctl_verdict_ok(ctl_check_t *check, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/** Something is not; the result says what and what to do. */
+void ctl_verdict(ctl_check_t *check, const char *name, ctl_verdict_t verdict,
+                 const gh_result_t *result);
+
+/* The parts. Those that read files of root come before privileges go, the others behind. */
+
+void ctl_check_files(ctl_check_t *check);       /* certificates, keys */
+void ctl_check_tokens(ctl_check_t *check);      /* keys that children open */
+void ctl_check_scep(ctl_check_t *check);        /* challenges, sealing */
+void ctl_check_store(ctl_check_t *check);       /* store, clock, CRLs of the store */
+void ctl_check_crl_files(ctl_check_t *check);   /* CRLs of offline CAs */
+
+#endif /* gatehousectl_ctl_verdict_h */
