@@ -235,8 +235,8 @@ static void check_clock(gatehouse_settings_t *settings)
 
     /* a day for the time zone of the builder's machine */
     if (built && apr_time_now() < built - apr_time_from_sec(86400)) {
-        warn(settings, nowhere, "clock", GHNO(0536) "this machine's clock is before the day on which "
-             "Gatehouse was built; set it before any certificate is issued");
+        warn(settings, nowhere, "clock", GHNO(0536) "this machine's clock is before the day on "
+             "which Gatehouse was built; set it before any certificate is issued");
     }
 }
 

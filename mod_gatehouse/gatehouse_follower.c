@@ -49,7 +49,7 @@ typedef struct {
 } job_t;
 
 enum {
-    JOB_PREPARE, JOB_OPEN,          /* as long as one of these fails, there is nothing else to do */
+    JOB_PREPARE, JOB_OPEN, JOB_READ,    /* while one of these fails, the others would fail too */
     JOB_ISSUERS, JOB_APPROVED, JOB_CRLS, JOB_AUDIT, JOB_PURGE,
     JOBS
 };
@@ -60,6 +60,7 @@ struct follower {
     int wake[2];                    /* a byte in this pipe ends the pause between rounds */
     volatile apr_uint32_t stop;
     volatile apr_uint32_t ended;
+    apr_int64_t unlogged;           /* lines that wait for being logged */
     apr_time_t purge_next;
     job_t jobs[JOBS];
 };
@@ -72,6 +73,17 @@ static apr_status_t prepare_store(follower_t *follower, apr_pool_t *ptemp, gh_re
 static apr_status_t open_store(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
 {
     return gatehouse_child_open(follower->child, result);
+}
+
+static apr_status_t count_lines(gh_transaction_t *transaction, void *baton)
+{
+    return gh_audit_count_unlogged(transaction, baton);
+}
+
+/* The one look at the store that every round has: is it there, and are there lines to be logged? */
+static apr_status_t read_store(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
+{
+    return gh_store_read(follower->child->service.store, count_lines, &follower->unlogged, result);
 }
 
 static apr_status_t start_issuers(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
@@ -97,11 +109,6 @@ static apr_status_t publish_crls(follower_t *follower, apr_pool_t *ptemp, gh_res
     return gh_publisher_run(follower->child->service.publisher, result);
 }
 
-static apr_status_t count_lines(gh_transaction_t *transaction, void *baton)
-{
-    return gh_audit_count_unlogged(transaction, baton);
-}
-
 typedef struct {
     apr_array_header_t *lines;
     apr_pool_t *pool;
@@ -117,20 +124,14 @@ static apr_status_t take_lines(gh_transaction_t *transaction, void *baton)
 /* Without an audit log the lines stay where they are, for one that is configured later. */
 static apr_status_t log_decisions(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
 {
-    gh_store_t *store = follower->child->service.store;
     take_t take = { NULL, ptemp };
-    apr_int64_t count = 0;
     apr_status_t rv;
     int i;
 
-    if (!gatehouse_audit_is_open()) {
+    if (!gatehouse_audit_is_open() || follower->unlogged == 0) {
         return APR_SUCCESS;
     }
-    rv = gh_store_read(store, count_lines, &count, result);
-    if (rv != APR_SUCCESS || count == 0) {
-        return rv;
-    }
-    rv = gh_store_write(store, take_lines, &take, result);
+    rv = gh_store_write(follower->child->service.store, take_lines, &take, result);
     if (rv != APR_SUCCESS) {
         return rv;
     }
@@ -169,10 +170,13 @@ static apr_status_t purge_challenges(follower_t *follower, apr_pool_t *ptemp, gh
     if (now < follower->purge_next && now > follower->purge_next - 2 * PURGE_INTERVAL) {
         return APR_SUCCESS;
     }
-    follower->purge_next = now + PURGE_INTERVAL;
     baton.holder = apr_psprintf(ptemp, "%s:%ld", follower->child->service.node, (long)getpid());
     rv = gh_store_write(follower->child->service.store, purge, &baton, result);
-    return rv == GH_EREFUSED ? APR_SUCCESS : rv;
+    if (rv == APR_SUCCESS || rv == GH_EREFUSED) {
+        follower->purge_next = now + PURGE_INTERVAL;
+        return APR_SUCCESS;
+    }
+    return rv;
 }
 
 static void report(follower_t *follower, job_t *job, apr_status_t rv, const gh_result_t *result,
@@ -208,7 +212,7 @@ static void run_jobs(follower_t *follower, apr_pool_t *ptemp)
         rv = follower->jobs[i].run(follower, ptemp, &result);
         report(follower, &follower->jobs[i], rv, &result, ptemp);
         apr_pool_clear(ptemp);
-        if (rv != APR_SUCCESS && i <= JOB_OPEN) {
+        if (rv != APR_SUCCESS && i <= JOB_READ) {
             break;
         }
     }
@@ -260,6 +264,7 @@ apr_status_t gatehouse_follower_start(gatehouse_child_t *child)
     static const job_t jobs[JOBS] = {
         [JOB_PREPARE] = { .what = "making the store ready", .run = prepare_store },
         [JOB_OPEN] = { .what = "opening the store", .run = open_store },
+        [JOB_READ] = { .what = "following the store", .run = read_store },
         [JOB_ISSUERS] = { .what = "registering the issuers", .run = start_issuers },
         [JOB_APPROVED] = { .what = "issuing what was approved", .run = issue_approved },
         [JOB_CRLS] = { .what = "publishing CRLs", .run = publish_crls },

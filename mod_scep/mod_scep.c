@@ -24,6 +24,7 @@ APLOG_USE_MODULE(scep);
 static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     const gatehouse_config_t *config;
+    apr_hash_t *handlers;
     int problems;
 
     if (!scep_find_gatehouse()) {
@@ -35,8 +36,9 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
     if (!config) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    problems = scep_compile(s, config, scep_gatehouse_allowances, pconf, ptemp);
-    problems += scep_check(s, config, ptemp);
+    handlers = scep_handlers(ptemp);
+    problems = scep_compile(s, config, handlers, scep_gatehouse_allowances, pconf, ptemp);
+    problems += scep_check(s, config, handlers, ptemp);
     if (problems) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }

@@ -42,29 +42,66 @@ void scep_log_problem(const server_rec *s, int level, scep_place_t place, const 
                  text + number);
 }
 
-/* SetHandler where it would lead nowhere; only the tree of directives knows the lines */
+/* SetHandler: core keeps an expression; what was written, and where, is in the tree of directives */
 
 static const char *unquoted(apr_pool_t *p, const char *args)
 {
     return ap_getword_conf(p, &args);
 }
 
-static int check_handlers(server_rec *s, const ap_directive_t *directive, apr_pool_t *ptemp)
+static const char *place_key(const char *file, unsigned line, apr_pool_t *p)
 {
+    return apr_psprintf(p, "%s:%u", file ? file : "", line);
+}
+
+static void collect_handlers(const ap_directive_t *directive, apr_hash_t *handlers, apr_pool_t *p)
+{
+    for (; directive; directive = directive->next) {
+        if (directive->first_child) {
+            collect_handlers(directive->first_child, handlers, p);
+        }
+        else if (!ap_cstr_casecmp(directive->directive, "SetHandler")) {
+            apr_hash_set(handlers, place_key(directive->filename, (unsigned)directive->line_num, p),
+                         APR_HASH_KEY_STRING, directive);
+        }
+    }
+}
+
+apr_hash_t *scep_handlers(apr_pool_t *p)
+{
+    apr_hash_t *handlers = apr_hash_make(p);
+
+    collect_handlers(ap_conftree, handlers, p);
+    return handlers;
+}
+
+const char *scep_handler_of(apr_hash_t *handlers, const core_dir_config *core, apr_pool_t *p)
+{
+    const ap_directive_t *directive;
+
+    if (!core->expr_handler) {
+        return core->handler;
+    }
+    directive = apr_hash_get(handlers, place_key(core->expr_handler->filename,
+                                                 core->expr_handler->line_number, p),
+                             APR_HASH_KEY_STRING);
+    return directive ? unquoted(p, directive->args) : "";
+}
+
+/** Where it would lead nowhere. */
+static int check_handlers(server_rec *s, apr_hash_t *handlers, apr_pool_t *ptemp)
+{
+    apr_hash_index_t *hi;
     int problems = 0;
 
-    for (; directive; directive = directive->next) {
+    for (hi = apr_hash_first(ptemp, handlers); hi; hi = apr_hash_next(hi)) {
+        const ap_directive_t *directive = apr_hash_this_val(hi);
         const ap_directive_t *parent = directive->parent;
         scep_place_t place = { directive->filename, directive->line_num };
         const char *path;
         apr_size_t length;
 
-        if (directive->first_child) {
-            problems += check_handlers(s, directive->first_child, ptemp);
-            continue;
-        }
-        if (ap_cstr_casecmp(directive->directive, "SetHandler") || !parent
-            || strcmp(unquoted(ptemp, directive->args), SCEP_HANDLER)) {
+        if (!parent || strcmp(unquoted(ptemp, directive->args), SCEP_HANDLER)) {
             continue;
         }
         path = unquoted(ptemp, parent->args);
@@ -186,10 +223,11 @@ static void warn_insecure(const server_rec *s, apr_hash_t *told, apr_pool_t *pte
     }
 }
 
-int scep_check(server_rec *main_server, const gatehouse_config_t *config, apr_pool_t *ptemp)
+int scep_check(server_rec *main_server, const gatehouse_config_t *config, apr_hash_t *handlers,
+               apr_pool_t *ptemp)
 {
     apr_hash_t *told = apr_hash_make(ptemp);
-    int problems = check_handlers(main_server, ap_conftree, ptemp);
+    int problems = check_handlers(main_server, handlers, ptemp);
     int endpoints = 0;
     server_rec *s;
 

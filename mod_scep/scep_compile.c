@@ -6,6 +6,7 @@
  * for it is the same.
  */
 
+#include <stdlib.h>
 #include <string.h>
 
 #include <apr_strings.h>
@@ -20,7 +21,8 @@ APLOG_USE_MODULE(scep);
 
 /** A <Location> of a server, in the order in which httpd merges them. */
 typedef struct {
-    const core_dir_config *core;
+    const char *path;
+    const char *handler;            /* SetHandler, or NULL */
     scep_section_t *scep;           /* NULL without SCEP directives */
 } location_t;
 
@@ -52,7 +54,7 @@ static int covers(const char *location, const char *path)
                || path[length] == '\0');
 }
 
-static void collect_locations(compile_t *c)
+static void collect_locations(compile_t *c, apr_hash_t *handlers)
 {
     const core_server_config *core = ap_get_core_module_config(c->s->module_config);
     int i;
@@ -60,17 +62,20 @@ static void collect_locations(compile_t *c)
     c->locations = apr_array_make(c->ptemp, core->sec_url->nelts, sizeof(location_t));
     for (i = 0; i < core->sec_url->nelts; ++i) {
         ap_conf_vector_t *section = APR_ARRAY_IDX(core->sec_url, i, ap_conf_vector_t *);
+        const core_dir_config *dir = ap_get_core_module_config(section);
         location_t location;
 
-        location.core = ap_get_core_module_config(section);
+        /* patterns have no SCEP directives; what else they say never reaches the table */
+        if (dir->r || dir->d_is_fnmatch) {
+            continue;
+        }
+        location.path = dir->d;
+        location.handler = scep_handler_of(handlers, dir, c->ptemp);
         location.scep = ap_get_module_config(section, &scep_module);
         if (location.scep && !location.scep->server) {
             location.scep = NULL;
         }
-        /* patterns have no SCEP directives; what else they say never reaches the table */
-        if (!location.core->r && !location.core->d_is_fnmatch) {
-            APR_ARRAY_PUSH(c->locations, location_t) = location;
-        }
+        APR_ARRAY_PUSH(c->locations, location_t) = location;
     }
 }
 
@@ -232,12 +237,10 @@ static void merge(const compile_t *c, const scep_url_t *url, const char *path, e
         const location_t *location = &APR_ARRAY_IDX(c->locations, i, location_t);
         const scep_section_t *section = location->scep;
 
-        if (!covers(location->core->d, path)) {
+        if (!covers(location->path, path)) {
             continue;
         }
-        if (location->core->handler) {
-            e->handler = location->core->handler;
-        }
+        e->handler = location->handler ? location->handler : e->handler;
         if (!section) {
             continue;
         }
@@ -270,7 +273,7 @@ static void mark_used(const compile_t *c, const char *path)
 
     for (i = 0; i < c->locations->nelts; ++i) {
         const location_t *location = &APR_ARRAY_IDX(c->locations, i, location_t);
-        if (location->scep && covers(location->core->d, path)) {
+        if (location->scep && covers(location->path, path)) {
             location->scep->used = 1;
         }
     }
@@ -329,6 +332,11 @@ static void add_endpoint(compile_t *c, const scep_tenant_t *tenant, const gh_pro
     add_aliases(c, entry, &url);
 }
 
+static int by_path(const void *a, const void *b)
+{
+    return strcmp((*(scep_entry_t *const *)a)->endpoint.path, (*(scep_entry_t *const *)b)->endpoint.path);
+}
+
 static void add_endpoints(compile_t *c)
 {
     apr_hash_index_t *hi;
@@ -344,6 +352,9 @@ static void add_endpoints(compile_t *c)
                 add_endpoint(c, tenant, profile);
             }
         }
+    }
+    if (c->server->listed->nelts) {
+        qsort(c->server->listed->elts, (size_t)c->server->listed->nelts, sizeof(scep_entry_t *), by_path);
     }
 }
 
@@ -404,7 +415,7 @@ static void check_unused(compile_t *c)
 }
 
 static compile_t *compile_server(server_rec *s, const scep_server_t *main_server,
-                                 const gatehouse_config_t *config,
+                                 const gatehouse_config_t *config, apr_hash_t *handlers,
                                  const gh_allowances_t *(*allowances)(server_rec *, const char *),
                                  apr_pool_t *p, apr_pool_t *ptemp)
 {
@@ -420,7 +431,7 @@ static compile_t *compile_server(server_rec *s, const scep_server_t *main_server
     c->allowances = allowances;
     c->p = p;
     c->ptemp = ptemp;
-    collect_locations(c);
+    collect_locations(c, handlers);
     check_twins(c);
     collect_tenants(c);
     check_patterns(c);
@@ -428,7 +439,7 @@ static compile_t *compile_server(server_rec *s, const scep_server_t *main_server
     return c;
 }
 
-int scep_compile(server_rec *main_server, const gatehouse_config_t *config,
+int scep_compile(server_rec *main_server, const gatehouse_config_t *config, apr_hash_t *handlers,
                  const gh_allowances_t *(*allowances)(server_rec *s, const char *path),
                  apr_pool_t *p, apr_pool_t *ptemp)
 {
@@ -438,8 +449,8 @@ int scep_compile(server_rec *main_server, const gatehouse_config_t *config,
     int i, problems = 0;
 
     for (s = main_server; s; s = s->next) {
-        APR_ARRAY_PUSH(compiled, compile_t *) = compile_server(s, &settings, config, allowances, p,
-                                                               ptemp);
+        APR_ARRAY_PUSH(compiled, compile_t *) = compile_server(s, &settings, config, handlers,
+                                                               allowances, p, ptemp);
     }
     /* a section of the main server may serve virtual hosts only */
     for (i = 0; i < compiled->nelts; ++i) {

@@ -5,6 +5,7 @@
 
 #include <httpd.h>
 #include <http_config.h>
+#include <http_core.h>
 #include <apr_hash.h>
 #include <apr_tables.h>
 
@@ -82,14 +83,19 @@ scep_server_t *scep_server(const server_rec *s);
 /* scep_compile.c */
 
 /** Makes the table of every server; all problems are logged. @return how many */
-int scep_compile(server_rec *s, const gatehouse_config_t *config,
+int scep_compile(server_rec *s, const gatehouse_config_t *config, apr_hash_t *handlers,
                  const gh_allowances_t *(*allowances)(server_rec *s, const char *path),
                  apr_pool_t *p, apr_pool_t *ptemp);
 
 /* scep_check.c */
 
+/** All SetHandler directives, by place. */
+apr_hash_t *scep_handlers(apr_pool_t *p);
+/** What SetHandler says in a section: NULL if it does not stand there. */
+const char *scep_handler_of(apr_hash_t *handlers, const core_dir_config *core, apr_pool_t *p);
 /** Checks what the tables rest on. @return how many problems were logged */
-int scep_check(server_rec *s, const gatehouse_config_t *config, apr_pool_t *ptemp);
+int scep_check(server_rec *s, const gatehouse_config_t *config, apr_hash_t *handlers,
+               apr_pool_t *ptemp);
 /** Logs a problem with the place of its directive: "GH0123: file:line: text". */
 void scep_log_problem(const server_rec *s, int level, scep_place_t place, const char *text,
                       apr_pool_t *ptemp);

@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 
+#include <ap_listen.h>
 #include <apr_strings.h>
 
 #include "mod_scep/scep_config.h"
@@ -34,10 +35,17 @@ static json_t *dump_algorithms(const scep_entry_t *entry)
     return array;
 }
 
+/** Without a port in ServerName, that of the virtual host, or the first that is listened on. */
 static const char *server_name(const server_rec *s, apr_pool_t *p)
 {
-    apr_port_t port = s->port ? s->port : s->addrs ? s->addrs->host_port : 0;
+    apr_port_t port = s->port;
 
+    if (!port && s->is_virtual && s->addrs) {
+        port = s->addrs->host_port;
+    }
+    if (!port && ap_listeners && ap_listeners->bind_addr) {
+        port = ap_listeners->bind_addr->port;
+    }
     return apr_psprintf(p, "%s:%u", s->server_hostname ? s->server_hostname : "", port);
 }
 

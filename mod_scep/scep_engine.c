@@ -95,18 +95,23 @@ void scep_response_text(scep_response_t *response, int status, const gh_result_t
     response->status = status;
 }
 
-/** What is our fault, or will pass, is said by HTTP: clients try again. */
+/**
+ * What is our fault, or will pass, is said by HTTP: clients try again. The number is all that they
+ * are told of it, since messages may name hosts and files of ours.
+ */
 static void unavailable(scep_response_t *response, gh_result_t *result, apr_pool_t *p)
 {
+    if (!*result->number) {
+        gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "unavailable", NULL,
+                       GHNO(0437) "the request cannot be answered now");
+    }
+    set_text(response, apr_pstrcat(p, result->number, ": the request cannot be answered now; the "
+                                   "log of the server says why\n", NULL));
     if (result->failure == GH_FAILURE_INTERNAL) {
-        scep_response_text(response, HTTP_STATUS_INTERNAL, result, p);
+        response->status = HTTP_STATUS_INTERNAL;
         return;
     }
-    if (!*result->number) {
-        gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "unavailable",
-                       "Try again later.", GHNO(0437) "the service is not available now");
-    }
-    scep_response_text(response, HTTP_STATUS_UNAVAILABLE, result, p);
+    response->status = HTTP_STATUS_UNAVAILABLE;
     response->retry_after = RETRY_UNAVAILABLE;
 }
 
@@ -142,17 +147,24 @@ void scep_engine_caps(const scep_endpoint_t *endpoint, scep_response_t *response
                                    endpoint->allow & SCEP_ALLOW_SHA1 ? "SHA-1\n" : "", NULL));
 }
 
+/** @return APR_SUCCESS; GH_EUNAVAILABLE (UNAVAILABLE) whatever the reason: no client is to blame */
 static apr_status_t find_keys(scep_engine_t *engine, const scep_endpoint_t *endpoint,
                               const scep_ra_keys_t **keys, gh_result_t *result)
 {
     scep_ra_t *ra = apr_hash_get(engine->ras, endpoint->issuer, APR_HASH_KEY_STRING);
 
+    *keys = NULL;
     if (!ra) {
         return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ra.none",
                               "Look at the errors of the start of this process.",
                               GHNO(0438) "issuer %s has no RA in this process", endpoint->issuer);
     }
-    return scep_ra_keys(ra, keys, result);
+    if (scep_ra_keys(ra, keys, result) != APR_SUCCESS) {
+        result->status = GH_EUNAVAILABLE;
+        result->failure = GH_FAILURE_UNAVAILABLE;
+        return GH_EUNAVAILABLE;
+    }
+    return APR_SUCCESS;
 }
 
 void scep_engine_certificates(scep_engine_t *engine, const scep_endpoint_t *endpoint,
@@ -173,6 +185,18 @@ void scep_engine_certificates(scep_engine_t *engine, const scep_endpoint_t *endp
 
 /* PKIOperation */
 
+static const char *event_name(int type)
+{
+    switch (type) {
+    case SCEP_PKCS_REQ:
+        return "enrol";
+    case SCEP_CERT_POLL:
+        return "poll";
+    default:
+        return "message";
+    }
+}
+
 /** Every type that is not handled is refused; authorisation is an object that no branch can skip. */
 static apr_status_t dispatch(scep_exchange_t *x)
 {
@@ -180,11 +204,9 @@ static apr_status_t dispatch(scep_exchange_t *x)
 
     switch (x->message->type) {
     case SCEP_PKCS_REQ:
-        x->request->event->event = "enrol";
         rv = scep_message_admit(x->message, x->keys->recipients, &x->recipient, &x->result);
         return rv == APR_SUCCESS ? scep_exchange_enrol(x) : rv;
     case SCEP_CERT_POLL:
-        x->request->event->event = "poll";
         rv = scep_message_admit(x->message, x->keys->recipients, &x->recipient, &x->result);
         return rv == APR_SUCCESS ? scep_exchange_poll(x) : rv;
     case -1:
@@ -263,6 +285,7 @@ static void operate(scep_exchange_t *x, scep_engine_t *engine, gh_bytes_t der,
     }
     event->transaction = x->message->transaction;
     event->algorithms = x->message->algorithms;
+    event->event = event_name(x->message->type);
     rv = find_keys(engine, x->endpoint, &x->keys, &x->result);
     if (rv == APR_SUCCESS) {
         rv = scep_message_verify(x->message, &x->result);

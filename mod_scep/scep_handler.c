@@ -355,8 +355,14 @@ int scep_handler(request_rec *r)
 int scep_map_to_storage(request_rec *r)
 {
     const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);
+    const char *handler = core->handler;
+    const char *error = NULL;
 
-    return core->handler && !strcmp(core->handler, SCEP_HANDLER)
-                   && !strncmp(r->uri, SCEP_URL_ROOT, sizeof(SCEP_URL_ROOT) - 1)
-               ? OK : DECLINED;
+    if (strncmp(r->uri, SCEP_URL_ROOT, sizeof(SCEP_URL_ROOT) - 1) != 0) {
+        return DECLINED;
+    }
+    if (core->expr_handler) {
+        handler = ap_expr_str_exec(r, core->expr_handler, &error);
+    }
+    return handler && !error && !strcmp(handler, SCEP_HANDLER) ? OK : DECLINED;
 }

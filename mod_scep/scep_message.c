@@ -200,23 +200,31 @@ static int read_cipher(scep_message_t *message, gh_bytes_t der, unsigned allow, 
     return understood;
 }
 
-static void read_recipient(scep_message_t *message, apr_pool_t *p)
+static const X509_ALGOR *transport_of(CMS_RecipientInfo *info)
 {
-    STACK_OF(CMS_RecipientInfo) *infos = CMS_get0_RecipientInfos(message->envelope);
     X509_ALGOR *algorithm = NULL;
 
+    return CMS_RecipientInfo_type(info) == CMS_RECIPINFO_TRANS
+                   && CMS_RecipientInfo_ktri_get0_algs(info, NULL, NULL, &algorithm)
+               ? algorithm : NULL;
+}
+
+static void read_recipients(scep_message_t *message, apr_pool_t *p)
+{
+    STACK_OF(CMS_RecipientInfo) *infos = CMS_get0_RecipientInfos(message->envelope);
+    int i;
+
     message->recipients = infos ? sk_CMS_RecipientInfo_num(infos) : 0;
-    if (message->recipients != 1) {
-        return;
-    }
-    message->recipient = sk_CMS_RecipientInfo_value(infos, 0);
-    if (CMS_RecipientInfo_type(message->recipient) != CMS_RECIPINFO_TRANS) {
-        message->transport_name = "not-key-transport";
-        return;
-    }
-    if (CMS_RecipientInfo_ktri_get0_algs(message->recipient, NULL, NULL, &algorithm)) {
-        message->transport_name = scep_algorithm_transport_name(algorithm, p);
-        message->transport_allowed = scep_algorithm_transport_allowed(algorithm);
+    for (i = 0; i < message->recipients; ++i) {
+        const X509_ALGOR *transport = transport_of(sk_CMS_RecipientInfo_value(infos, i));
+
+        if (!transport) {
+            ++message->other_recipients;
+        }
+        if (i == 0) {
+            message->transport_name = transport ? scep_algorithm_transport_name(transport, p)
+                                                : "not-key-transport";
+        }
     }
 }
 
@@ -237,7 +245,7 @@ static void read_envelope(scep_message_t *message, unsigned allow, apr_pool_t *p
     switch (OBJ_obj2nid(CMS_get0_type(message->envelope))) {
     case NID_pkcs7_enveloped:
         message->enveloped = read_cipher(message, der, allow, p);
-        read_recipient(message, p);
+        read_recipients(message, p);
         break;
     case NID_id_smime_ct_authEnvelopedData:
         message->authenticated_envelope = 1;
@@ -377,24 +385,35 @@ apr_status_t scep_message_verify(scep_message_t *message, gh_result_t *result)
     return APR_SUCCESS;
 }
 
-static const scep_recipient_t *find_recipient(const scep_message_t *message,
-                                              const apr_array_header_t *recipients)
+/** Those of the recipients that are ours. @return how many; one of them is set */
+static int find_recipient(const scep_message_t *message, const apr_array_header_t *recipients,
+                          const scep_recipient_t **found, const X509_ALGOR **transport)
 {
-    int i;
+    STACK_OF(CMS_RecipientInfo) *infos = CMS_get0_RecipientInfos(message->envelope);
+    int i, j, matches = 0;
 
-    for (i = 0; i < recipients->nelts; ++i) {
-        const scep_recipient_t *one = &APR_ARRAY_IDX(recipients, i, scep_recipient_t);
-        if (CMS_RecipientInfo_ktri_cert_cmp(message->recipient, one->certificate) == 0) {
-            return one;
+    for (i = 0; i < message->recipients; ++i) {
+        CMS_RecipientInfo *info = sk_CMS_RecipientInfo_value(infos, i);
+        for (j = 0; j < recipients->nelts; ++j) {
+            const scep_recipient_t *one = &APR_ARRAY_IDX(recipients, j, scep_recipient_t);
+            if (CMS_RecipientInfo_ktri_cert_cmp(info, one->certificate) == 0) {
+                *found = one;
+                *transport = transport_of(info);
+                ++matches;
+            }
         }
     }
-    return NULL;
+    return matches;
 }
 
 apr_status_t scep_message_admit(const scep_message_t *message,
                                 const apr_array_header_t *recipients,
                                 const scep_recipient_t **recipient, gh_result_t *result)
 {
+    const scep_recipient_t *found = NULL;
+    const X509_ALGOR *transport = NULL;
+    int matches;
+
     *recipient = NULL;
     if (message->authenticated_envelope) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.envelope-type",
@@ -412,25 +431,27 @@ apr_status_t scep_message_admit(const scep_message_t *message,
                               "at one location.",
                               GHNO(0415) "the content cipher is not accepted (%s)", message->algorithms);
     }
-    if (message->recipients != 1) {
-        return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "message.recipients",
-                              "Encrypt to the RA certificate that GetCACert gives, and to nobody else.",
-                              GHNO(0416) "the envelope has %d recipients instead of one",
-                              message->recipients);
+    if (message->recipients < 1 || message->recipients > SCEP_RECIPIENTS_MAX
+        || message->other_recipients) {
+        return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.recipients",
+                              "Encrypt to the RA certificate that GetCACert gives, by RSA key transport.",
+                              GHNO(0416) "the envelope has %d recipients, %d of them not by key "
+                              "transport", message->recipients, message->other_recipients);
     }
-    if (!message->transport_allowed) {
-        return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.transport",
-                              "Use RSA key transport: PKCS#1 v1.5, or OAEP with SHA-1 or SHA-2.",
-                              GHNO(0417) "the key transport is not accepted (%s)", message->algorithms);
-    }
-    *recipient = find_recipient(message, recipients);
-    if (!*recipient) {
+    matches = find_recipient(message, recipients, &found, &transport);
+    if (matches != 1) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_INTEGRITY, "message.recipient",
                               "Ask for GetCACert again and encrypt to the RA certificate, which is the "
                               "first one.",
-                              GHNO(0418) "the message is not encrypted to the RA certificate of this "
-                              "issuer");
+                              GHNO(0417) "the message is encrypted to %d RA certificates of this "
+                              "issuer instead of one", matches);
     }
+    if (!scep_algorithm_transport_allowed(transport)) {
+        return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.transport",
+                              "Use RSA key transport: PKCS#1 v1.5, or OAEP with SHA-1 or SHA-2.",
+                              GHNO(0418) "the key transport is not accepted (%s)", message->algorithms);
+    }
+    *recipient = found;
     return APR_SUCCESS;
 }
 

@@ -24,6 +24,9 @@ typedef struct scep_message scep_message_t;
 /** Largest message read, checked before anything is decoded. */
 #define SCEP_MESSAGE_MAX 65536
 
+/** Most recipients of one envelope: some clients encrypt to all certificates of GetCACert. */
+#define SCEP_RECIPIENTS_MAX 8
+
 /** Longest transactionID. */
 #define SCEP_TRANSACTION_MAX 256
 
@@ -48,15 +51,14 @@ struct scep_message {
     CMS_SignerInfo *signer_info;
     int signer_infos;
     CMS_ContentInfo *envelope;
-    CMS_RecipientInfo *recipient;
     int recipients;
+    int other_recipients;           /* those that are not for key transport */
     const char *digest_name;
     const char *cipher_name;
     const char *transport_name;
     const char *signer_kind;        /* gh_key_kind(), NULL for a key that is not accepted */
     int enveloped;                  /* the content is EnvelopedData, of which all was understood */
     int authenticated_envelope;     /* the content is AuthEnvelopedData */
-    int transport_allowed;
     int verified;
 };
 
@@ -83,8 +85,8 @@ apr_status_t scep_message_read(scep_message_t **message, gh_bytes_t der, unsigne
 apr_status_t scep_message_verify(scep_message_t *message, gh_result_t *result);
 
 /**
- * Checks that the envelope is one that may be opened here: one recipient, by key transport, who is
- * one of ours; algorithms allowed. Tells only what the message shows in clear.
+ * Checks that the envelope is one that may be opened here: by key transport only, exactly one of the
+ * recipients is one of ours, algorithms allowed. Tells only what the message shows in clear.
  * @param recipients scep_recipient_t elements, newest first
  * @param recipient  the one it is for
  * @return GH_EREFUSED with failure REQUEST, ALGORITHM or INTEGRITY

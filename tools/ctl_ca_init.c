@@ -175,8 +175,16 @@ static int check_subject(const char *subject, apr_pool_t *p)
     gh_result_t result;
 
     gh_result_clear(&result);
-    return gh_name_parse(&name, subject, p, &result) == APR_SUCCESS ? CTL_OK
-         : ctl_fail_usage(&result);
+    if (gh_name_parse(&name, subject, p, &result) != APR_SUCCESS) {
+        return ctl_fail_usage(&result);
+    }
+    if (X509_NAME_entry_count(name) == 0) {
+        gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
+                       "Give at least a common name, such as CN=Example CA.",
+                       GHNO(0696) "the subject of a CA cannot be empty");
+        return ctl_fail_usage(&result);
+    }
+    return CTL_OK;
 }
 
 static int check_names(const init_t *init)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <apr_strings.h>
@@ -168,6 +169,16 @@ int ctl_drop_privileges(ctl_t *ctl)
     return CTL_OK;
 }
 
+/* A store in a file that was never made; other stores say themselves what is missing. */
+static int store_is_missing(const char *uri)
+{
+    static const char scheme[] = "sqlite3:";
+    struct stat info;
+
+    return strncmp(uri, scheme, sizeof(scheme) - 1) == 0
+        && stat(uri + sizeof(scheme) - 1, &info) != 0 && errno == ENOENT;
+}
+
 apr_status_t ctl_open_store(ctl_t *ctl, gh_result_t *result)
 {
     gh_store_options_t options;
@@ -176,6 +187,11 @@ apr_status_t ctl_open_store(ctl_t *ctl, gh_result_t *result)
         return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, RULE,
                               "Name one with GatehouseStore in the configuration of httpd.",
                               GHNO(0612) "the configuration has no store");
+    }
+    if (store_is_missing(ctl->config->store)) {
+        return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, RULE,
+                              "Start httpd with this configuration: it makes the store.",
+                              GHNO(0695) "the store %s was not made yet", ctl->config->store);
     }
     memset(&options, 0, sizeof(options));
     options.log = &ctl->log;

@@ -164,8 +164,8 @@ apr_status_t gh_enrolment_move(gh_transaction_t *transaction, const char *id,
     apr_status_t rv;
 
     query = gh_query(transaction,
-                     "UPDATE enrolment SET state = $1,"
-                     " plan = CASE WHEN $1 = 5 THEN NULL ELSE plan END,"
+                     "UPDATE enrolment SET state = CAST($1 AS BIGINT),"
+                     " plan = CASE WHEN CAST($1 AS BIGINT) = 5 THEN NULL ELSE plan END,"
                      " decided_by = COALESCE($2, decided_by), message = COALESCE($3, message),"
                      " serial = COALESCE($4, serial), updated = $5,"
                      " claimed_by = NULL, claimed_until = 0 WHERE id = $6 AND state = $7");

@@ -319,22 +319,25 @@ void gh_pgsql_walk(gh_query_t *query)
 {
     gh_transaction_t *transaction = query->transaction;
     gh_pgsql_t *connection = transaction->connection;
+    apr_status_t rv;
     int again = 0;
 
     if (transaction->failed == APR_SUCCESS) {
-        keep(transaction, gh_pgsql_command(connection, "SET LOCAL statement_timeout = 0", NULL,
-                                           &again, &transaction->error), again);
+        rv = gh_pgsql_command(connection, "SET LOCAL statement_timeout = 0", NULL, &again,
+                              &transaction->error);
+        keep(transaction, rv, again);
     }
 }
 
 apr_status_t gh_pgsql_script(gh_transaction_t *transaction, const char *text)
 {
     gh_pgsql_t *connection = transaction->connection;
+    apr_status_t rv;
     int again = 0;
 
     if (transaction->failed != APR_SUCCESS) {
         return transaction->failed;
     }
-    return keep(transaction, gh_pgsql_command(connection, text, NULL, &again,
-                                              &transaction->error), again);
+    rv = gh_pgsql_command(connection, text, NULL, &again, &transaction->error);
+    return keep(transaction, rv, again);
 }

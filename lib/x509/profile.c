@@ -296,6 +296,14 @@ int gh_profile_allows_key(const gh_profile_t *profile, const char *kind)
     return 0;
 }
 
+int gh_profile_allows_mode(const gh_profile_t *profile, const char *mode)
+{
+    unsigned int bit = strcmp(mode, "p12") == 0 ? GH_MODE_P12
+        : strcmp(mode, "csr") == 0 ? GH_MODE_CSR : 0;
+
+    return (profile->modes & bit) != 0;
+}
+
 const apr_array_header_t *gh_profile_expressions(const gh_profile_t *profile)
 {
     return profile->expressions;

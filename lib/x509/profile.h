@@ -53,6 +53,8 @@ int gh_profile_is_privileged(const gh_profile_t *profile);
 int gh_profile_fits_ra(const gh_profile_t *profile);
 /** @return 1 if keys of that kind ("RSA-2048", ...) are allowed */
 int gh_profile_allows_key(const gh_profile_t *profile, const char *kind);
+/** @return 1 if certificates may be asked for in that mode: "csr", or "p12" (the server makes the key) */
+int gh_profile_allows_mode(const gh_profile_t *profile, const char *mode);
 /** All expressions that "set" rules hold, const char * elements, so that they can be compiled when
  *  the configuration is read. */
 const apr_array_header_t *gh_profile_expressions(const gh_profile_t *profile);

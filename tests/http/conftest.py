@@ -78,5 +78,5 @@ def pytest_runtest_makereport(item, call):
     report = outcome.get_result()
     if report.failed:
         for server in servers.LIVE:
-            tail = server.log.text().splitlines()[-30:]
+            tail = server.log.new_text().splitlines()[-12:]
             report.sections.append((f"error log of {server.root.name}", "\n".join(tail)))

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from harness import standard
 from harness.checks import issued_to, serial_text
 from harness.config import location
-from harness.pki import verify_chain
+from harness.pki import Authority, verify_chain
 from harness.server import CHALLENGE, wait_until
 from scep import Csr, identity as identities
 from scep.reply import Opened, certs_only
@@ -24,6 +24,8 @@ LEGACY_MANUAL = "/scep/acme/devices/test-legacy-manual"
 
 
 def content(server):
+    # scepclient encrypts to every certificate that it is told, and can do so to RSA keys only
+    server.authority = Authority(server.root / "ca", root_key="rsa4096-01")
     return standard.content(server) + f"""
 <CertificateProfile test-legacy-manual base={standard.BASE}>
     ProfileApproval manual

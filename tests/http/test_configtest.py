@@ -1,6 +1,7 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
 """What "httpd -t" says of a configuration that would not work: file, line, reason."""
 
+import datetime
 import json
 import re
 
@@ -20,7 +21,8 @@ def server():
     """Never started: its files are what configurations name."""
     made = Server(standard.content)
     other = Authority(made.root / "ca", "other", "rsa3072-01")
-    Authority(made.root / "ca", "expired", "rsa2048-09", days=-1)
+    Authority(made.root / "ca", "expired", "rsa2048-09", days=10,
+              start=datetime.datetime(2025, 1, 1))
     made.other = other
     loose = write_secret(made.secret("loose"), "a challenge")
     loose.chmod(0o644)

@@ -33,7 +33,9 @@ def content(server):
 
 @pytest.fixture(scope="module")
 def server(make_module_server):
-    return make_module_server(content)
+    server = make_module_server(content)
+    server.allow("GH0474")          # somebody is let in without a challenge
+    return server
 
 
 def run(*arguments, stdin=None, **more):
@@ -106,11 +108,11 @@ def test_usage(arguments):
 def test_the_configuration_must_be_there(server, tmp_path):
     assert run("-f", tmp_path / "missing.conf", "cert", "list").returncode == 1
     other = tmp_path / "other.conf"
-    other.write_text(f"ServerRoot {tmp_path}\nnonsense\n")
+    other.write_text(f"ServerRoot {tmp_path}\n{environment.load_module('mpm_event')}nonsense\n")
     broken = run("-f", other, "cert", "list")
     assert broken.returncode == 1 and "nonsense" in broken.stderr and "GH0605" in broken.stderr
     other.write_text(f"ServerRoot {tmp_path}\nServerName localhost\nListen 127.0.0.1:1\n"
-                     + environment.load_module("mpm_event"))
+                     f"ErrorLog {tmp_path}/error.log\n" + environment.load_module("mpm_event"))
     assert "GH0606" in run("-f", other, "cert", "list").stderr
     missing = run("-f", server.conf, "--httpd", "/nonexistent/httpd", "cert", "list")
     assert missing.returncode == 1 and "GH0604" in missing.stderr
@@ -380,7 +382,7 @@ def test_import_refuses(server, tmp_path):
     from cryptography.hazmat.primitives import serialization
     from harness.pki import key
     good = leaf(server, 0x77000001, "good")
-    foreign = (server.root / "ca" / "root.pem").read_text()
+    foreign = server.authority.root_path.read_text()
     mixed = ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" + foreign
              + pem(good))
     result = server.ctl("cert", "import", "--issuer", "devices", "-", stdin=mixed)
@@ -485,7 +487,7 @@ def test_challenge_by_alias(server, subject):
 
 
 def test_challenge_for_a_subject(server, subject):
-    made = new_challenge(server, "--subject", subject)
+    made = new_challenge(server, "--subject", ",".join(reversed(subject.split(","))))
     client = server.client(standard.ONETIME)
     assert client.enrol(standard.device_key(), made, "CN=somebody-else").failed
     assert client.enrol(standard.device_key(), made, subject).succeeded
@@ -538,14 +540,15 @@ def test_check(server):
 def test_check_finds(make_server):
     from harness.pki import Authority
     server = make_server(lambda s: issuer(Authority(s.root / "ca", "short", "rsa2048-11", days=10))
+                         + issuer(Authority(s.root / "ca", "long", "rsa2048-10", days=3650))
                          + issuer(s.authority), start=False)
     status, rows = verdicts(server)
     assert status == 1
-    assert rows["store"]["verdict"] == "error"
-    assert "httpd" in rows["store"]["action"]
+    assert rows["store"]["verdict"] == "error" and rows["store"]["gh"] == "GH0695"
     assert rows["certificate.short"]["verdict"] == "warning"
     assert rows["certificate.short"]["gh"] == "GH0676"
-    assert rows["certificate.devices"]["gh"] == "GH0677"       # RSA-2048 beyond 2030
+    assert rows["certificate.long"]["gh"] == "GH0677"       # RSA-2048 beyond 2030
+    server.allow("GH0532")          # the same about the key
     server.start()
     wait_until(lambda: verdicts(server)[1]["crl.devices"]["verdict"] == "ok", 10, what="the CRL")
     server.stop()
@@ -584,7 +587,7 @@ def test_store_that_is_not_there(make_server):
     for command in (("cert", "list"), ("cert", "revoke", "01"), ("enrolment", "list"),
                     ("cert", "revoke", "-")):
         result = server.ctl(*command, stdin="devices 01\n")
-        assert result.status == 4 and "GH" in result.err, result
+        assert result.status == 4 and "GH0695" in result.err, result
 
 
 def test_privileges_are_dropped(server):

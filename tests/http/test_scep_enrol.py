@@ -18,7 +18,7 @@ from harness.config import issuer, location
 from harness.pki import Authority, key, verify_chain
 from harness.server import CHALLENGE
 from scep import Csr, Identity, ProtocolError, Recipient, der, extension
-from scep.reply import BAD_REQUEST
+from scep.reply import BAD_MESSAGE_CHECK, BAD_REQUEST
 
 STATIC = standard.STATIC
 
@@ -105,8 +105,10 @@ def test_issuer_certificate_is_served(server):
     assert response.status == 200
     assert response.type == "application/pkix-cert"
     assert response.body == server.authority.certificate.public_bytes(Encoding.DER)
-    assert server.get("/ca/nothing.cer").status == 404
-    assert server.get("/ca/devices.pem").status == 404
+    pem = server.get("/ca/devices.pem")
+    assert pem.body.startswith(server.authority.certificate.public_bytes(Encoding.PEM))
+    for path in ("/ca/nothing.cer", "/ca/devices", "/ca/", "/ca/devices.cer/", "/ca/devices.key"):
+        assert server.get(path).status == 404
 
 
 @pytest.mark.parametrize("kind", ["rsa2048-03", "rsa3072-01", "rsa4096-01"])
@@ -232,12 +234,19 @@ def test_poll_by_a_stranger(server, client, subject):
 # challenges
 
 @pytest.mark.parametrize("challenge", [
-    None, "wrong", "", CHALLENGE + " ", CHALLENGE[:-1], CHALLENGE.upper(), "x" * 200,
-    CHALLENGE + "\x00", [CHALLENGE, CHALLENGE], [CHALLENGE, "wrong"]])
+    None, "wrong", "", CHALLENGE + " ", CHALLENGE[:-1], CHALLENGE.upper(), "x" * 200])
 def test_wrong_challenge(server, client, subject, challenge):
     reply = refused(client.enrol(standard.device_key(), challenge, subject))
     line = decision(server, reply)
     assert line["event"] == "enrol" and line["result"] == "refused" and line["gh"]
+    assert not issued_to(server, subject)
+
+
+@pytest.mark.parametrize("challenge", [
+    CHALLENGE + "\x00", [CHALLENGE, CHALLENGE], [CHALLENGE, "wrong"], "x" * 5000])
+def test_malformed_challenge(server, client, subject, challenge):
+    refused(client.enrol(standard.device_key(), challenge, subject), BAD_REQUEST,
+            BAD_MESSAGE_CHECK)
     assert not issued_to(server, subject)
 
 
@@ -279,9 +288,13 @@ def test_onetime_is_bound_to_tenant_issuer_and_profile(server, subject):
 def test_onetime_set(server, subject):
     client = server.client(standard.ONETIME_SET)
     profile = "scep-key-encipherment"
-    refused(client.enrol(standard.device_key(), new_challenge(server, profile=profile), subject))
-    challenge = new_challenge(server, "--set", "printers", profile=profile)
-    assert client.enrol(standard.device_key(), challenge, subject).succeeded
+    for options in ((), ("--set", "printers")):     # the only one there, or by its name
+        challenge = new_challenge(server, *options, profile=profile)
+        assert client.enrol(standard.device_key(), challenge, subject).succeeded
+        refused(client.enrol(standard.device_key(), challenge, subject))
+    wrong = server.ctl("challenge", "new", "--tenant", "acme", "--issuer", "devices", "--profile",
+                       profile, "--set", "scanners")
+    assert wrong.status == 1 and "GH" in wrong.err and not wrong.out
 
 
 def test_onetime_bound_to_a_subject(server, subject):

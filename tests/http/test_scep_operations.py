@@ -126,8 +126,7 @@ def test_tails_that_are_absorbed(server, tail):
 @pytest.mark.parametrize("tail", [
     "/intune", "/intune/", "/mdm", "/mdm/", "/Nop", "/NOP", "/nop/nop", "/nop/x",
     "/pkiclient", "/PKICLIENT.EXE", "/cgi-bin", "/cgi-bin/", "/mscep.dll", "/mscep.dll/",
-    "/mscep.dll/pkiclient.exe/x", "/x", "/index.html", "/cgi-bin/pkiclient.exe/intune", "/.", "/..",
-    "/nop/..", "/%2e%2e", "/%00", "/nop%00", ";nop", "/%2F", "%2F", "%2Fnop", "/intune/nop"])
+    "/mscep.dll/pkiclient.exe/x", "/x", "/index.html", "/cgi-bin/pkiclient.exe/intune", "/..", "/%2e%2e", "/%00", "/nop%00", ";nop", "/%2F", "%2F", "%2Fnop", "/intune/nop"])
 def test_tails_that_do_not_exist(server, tail):
     response = operation(server, STATIC + tail, "GetCACaps")
     assert response.status in ((404, 400) if "%00" in tail else (404,)), response

@@ -74,7 +74,7 @@ class Client:
         if identity is None:
             identity = Identity.self_signed(csr.key, csr.subject)
         content = csr.der if isinstance(csr, Csr) else csr
-        recipient = recipient or Recipient(self.ra)
+        recipient = Recipient(self.ra) if recipient is None else recipient
         options.setdefault("message_type", PKCSREQ)
         message = PkiMessage(content, identity, recipient, **options)
         message.csr = csr
@@ -111,13 +111,14 @@ class Client:
         """The reply to a request, verified."""
         return self.read(self.send(request, escaping), request)
 
-    def read(self, response, request):
+    def read(self, response, request, echo=True):
+        """The reply in a response, verified. echo: see CertRep.verify()"""
         if response.status != 200:
             raise ProtocolError(f"{response.status} {response.body.decode(errors='replace')}")
         if response.type != "application/x-pki-message":
             raise ProtocolError(f"content type {response.type}")
         reply = CertRep(response.body)
-        reply.verify(request, self.ra, self.leaf_only, self.strict)
+        reply.verify(request, self.ra, self.leaf_only, self.strict, echo)
         reply.response = response
         return reply
 

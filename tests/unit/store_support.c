@@ -17,7 +17,7 @@
 static char folders[64][64];
 static int folders_count;
 static const char *shared_uri;      /* of the cluster for tests that do not stop it */
-static const char *cluster_folder;
+static char *cluster_folder;
 static int databases;
 
 const char *new_folder(apr_pool_t *p)
@@ -56,7 +56,7 @@ static const char *shell_line(const char *command, apr_pool_t *p)
 const char *own_cluster(const char *command, apr_pool_t *p)
 {
     if (cluster_folder == NULL) {
-        cluster_folder = new_folder(p);
+        cluster_folder = strdup(new_folder(p));
     }
     return shell_line(apr_psprintf(p, TOOL " %s %s", command, cluster_folder), p);
 }

@@ -172,7 +172,9 @@ static void test_refused_algorithms(void **state)
     refuses(&(scep_test_spec_t){ .oaep = EVP_sha224() }, all, GH_FAILURE_ALGORITHM, "message.transport");
     refuses(&(scep_test_spec_t){ .authenticated = 1 }, all, GH_FAILURE_ALGORITHM, "message.envelope-type");
     refuses(&(scep_test_spec_t){ .password_recipient = 1 }, all, GH_FAILURE_ALGORITHM,
-            "message.transport");
+            "message.recipients");
+    refuses(&(scep_test_spec_t){ .password_recipient = 1, .second_recipient = ra }, all,
+            GH_FAILURE_ALGORITHM, "message.recipients");
 }
 
 static void test_attributes(void **state)
@@ -227,8 +229,12 @@ static void test_structure(void **state)
     refuses(&(scep_test_spec_t){ .no_signer_certificate = 1 }, 0, GH_FAILURE_REQUEST, "message.signer");
     refuses(&(scep_test_spec_t){ .no_content = 1 }, 0, GH_FAILURE_REQUEST, "message.content");
     refuses(&(scep_test_spec_t){ .plain_content = 1 }, 0, GH_FAILURE_REQUEST, "message.envelope");
-    refuses(&(scep_test_spec_t){ .second_recipient = old_ra }, 0, GH_FAILURE_REQUEST,
-            "message.recipients");
+    refuses(&(scep_test_spec_t){ .second_recipient = old_ra }, 0, GH_FAILURE_INTEGRITY,
+            "message.recipient");
+    refuses(&(scep_test_spec_t){ .second_recipient = ra }, 0, GH_FAILURE_INTEGRITY, "message.recipient");
+    /* some clients encrypt to everything that GetCACert gives */
+    accepts(&(scep_test_spec_t){ .second_recipient = ca }, 0,
+            "sha256/aes-128-cbc/rsaes-pkcs1-v1_5/RSA-2048");
     refuses(&(scep_test_spec_t){ .wrong_key = other_key }, 0, GH_FAILURE_INTEGRITY, "message.signature");
 }
 

@@ -91,6 +91,7 @@ int main(int argc, char **argv)
         { "front", run_front_tests },
         { "records", run_record_tests },
         { "ledger", run_ledger_tests },
+        { "migrations", run_migration_tests },
         { "load", run_load_tests },
         { "sqlite", run_sqlite_tests },
         { "flush", run_flush_tests },

@@ -40,7 +40,7 @@ def refused_or_unreadable(client, request, *fail_info):
     response = client.send(request)
     if response.status == 400:
         return one_line(response)
-    return refused(client.read(response, request), *fail_info)
+    return refused(client.read(response, request, echo=False), *fail_info)
 
 
 def one_line(response):

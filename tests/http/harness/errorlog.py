@@ -34,12 +34,16 @@ class ErrorLog:
             file.seek(start)
             return file.read()
 
+    def new_text(self):
+        """What was added since the last look."""
+        return self.text(self._offset)
+
     def size(self):
         return self.path.stat().st_size if self.path.exists() else 0
 
     def problems(self):
         """What is wrong with the new lines. Forgets what was announced."""
-        text = self.text(self._offset)
+        text = self.new_text()
         self._offset = self.size()
         found = []
         for line in text.splitlines():

@@ -56,18 +56,18 @@ def certificate(subject, subject_key, issuer, issuer_key, days, pathlen=None, ca
 
 
 class Authority:
-    """Files of a two-tier CA: root.pem, <name>.pem, <name>.key."""
+    """Files of a two-tier CA: <name>-root.pem, <name>.pem, <name>.key."""
 
     def __init__(self, directory, name="devices", key_name="rsa2048-11", root_key="p256-01",
-                 days=1000, passphrase=None):
+                 days=1000, passphrase=None, start=None):
         self.directory = pathlib.Path(directory)
         self.name = name
         self.key_source = key(key_name)
         root = key(root_key)
         self.root = certificate("Test Root", root, "Test Root", root, 7300)
         self.certificate = certificate(f"Test {name} CA", self.key_source, "Test Root", root, days,
-                                       pathlen=0)
-        self.root_path = self._public("root.pem", self.root)
+                                       pathlen=0, start=start)
+        self.root_path = self._public(f"{name}-root.pem", self.root)
         self.certificate_path = self._public(f"{name}.pem", self.certificate)
         encryption = serialization.NoEncryption()
         if passphrase:

@@ -1,0 +1,1161 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/* Every shipped profile, and what a request may and may not ask for. */
+
+#include "x509_support.h"
+
+#include <apr_strings.h>
+
+#include "profile_expectations.h"
+#include "status.h"
+#include "x509/key.h"
+
+/** What a request ended with. */
+typedef struct {
+    apr_status_t rv;
+    gh_plan_t *plan;
+    gh_result_t result;
+} outcome_t;
+
+static outcome_t apply_with(const gh_profile_t *profile, const request_t *request,
+                            const gh_profile_context_t *context)
+{
+    outcome_t outcome;
+
+    gh_result_clear(&outcome.result);
+    outcome.rv = gh_profile_apply(&outcome.plan, profile, make_csr(request), context, test_pool,
+                                  &outcome.result);
+    assert_true((outcome.rv == APR_SUCCESS) == (outcome.plan != NULL));
+    return outcome;
+}
+
+static outcome_t apply(const gh_profile_t *profile, const request_t *request)
+{
+    return apply_with(profile, request, NULL);
+}
+
+static void assert_refused(outcome_t outcome, const char *rule)
+{
+    assert_int_equal(outcome.rv, GH_EREFUSED);
+    assert_int_equal(outcome.result.status, GH_EREFUSED);
+    assert_string_equal(outcome.result.rule, rule);
+    assert_int_equal(strlen(outcome.result.number), 6);
+    assert_true(outcome.result.action[0] != '\0');
+}
+
+static void assert_granted(outcome_t outcome)
+{
+    if (outcome.rv != APR_SUCCESS)
+        fail_msg("%s: %s", outcome.result.number, outcome.result.message);
+}
+
+static gh_allowances_t *allowing(const char *item)
+{
+    apr_array_header_t *items = apr_array_make(test_pool, 1, sizeof(const char *));
+    gh_allowances_t *allowances = NULL;
+
+    APR_ARRAY_PUSH(items, const char *) = item;
+    assert_success(gh_allowances_make(&allowances, items, test_pool, NULL));
+    return allowances;
+}
+
+static const gh_profile_t *shipped(const char *name)
+{
+    const gh_profile_t *profile = apr_hash_get(read_profiles(), name, APR_HASH_KEY_STRING);
+
+    if (profile == NULL)
+        fail_msg("there is no profile %s", name);
+    return profile;
+}
+
+static X509 *issue(const gh_ca_t *ca, const gh_plan_t *plan)
+{
+    X509 *certificate = NULL;
+    gh_result_t result;
+
+    gh_result_clear(&result);
+    if (gh_ca_issue(&certificate, ca, plan, apr_time_now(), test_pool, &result) != APR_SUCCESS)
+        fail_msg("%s", result.message);
+    /* What others will see is what comes out of the bytes. */
+    return gh_certificate_parse(gh_certificate_der(certificate, test_pool), test_pool);
+}
+
+/* The table */
+
+static apr_uint32_t expected_usage(const char *usages, int ec)
+{
+    apr_uint32_t usage = 0;
+
+    for (; *usages != '\0'; usages++) {
+        switch (*usages) {
+        case 'D': usage |= KU_DIGITAL_SIGNATURE; break;
+        case 'N': usage |= KU_NON_REPUDIATION; break;
+        case 'K': usage |= ec ? KU_KEY_AGREEMENT : KU_KEY_ENCIPHERMENT; break;
+        case 'E': usage |= ec ? 0 : KU_DATA_ENCIPHERMENT; break;
+        case 'A': usage |= ec ? KU_KEY_AGREEMENT : 0; break;
+        case 'C': usage |= KU_KEY_CERT_SIGN; break;
+        case 'R': usage |= KU_CRL_SIGN; break;
+        default: fail();
+        }
+    }
+    return usage;
+}
+
+static const char *expected_eku_oid(char eku)
+{
+    switch (eku) {
+    case 'S': return "1.3.6.1.5.5.7.3.1";
+    case 'C': return "1.3.6.1.5.5.7.3.2";
+    case 'X': return "1.3.6.1.5.5.7.3.3";
+    case 'M': return "1.3.6.1.5.5.7.3.4";
+    case 'O': return "1.3.6.1.5.5.7.3.9";
+    case 'L': return "1.3.6.1.4.1.311.20.2.2";
+    case '*': return "2.5.29.37.0";
+    default: fail(); return NULL;
+    }
+}
+
+static void check_eku(X509 *certificate, const char *expected)
+{
+    int critical = 0;
+    size_t i;
+    EXTENDED_KEY_USAGE *ekus = extension_of(certificate, NID_ext_key_usage, &critical);
+
+    if (expected[0] == '\0') {
+        assert_null(ekus);
+        assert_int_equal(critical, -1);
+        return;
+    }
+    assert_non_null(ekus);
+    assert_int_equal(critical, 0);
+    assert_int_equal(sk_ASN1_OBJECT_num(ekus), (int)strlen(expected));
+    for (i = 0; expected[i] != '\0'; i++) {
+        ASN1_OBJECT *wanted = OBJ_txt2obj(expected_eku_oid(expected[i]), 1);
+        int j, found = 0;
+
+        for (j = 0; j < sk_ASN1_OBJECT_num(ekus); j++)
+            found |= OBJ_cmp(wanted, sk_ASN1_OBJECT_value(ekus, j)) == 0;
+        assert_true(found);
+        ASN1_OBJECT_free(wanted);
+    }
+    EXTENDED_KEY_USAGE_free(ekus);
+}
+
+/** What every subscriber certificate has. */
+static void check_common(X509 *certificate, const gh_ca_t *ca, int days)
+{
+    int critical = 0;
+    BASIC_CONSTRAINTS *constraints = extension_of(certificate, NID_basic_constraints, &critical);
+    CRL_DIST_POINTS *points = extension_of(certificate, NID_crl_distribution_points, NULL);
+    ASN1_BIT_STRING *usage = extension_of(certificate, NID_key_usage, &critical);
+
+    assert_non_null(constraints);
+    assert_int_equal(constraints->ca, 0);
+    assert_null(constraints->pathlen);
+    assert_int_equal(critical, 1);
+    assert_non_null(usage);
+    assert_non_null(points);
+    assert_int_equal(X509_get_version(certificate), X509_VERSION_3);
+    assert_int_equal(ASN1_OCTET_STRING_cmp(
+                         X509_get0_authority_key_id(certificate),
+                         X509_get0_subject_key_id(gh_ca_certificate(ca))), 0);
+    assert_int_equal(ASN1_STRING_length(X509_get0_subject_key_id(certificate)), 20);
+    assert_true(gh_certificate_not_after(certificate) - gh_certificate_not_before(certificate)
+                == apr_time_from_sec(86400) * days);
+    assert_int_equal(X509_verify(certificate, X509_get0_pubkey(gh_ca_certificate(ca))), 1);
+    BASIC_CONSTRAINTS_free(constraints);
+    CRL_DIST_POINTS_free(points);
+    ASN1_BIT_STRING_free(usage);
+}
+
+static void test_every_profile(void **state)
+{
+    apr_hash_t *profiles = read_profiles();
+    const gh_ca_t *ca = make_root(key_of_kind("P-256"), "cn=CA", apr_time_now());
+    size_t i;
+    int ec;
+
+    (void)state;
+    assert_int_equal(EXPECTATIONS, 79);
+    assert_int_equal(apr_hash_count(profiles), 79);
+    for (i = 0; i < EXPECTATIONS; i++) {
+        const expectation_t *expected = &expectations[i];
+        gh_profile_t *profile = apr_hash_get(profiles, expected->name, APR_HASH_KEY_STRING);
+
+        if (profile == NULL)
+            fail_msg("there is no profile %s", expected->name);
+        for (ec = 0; ec < 2; ec++) {
+            EVP_PKEY *key = key_of_kind(ec ? "P-384" : "RSA-2048");
+            request_t request = request_for(key, "cn=device.example.com,o=Example");
+            outcome_t outcome;
+            X509 *certificate;
+
+            if (strchr(expected->usages, 'C') != NULL || expected->ekus[0] == 'O') {
+                sk_X509_EXTENSION_free(request.extensions);
+                continue;
+            }
+            outcome = apply(profile, &request);
+            if (outcome.rv != APR_SUCCESS)
+                fail_msg("%s: %s", expected->name, outcome.result.message);
+            certificate = issue(ca, outcome.plan);
+            if (X509_get_key_usage(certificate) != expected_usage(expected->usages, ec))
+                fail_msg("%s: key usage is %x", expected->name, X509_get_key_usage(certificate));
+            check_eku(certificate, expected->ekus[0] == '?' ? "" : expected->ekus);
+            check_common(certificate, ca, expected->days);
+        }
+    }
+}
+
+/** Requests with an EKU, for profiles that take them and those that do not. */
+static void test_eku_from_request(void **state)
+{
+    apr_hash_t *profiles = read_profiles();
+    const gh_ca_t *ca = make_root(key_of_kind("P-256"), "cn=CA", apr_time_now());
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < EXPECTATIONS; i++) {
+        const expectation_t *expected = &expectations[i];
+        request_t request;
+        outcome_t outcome;
+
+        if (strncmp(expected->name, "basic-", 6) == 0)
+            continue;
+        request = request_for(key_of_kind("P-256"), "cn=device.example.com");
+        ask(&request, "extendedKeyUsage", "critical,serverAuth,1.3.6.1.4.1.32473.7");
+        outcome = apply(apr_hash_get(profiles, expected->name, APR_HASH_KEY_STRING), &request);
+        if (expected->ekus[0] == '?') {
+            EXTENDED_KEY_USAGE *ekus;
+            int critical;
+
+            assert_granted(outcome);
+            ekus = extension_of(issue(ca, outcome.plan), NID_ext_key_usage, &critical);
+            assert_int_equal(sk_ASN1_OBJECT_num(ekus), 2);
+            assert_int_equal(critical, 0);
+            EXTENDED_KEY_USAGE_free(ekus);
+        }
+        else {
+            assert_refused(outcome, "profile.eku");
+            /* The offending usage is named, the permitted one is not. */
+            assert_non_null(strstr(outcome.result.message,
+                                   strchr(expected->ekus, 'S') != NULL ? "32473" : "serverAuth"));
+        }
+    }
+}
+
+/** A usage that the profile gives anyway may be asked for. */
+static void test_eku_given_anyway(void **state)
+{
+    request_t request = request_for(key_of_kind("P-256"), "cn=device");
+    outcome_t outcome;
+
+    (void)state;
+    ask(&request, "extendedKeyUsage", "clientAuth");
+    outcome = apply(shipped("intune-digital-signature-key-encipherment-clientauth"), &request);
+    assert_granted(outcome);
+
+    request = request_for(key_of_kind("P-256"), "cn=card");
+    ask(&request, "extendedKeyUsage", "msSmartcardLogin,anyExtendedKeyUsage");
+    outcome = apply(shipped("smartcard-piv-authentication"), &request);
+    assert_granted(outcome);
+}
+
+/* Extensions: name, value, which sets take it */
+
+#define TEMPLATE_V2     "1.3.6.1.4.1.311.21.7"
+#define TEMPLATE_V1     "1.3.6.1.4.1.311.20.2"
+#define POLICIES        "2.5.29.32"
+#define APPLICATION     "1.3.6.1.4.1.311.21.10"
+#define CAPABILITIES    "1.2.840.113549.1.9.15"
+#define SID             "1.3.6.1.4.1.311.25.2"
+#define PIV             "2.16.840.1.101.3.6.9.1"
+
+static const struct {
+    const char *oid;
+    const char *hex;
+    const char *sets;
+} requestable[] = {
+    { POLICIES, "300B3009060760860148016502", "ACP" },
+    { APPLICATION, "300C300A06082B06010505070302", "AC" },
+    { CAPABILITIES, "300D300B060960864801650304012A", "A" },
+    /* an arc above 2^32 */
+    { TEMPLATE_V2, "301606112B0601040182371508" "8FFFFFFFFF7F8301020164", "A" },
+    { TEMPLATE_V1, "1E0E004D0061006300680069006E0065", "A" },
+    { PIV, "0101FF", "D" },
+    { "1.3.6.1.4.1.32473.99", "0500", "" },
+    { "2.5.29.35", "30003000", "" },
+    { NULL, NULL, NULL }
+};
+
+static void test_requested_extensions(void **state)
+{
+    apr_hash_t *profiles = read_profiles();
+    const gh_ca_t *ca = make_root(key_of_kind("P-256"), "cn=CA", apr_time_now());
+    size_t i;
+    int j, taken = 0;
+
+    (void)state;
+    for (i = 0; i < EXPECTATIONS; i++) {
+        const expectation_t *expected = &expectations[i];
+
+        if (strncmp(expected->name, "basic-", 6) == 0)
+            continue;
+        for (j = 0; requestable[j].oid != NULL; j++) {
+            request_t request = request_for(key_of_kind("P-256"), "cn=device.example.com");
+            outcome_t outcome;
+            X509_EXTENSION *extension;
+            long length;
+            unsigned char *wanted;
+            int application = strcmp(requestable[j].oid, APPLICATION) == 0;
+
+            /* Policies that repeat a fixed usage are taken, others go beyond it. */
+            if (application && expected->ekus[0] != '?' && strchr(expected->ekus, 'C') == NULL) {
+                sk_X509_EXTENSION_free(request.extensions);
+                continue;
+            }
+            ask_der(&request, requestable[j].oid, 1, requestable[j].hex);
+            outcome = apply(apr_hash_get(profiles, expected->name, APR_HASH_KEY_STRING), &request);
+            if (strchr(requestable[j].sets, expected->set) == NULL
+                || requestable[j].sets[0] == '\0') {
+                assert_refused(outcome, "profile.extension");
+                continue;
+            }
+            if (outcome.rv != APR_SUCCESS)
+                fail_msg("%s %s: %s", expected->name, requestable[j].oid, outcome.result.message);
+            if (strchr(expected->usages, 'C') != NULL)
+                continue;
+            extension = extension_by_oid(issue(ca, outcome.plan), requestable[j].oid);
+            assert_non_null(extension);
+            assert_int_equal(X509_EXTENSION_get_critical(extension), 0);
+            wanted = OPENSSL_hexstr2buf(requestable[j].hex, &length);
+            assert_int_equal(ASN1_STRING_length(X509_EXTENSION_get_data(extension)), length);
+            assert_memory_equal(ASN1_STRING_get0_data(X509_EXTENSION_get_data(extension)), wanted,
+                                length);
+            OPENSSL_free(wanted);
+            taken++;
+        }
+    }
+    assert_true(taken > 100);
+}
+
+/** The message names an extension that is not taken; with strip it is left out. */
+static void test_unlisted_extensions(void **state)
+{
+    const gh_ca_t *ca = make_root(key_of_kind("P-256"), "cn=CA", apr_time_now());
+    request_t request = request_for(key_of_kind("P-256"), "cn=device");
+    gh_profile_t *stripping = make_profile("stripping", "privatessl-tls-server",
+                                           "ProfileUnlistedExtensions strip", NULL);
+    outcome_t outcome;
+
+    (void)state;
+    ask_der(&request, "1.3.6.1.4.1.32473.99", 1, "0500");
+    outcome = apply(shipped("scep-digital-signature"), &request);
+    assert_refused(outcome, "profile.extension");
+    assert_non_null(strstr(outcome.result.message, "1.3.6.1.4.1.32473.99"));
+
+    request = request_for(key_of_kind("P-256"), "cn=device");
+    ask_der(&request, "1.3.6.1.4.1.32473.99", 1, "0500");
+    ask(&request, "extendedKeyUsage", "clientAuth");
+    /* Application policy clientAuth beyond the fixed serverAuth */
+    ask_der(&request, APPLICATION, 0, "300C300A06082B06010505070302");
+    outcome = apply(stripping, &request);
+    assert_granted(outcome);
+    assert_null(extension_by_oid(issue(ca, outcome.plan), "1.3.6.1.4.1.32473.99"));
+    assert_null(extension_by_oid(issue(ca, outcome.plan), APPLICATION));
+    check_eku(issue(ca, outcome.plan), "S");
+
+    /* Even then nothing that nobody may ask for. */
+    request = request_for(key_of_kind("P-256"), "cn=device");
+    ask(&request, "extendedKeyUsage", "codeSigning");
+    assert_refused(apply(stripping, &request), "never.eku");
+
+    request = request_for(key_of_kind("P-256"), "cn=device");
+    ask_der(&request, APPLICATION, 0, "300C300A06082B06010505070302");
+    assert_refused(apply(shipped("privatessl-tls-server"), &request), "profile.eku");
+}
+
+/** Key usage, basic constraints and key identifier of a request decide nothing. */
+static void test_ignored_extensions(void **state)
+{
+    const gh_ca_t *ca = make_root(key_of_kind("P-256"), "cn=CA", apr_time_now());
+    request_t request = request_for(key_of_kind("RSA-2048"), "cn=device");
+    outcome_t outcome;
+    X509 *certificate;
+
+    (void)state;
+    ask(&request, "keyUsage", "critical,keyEncipherment,keyAgreement,nonRepudiation");
+    ask(&request, "basicConstraints", "critical,CA:FALSE");
+    ask_der(&request, "2.5.29.14", 0, "0414000102030405060708090A0B0C0D0E0F10111213");
+    outcome = apply(shipped("scep-digital-signature"), &request);
+    assert_granted(outcome);
+    certificate = issue(ca, outcome.plan);
+    assert_int_equal(X509_get_key_usage(certificate), KU_DIGITAL_SIGNATURE);
+    assert_int_not_equal(ASN1_STRING_get0_data(X509_get0_subject_key_id(certificate))[19], 0x13);
+    assert_int_equal(X509_get_ext_count(certificate), 6);
+}
+
+/* The "never" list: one negative test for each item, and each can be lifted by its own item only */
+
+typedef struct {
+    const char *what;
+    const char *rule;
+    const char *name;           /* OpenSSL's notation ... */
+    const char *value;
+    const char *oid;            /* ... or DER */
+    const char *hex;
+    const char *item;           /* lifts it; NULL: nothing does */
+} never_t;
+
+static const never_t never[] = {
+    { "OCSPSigning", "never.eku", "extendedKeyUsage", "OCSPSigning", NULL, NULL, "OCSPSigning" },
+    { "timeStamping", "never.eku", "extendedKeyUsage", "clientAuth,timeStamping", NULL, NULL,
+      "timeStamping" },
+    { "anyExtendedKeyUsage", "never.eku", "extendedKeyUsage", "anyExtendedKeyUsage", NULL, NULL,
+      "anyExtendedKeyUsage" },
+    { "codeSigning", "never.eku", "extendedKeyUsage", "codeSigning", NULL, NULL, "codeSigning" },
+    { "Microsoft individual code signing", "never.eku", "extendedKeyUsage", "msCodeInd", NULL, NULL,
+      "codeSigning" },
+    { "Microsoft commercial code signing", "never.eku", "extendedKeyUsage", "msCodeCom", NULL, NULL,
+      "codeSigning" },
+    { "kernel mode code signing", "never.eku", "extendedKeyUsage", "1.3.6.1.4.1.311.61.1.1", NULL,
+      NULL, "codeSigning" },
+    { "smart-card logon", "never.eku", "extendedKeyUsage", "serverAuth,msSmartcardLogin", NULL,
+      NULL, "smartcardLogon" },
+    { "PKINIT client", "never.eku", "extendedKeyUsage", "1.3.6.1.5.2.3.4", NULL, NULL,
+      "pkinitClient" },
+    { "PKINIT KDC", "never.eku", "extendedKeyUsage", "1.3.6.1.5.2.3.5", NULL, NULL, "pkinitKDC" },
+    { "certificate request agent", "never.eku", "extendedKeyUsage", "1.3.6.1.4.1.311.20.2.1", NULL,
+      NULL, "certificateRequestAgent" },
+    { "any application policy as a usage", "never.eku", "extendedKeyUsage",
+      "1.3.6.1.4.1.311.10.12.1", NULL, NULL, "anyExtendedKeyUsage" },
+    { "key recovery agent", "never.eku", "extendedKeyUsage", "1.3.6.1.4.1.311.21.6", NULL, NULL,
+      "1.3.6.1.4.1.311.21.6" },
+    { "CMC registration authority", "never.eku", "extendedKeyUsage", "1.3.6.1.5.5.7.3.28", NULL,
+      NULL, "1.3.6.1.5.5.7.3.28" },
+    { "application policy OCSPSigning", "never.application-policy", NULL, NULL, APPLICATION,
+      "300C300A06082B06010505070309", "OCSPSigning" },
+    { "application policy timeStamping", "never.application-policy", NULL, NULL, APPLICATION,
+      "300C300A06082B06010505070308", "timeStamping" },
+    { "application policy codeSigning", "never.application-policy", NULL, NULL, APPLICATION,
+      "300C300A06082B06010505070303", "codeSigning" },
+    { "application policy codeSigning behind another", "never.application-policy", NULL, NULL,
+      APPLICATION, "3018300A06082B06010505070302300A06082B06010505070303", "codeSigning" },
+    { "any application policy", "never.application-policy", NULL, NULL, APPLICATION,
+      "300E300C060A2B0601040182370A0C01", "anyExtendedKeyUsage" },
+    { "application policy anyExtendedKeyUsage", "never.application-policy", NULL, NULL, APPLICATION,
+      "300830060604551D2500", "anyExtendedKeyUsage" },
+    { "application policy smart-card logon", "never.application-policy", NULL, NULL, APPLICATION,
+      "300E300C060A2B060104018237140202", "smartcardLogon" },
+    { "application policy request agent", "never.application-policy", NULL, NULL, APPLICATION,
+      "300E300C060A2B060104018237140201", "certificateRequestAgent" },
+    { "application policy PKINIT client", "never.application-policy", NULL, NULL, APPLICATION,
+      "300B300906072B060105020304", "pkinitClient" },
+    { "application policy PKINIT KDC", "never.application-policy", NULL, NULL, APPLICATION,
+      "300B300906072B060105020305", "pkinitKDC" },
+    { "UPN", "never.upn", "subjectAltName",
+      "DNS:device.example.com,otherName:msUPN;UTF8:administrator@example.com", NULL, NULL, "UPN" },
+    { "SID other name", "never.sid", "subjectAltName",
+      "otherName:1.3.6.1.4.1.311.25.2;UTF8:S-1-5-21-1-2-3-500", NULL, NULL, "SID" },
+    { "SID URI", "never.sid", "subjectAltName",
+      "URI:tag:microsoft.com,,2022-09-14:sid:S-1-5-21-1-2-3-500", NULL, NULL, "SID" },
+    { "SID URI in other letters and escapes", "never.sid", "subjectAltName",
+      "URI:TAG:microsoft%2ecom%2C2022-09-14:SID:S-1-5-21-1-2-3-500", NULL, NULL, "SID" },
+    { "SID extension", "never.sid", NULL, NULL, SID,
+      "3024A022060A2B060104018237190201A0140412" "532D312D352D32312D312D322D332D353030", "SID" },
+    { "Kerberos principal", "never.other-name", "subjectAltName",
+      "otherName:1.3.6.1.5.2.2;UTF8:administrator", NULL, NULL, "1.3.6.1.5.2.2" },
+    { "object GUID", "never.other-name", "subjectAltName",
+      "otherName:1.3.6.1.4.1.311.25.1;UTF8:x", NULL, NULL, "1.3.6.1.4.1.311.25.1" },
+    { "CA certificate", "never.ca", "basicConstraints", "critical,CA:TRUE", NULL, NULL, NULL },
+    { "CA certificate with path length", "never.ca", "basicConstraints", "CA:TRUE,pathlen:0", NULL,
+      NULL, NULL },
+    { "path length without CA", "never.ca", NULL, NULL, "2.5.29.19", "3003020100", NULL },
+    { "keyCertSign", "never.ca", "keyUsage", "critical,digitalSignature,keyCertSign", NULL, NULL,
+      NULL },
+    { "cRLSign", "never.ca", "keyUsage", "cRLSign", NULL, NULL, NULL },
+    { NULL, NULL, NULL, NULL, NULL, NULL, NULL }
+};
+
+static request_t request_with(const never_t *item)
+{
+    request_t request = request_for(key_of_kind("P-256"), "cn=device");
+
+    if (item->name == NULL) {
+        ask_der(&request, item->oid, 0, item->hex);
+    }
+    else if (strstr(item->value, ",,") != NULL) {
+        /* A comma in a URI cannot be written in OpenSSL's notation. */
+        ask_der(&request, "2.5.29.17", 0,
+                "303586337461673A6D6963726F736F66742E636F6D2C323032322D30392D31343A7369643A"
+                "532D312D352D32312D312D322D332D353030");
+    }
+    else {
+        ask(&request, item->name, item->value);
+    }
+    return request;
+}
+
+static void test_never(void **state)
+{
+    static const char *const items[] = {
+        "OCSPSigning", "timeStamping", "anyExtendedKeyUsage", "codeSigning", "smartcardLogon",
+        "pkinitClient", "pkinitKDC", "certificateRequestAgent", "UPN", "SID",
+        "1.3.6.1.4.1.311.21.6", "1.3.6.1.5.5.7.3.28", "1.3.6.1.5.2.2", "1.3.6.1.4.1.311.25.1",
+    };
+    const gh_profile_t *profile = shipped("scep-digital-signature");
+    const never_t *item;
+    size_t i;
+
+    (void)state;
+    for (item = never; item->what != NULL; item++) {
+        request_t request = request_with(item);
+        outcome_t outcome = apply(profile, &request);
+
+        if (outcome.rv != GH_EREFUSED || strcmp(outcome.result.rule, item->rule) != 0)
+            fail_msg("%s: %s %s", item->what, outcome.result.rule, outcome.result.message);
+        for (i = 0; i < sizeof(items) / sizeof(items[0]); i++) {
+            gh_profile_context_t context = { allowing(items[i]), NULL, NULL };
+            int lifts = item->item != NULL && strcmp(items[i], item->item) == 0;
+
+            request = request_with(item);
+            outcome = apply_with(profile, &request, &context);
+            if ((outcome.rv == APR_SUCCESS) != lifts)
+                fail_msg("%s with %s: %s", item->what, items[i], outcome.result.message);
+        }
+    }
+}
+
+/** What is lifted is issued as it was asked for, if the profile takes it. */
+static void test_lifted_sid(void **state)
+{
+    static const char hex[] = "3024A022060A2B060104018237190201A0140412"
+        "532D312D352D32312D312D322D332D353030";
+    const gh_ca_t *ca = make_root(key_of_kind("P-256"), "cn=CA", apr_time_now());
+    gh_profile_context_t context = { allowing("sid"), NULL, NULL };
+    request_t request = request_for(key_of_kind("P-256"), "cn=device");
+    outcome_t outcome;
+
+    (void)state;
+    ask_der(&request, SID, 1, hex);
+    outcome = apply_with(shipped("scep-digital-signature"), &request, &context);
+    assert_granted(outcome);
+    assert_non_null(extension_by_oid(issue(ca, outcome.plan), SID));
+
+    /* Lifted, but not among what the profile takes. */
+    request = request_for(key_of_kind("P-256"), "cn=device");
+    ask_der(&request, SID, 1, hex);
+    outcome = apply_with(shipped("privatessl-tls-client"), &request, &context);
+    assert_refused(outcome, "profile.extension");
+}
+
+static void test_allowances(void **state)
+{
+    static const char *const wrong[] = { "", "code signing", "CA", "keyCertSign", "2.5.29.19",
+                                         "2.5.29.15", "1", "1.2.", "1..2", "9.9.9", "*" };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        apr_array_header_t *items = apr_array_make(test_pool, 1, sizeof(const char *));
+        gh_allowances_t *allowances = NULL;
+        gh_result_t result;
+
+        gh_result_clear(&result);
+        APR_ARRAY_PUSH(items, const char *) = wrong[i];
+        assert_int_equal(gh_allowances_make(&allowances, items, test_pool, &result), APR_EINVAL);
+        assert_null(allowances);
+    }
+}
+
+/* Malformed and excessive values */
+
+static void test_malformed_extensions(void **state)
+{
+    static const struct {
+        const char *oid;
+        const char *hex;
+    } malformed[] = {
+        { "2.5.29.37", "3000" },                        /* empty EKU (CVE-2026-40097's class) */
+        { "2.5.29.37", "" },
+        { "2.5.29.37", "0500" },
+        { "2.5.29.37", "300A06082B060105050703023000" }, /* bytes behind it */
+        { "2.5.29.37", "30080608FFFFFFFFFFFFFFFF" },
+        { "2.5.29.15", "3000" },
+        { "2.5.29.19", "0101FF" },
+        { "2.5.29.14", "3000" },
+        { "2.5.29.17", "3000" },
+        { "2.5.29.17", "0500" },
+        { POLICIES, "3000300000" },
+        { APPLICATION, "3000" },
+        { APPLICATION, "06082B06010505070302" },
+        { TEMPLATE_V2, "3000" },
+        { TEMPLATE_V2, "0500" },
+        { TEMPLATE_V1, "3000" },
+        { TEMPLATE_V1, "1E00" },
+        { CAPABILITIES, "0500" },
+        { NULL, NULL }
+    };
+    const gh_profile_t *profile = shipped("scep-digital-signature");
+    int i;
+
+    (void)state;
+    for (i = 0; malformed[i].oid != NULL; i++) {
+        request_t request = request_for(key_of_kind("P-256"), "cn=device");
+        outcome_t outcome;
+
+        ask_der(&request, malformed[i].oid, 0, malformed[i].hex);
+        outcome = apply(profile, &request);
+        if (outcome.rv != GH_EREFUSED)
+            fail_msg("%s %s was accepted", malformed[i].oid, malformed[i].hex);
+        assert_string_equal(outcome.result.rule, "profile.extension");
+    }
+}
+
+static void test_san_values(void **state)
+{
+    static const char *const wrong[] = {
+        "30058203610062",                               /* NUL within a DNS name */
+        "30058203612062",                               /* blank */
+        "3005820361C362",                               /* not ASCII */
+        "30028200",                                     /* empty */
+        "30058203612E2E",                               /* empty label */
+        "3006820461640D0A",                             /* line end */
+        "30058103616200",                               /* e-mail with NUL, without @ */
+        "3005810361406240",                             /* malformed DER */
+        "3006860461626364",                             /* URI without a scheme */
+        "3005870301020300",                             /* malformed DER */
+        "30058703010203",                               /* address of three bytes */
+        "30078705010203040500",                         /* malformed DER */
+        "3004A4023000",                                 /* empty directory name */
+        "300B A309 A007 30050C0361 6263",               /* x400Address */
+        "300AA508A10613046E616D65",                     /* ediPartyName */
+        NULL
+    };
+    const gh_profile_t *profile = shipped("scep-digital-signature");
+    char *many = apr_pstrdup(test_pool, "DNS:a");
+    request_t request;
+    outcome_t outcome;
+    int i;
+
+    (void)state;
+    for (i = 0; wrong[i] != NULL; i++) {
+        apr_array_header_t *compact = apr_array_make(test_pool, 1, 1);
+        const char *at;
+
+        for (at = wrong[i]; *at != '\0'; at++) {
+            if (*at != ' ')
+                APR_ARRAY_PUSH(compact, char) = *at;
+        }
+        APR_ARRAY_PUSH(compact, char) = '\0';
+        request = request_for(key_of_kind("P-256"), "cn=device");
+        ask_der(&request, "2.5.29.17", 0, compact->elts);
+        outcome = apply(profile, &request);
+        if (outcome.rv != GH_EREFUSED)
+            fail_msg("subjectAltName %s was accepted", wrong[i]);
+    }
+    for (i = 1; i < 65; i++)
+        many = apr_pstrcat(test_pool, many, ",DNS:a", NULL);
+    request = request_for(key_of_kind("P-256"), "cn=device");
+    ask(&request, "subjectAltName", many);
+    assert_refused(apply(profile, &request), "profile.san");
+    request = request_for(key_of_kind("P-256"), "cn=device");
+    ask(&request, "subjectAltName", many + 6);          /* 64 of them */
+    assert_granted(apply(profile, &request));
+}
+
+/* Subject and names */
+
+static const char *sans_of(outcome_t outcome)
+{
+    assert_granted(outcome);
+    return gh_plan_sans(outcome.plan);
+}
+
+static void test_san_types(void **state)
+{
+    const gh_ca_t *ca = make_root(key_of_kind("P-256"), "cn=CA", apr_time_now());
+    gh_profile_context_t context = { allowing("UPN"), NULL, NULL };
+    request_t request = request_for(key_of_kind("P-256"), "cn=device");
+    outcome_t outcome;
+    GENERAL_NAMES *names;
+    int critical;
+
+    (void)state;
+    ask(&request, "subjectAltName",
+        "DNS:*.example.com,email:a@example.com,IP:192.0.2.1,IP:2001:db8::1,"
+        "URI:https://example.com/x,RID:1.2.3,otherName:msUPN;UTF8:a@example.com,"
+        "otherName:1.3.6.1.5.5.7.8.7;IA5:_x.example.com");
+    outcome = apply_with(shipped("scep-digital-signature"), &request, &context);
+    assert_string_equal(sans_of(outcome),
+                        "[\"DNS:*.example.com\",\"email:a@example.com\",\"IP:192.0.2.1\","
+                        "\"IP:2001:db8::1\",\"URI:https://example.com/x\",\"RID:1.2.3\","
+                        "\"UPN:a@example.com\",\"otherName:1.3.6.1.5.5.7.8.7\"]");
+    names = extension_of(issue(ca, outcome.plan), NID_subject_alt_name, &critical);
+    assert_int_equal(sk_GENERAL_NAME_num(names), 8);
+    assert_int_equal(critical, 0);
+    GENERAL_NAMES_free(names);
+}
+
+static void test_empty_subject(void **state)
+{
+    const gh_ca_t *ca = make_root(key_of_kind("P-256"), "cn=CA", apr_time_now());
+    request_t request = request_for(key_of_kind("P-256"), "");
+    outcome_t outcome = apply(shipped("scep-digital-signature"), &request);
+    GENERAL_NAMES *names;
+    int critical = 0;
+
+    (void)state;
+    assert_refused(outcome, "profile.subject");
+    request = request_for(key_of_kind("P-256"), "");
+    ask(&request, "subjectAltName", "DNS:device.example.com");
+    outcome = apply(shipped("scep-digital-signature"), &request);
+    assert_granted(outcome);
+    names = extension_of(issue(ca, outcome.plan), NID_subject_alt_name, &critical);
+    assert_int_equal(critical, 1);
+    GENERAL_NAMES_free(names);
+}
+
+static void test_supply_san(void **state)
+{
+    request_t request = request_for(key_of_kind("P-256"),
+                                    "cn=a.example.com,cn=B.example.com,cn=192.0.2.1,o=Example");
+    outcome_t outcome;
+
+    (void)state;
+    ask(&request, "subjectAltName", "DNS:b.example.com,IP:192.0.2.1");
+    outcome = apply(shipped("privatessl-tls-server-supply-san"), &request);
+    assert_string_equal(sans_of(outcome),
+                        "[\"DNS:b.example.com\",\"IP:192.0.2.1\",\"DNS:a.example.com\"]");
+
+    request = request_for(key_of_kind("P-256"), "cn=a.example.com");
+    outcome = apply(shipped("privatessl-tls-client-server-supply-san"), &request);
+    assert_string_equal(sans_of(outcome), "[\"DNS:a.example.com\"]");
+
+    request = request_for(key_of_kind("P-256"), "cn=a.example.com");
+    outcome = apply(shipped("privatessl-tls-server"), &request);
+    assert_string_equal(sans_of(outcome), "[]");
+
+    request = request_for(key_of_kind("P-256"), "cn=Some Body");
+    assert_refused(apply(shipped("privatessl-tls-server-supply-san"), &request), "profile.san");
+}
+
+static apr_status_t expand(void *baton, const char *expression, apr_pool_t *p, const char **value)
+{
+    (void)p;
+    if (strcmp(expression, "%{REMOTE_USER}") != 0)
+        return APR_EGENERAL;
+    *value = baton;
+    return APR_SUCCESS;
+}
+
+static void test_subject_rules(void **state)
+{
+    gh_profile_t *profile = make_profile("own", "scep-digital-signature",
+                                         "ProfileSubject take CN ou serialNumber",
+                                         "ProfileSubject require cn O",
+                                         "ProfileSubject set o \"%{REMOTE_USER}\"",
+                                         "ProfileSubjectAltName take dns ip",
+                                         "ProfileSubjectAltName set email %{REMOTE_USER}",
+                                         "ProfileSubjectAltName require email", NULL);
+    gh_profile_context_t context = { NULL, expand, (void *)"a@example.com" };
+    request_t request = request_for(key_of_kind("P-256"),
+                                    "cn=device+serialNumber=1,ou=Unit,l=Town,o=Evil,c=DE");
+    outcome_t outcome;
+
+    (void)state;
+    ask(&request, "subjectAltName", "DNS:d.example.com,URI:https://x.example.com,email:b@x.org");
+    outcome = apply_with(profile, &request, &context);
+    assert_granted(outcome);
+    assert_string_equal(gh_plan_subject_text(outcome.plan),
+                        "SERIALNUMBER=1+CN=device,OU=Unit,O=a@example.com");
+    assert_string_equal(gh_plan_sans(outcome.plan),
+                        "[\"DNS:d.example.com\",\"email:a@example.com\"]");
+    assert_int_equal(gh_profile_expressions(profile)->nelts, 2);
+
+    /* Without a value, or with an empty one, nothing is issued. */
+    request = request_for(key_of_kind("P-256"), "cn=device");
+    assert_refused(apply(profile, &request), "profile.expression");
+    context.expand_baton = (void *)"";
+    request = request_for(key_of_kind("P-256"), "cn=device");
+    assert_refused(apply_with(profile, &request, &context), "profile.expression");
+    /* A value that cannot be an attribute. */
+    context.expand_baton = (void *)"line\nbreak";
+    request = request_for(key_of_kind("P-256"), "cn=device");
+    assert_refused(apply_with(profile, &request, &context), "profile.subject");
+    /* A value that is no e-mail address. */
+    context.expand_baton = (void *)"nobody";
+    request = request_for(key_of_kind("P-256"), "cn=device");
+    assert_refused(apply_with(profile, &request, &context), "profile.san");
+    /* A required attribute is missing. */
+    context.expand_baton = (void *)"a@example.com";
+    request = request_for(key_of_kind("P-256"), "ou=Unit");
+    assert_refused(apply_with(profile, &request, &context), "profile.subject");
+}
+
+static void test_subject_template(void **state)
+{
+    gh_profile_t *profile = make_profile("own", "scep-digital-signature",
+                                         "ProfileSubject template "
+                                         "\"cn=<G> <sn>+uid=<cn.2>,ou=<ou>,o=Example\\\\, Ltd,c=DE\"",
+                                         NULL);
+    request_t request = request_for(key_of_kind("P-256"),
+                                    "cn=Second,cn=First,g=Jane\\, ou\\=Admins,sn=\\#Doe,ou=A+ou=B");
+    outcome_t outcome = apply(profile, &request);
+
+    (void)state;
+    assert_granted(outcome);
+    /* No value can add an attribute. Within an RDN the order is DER's. */
+    assert_string_equal(gh_plan_subject_text(outcome.plan),
+                        "UID=Second+CN=Jane\\, ou=Admins #Doe,OU=A,O=Example\\, Ltd,C=DE");
+    request = request_for(key_of_kind("P-256"), "cn=First,g=Jane,sn=Doe,ou=A");
+    outcome = apply(profile, &request);
+    assert_refused(outcome, "profile.subject");
+    assert_non_null(strstr(outcome.result.message, "cn.2"));
+}
+
+/** String types are those of RFC 5280, whatever a client sent. */
+static void test_string_types(void **state)
+{
+    const gh_profile_t *profile = shipped("scep-digital-signature");
+    request_t request = request_for(key_of_kind("P-256"), "cn=placeholder");
+    gh_plan_t *plan = NULL;
+    X509_NAME *name = X509_NAME_new();
+    X509_REQ *req;
+    gh_bytes_t der;
+    gh_csr_t *csr = NULL;
+    static const int types[] = { V_ASN1_PRINTABLESTRING, V_ASN1_UTF8STRING, V_ASN1_IA5STRING,
+                                 V_ASN1_UTF8STRING };
+    int i;
+
+    (void)state;
+    assert_true(X509_NAME_add_entry_by_NID(name, NID_countryName, V_ASN1_UTF8STRING,
+                                           (const unsigned char *)"DE", 2, -1, 0));
+    assert_true(X509_NAME_add_entry_by_NID(name, NID_organizationName, V_ASN1_T61STRING,
+                                           (const unsigned char *)"M\xfcller", 6, -1, 0));
+    assert_true(X509_NAME_add_entry_by_NID(name, NID_pkcs9_emailAddress, V_ASN1_UTF8STRING,
+                                           (const unsigned char *)"a@b.c", 5, -1, 0));
+    assert_true(X509_NAME_add_entry_by_NID(name, NID_commonName, V_ASN1_UTF8STRING,
+                                           (const unsigned char *)"plain", 5, -1, 0));
+    req = build_request(&request);
+    assert_true(X509_REQ_set_subject_name(req, name));
+    assert_true(X509_REQ_sign(req, request.key, EVP_sha256()) > 0);
+    der = request_der(req);
+    assert_success(gh_csr_parse(&csr, der.data, der.length, test_pool, NULL));
+    assert_success(gh_profile_apply(&plan, profile, csr, NULL, test_pool, NULL));
+    for (i = 0; i < 4; i++)
+        assert_int_equal(ASN1_STRING_type(X509_NAME_ENTRY_get_data(
+                             X509_NAME_get_entry(gh_plan_subject(plan), i))), types[i]);
+    X509_NAME_free(name);
+
+    /* A country of three letters is no country. */
+    name = X509_NAME_new();
+    assert_true(X509_NAME_add_entry_by_NID(name, NID_countryName, V_ASN1_UTF8STRING,
+                                           (const unsigned char *)"DEU", 3, -1, 0));
+    assert_true(X509_REQ_set_subject_name(req, name));
+    assert_true(X509_REQ_sign(req, request.key, EVP_sha256()) > 0);
+    der = request_der(req);
+    assert_success(gh_csr_parse(&csr, der.data, der.length, test_pool, NULL));
+    assert_int_equal(gh_profile_apply(&plan, profile, csr, NULL, test_pool, NULL), GH_EREFUSED);
+    X509_NAME_free(name);
+}
+
+/* Keys */
+
+static void test_keys(void **state)
+{
+    static const char *const kinds[] = { "RSA-2048", "RSA-3072", "RSA-4096", "P-256", "P-384",
+                                         "P-521" };
+    const gh_profile_t *all = shipped("scep-digital-signature");
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < 6; i++) {
+        gh_profile_t *only = make_profile("own", "scep-digital-signature",
+                                          apr_pstrcat(test_pool, "ProfileKeys ", kinds[i], NULL),
+                                          NULL);
+        size_t j;
+
+        for (j = 0; j < 6; j++) {
+            request_t request = request_for(key_of_kind(kinds[j]), "cn=device");
+            outcome_t outcome = apply(only, &request);
+
+            assert_int_equal(gh_profile_allows_key(only, kinds[j]), i == j);
+            assert_int_equal(gh_profile_allows_key(all, kinds[j]), 1);
+            if (i == j) {
+                assert_granted(outcome);
+            }
+            else {
+                assert_refused(outcome, "profile.key");
+                assert_int_equal(outcome.result.failure, GH_FAILURE_ALGORITHM);
+            }
+        }
+    }
+    assert_int_equal(gh_profile_allows_key(all, "RSA-1024"), 0);
+    assert_int_equal(gh_profile_allows_key(all, NULL), 0);
+}
+
+static void test_usage_mapping(void **state)
+{
+    gh_profile_t *strict = make_profile("strict", "scep-digital-signature-key-encipherment",
+                                        "ProfileKeyUsageMapping strict", NULL);
+    gh_profile_t *agree = make_profile("agree", NULL, "ProfileKeyUsage keyAgreement", NULL);
+    gh_profile_t *data = make_profile("data", NULL, "ProfileKeyUsage dataEncipherment", NULL);
+    gh_profile_t *none = make_profile("none", NULL, "ProfileKeyUsage none", NULL);
+    request_t request = request_for(key_of_kind("P-256"), "cn=device");
+
+    (void)state;
+    assert_refused(apply(strict, &request), "profile.key-usage");
+    request = request_for(key_of_kind("RSA-2048"), "cn=device");
+    assert_granted(apply(strict, &request));
+    request = request_for(key_of_kind("RSA-2048"), "cn=device");
+    assert_refused(apply(agree, &request), "profile.key-usage");
+    request = request_for(key_of_kind("P-256"), "cn=device");
+    assert_granted(apply(agree, &request));
+    request = request_for(key_of_kind("P-256"), "cn=device");
+    assert_refused(apply(data, &request), "profile.key-usage");
+    request = request_for(key_of_kind("P-256"), "cn=device");
+    assert_granted(apply(none, &request));
+}
+
+/* Profiles as such */
+
+static void test_properties(void **state)
+{
+    apr_hash_t *profiles = read_profiles();
+    size_t i;
+    int aliases = 0;
+
+    (void)state;
+    for (i = 0; i < EXPECTATIONS; i++) {
+        const expectation_t *expected = &expectations[i];
+        const gh_profile_t *profile = apr_hash_get(profiles, expected->name, APR_HASH_KEY_STRING);
+        const apr_array_header_t *names = gh_profile_aliases(profile);
+        int basic = strncmp(expected->name, "basic-", 6) == 0;
+        int privileged = basic || strchr(expected->usages, 'C') != NULL
+            || strpbrk(expected->ekus, "XOL*") != NULL;
+
+        assert_string_equal(gh_profile_name(profile), expected->name);
+        assert_int_equal(gh_profile_is_internal(profile), basic);
+        assert_int_equal(gh_profile_is_privileged(profile), privileged);
+        assert_int_equal(gh_profile_needs_approval(profile), 0);
+        assert_int_equal(gh_profile_fits_ra(profile),
+                         strchr(expected->usages, 'D') != NULL
+                         && strchr(expected->usages, 'K') != NULL);
+        assert_int_equal(gh_profile_allows_mode(profile, "p12"), expected->p12);
+        assert_int_equal(gh_profile_allows_mode(profile, "csr"), 1);
+        assert_int_equal(names->nelts, expected->alias != NULL);
+        if (expected->alias != NULL) {
+            assert_string_equal(APR_ARRAY_IDX(names, 0, const char *), expected->alias);
+            assert_null(apr_hash_get(profiles, expected->alias, APR_HASH_KEY_STRING));
+            aliases++;
+        }
+    }
+    assert_int_equal(aliases, 6);
+}
+
+/** No request reaches a profile of the CA's own. */
+static void test_internal_profiles(void **state)
+{
+    static const char *const internal[] = { "basic-ca-root", "basic-ca-subord", "basic-ocsp" };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < 3; i++) {
+        request_t request = request_for(key_of_kind("P-256"), "cn=device");
+
+        assert_refused(apply(shipped(internal[i]), &request), "profile.internal");
+    }
+}
+
+static void test_ocsp_signer(void **state)
+{
+    const gh_ca_t *ca = make_root(key_of_kind("P-256"), "cn=CA", apr_time_now());
+    gh_plan_t *plan = NULL;
+    X509 *certificate;
+
+    (void)state;
+    assert_success(gh_profile_apply_own(&plan, shipped("basic-ocsp"), key_of_kind("P-256"),
+                                        "cn=OCSP", test_pool, NULL));
+    certificate = issue(ca, plan);
+    check_common(certificate, ca, 30);
+    check_eku(certificate, "O");
+    assert_int_equal(X509_get_key_usage(certificate), KU_DIGITAL_SIGNATURE);
+    assert_non_null(extension_by_oid(certificate, "1.3.6.1.5.5.7.48.1.5"));
+}
+
+/** The certificate policy of each eSIM role. */
+static void test_esim_policies(void **state)
+{
+    static const char *const roles[][2] = {
+        { "esim-delivery-auth", "2.23.146.1.2.1.4" },
+        { "esim-delivery-binding", "2.23.146.1.2.1.5" },
+        { "esim-delivery-tls-server", "2.23.146.1.2.1.3" },
+        { "esim-discovery-auth", "2.23.146.1.2.1.7" },
+        { "esim-discovery-tls-server", "2.23.146.1.2.1.6" },
+    };
+    const gh_ca_t *ca = make_root(key_of_kind("P-256"), "cn=CA", apr_time_now());
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
+        request_t request = request_for(key_of_kind("P-256"), "cn=device");
+        outcome_t outcome = apply(shipped(roles[i][0]), &request);
+        CERTIFICATEPOLICIES *policies;
+        char oid[64];
+        int critical;
+
+        assert_granted(outcome);
+        policies = extension_of(issue(ca, outcome.plan), NID_certificate_policies, &critical);
+        assert_int_equal(critical, 0);
+        assert_int_equal(sk_POLICYINFO_num(policies), 1);
+        OBJ_obj2txt(oid, sizeof(oid), sk_POLICYINFO_value(policies, 0)->policyid, 1);
+        assert_string_equal(oid, roles[i][1]);
+        CERTIFICATEPOLICIES_free(policies);
+    }
+}
+
+static void test_wrong_directives(void **state)
+{
+    static const char *const wrong[] = {
+        "ProfileUnknown on",
+        "ProfileAlias", "ProfileAlias a/b",
+        "ProfileKeyUsage", "ProfileKeyUsage signing", "ProfileKeyUsage none digitalSignature",
+        "ProfileKeyUsageMapping", "ProfileKeyUsageMapping loose",
+        "ProfileExtendedKeyUsage", "ProfileExtendedKeyUsage web", "ProfileExtendedKeyUsage critical",
+        "ProfileExtendedKeyUsage none serverAuth", "ProfileExtendedKeyUsage request serverAuth",
+        "ProfileExtendedKeyUsage 1.2.x",
+        "ProfileRequestExtensions", "ProfileRequestExtensions keyUsage",
+        "ProfileRequestExtensions 2.5.29.15", "ProfileRequestExtensions 2.5.29.19",
+        "ProfileRequestExtensions 2.5.29.17", "ProfileRequestExtensions 2.5.29.37",
+        "ProfileRequestExtensions 2.5.29.30", "ProfileRequestExtensions 1.3.6.1.5.5.7.1.1",
+        "ProfileRequestExtensions none sid",
+        "ProfileUnlistedExtensions ignore",
+        "ProfileKeys", "ProfileKeys RSA-1024", "ProfileKeys P-192", "ProfileKeys Ed25519",
+        "ProfileValidity", "ProfileValidity 365", "ProfileValidity 0d", "ProfileValidity 1d 2d",
+        "ProfileValidity 101y", "ProfileValidity -1d",
+        "ProfileBasicConstraints", "ProfileBasicConstraints ca pathlen=", "ProfileBasicConstraints 1",
+        "ProfileBasicConstraints ca pathlen=-1", "ProfileBasicConstraints leaf pathlen=0",
+        "ProfilePolicies", "ProfilePolicies high", "ProfilePolicies 1.2.3.",
+        "ProfileOCSPNoCheck yes",
+        "ProfileSubject", "ProfileSubject drop cn", "ProfileSubject take", "ProfileSubject take shoe",
+        "ProfileSubject require", "ProfileSubject set", "ProfileSubject set cn",
+        "ProfileSubject set cn \"\"", "ProfileSubject set shoe 43", "ProfileSubject template",
+        "ProfileSubject template \"cn=<shoe>\"", "ProfileSubject template \"cn=<cn\"",
+        "ProfileSubject template \"cn=<cn.10>\"", "ProfileSubject template \"<cn>\"",
+        "ProfileSubject template \"cn>=x\"", "ProfileSubject reset all",
+        "ProfileSubjectAltName", "ProfileSubjectAltName take", "ProfileSubjectAltName take fax",
+        "ProfileSubjectAltName set other x", "ProfileSubjectAltName set dns",
+        "ProfileSubjectAltName require *", "ProfileSubjectAltName from-cn yes",
+        "ProfileApproval maybe", "ProfileModes", "ProfileModes pfx", "ProfileInternal 1",
+        NULL
+    };
+    int i;
+
+    (void)state;
+    for (i = 0; wrong[i] != NULL; i++) {
+        apr_hash_t *profiles = apr_hash_make(test_pool);
+        gh_result_t result;
+        const char *text = apr_psprintf(test_pool, "<CertificateProfile p>\n%s\n", wrong[i]);
+
+        gh_result_clear(&result);
+        if (read_profile_text(profiles, text, &result) != APR_EINVAL)
+            fail_msg("accepted: %s", wrong[i]);
+        assert_true(result.message[0] != '\0');
+    }
+}
+
+static void test_contradictions(void **state)
+{
+    static const char *const wrong[] = {
+        "ProfileValidity 1d\n",
+        "ProfileKeyUsage digitalSignature\nProfileBasicConstraints ca\n",
+        "ProfileKeyUsage keyCertSign\n",
+        "ProfileKeyUsage digitalSignature cRLSign\n",
+        "ProfileKeyUsage keyCertSign\nProfileBasicConstraints ca\n"
+        "ProfileExtendedKeyUsage OCSPSigning\n",
+        "ProfileKeyUsage digitalSignature\nProfileOCSPNoCheck on\n",
+        "ProfileKeyUsage keyEncipherment\nProfileExtendedKeyUsage codeSigning\n",
+        "ProfileKeyUsage digitalSignature\nProfilePolicies 1.2.3\n"
+        "ProfileRequestExtensions certificatePolicies\n",
+        "ProfileKeyUsage digitalSignature\nProfileModes p12\nProfileKeys P-256\n",
+        NULL
+    };
+    int i;
+
+    (void)state;
+    for (i = 0; wrong[i] != NULL; i++) {
+        apr_hash_t *profiles = apr_hash_make(test_pool);
+        gh_result_t result;
+        const char *text = apr_pstrcat(test_pool, "<CertificateProfile p>\n", wrong[i],
+                                       "</CertificateProfile>\n", NULL);
+
+        gh_result_clear(&result);
+        if (read_profile_text(profiles, text, &result) != APR_EINVAL)
+            fail_msg("accepted: %s", wrong[i]);
+    }
+}
+
+/** A derived profile has everything of its base but the name and the aliases. */
+static void test_inheritance(void **state)
+{
+    gh_profile_t *profile = make_profile("own", "intune-digital-signature-key-encipherment",
+                                         "ProfileApproval manual", "ProfileAlias mine", NULL);
+
+    (void)state;
+    assert_int_equal(gh_profile_needs_approval(profile), 1);
+    assert_int_equal(gh_profile_fits_ra(profile), 1);
+    assert_int_equal(gh_profile_aliases(profile)->nelts, 1);
+    assert_string_equal(APR_ARRAY_IDX(gh_profile_aliases(profile), 0, const char *), "mine");
+    assert_null(gh_profile_create("a b", NULL, test_pool));
+    assert_null(gh_profile_create("", NULL, test_pool));
+}
+
+/** The table that httpd, manual and guards use. */
+static void test_directive_table(void **state)
+{
+    const gh_profile_directive_t *directive;
+    int count = 0;
+
+    (void)state;
+    for (directive = gh_profile_directives(); directive->name != NULL; directive++, count++) {
+        assert_true(strncmp(directive->name, "Profile", 7) == 0);
+        assert_true(strlen(directive->usage) > 5);
+    }
+    assert_int_equal(count, 16);
+}
+
+int main(void)
+{
+#define TEST(function) cmocka_unit_test_teardown(function, x509_test_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_every_profile),
+        TEST(test_eku_from_request),
+        TEST(test_eku_given_anyway),
+        TEST(test_requested_extensions),
+        TEST(test_unlisted_extensions),
+        TEST(test_ignored_extensions),
+        TEST(test_never),
+        TEST(test_lifted_sid),
+        TEST(test_allowances),
+        TEST(test_malformed_extensions),
+        TEST(test_san_values),
+        TEST(test_san_types),
+        TEST(test_empty_subject),
+        TEST(test_supply_san),
+        TEST(test_subject_rules),
+        TEST(test_subject_template),
+        TEST(test_string_types),
+        TEST(test_keys),
+        TEST(test_usage_mapping),
+        TEST(test_properties),
+        TEST(test_internal_profiles),
+        TEST(test_ocsp_signer),
+        TEST(test_esim_policies),
+        TEST(test_wrong_directives),
+        TEST(test_contradictions),
+        TEST(test_inheritance),
+        TEST(test_directive_table),
+    };
+
+    return cmocka_run_group_tests(tests, x509_group_setup, x509_group_teardown);
+}

@@ -1,0 +1,186 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#include "store_support.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <apr_strings.h>
+
+/* The schema's steps, on both back ends. Each test begins with an empty database. */
+
+static int empty_store(void **state, int sqlite)
+{
+    store_test_t *test;
+    apr_pool_t *p;
+
+    apr_pool_create(&p, NULL);
+    test = apr_pcalloc(p, sizeof(*test));
+    test->p = p;
+    test->uri = sqlite ? new_sqlite_uri(&test->folder, p) : new_pgsql_uri(p);
+    *state = test;
+    return 0;
+}
+
+static int empty_sqlite(void **state)
+{
+    return empty_store(state, 1);
+}
+
+static int empty_pgsql(void **state)
+{
+    return empty_store(state, 0);
+}
+
+static apr_status_t migrate(store_test_t *test, const gh_migrations_t *migrations,
+                            gh_result_t *result)
+{
+    gh_result_clear(result);
+    return gh_store_migrate(test->uri, (apr_uid_t)-1, (apr_gid_t)-1, NULL, migrations, test->p,
+                            result);
+}
+
+typedef struct {
+    apr_pool_t *p;
+    apr_int64_t number;
+    const char *text;
+} work_t;
+
+static apr_status_t insert_device(gh_transaction_t *transaction, void *baton)
+{
+    return gh_execute(gh_query(transaction,
+                               "INSERT INTO device (id, tenant, fqdn, created)"
+                               " VALUES ('0123456789abcdef0123456789abcdef', 'acme', 'a.example',"
+                               " 5)"));
+}
+
+static apr_status_t read_migrated(gh_transaction_t *transaction, void *baton)
+{
+    work_t *w = baton;
+    gh_query_t *query = gh_query(transaction, "SELECT fqdn, model FROM device");
+    apr_status_t rv = gh_step(query);
+
+    if (rv == APR_SUCCESS) {
+        w->text = apr_pstrcat(w->p, gh_column_text(query, 0, w->p), " ",
+                              gh_column_text(query, 1, w->p), NULL);
+        gh_query_end(query);
+    }
+    return rv;
+}
+
+static apr_status_t count_migrations(gh_transaction_t *transaction, void *baton)
+{
+    gh_query_t *query = gh_query(transaction, "SELECT count(*), max(number) FROM migration");
+    apr_status_t rv = gh_step(query);
+
+    if (rv == APR_SUCCESS) {
+        ((work_t *)baton)->number = gh_column_int64(query, 0) * 100 + gh_column_int64(query, 1);
+        gh_query_end(query);
+    }
+    return rv;
+}
+
+/* The first step, data, then further steps: the data is kept, statements that were prepared before
+ * still work, and a step that fails leaves nothing behind. */
+static void test_steps(void **state)
+{
+    store_test_t *test = *state;
+    const gh_migration_t steps[] = {
+        gh_migrations.steps[0],
+        { "models", "ALTER TABLE device ADD COLUMN model {text} NOT NULL DEFAULT 'none';\n"
+                    "CREATE INDEX device_model ON device (model);\n" },
+        { "wrong", "CREATE TABLE half (id {integer});\nCREATE TABLE half (id {integer});\n" }
+    };
+    const gh_migrations_t first = { steps, 1 }, second = { steps, 2 }, wrong = { steps, 3 };
+    work_t w = { .p = test->p };
+    gh_result_t result;
+    gh_store_t *store;
+
+    assert_int_equal(migrate(test, &first, &result), APR_SUCCESS);
+    store = open_store(test->uri, NULL, test->p);
+    must_write(store, insert_device, NULL);
+    must_read(store, count_migrations, &w);
+    assert_int_equal(w.number, 101);
+
+    assert_int_equal(migrate(test, &second, &result), APR_SUCCESS);
+    must_read(store, count_migrations, &w);
+    assert_int_equal(w.number, 202);
+    must_read(store, read_migrated, &w);
+    assert_string_equal(w.text, "a.example none");
+    assert_int_equal(gh_store_write(store, insert_device, NULL, NULL), GH_ECONFLICT);
+
+    assert_int_equal(migrate(test, &wrong, &result), GH_ECORRUPT);
+    must_read(store, count_migrations, &w);
+    assert_int_equal(w.number, 202);
+    assert_int_equal(migrate(test, &second, &result), APR_SUCCESS);
+
+    assert_int_equal(migrate(test, &first, &result), GH_ECORRUPT);
+    assert_string_equal(result.number, "GH0201");
+    must_read(store, read_migrated, &w);
+    assert_string_equal(w.text, "a.example none");
+}
+
+/* Several processes that start at once. */
+static void test_at_once(void **state)
+{
+    store_test_t *test = *state;
+    char *const arguments[] = {
+        (char *)"test_store", (char *)"child-prepare", (char *)test->uri, NULL
+    };
+    work_t w = { .p = test->p };
+    pid_t children[4];
+    int outputs[4], i;
+
+    for (i = 0; i < 4; i++) {
+        children[i] = run_self(arguments, NULL, &outputs[i]);
+    }
+    for (i = 0; i < 4; i++) {
+        assert_int_equal(wait_for(children[i]), 0);
+        close(outputs[i]);
+    }
+    must_read(open_store(test->uri, NULL, test->p), count_migrations, &w);
+    assert_int_equal(w.number, 101 * gh_migrations.count);
+}
+
+static const gh_migration_t other_steps[] = {
+    { "somebody else's", "DROP TABLE migration;\nCREATE TABLE setting (id {integer});\n"
+                         "CREATE TABLE migration (number {integer}, name {text},"
+                         " applied {integer});\n" }
+};
+
+static apr_status_t drop_migrations(gh_transaction_t *transaction, void *baton)
+{
+    return transaction->backend->script(transaction, "DROP TABLE migration");
+}
+
+static void test_other_database(void **state)
+{
+    store_test_t *test = *state;
+    const gh_migrations_t other = { other_steps, 1 };
+    gh_store_options_t options = { 0 };
+    gh_result_t result;
+    apr_pool_t *p;
+
+    assert_int_equal(migrate(test, &other, &result), APR_SUCCESS);
+    apr_pool_create(&p, test->p);
+    must_write(open_store(test->uri, &options, p), drop_migrations, NULL);
+    apr_pool_destroy(p);
+    assert_int_equal(migrate(test, &gh_migrations, &result), GH_ECORRUPT);
+    assert_string_equal(result.number, "GH0203");
+}
+
+#define BOTH(test) \
+    cmocka_unit_test_setup_teardown(test, empty_sqlite, close_store), \
+    cmocka_unit_test_setup_teardown(test, empty_pgsql, close_store)
+
+int run_migration_tests(void)
+{
+    const struct CMUnitTest tests[] = {
+        BOTH(test_steps),
+        BOTH(test_at_once),
+        BOTH(test_other_database)
+    };
+
+    return cmocka_run_group_tests_name("migrations", tests, NULL, NULL);
+}
