@@ -222,6 +222,7 @@ static int check_issuer(gatehouse_settings_t *settings, gatehouse_issuer_section
                               "written as PEM");
         return problems + 1;
     }
+    authority->slot = apr_hash_count(settings->authorities);
     apr_hash_set(settings->authorities, section->name, APR_HASH_KEY_STRING, authority);
     apr_hash_set(settings->shared.issuers, section->name, APR_HASH_KEY_STRING, section->issuer);
     warn_short_key(settings, section, p);

@@ -11,6 +11,9 @@
 /** How long a client waits, in seconds, while no CRL was published yet. */
 #define RETRY_AFTER "1"
 
+/** How long a request waits for this process to have what another one has. */
+#define PATIENCE apr_time_from_msec(500)
+
 /* An issuer whose CRL nobody makes or names here has none, and never will. */
 static int has_crl(gh_issuer_t *issuer)
 {
@@ -19,10 +22,39 @@ static int has_crl(gh_issuer_t *issuer)
     return backend->crl ? gh_issuer_config(issuer)->crl_file != NULL : backend->crl_signer != NULL;
 }
 
+/* The CRL of this process, or the newer one that another child has just got, which is a read of the
+ * store away. */
+static apr_status_t newest_crl(const gatehouse_service_t *service, const char *name, int slot,
+                               const gh_crl_t **crl, apr_pool_t *p)
+{
+    apr_time_t deadline = apr_time_now() + PATIENCE;
+    apr_pool_t *ptemp;
+    apr_status_t rv;
+
+    apr_pool_create(&ptemp, p);
+    rv = gh_publisher_crl(service->publisher, name, crl, ptemp);
+    if (gatehouse_board_ahead(slot, rv == APR_SUCCESS ? (*crl)->number : 0)) {
+        gatehouse_follower_wake();
+        do {
+            apr_pool_clear(ptemp);
+            apr_sleep(apr_time_from_msec(2));
+            rv = gh_publisher_crl(service->publisher, name, crl, ptemp);
+        } while (gatehouse_board_ahead(slot, rv == APR_SUCCESS ? (*crl)->number : 0)
+                 && apr_time_now() < deadline);
+    }
+    apr_pool_destroy(ptemp);
+    rv = gh_publisher_crl(service->publisher, name, crl, p);
+    if (rv == APR_SUCCESS) {
+        gatehouse_board_note(slot, (*crl)->number);
+    }
+    return rv;
+}
+
 int gatehouse_crl_handler(request_rec *r)
 {
-    const gatehouse_config_t *config = gatehouse_config();
+    const gatehouse_settings_t *settings = gatehouse_settings();
     const gatehouse_service_t *service = gatehouse_service();
+    const gatehouse_authority_t *authority;
     gatehouse_content_t content;
     const char *name, *extension;
     gh_issuer_t *issuer;
@@ -34,11 +66,16 @@ int gatehouse_crl_handler(request_rec *r)
         return status;
     }
     pem = !strcmp(extension, "pem");
-    issuer = config ? apr_hash_get(config->issuers, name, APR_HASH_KEY_STRING) : NULL;
-    if (!issuer || !has_crl(issuer) || (!pem && strcmp(extension, "crl"))) {
+    if (!settings || (!pem && strcmp(extension, "crl"))) {
         return HTTP_NOT_FOUND;
     }
-    if (!service || gh_publisher_crl(service->publisher, name, &crl, r->pool) != APR_SUCCESS) {
+    issuer = apr_hash_get(settings->shared.issuers, name, APR_HASH_KEY_STRING);
+    authority = apr_hash_get(settings->authorities, name, APR_HASH_KEY_STRING);
+    if (!issuer || !has_crl(issuer)) {
+        return HTTP_NOT_FOUND;
+    }
+    if (!service
+        || newest_crl(service, name, authority->slot, &crl, r->pool) != APR_SUCCESS) {
         apr_table_setn(r->err_headers_out, "Retry-After", RETRY_AFTER);
         return HTTP_SERVICE_UNAVAILABLE;
     }

@@ -70,6 +70,8 @@ static apr_status_t prepare_store(follower_t *follower, apr_pool_t *ptemp, gh_re
     return gatehouse_child_prepare(follower->child, ptemp, result);
 }
 
+static follower_t *running;         /* of this process */
+
 static apr_status_t open_store(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
 {
     return gatehouse_child_open(follower->child, result);
@@ -222,16 +224,35 @@ static void *APR_THREAD_FUNC follow(apr_thread_t *thread, void *data)
 {
     follower_t *follower = data;
     struct pollfd woken = { .fd = follower->wake[0], .events = POLLIN };
+    char bytes[64];
     apr_pool_t *ptemp;
 
     apr_pool_create(&ptemp, follower->child->pool);
     while (!apr_atomic_read32(&follower->stop)) {
         run_jobs(follower, ptemp);
-        poll(&woken, 1, INTERVAL + (int)(apr_time_now() % JITTER));
+        if (poll(&woken, 1, INTERVAL + (int)(apr_time_now() % JITTER)) > 0) {
+            while (read(woken.fd, bytes, sizeof(bytes)) > 0) {
+                continue;
+            }
+        }
     }
     apr_pool_destroy(ptemp);
     apr_atomic_set32(&follower->ended, 1);
     return NULL;
+}
+
+static void wake(follower_t *follower)
+{
+    while (write(follower->wake[1], "", 1) < 0 && errno == EINTR) {
+        continue;
+    }
+}
+
+void gatehouse_follower_wake(void)
+{
+    if (running) {
+        wake(running);
+    }
 }
 
 /* Runs before anything in the pool is closed, with prefork within a signal handler. A thread that
@@ -243,10 +264,9 @@ static apr_status_t stop(void *data)
     apr_time_t deadline = apr_time_now() + PATIENCE;
     apr_status_t rv;
 
+    running = NULL;
     apr_atomic_set32(&follower->stop, 1);
-    while (write(follower->wake[1], "", 1) < 0 && errno == EINTR) {
-        continue;
-    }
+    wake(follower);
     while (!apr_atomic_read32(&follower->ended)) {
         if (apr_time_now() > deadline) {
             _exit(0);
@@ -285,6 +305,7 @@ apr_status_t gatehouse_follower_start(gatehouse_child_t *child)
         close(follower->wake[1]);
         return rv;
     }
+    running = follower;
     apr_pool_pre_cleanup_register(child->pool, follower, stop);
     return APR_SUCCESS;
 }

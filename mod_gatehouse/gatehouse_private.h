@@ -60,6 +60,7 @@ typedef struct {
     gh_bytes_t der;
     gh_bytes_t pem;                         /* the CA's certificate and its chain */
     const char *etag;
+    int slot;                               /* of the issuer on the board */
 } gatehouse_authority_t;
 
 /** A plain <Location> with GatehouseAllowRequest. */
@@ -174,6 +175,17 @@ void gatehouse_log_warnings(const gatehouse_settings_t *settings, server_rec *s)
 int gatehouse_prepare_store(gatehouse_settings_t *settings, server_rec *s, apr_pool_t *ptemp);
 void gatehouse_child_init(apr_pool_t *p, server_rec *s);
 const gatehouse_service_t *gatehouse_service(void);
+
+/** Ends the pause of the thread that follows the store. */
+void gatehouse_follower_wake(void);
+
+/* gatehouse_board.c: newest CRL numbers, shared by all children */
+
+apr_status_t gatehouse_board_create(int count, apr_pool_t *pconf);
+/** Tells the other children that there is a CRL with this number. */
+void gatehouse_board_note(int slot, apr_int64_t number);
+/** @return 1 if another child has just got a newer CRL than this one */
+int gatehouse_board_ahead(int slot, apr_int64_t number);
 
 /* gatehouse_log.c */
 

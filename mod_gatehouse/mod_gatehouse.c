@@ -104,6 +104,7 @@ static void log_start(const gatehouse_settings_t *settings, server_rec *s, apr_p
 static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     gatehouse_settings_t *settings = gatehouse_settings();
+    apr_status_t rv;
     int status;
 
     if (!settings || !settings->store) {
@@ -115,6 +116,12 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     }
     gatehouse_log_warnings(settings, s);
     if (gatehouse_audit_open(settings, s, pconf) != APR_SUCCESS) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    rv = gatehouse_board_create(settings->issuers->nelts, pconf);
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(0546) "there is no shared memory for the "
+                     "children; see whether the machine is short of memory");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     log_start(settings, s, ptemp);

@@ -75,28 +75,35 @@ ASN1_SEQUENCE(SCEP_CERTIFICATES_INFO) = {
 
 /* 2.16.840.1.113733.1.9.2 to .7 and 1.3.6.1.5.5.7.24.1 */
 static const struct {
+    const char *name;
     const char *oid;
     unsigned char length;
     unsigned char bytes[10];
 } scep_attributes[SCEP_ATTRIBUTES] = {
-    { "2.16.840.1.113733.1.9.2", 10,
+    { "messageType", "2.16.840.1.113733.1.9.2", 10,
       { 0x60, 0x86, 0x48, 0x01, 0x86, 0xf8, 0x45, 0x01, 0x09, 0x02 } },
-    { "2.16.840.1.113733.1.9.3", 10,
+    { "pkiStatus", "2.16.840.1.113733.1.9.3", 10,
       { 0x60, 0x86, 0x48, 0x01, 0x86, 0xf8, 0x45, 0x01, 0x09, 0x03 } },
-    { "2.16.840.1.113733.1.9.4", 10,
+    { "failInfo", "2.16.840.1.113733.1.9.4", 10,
       { 0x60, 0x86, 0x48, 0x01, 0x86, 0xf8, 0x45, 0x01, 0x09, 0x04 } },
-    { "2.16.840.1.113733.1.9.5", 10,
+    { "senderNonce", "2.16.840.1.113733.1.9.5", 10,
       { 0x60, 0x86, 0x48, 0x01, 0x86, 0xf8, 0x45, 0x01, 0x09, 0x05 } },
-    { "2.16.840.1.113733.1.9.6", 10,
+    { "recipientNonce", "2.16.840.1.113733.1.9.6", 10,
       { 0x60, 0x86, 0x48, 0x01, 0x86, 0xf8, 0x45, 0x01, 0x09, 0x06 } },
-    { "2.16.840.1.113733.1.9.7", 10,
+    { "transactionID", "2.16.840.1.113733.1.9.7", 10,
       { 0x60, 0x86, 0x48, 0x01, 0x86, 0xf8, 0x45, 0x01, 0x09, 0x07 } },
-    { "1.3.6.1.5.5.7.24.1", 8, { 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x18, 0x01 } }
+    { "failInfoText", "1.3.6.1.5.5.7.24.1", 8,
+      { 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x18, 0x01 } }
 };
 
 const char *scep_attribute_oid(scep_attribute_t attribute)
 {
     return scep_attributes[attribute].oid;
+}
+
+const char *scep_attribute_name(scep_attribute_t attribute)
+{
+    return scep_attributes[attribute].name;
 }
 
 scep_attribute_t scep_attribute_find(const ASN1_OBJECT *object)

@@ -49,6 +49,9 @@ typedef enum {
 /** Dotted OID of an attribute. */
 const char *scep_attribute_oid(scep_attribute_t attribute);
 
+/** Name of an attribute as RFC 8894 has it. */
+const char *scep_attribute_name(scep_attribute_t attribute);
+
 /** @return the attribute with that OID, or SCEP_ATTRIBUTES */
 scep_attribute_t scep_attribute_find(const ASN1_OBJECT *object);
 

@@ -243,8 +243,9 @@ static const char *make_challenge(cmd_parms *cmd, scep_challenge_t *challenge, i
         challenge->authoriser = gh_authoriser_none(cmd->pool);
         return NULL;
     }
-    return GHNO(0456) "SCEPChallenge takes \"static file:PATH\", \"static exec:PATH\", \"onetime [SET]\" or "
-           "\"none insecure\"";
+    return apr_psprintf(cmd->pool, GHNO(0456) "SCEPChallenge takes \"static file:PATH\", \"static "
+                        "exec:PATH\", \"onetime [SET]\" or \"none insecure\", not \"%s\"",
+                        argc > 0 ? argv[0] : "");
 }
 
 static const char *set_challenge(cmd_parms *cmd, void *dir, int argc, char *const argv[])

@@ -197,6 +197,12 @@ static const char *event_name(int type)
     }
 }
 
+static apr_status_t admit(scep_exchange_t *x)
+{
+    return scep_message_admit(x->message, x->keys->recipients, x->keys->authorities, &x->recipient,
+                              &x->result);
+}
+
 /** Every type that is not handled is refused; authorisation is an object that no branch can skip. */
 static apr_status_t dispatch(scep_exchange_t *x)
 {
@@ -204,10 +210,10 @@ static apr_status_t dispatch(scep_exchange_t *x)
 
     switch (x->message->type) {
     case SCEP_PKCS_REQ:
-        rv = scep_message_admit(x->message, x->keys->recipients, &x->recipient, &x->result);
+        rv = admit(x);
         return rv == APR_SUCCESS ? scep_exchange_enrol(x) : rv;
     case SCEP_CERT_POLL:
-        rv = scep_message_admit(x->message, x->keys->recipients, &x->recipient, &x->result);
+        rv = admit(x);
         return rv == APR_SUCCESS ? scep_exchange_poll(x) : rv;
     case -1:
         return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_REQUEST, "message.no-type",
@@ -223,9 +229,10 @@ static apr_status_t dispatch(scep_exchange_t *x)
 static void log_refusal(const scep_exchange_t *x)
 {
     const scep_message_t *message = x->message;
-    int level = fail_info(x->result.failure) < 0 ? GH_LOG_ERROR : GH_LOG_INFO;
+    int ours = fail_info(x->result.failure) < 0;
 
-    gh_log(x->request->log, level, x->result.status,
+    gh_log(x->request->log, ours ? GH_LOG_ERROR : GH_LOG_INFO,
+           ours ? x->result.status : APR_SUCCESS,
            "%s: %s%s%s; %s; rule %s, transaction %s, algorithms %s, attributes %s",
            *x->result.number ? x->result.number : "-", x->result.message,
            x->cause ? ": " : "", x->cause ? x->cause : "", x->endpoint->path,

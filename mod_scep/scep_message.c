@@ -133,7 +133,7 @@ static void read_attributes(scep_message_t *message, apr_pool_t *p)
         if (which == SCEP_ATTRIBUTES) {
             continue;
         }
-        names = apr_pstrcat(p, names, *names ? " " : "", scep_attribute_oid(which), NULL);
+        names = apr_pstrcat(p, names, *names ? " " : "", scep_attribute_name(which), NULL);
         if (seen[which]++) {
             if (which == SCEP_ATTRIBUTE_MESSAGE_TYPE) {
                 message->type = -1;
@@ -385,34 +385,44 @@ apr_status_t scep_message_verify(scep_message_t *message, gh_result_t *result)
     return APR_SUCCESS;
 }
 
-/** Those of the recipients that are ours. @return how many; one of them is set */
-static int find_recipient(const scep_message_t *message, const apr_array_header_t *recipients,
-                          const scep_recipient_t **found, const X509_ALGOR **transport)
-{
-    STACK_OF(CMS_RecipientInfo) *infos = CMS_get0_RecipientInfos(message->envelope);
-    int i, j, matches = 0;
+/** What the recipients of an envelope are to us. */
+typedef struct {
+    int ours;
+    int authorities;
+    const scep_recipient_t *recipient;
+    const X509_ALGOR *transport;
+} recipients_t;
 
-    for (i = 0; i < message->recipients; ++i) {
-        CMS_RecipientInfo *info = sk_CMS_RecipientInfo_value(infos, i);
-        for (j = 0; j < recipients->nelts; ++j) {
-            const scep_recipient_t *one = &APR_ARRAY_IDX(recipients, j, scep_recipient_t);
-            if (CMS_RecipientInfo_ktri_cert_cmp(info, one->certificate) == 0) {
-                *found = one;
-                *transport = transport_of(info);
-                ++matches;
-            }
+static void sort_recipient(recipients_t *sorted, CMS_RecipientInfo *info,
+                           const apr_array_header_t *recipients,
+                           const apr_array_header_t *authorities)
+{
+    int i;
+
+    for (i = 0; i < recipients->nelts; ++i) {
+        const scep_recipient_t *one = &APR_ARRAY_IDX(recipients, i, scep_recipient_t);
+        if (CMS_RecipientInfo_ktri_cert_cmp(info, one->certificate) == 0) {
+            sorted->recipient = one;
+            sorted->transport = transport_of(info);
+            ++sorted->ours;
+            return;
         }
     }
-    return matches;
+    for (i = 0; i < authorities->nelts; ++i) {
+        if (CMS_RecipientInfo_ktri_cert_cmp(info, APR_ARRAY_IDX(authorities, i, X509 *)) == 0) {
+            ++sorted->authorities;
+            return;
+        }
+    }
 }
 
 apr_status_t scep_message_admit(const scep_message_t *message,
                                 const apr_array_header_t *recipients,
+                                const apr_array_header_t *authorities,
                                 const scep_recipient_t **recipient, gh_result_t *result)
 {
-    const scep_recipient_t *found = NULL;
-    const X509_ALGOR *transport = NULL;
-    int matches;
+    recipients_t sorted = { 0, 0, NULL, NULL };
+    int i;
 
     *recipient = NULL;
     if (message->authenticated_envelope) {
@@ -431,27 +441,30 @@ apr_status_t scep_message_admit(const scep_message_t *message,
                               "at one location.",
                               GHNO(0415) "the content cipher is not accepted (%s)", message->algorithms);
     }
-    if (message->recipients < 1 || message->recipients > SCEP_RECIPIENTS_MAX
-        || message->other_recipients) {
-        return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.recipients",
+    if (message->other_recipients) {
+        return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.recipient-type",
                               "Encrypt to the RA certificate that GetCACert gives, by RSA key transport.",
-                              GHNO(0416) "the envelope has %d recipients, %d of them not by key "
-                              "transport", message->recipients, message->other_recipients);
+                              GHNO(0416) "%d of the recipients of the envelope are not by key "
+                              "transport", message->other_recipients);
     }
-    matches = find_recipient(message, recipients, &found, &transport);
-    if (matches != 1) {
+    for (i = 0; i < message->recipients && i < SCEP_RECIPIENTS_MAX; ++i) {
+        sort_recipient(&sorted, sk_CMS_RecipientInfo_value(
+                           CMS_get0_RecipientInfos(message->envelope), i), recipients, authorities);
+    }
+    if (sorted.ours != 1 || sorted.ours + sorted.authorities != message->recipients) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_INTEGRITY, "message.recipient",
                               "Ask for GetCACert again and encrypt to the RA certificate, which is the "
                               "first one.",
-                              GHNO(0417) "the message is encrypted to %d RA certificates of this "
-                              "issuer instead of one", matches);
+                              GHNO(0417) "of %d recipients of the envelope, %d are the RA of this "
+                              "issuer and %d its CAs", message->recipients, sorted.ours,
+                              sorted.authorities);
     }
-    if (!scep_algorithm_transport_allowed(transport)) {
+    if (!scep_algorithm_transport_allowed(sorted.transport)) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.transport",
                               "Use RSA key transport: PKCS#1 v1.5, or OAEP with SHA-1 or SHA-2.",
                               GHNO(0418) "the key transport is not accepted (%s)", message->algorithms);
     }
-    *recipient = found;
+    *recipient = sorted.recipient;
     return APR_SUCCESS;
 }
 

@@ -45,7 +45,7 @@ struct scep_message {
     const EVP_MD *digest;           /* of the signature, if allowed here */
     const EVP_CIPHER *cipher;       /* of the content, if allowed here */
     const char *algorithms;         /* "sha256/aes-128-cbc/rsaes-oaep/RSA-2048", also when refused */
-    const char *attributes;         /* OIDs of the signed attributes, for diagnosis */
+    const char *attributes;         /* names of SCEP's signed attributes that it has, for diagnosis */
 
     CMS_ContentInfo *outer;
     CMS_SignerInfo *signer_info;
@@ -85,14 +85,17 @@ apr_status_t scep_message_read(scep_message_t **message, gh_bytes_t der, unsigne
 apr_status_t scep_message_verify(scep_message_t *message, gh_result_t *result);
 
 /**
- * Checks that the envelope is one that may be opened here: by key transport only, exactly one of the
- * recipients is one of ours, algorithms allowed. Tells only what the message shows in clear.
- * @param recipients scep_recipient_t elements, newest first
- * @param recipient  the one it is for
+ * Checks that the envelope is one that may be opened here: by key transport only, to exactly one of
+ * ours and otherwise to nobody but CAs that GetCACert gives, algorithms allowed. Tells only what
+ * the message shows in clear.
+ * @param recipients  scep_recipient_t elements, newest first
+ * @param authorities X509 * elements: the issuer and what is above it
+ * @param recipient   the one it is for
  * @return GH_EREFUSED with failure REQUEST, ALGORITHM or INTEGRITY
  */
 apr_status_t scep_message_admit(const scep_message_t *message,
                                 const apr_array_header_t *recipients,
+                                const apr_array_header_t *authorities,
                                 const scep_recipient_t **recipient, gh_result_t *result);
 
 /**

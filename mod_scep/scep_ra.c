@@ -104,6 +104,7 @@ apr_status_t scep_ra_keys_make(scep_ra_keys_t **out, gh_issuer_t *issuer,
     const apr_array_header_t *chain = gh_issuer_chain(issuer);
     apr_array_header_t *all = apr_array_make(p, 4, sizeof(gh_bytes_t));
     apr_array_header_t *above = apr_array_make(p, 4, sizeof(gh_bytes_t));
+    apr_array_header_t *authorities = apr_array_make(p, 4, sizeof(X509 *));
     scep_ra_keys_t *keys = apr_pcalloc(p, sizeof(*keys));
     apr_status_t rv;
     int i;
@@ -113,10 +114,13 @@ apr_status_t scep_ra_keys_make(scep_ra_keys_t **out, gh_issuer_t *issuer,
     keys->current = choose_current(recipients, apr_time_now());
     keys->not_after = gh_certificate_not_after(keys->current->certificate);
     keys->issuer_certificate = gh_issuer_certificate_der(issuer);
+    APR_ARRAY_PUSH(authorities, X509 *) = gh_issuer_certificate(issuer);
     for (i = 0; chain && i < chain->nelts; ++i) {
         APR_ARRAY_PUSH(above, gh_bytes_t) = gh_certificate_der(APR_ARRAY_IDX(chain, i, X509 *), p);
+        APR_ARRAY_PUSH(authorities, X509 *) = APR_ARRAY_IDX(chain, i, X509 *);
     }
     keys->chain = above;
+    keys->authorities = authorities;
     APR_ARRAY_PUSH(all, gh_bytes_t) = gh_certificate_der(keys->current->certificate, p);
     APR_ARRAY_PUSH(all, gh_bytes_t) = keys->issuer_certificate;
     apr_array_cat(all, above);

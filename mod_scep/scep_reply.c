@@ -110,13 +110,16 @@ static int add_attributes(CMS_SignerInfo *si, const scep_reply_t *reply,
                                 reply->fail_text, strlen(reply->fail_text)));
 }
 
-/** Signs: signatureAlgorithm is rsaEncryption, as OpenSSL has it and strongSwan wants it; PENDING and
- *  FAILURE have no content at all (RFC 8894 3.2). */
+/**
+ * Signs. signatureAlgorithm is rsaEncryption, as OpenSSL has it and strongSwan wants it. Where there
+ * is no envelope, the content is there and empty: certmonger refuses a message whose content is
+ * absent as one whose content is elsewhere.
+ */
 static apr_status_t sign(gh_bytes_t *der, const scep_reply_t *reply, gh_bytes_t content,
                          const scep_message_t *message, const scep_recipient_t *ra, apr_pool_t *p,
                          gh_result_t *result)
 {
-    unsigned flags = CMS_BINARY | CMS_NOSMIMECAP | (content.data ? 0 : CMS_DETACHED);
+    unsigned flags = CMS_BINARY | CMS_NOSMIMECAP;
     CMS_ContentInfo *cms = CMS_sign(NULL, NULL, NULL, NULL, CMS_PARTIAL | flags);
     BIO *in = bytes_bio(content);
     CMS_SignerInfo *si;

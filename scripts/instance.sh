@@ -204,6 +204,7 @@ PidFile "$state/run/httpd.pid"
 ErrorLog "$state/logs/error.log"
 LogLevel notice
 $(load_modules mpm_event authn_core authz_core socache_shmcb ssl)
+SSLSessionCache "shmcb:$state/run/ssl-sessions(512000)"
 $user
 LogFormat "%h %l %u %t \"%r\" %>s %b" common
 CustomLog "$state/logs/access.log" common
@@ -381,13 +382,9 @@ make_tls_certificate() {
         [ -n "$secret" ] || die "gatehousectl gave no challenge"
         rm -rf "$tls/new"
         (umask 077; mkdir "$tls/new")
-        openssl genrsa -traditional -out "$tls/new/key.pem" 2048 2>/dev/null
-        tls_request "$secret" | openssl req -new -config /dev/stdin -key "$tls/new/key.pem" \
-            -out "$tls/new/csr.pem"
-        scepclient -server-url "$(url http)/scep/servers/devices/privatessl-tls-server" \
-            -private-key "$tls/new/key.pem" -certificate "$tls/new/cert.pem" \
-            >"$tls/new/log" 2>&1 8>&- || true
-        [ -s "$tls/new/cert.pem" ] || { cat "$tls/new/log" >&2; die "the enrolment failed"; }
+        enrol "$tls/new" "$(url http)/scep/servers/devices/privatessl-tls-server" "$secret" \
+            -N CN=localhost -D localhost -A 127.0.0.1 \
+            || { cat "$tls/new/log" >&2; die "the enrolment failed"; }
         cat "$tls/new/cert.pem" "$state/ca/devices.pem" | put "$tls/server.pem.new" 644
         mv -f "$tls/new/key.pem" "$tls/server-key.pem"
         mv -f "$tls/server.pem.new" "$tls/server.pem"
@@ -399,20 +396,20 @@ make_tls_certificate() {
         || die "https does not answer at $(url https); the error log is $state/logs/error.log"
 }
 
-tls_request() {
-    cat <<TXT
-[req]
-prompt = no
-distinguished_name = name
-attributes = attributes
-req_extensions = extensions
-[name]
-CN = localhost
-[attributes]
-challengePassword = $1
-[extensions]
-subjectAltName = DNS:localhost, IP:127.0.0.1
-TXT
+# enrol FOLDER URL CHALLENGE OPTION...: certmonger makes FOLDER/key.pem and enrols FOLDER/cert.pem, with
+# more options of "getcert request".
+enrol() {
+    local folder=$1 url=$2 secret=$3
+    shift 3
+    timeout 60 "$top/scripts/certmonger-device" "$folder" sh -c '
+        folder=$1 url=$2 root=$3 secret=$4
+        shift 4
+        getcert add-scep-ca -s -c gatehouse -u "$url" -R "$root" \
+            && getcert request -s -c gatehouse -I device -k "$folder/key.pem" -f "$folder/cert.pem" \
+                -L "$secret" -w -v "$@"
+        getcert list -s' - "$folder" "$url" "$state/ca/root.pem" "$secret" "$@" \
+        >"$folder/log" 2>&1 8>&- || true
+    [ -s "$folder/cert.pem" ]
 }
 
 # Prints the first text member of that name in lines of JSON.
@@ -466,8 +463,8 @@ show_urls() {
 What to try next
   $dir/gatehousectl cert list
   $dir/gatehousectl check
-  scepclient -server-url $(scep_url manual scep-manual) \\
-      -challenge $(challenge) -private-key key.pem -certificate cert.pem
+  pki --scepca --url $(scep_url legacy) --caout ca --raout ra
+  openssl crl -in <(curl -s $(url http)/crl/devices.pem) -noout -text
   ./quickstart status; ./quickstart down
 TXT
 }

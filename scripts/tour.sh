@@ -26,9 +26,6 @@ new_device() {
 
 ctl() { "$dir/gatehousectl" "$@"; }
 
-# Runs a client in the folder of its device; what it says goes to a file there.
-client() { (cd "$device" && timeout 60 "$@" >>"$device/log" 2>&1 8>&-); }
-
 serial_of() { openssl x509 -in "$1" -noout -serial | sed 's/^serial=//' | tr A-F a-f; }
 
 describe() {
@@ -39,12 +36,12 @@ verifies() { openssl verify -CAfile "$state/ca/root.pem" -untrusted "$state/ca/d
 
 enrol_device() {
     step "A device enrols by SCEP"
-    say "   scepclient is one of the clients that devices and their management use."
+    say "   certmonger keeps the certificates of many Linux systems; it has no idea that this is a demo."
     new_device laptop
-    typed "scepclient -server-url $(scep_url demo) -challenge ... -cn laptop-17"
-    client scepclient -server-url "$(scep_url demo)" -challenge "$(challenge)" -cn laptop-17 \
-        -organization Example -private-key key.pem -certificate cert.pem || true
-    [ -s "$device/cert.pem" ] || tour_failed "the device got no certificate"
+    typed "getcert add-scep-ca -c gatehouse -u $(scep_url demo) -R root.pem"
+    typed "getcert request -c gatehouse -k key.pem -f cert.pem -L \$GH_SCEP_CHALLENGE -N CN=laptop-17"
+    enrol "$device" "$(scep_url demo)" "$(challenge)" -N "CN=laptop-17,O=Example" \
+        -D laptop-17.example.com || tour_failed "the device got no certificate"
     describe "$device/cert.pem"
 }
 
@@ -59,10 +56,9 @@ wrong_challenge() {
     local laptop=$device
     step "Who does not know the challenge gets nothing"
     new_device stranger
-    typed "scepclient -server-url $(scep_url demo) -challenge guessed"
-    client scepclient -server-url "$(scep_url demo)" -challenge guessed -cn stranger \
-        -private-key key.pem -certificate cert.pem || true
-    [ ! -s "$device/cert.pem" ] || tour_failed "a stranger got a certificate"
+    typed "getcert request ... -L guessed -N CN=stranger"
+    ! enrol "$device" "$(scep_url demo)" guessed -N CN=stranger \
+        || tour_failed "a stranger got a certificate"
     say "     refused; the audit log says why:"
     tail -n 1 "$state/logs/audit.jsonl" | shown
     device=$laptop
@@ -73,14 +69,14 @@ legacy_device() {
     step "An old device, that knows no better than 3DES, has a place of its own"
     new_device router
     typed "pki --scepca --url $(scep_url legacy) --caout ca --raout ra"
-    client pki --scepca --url "$(scep_url legacy)" --caout ca.der --raout ra.der \
-        || tour_failed "strongSwan's pki got no CA certificate"
+    (cd "$device" && timeout 60 pki --scepca --url "$(scep_url legacy)" --caout ca.der --raout ra.der \
+        >>log 2>&1 8>&-) || tour_failed "strongSwan's pki got no CA certificate"
     typed "pki --scep --url $(scep_url legacy) --cipher des3 --dn CN=router-3 ..."
     (umask 077; openssl genrsa -traditional -out "$device/key.pem" 2048 2>/dev/null)
     (cd "$device" && timeout 60 pki --scep --url "$(scep_url legacy)" --in key.pem \
         --dn "C=CH, O=Example, CN=router-3" --password "$(challenge)" --cipher des3 --interval 2 \
-        --cacert-enc ra.der --cacert-sig ra.der --cacert ca.der --outform pem \
-        >"$device/cert.pem" 2>>"$device/log" 8>&-) || true
+        --cacert-enc ra.der --cacert-sig ra.der --cacert ca.der --cacert "$state/ca/root.pem" \
+        --outform pem >cert.pem 2>>log 8>&-) || true
     [ -s "$device/cert.pem" ] || tour_failed "strongSwan's pki got no certificate"
     verifies "$device/cert.pem" >/dev/null 2>&1 || tour_failed "its chain does not verify"
     describe "$device/cert.pem"
@@ -91,44 +87,31 @@ waiting_id() {
     ctl --json enrolment list --state waiting | grep -F "$1" | json id
 }
 
-has_waiting() { [ -n "$(waiting_id "$1")" ]; }
-
-ask_again() {
-    client scepclient -server-url "$(scep_url manual scep-manual)" -challenge "$(challenge)" \
-        -cn "$1" -private-key key.pem -certificate cert.pem &
-    wait_until 10 test -s "$device/cert.pem"
-}
-
 manual_approval() {
-    local laptop=$device name id asking
+    local laptop=$device name id
     name=phone-$(date +%H%M%S)
     step "Somebody approves each request, where the profile says so"
     new_device phone
-    typed "scepclient -server-url $(scep_url manual scep-manual) -challenge ... -cn $name"
-    client scepclient -server-url "$(scep_url manual scep-manual)" -challenge "$(challenge)" \
-        -cn "$name" -private-key key.pem -certificate cert.pem &
-    asking=$!
-    wait_until 20 has_waiting "$name" || tour_failed "the request is not in the list"
+    typed "getcert request ... -N CN=$name      at $(scep_url manual scep-manual)"
+    enrol "$device" "$(scep_url manual scep-manual)" "$(challenge)" -N "CN=$name,O=Example" || true
+    id=$(waiting_id "$name")
+    [ -n "$id" ] || tour_failed "the request is not in the list"
     say "     the device is told to wait"
     typed "gatehousectl enrolment list --state waiting"
     ctl enrolment list --state waiting | shown
-    id=$(waiting_id "$name")
     typed "gatehousectl enrolment approve $id"
     ctl enrolment approve "$id" | shown
-    # scepclient asks again after 30 seconds; a new one with the same key need not wait for that
-    stop_client "$asking"
     sleep 1
-    ask_again "$name" || tour_failed "the device got no certificate after the approval"
-    wait || true
+    typed "getcert refresh ..."
+    timeout 60 "$top/scripts/certmonger-device" "$device" sh -c '
+        for try in 1 2 3 4 5 6 7 8 9 10; do
+            getcert refresh -s -i device
+            sleep 1
+            [ ! -s "$1" ] || exit 0
+        done' - "$device/cert.pem" >>"$device/log" 2>&1 8>&- || true
+    [ -s "$device/cert.pem" ] || tour_failed "the device got no certificate after the approval"
     describe "$device/cert.pem"
     device=$laptop
-}
-
-# The job is a subshell with timeout and the client in it.
-stop_client() {
-    pkill -TERM -P "$1" 2>/dev/null || true
-    kill "$1" 2>/dev/null || true
-    wait "$1" 2>/dev/null || true
 }
 
 in_crl() {

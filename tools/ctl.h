@@ -48,7 +48,7 @@ int ctl_exit_code(apr_status_t status);
 /** Learns the configuration of httpd. Shows what httpd complains about. @return an exit code */
 int ctl_configure(ctl_t *ctl);
 
-/** Becomes the user that httpd's children run as, if this is root: for good. @return an exit code */
+/** Becomes, for good, the user of httpd's children, if this is root. @return an exit code */
 int ctl_drop_privileges(ctl_t *ctl);
 
 /** Configures, drops privileges and opens the store. @return an exit code */
@@ -63,7 +63,7 @@ const char *ctl_actor(apr_pool_t *p);
 /** Begins an event of this run for the audit log. */
 gh_audit_event_t *ctl_event(const ctl_t *ctl, const char *event, apr_pool_t *p);
 
-/** The issuer of the configuration by that name. @param code set to the exit code if there is none */
+/** The configured issuer of that name. @param code set to the exit code if there is none */
 const ctl_issuer_t *ctl_find_issuer(const ctl_t *ctl, const char *name, int *code);
 
 #endif /* gatehousectl_ctl_h */

@@ -2,7 +2,7 @@
 
 /*
  * ca import: a CA that exists already. Its certificate, chain and key are checked as httpd checks
- * them at its start; the files stay where they are, and the configuration that names them is printed.
+ * them at its start; the files stay where they are, and a configuration that names them is printed.
  */
 
 #include "ctl_commands.h"
@@ -81,7 +81,7 @@ static apr_status_t choose_chain(import_t *import, apr_pool_t *p, gh_result_t *r
     return absolute(&import->chain, p, result);
 }
 
-/* The loader follows the chain as far as it goes; for what is taken up here it must reach a root. */
+/* The loader follows the chain as far as it goes; here it must reach a root. */
 static apr_status_t check_chain(const import_t *import, gh_result_t *result)
 {
     const apr_array_header_t *chain = gh_issuer_chain(import->issuer);

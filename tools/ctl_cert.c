@@ -223,24 +223,6 @@ int ctl_cert_list(ctl_t *ctl, const ctl_arguments_t *arguments)
     return code == CTL_OK ? list_pages(ctl, &baton, limit) : code;
 }
 
-static const char *sans_text(const char *sans, apr_pool_t *p)
-{
-    json_t *array = sans != NULL ? json_loads(sans, 0, NULL) : NULL;
-    const char *text = NULL;
-    json_t *element;
-    size_t i;
-
-    json_array_foreach(array, i, element) {
-        const char *name = json_string_value(element);
-
-        if (name != NULL) {
-            text = text == NULL ? apr_pstrdup(p, name) : apr_pstrcat(p, text, ", ", name, NULL);
-        }
-    }
-    json_decref(array);
-    return text;
-}
-
 static void print_certificate(const gh_certificate_record_t *record, apr_pool_t *p)
 {
     X509 *certificate = record->der.length > 0 ? gh_certificate_parse(record->der, p) : NULL;
@@ -249,7 +231,7 @@ static void print_certificate(const gh_certificate_record_t *record, apr_pool_t 
     ctl_field_print(stdout, "serial", gh_hex(p, record->serial.data, record->serial.length), p);
     ctl_field_print(stdout, "issuer", record->issuer, p);
     ctl_field_print(stdout, "subject", record->subject, p);
-    ctl_field_print(stdout, "names", sans_text(record->sans, p), p);
+    ctl_field_print(stdout, "names", ctl_sans_text(record->sans, p), p);
     ctl_field_print(stdout, "profile", record->profile, p);
     ctl_field_print(stdout, "status", ctl_certificate_status(record, apr_time_now()), p);
     ctl_field_print(stdout, "reason", gh_reason_name(record->reason), p);

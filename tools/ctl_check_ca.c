@@ -75,7 +75,7 @@ static void check_certificate(ctl_check_t *check, const ctl_issuer_t *issuer)
     }
 }
 
-/* httpd -t has opened the key and compared it with the certificate; here is what it does not see. */
+/* httpd -t has compared the key with the certificate; here is what it does not see. */
 static void check_key_file(ctl_check_t *check, const ctl_issuer_t *issuer)
 {
     const char *name = name_of("key", issuer, check->p);

@@ -173,8 +173,8 @@ apr_status_t ctl_config_load(ctl_config_t **config, const char *httpd, const cha
     }
     if (status != 0) {
         return gh_result_fail(result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
-                              "Correct what httpd complains about; its words are in the error "
-                              "output.",
+                              "Correct what httpd complains about; if it may not read a file, run "
+                              "this as root.",
                               GHNO(0605) "httpd refuses the configuration %s (exit status %d)",
                               conf, status);
     }

@@ -15,7 +15,7 @@
 typedef struct {
     gh_bytes_t serial;
     apr_time_t revoked_at;
-    int reason;                 /* CRLReason, GH_REASON_NONE without one or for one that is not defined */
+    int reason;                 /* CRLReason; GH_REASON_NONE without a defined one */
     apr_time_t invalid_from;    /* 0: none */
 } ctl_revoked_t;
 

@@ -220,7 +220,7 @@ static void print_enrolment(ctl_t *ctl, const gh_enrolment_record_t *record)
 
         puts("\nThe certificate would have:");
         ctl_field_print(stdout, "  subject", gh_plan_subject_text(plan), p);
-        ctl_field_print(stdout, "  names", gh_plan_sans(plan), p);
+        ctl_field_print(stdout, "  names", ctl_sans_text(gh_plan_sans(plan), p), p);
         ctl_field_print(stdout, "  key", kind != NULL ? kind : "another kind", p);
         ctl_field_print(stdout, "  key sha256", gh_hex(p, digest.data, digest.length), p);
         ctl_field_print(stdout, "  valid for at most",

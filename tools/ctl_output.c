@@ -68,6 +68,24 @@ static json_t *json_sans(const char *sans)
     return array;
 }
 
+const char *ctl_sans_text(const char *sans, apr_pool_t *p)
+{
+    json_t *array = sans != NULL ? json_loads(sans, 0, NULL) : NULL;
+    const char *text = NULL;
+    json_t *element;
+    size_t i;
+
+    json_array_foreach(array, i, element) {
+        const char *name = json_string_value(element);
+
+        if (name != NULL) {
+            text = text == NULL ? apr_pstrdup(p, name) : apr_pstrcat(p, text, ", ", name, NULL);
+        }
+    }
+    json_decref(array);
+    return text;
+}
+
 json_t *ctl_certificate_json(const gh_certificate_record_t *record, apr_time_t now, apr_pool_t *p)
 {
     json_t *object = json_object();

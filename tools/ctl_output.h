@@ -28,6 +28,9 @@ json_t *ctl_enrolment_json(const gh_enrolment_record_t *record, apr_pool_t *p);
 /** A string that may hold anything; NULL is null. */
 json_t *ctl_json_text(const char *text, apr_pool_t *p);
 
+/** The names of a JSON array, with commas between, in p; NULL if there are none. */
+const char *ctl_sans_text(const char *sans, apr_pool_t *p);
+
 /** A time; 0 is null. */
 json_t *ctl_json_time(apr_time_t time, apr_pool_t *p);
 

@@ -13,7 +13,7 @@
 #include "store/crls.h"
 #include "store/housekeeping.h"
 
-#define LEASE_INTERVAL      apr_time_from_sec(60)
+#define LEASE_INTERVAL      apr_time_from_sec(15)
 #define OFFLINE_INTERVAL    apr_time_from_sec(5)
 #define CRLS_KEPT           5
 
@@ -234,6 +234,13 @@ static apr_status_t publish_work(gh_transaction_t *transaction, void *baton)
     return rv;
 }
 
+static apr_status_t release_work(gh_transaction_t *transaction, void *baton)
+{
+    publish_t *publish = baton;
+
+    return gh_lease_release(transaction, publish->lease, publish->holder);
+}
+
 static apr_status_t publish(gh_publisher_t *publisher, published_t *published, const look_t *look,
                             apr_time_t now, apr_pool_t *p, gh_result_t *result)
 {
@@ -250,23 +257,27 @@ static apr_status_t publish(gh_publisher_t *publisher, published_t *published, c
     rv = gh_crl_make(&record, published->issuer, publisher->store,
                      look->newest ? look->newest->number + 1 : 1, now, p, result);
     if (rv != APR_SUCCESS) {
-        return rv;
+        goto cleanup;
     }
     if (record.change > (look->newest ? look->newest->change : 0)) {
         publish.changed = apr_psprintf(p, "%" APR_TIME_T_FMT, now);
     }
     publish.record = &record;
     rv = gh_store_write(publisher->store, publish_work, &publish, result);
-    if (rv == GH_ECONFLICT) {
-        return APR_SUCCESS;     /* somebody else was faster; the next round takes theirs up */
+    if (rv != APR_SUCCESS) {
+        goto cleanup;
     }
-    if (rv == APR_SUCCESS) {
-        take_up(publisher, published, &record);
-        gh_log(publisher->log, GH_LOG_INFO, APR_SUCCESS,
-               GHNO(0090) "CRL %" APR_INT64_T_FMT " of issuer %s published with %"
-               APR_INT64_T_FMT " entries", record.number, record.issuer, record.entries);
-    }
-    return rv;
+    take_up(publisher, published, &record);
+    gh_log(publisher->log, GH_LOG_INFO, APR_SUCCESS,
+           GHNO(0090) "CRL %" APR_INT64_T_FMT " of issuer %s published with %"
+           APR_INT64_T_FMT " entries", record.number, record.issuer, record.entries);
+    return APR_SUCCESS;
+
+cleanup:
+    /* or nobody could publish until the lease ends */
+    gh_store_write(publisher->store, release_work, &publish, NULL);
+    /* on a conflict somebody else was faster; the next round takes theirs up */
+    return rv == GH_ECONFLICT ? APR_SUCCESS : rv;
 }
 
 static apr_status_t run_offline(gh_publisher_t *publisher, published_t *published, apr_time_t now,

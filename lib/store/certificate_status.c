@@ -86,7 +86,8 @@ apr_status_t gh_certificate_set_status(gh_transaction_t *transaction, const char
     apr_status_t rv;
 
     *changed = 0;
-    if ((rv = read_state(transaction, issuer, serial, &state)) != APR_SUCCESS) {
+    if ((rv = gh_take_status_turn(transaction)) != APR_SUCCESS
+        || (rv = read_state(transaction, issuer, serial, &state)) != APR_SUCCESS) {
         return rv;
     }
     if (already_so(&state, status, reason)) {

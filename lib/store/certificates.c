@@ -7,6 +7,7 @@
 #include <apr_strings.h>
 
 #include "status.h"
+#include "store/store_backend.h"
 
 #define LIST_LIMIT 1000
 
@@ -78,6 +79,10 @@ apr_status_t gh_certificate_insert(gh_transaction_t *transaction,
     apr_int64_t id = 0, change;
     apr_status_t rv;
 
+    if (record->status != GH_STATUS_GOOD
+        && (rv = gh_take_status_turn(transaction)) != APR_SUCCESS) {
+        return rv;
+    }
     if ((rv = insert_der(transaction, record, &id)) != APR_SUCCESS
         || (rv = gh_next_change(transaction, &change)) != APR_SUCCESS) {
         return rv;
@@ -169,37 +174,73 @@ static int status_number(const char *status)
     return status == NULL ? 0 : -1;
 }
 
-/* A revoked certificate stays "revoked" when it expires; others become "expired". */
+/*
+ * The conditions that both parts of a list share, and its order. A revoked certificate stays
+ * "revoked" when it expires; others become "expired".
+ */
+#define LIST_REST \
+    " AND (CAST($3 AS TEXT) IS NULL OR d.profile = $3)" \
+    " AND (CAST($4 AS TEXT) IS NULL OR lower(d.subject) LIKE lower($4) ESCAPE '!')" \
+    " AND (CAST($5 AS BIGINT) = 0" \
+    "  OR ($5 = 1 AND s.status = 0 AND s.not_after >= CAST($6 AS BIGINT))" \
+    "  OR ($5 = 2 AND s.status = 2 AND s.not_after >= $6)" \
+    "  OR ($5 = 3 AND s.status = 1)" \
+    "  OR ($5 = 4 AND s.status <> 1 AND s.not_after < $6))" \
+    " ORDER BY i.name, s.serial LIMIT $7"
+
+/* CROSS JOIN makes SQLite walk the issuers by name and each one's certificates by serial number,
+ * which is the order wanted; PostgreSQL chooses for itself. */
+#define LIST_TABLES \
+    " FROM issuer i CROSS JOIN certificate_status s" \
+    " JOIN certificate_der d ON d.id = s.certificate WHERE s.issuer = i.id"
+
+static apr_status_t list_rest(gh_query_t *query, const gh_certificate_filter_t *filter,
+                              int limit, apr_array_header_t *records, apr_pool_t *p)
+{
+    apr_array_header_t *found;
+    apr_status_t rv;
+
+    gh_bind_text(query, filter->profile);
+    gh_bind_text(query, filter->subject ? contains_pattern(filter->subject, p) : NULL);
+    gh_bind_int64(query, status_number(filter->status));
+    gh_bind_int64(query, filter->now);
+    gh_bind_int64(query, limit);
+    if ((rv = read_all(query, 0, &found, p)) == APR_SUCCESS) {
+        apr_array_cat(records, found);
+    }
+    return rv;
+}
+
 apr_status_t gh_certificate_list(gh_transaction_t *transaction,
                                  const gh_certificate_filter_t *filter,
                                  apr_array_header_t **records, apr_pool_t *p)
 {
+    apr_array_header_t *found = apr_array_make(p, 8, sizeof(gh_certificate_record_t *));
+    const char *after = filter->after_issuer;
+    int limit = filter->limit > 0 ? filter->limit : LIST_LIMIT;
     gh_query_t *query;
-    int status = status_number(filter->status);
+    apr_status_t rv = APR_SUCCESS;
 
-    if (status < 0) {
+    *records = found;
+    if (status_number(filter->status) < 0) {
         return APR_EINVAL;
     }
-    query = gh_query(transaction,
-                     "SELECT " RECORD_COLUMNS RECORD_TABLES
-                     " WHERE (CAST($1 AS TEXT) IS NULL OR i.name = $1)"
-                     " AND (CAST($2 AS TEXT) IS NULL OR d.profile = $2)"
-                     " AND (CAST($3 AS TEXT) IS NULL OR lower(d.subject) LIKE lower($3) ESCAPE '!')"
-                     " AND (CAST($4 AS BIGINT) = 0"
-                     "  OR ($4 = 1 AND s.status = 0 AND s.not_after >= CAST($5 AS BIGINT))"
-                     "  OR ($4 = 2 AND s.status = 2 AND s.not_after >= $5)"
-                     "  OR ($4 = 3 AND s.status = 1)"
-                     "  OR ($4 = 4 AND s.status <> 1 AND s.not_after < $5))"
-                     " AND (CAST($6 AS TEXT) IS NULL OR i.name > $6 OR (i.name = $6"
-                     "  AND s.serial > $7))"
-                     " ORDER BY i.name, s.serial LIMIT $8");
-    gh_bind_text(query, filter->issuer);
-    gh_bind_text(query, filter->profile);
-    gh_bind_text(query, filter->subject ? contains_pattern(filter->subject, p) : NULL);
-    gh_bind_int64(query, status);
-    gh_bind_int64(query, filter->now);
-    gh_bind_text(query, filter->after_issuer);
-    gh_bind_bytes(query, filter->after_serial);
-    gh_bind_int64(query, filter->limit > 0 ? filter->limit : LIST_LIMIT);
-    return read_all(query, 0, records, p);
+    if (after != NULL && (filter->issuer == NULL || strcmp(filter->issuer, after) == 0)) {
+        query = gh_query(transaction,
+                         "SELECT " RECORD_COLUMNS LIST_TABLES
+                         " AND i.name = $1 AND s.serial > $2" LIST_REST);
+        gh_bind_text(query, after);
+        gh_bind_bytes(query, filter->after_serial);
+        rv = list_rest(query, filter, limit, found, p);
+    }
+    if (rv == APR_SUCCESS && found->nelts < limit) {
+        query = gh_query(transaction,
+                         "SELECT " RECORD_COLUMNS LIST_TABLES
+                         " AND (CAST($1 AS TEXT) IS NULL OR i.name = $1)"
+                         " AND (CAST($2 AS TEXT) IS NULL OR i.name > $2)" LIST_REST);
+        gh_bind_text(query, filter->issuer);
+        gh_bind_text(query, after);
+        rv = list_rest(query, filter, limit - found->nelts, found, p);
+    }
+    return rv;
 }

@@ -89,7 +89,8 @@ apr_status_t gh_certificate_set_status(gh_transaction_t *transaction, const char
                                        apr_time_t invalid_from, apr_time_t now, int *changed);
 
 /** Called for each entry of a CRL, ordered by serial. The record has issuer, serial, reason,
- *  revoked_at, invalid_from and not_after only. @return other than APR_SUCCESS ends the walk */
+ *  revoked_at, invalid_from and not_after only, and is valid within the call; the transaction must not
+ *  be used there. @return other than APR_SUCCESS ends the walk */
 typedef apr_status_t gh_revoked_fn(const gh_certificate_record_t *record, void *baton);
 
 /** Walks the revoked and held certificates of an issuer that expire after not_after_min. Memory

@@ -21,10 +21,11 @@ const gh_dialect_t gh_dialect_sqlite = {
         "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND NOT EXISTS"
         " (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'migration')",
     .next_change = "UPDATE change_seq SET value = value + 1 WHERE id = 1 RETURNING value",
+    .status_lock = NULL,
     .now = NULL
 };
 
-/* The lock's number means nothing; it only has to be Gatehouse's own within the database. */
+/* The locks' numbers mean nothing; they only have to be Gatehouse's own within the database. */
 const gh_dialect_t gh_dialect_pgsql = {
     .integer = "BIGINT",
     .identity = "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
@@ -37,6 +38,7 @@ const gh_dialect_t gh_dialect_pgsql = {
         "SELECT count(*) FROM pg_catalog.pg_tables WHERE schemaname = current_schema() AND"
         " tablename IN ('issuer', 'enrolment', 'setting') AND to_regclass('migration') IS NULL",
     .next_change = "SELECT nextval('change_seq')",
+    .status_lock = "SELECT 1 FROM pg_advisory_xact_lock(5134717092)",
     .now = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
 };
 

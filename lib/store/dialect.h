@@ -18,6 +18,8 @@ typedef struct {
     const char *migration_lock;     /* NULL where the transaction itself locks others out */
     const char *other_tables;       /* counts tables where there is no table "migration" */
     const char *next_change;
+    const char *status_lock;        /* makes transactions that change a status take turns; NULL where
+                                       all that write do */
     const char *now;                /* NULL: the clock of this machine is the database's */
 } gh_dialect_t;
 

@@ -207,6 +207,7 @@ static apr_status_t read_all(gh_query_t *query, int full, apr_array_header_t **r
     return rv == APR_EOF ? APR_SUCCESS : rv;
 }
 
+/* Nearly all rows are issued; the others have an index of their own. */
 apr_status_t gh_enrolment_list(gh_transaction_t *transaction, int state, int limit,
                                apr_array_header_t **records, apr_pool_t *p)
 {
@@ -217,10 +218,15 @@ apr_status_t gh_enrolment_list(gh_transaction_t *transaction, int state, int lim
                          "SELECT " RECORD_COLUMNS " FROM enrolment"
                          " ORDER BY created DESC, id LIMIT $1");
     }
+    else if (state == GH_ENROLMENT_ISSUED) {
+        query = gh_query(transaction,
+                         "SELECT " RECORD_COLUMNS " FROM enrolment WHERE state = 5"
+                         " ORDER BY created DESC, id LIMIT $1");
+    }
     else {
         query = gh_query(transaction,
                          "SELECT " RECORD_COLUMNS " FROM enrolment WHERE state = $1"
-                         " ORDER BY created DESC, id LIMIT $2");
+                         " AND state <> 5 ORDER BY created DESC, id LIMIT $2");
         gh_bind_int64(query, state);
     }
     gh_bind_int64(query, limit > 0 ? limit : LIST_LIMIT);

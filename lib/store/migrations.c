@@ -46,8 +46,8 @@ static const char first_schema[] =
     "    PRIMARY KEY (issuer, serial)\n"
     "){clustered};\n"
     "CREATE INDEX certificate_status_serial ON certificate_status (serial);\n"
-    "CREATE INDEX certificate_status_revoked ON certificate_status (issuer, serial)\n"
-    "    WHERE status <> 0;\n"
+    "CREATE INDEX certificate_status_revoked ON certificate_status (issuer, serial, status,\n"
+    "    reason, revoked_at, invalid_from, not_after) WHERE status <> 0;\n"
     "CREATE INDEX certificate_status_touched ON certificate_status (issuer, change_seq)\n"
     "    WHERE touched = 1;\n"
 

@@ -319,6 +319,22 @@ apr_status_t gh_next_change(gh_transaction_t *transaction, apr_int64_t *change)
     return rv;
 }
 
+apr_status_t gh_take_status_turn(gh_transaction_t *transaction)
+{
+    const char *lock = transaction->backend->dialect->status_lock;
+    gh_query_t *query;
+    apr_status_t rv;
+
+    if (lock == NULL) {
+        return APR_SUCCESS;
+    }
+    query = gh_query(transaction, lock);
+    if ((rv = gh_step(query)) == APR_SUCCESS) {
+        gh_query_end(query);
+    }
+    return rv;
+}
+
 apr_status_t gh_store_now(gh_transaction_t *transaction, apr_time_t *now)
 {
     const char *sql = transaction->backend->dialect->now;

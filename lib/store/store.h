@@ -100,7 +100,8 @@ const char *gh_store_name(const gh_store_t *store, apr_pool_t *p);
 
 /**
  * Begins a statement. The text must be a literal: statements are kept prepared by its address.
- * A failure is kept and returned by gh_step(), so that binding needs no checks.
+ * A failure is kept and returned by gh_step(), so that binding needs no checks. Once a statement has
+ * failed, also for a unique key, nothing more runs in the transaction and it cannot be committed.
  */
 gh_query_t *gh_query(gh_transaction_t *transaction, const char *sql);
 

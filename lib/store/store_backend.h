@@ -93,6 +93,12 @@ void gh_transaction_begin(gh_transaction_t *transaction, const gh_store_backend_
 /** Keeps the first failure of a transaction, which error describes. @return status */
 apr_status_t gh_transaction_fail(gh_transaction_t *transaction, apr_status_t status);
 
+/**
+ * Lets transactions that make a certificate other than good, or good again, take turns up to their
+ * end: a CRL holds everything up to a change number, so a smaller one must not become visible later.
+ */
+apr_status_t gh_take_status_turn(gh_transaction_t *transaction);
+
 /** Fails a transaction that met a change of another one in a way that asks for the whole work to be
  *  run again. @return the failure, which work has to return */
 apr_status_t gh_transaction_again(gh_transaction_t *transaction);

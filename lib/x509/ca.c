@@ -229,33 +229,9 @@ static int set_dates(X509 *certificate, apr_time_t not_before, apr_time_t not_af
  */
 static int set_public_key(X509 *certificate, const gh_plan_t *plan)
 {
-    X509_PUBKEY *key = gh_plan_public_key(plan);
-    X509_PUBKEY *target = X509_get_X509_PUBKEY(certificate);
-    X509_ALGOR *algorithm = NULL;
-    const ASN1_OBJECT *object = NULL;
-    const void *value = NULL;
-    const unsigned char *bits = NULL;
-    unsigned char *copy = NULL;
-    void *parameter = NULL;
-    int type = V_ASN1_UNDEF, length = 0;
-
     if (gh_plan_own_key(plan) != NULL)
         return X509_set_pubkey(certificate, gh_plan_own_key(plan));
-    if (!X509_PUBKEY_get0_param(NULL, &bits, &length, &algorithm, key))
-        return 0;
-    X509_ALGOR_get0(&object, &type, &value, algorithm);
-    if (type == V_ASN1_OBJECT)
-        parameter = OBJ_dup(value);
-    else if (type != V_ASN1_NULL && type != V_ASN1_UNDEF)
-        return 0;
-    copy = OPENSSL_memdup(bits, (size_t)length);
-    if (copy == NULL || (type == V_ASN1_OBJECT && parameter == NULL)
-        || !X509_PUBKEY_set0_param(target, OBJ_dup(object), type, parameter, copy, length)) {
-        OPENSSL_free(copy);
-        ASN1_OBJECT_free(parameter);
-        return 0;
-    }
-    return 1;
+    return gh_public_key_set(X509_get_X509_PUBKEY(certificate), gh_plan_public_key(plan));
 }
 
 static int add_key_identifier(X509 *certificate, const X509_PUBKEY *key)

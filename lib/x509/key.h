@@ -19,7 +19,7 @@ int gh_key_is_token(const char *source);
 /**
  * Opens a private key: the path of a PEM file (encrypted or not), the path of a PKCS#12 file, or a
  * "pkcs11:" URI (RFC 7512). A key file that group or others may access is refused, and so is a URI with pin-value;
- * a PIN comes from passphrase or the URI's pin-source.
+ * a PIN comes from passphrase or the URI's pin-source. Tokens are opened by one thread of a process at a time.
  *
  * @param passphrase gh_secret_load() form ("file:..." or "exec:..."), or NULL
  * @return APR_SUCCESS; GH_EUNAVAILABLE if a token does not answer; APR_EACCES, APR_EINVAL or the

@@ -8,7 +8,6 @@
 #include "config.h"
 #endif
 
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -219,48 +218,72 @@ static EVP_PKEY *open_by_provider(const token_uri_t *uri, const UI_METHOD *metho
 
 #ifdef HAVE_OPENSSL_ENGINE
 
-/**
- * Loads an instance of the engine for one key, so that PIN and module are that key's alone.
- * Once initialised an instance is kept until the process ends: finishing one calls C_Finalize,
- * which would take the module away from every other key that uses it.
- */
-static ENGINE *engine_make(const token_uri_t *uri)
-{
-    ENGINE *engine = ENGINE_by_id("dynamic");
-    const char *folder = secure_getenv("OPENSSL_ENGINES");
+/** Beginning of the name that the engine gets here; the path of its module follows. */
+#define ENGINE_MARK "pkcs11 engine of libp11, module "
 
-    if (engine == NULL)
-        return NULL;
-    if (!ENGINE_ctrl_cmd_string(engine, "ID", "pkcs11", 0)
-        || !ENGINE_ctrl_cmd_string(engine, "DIR_LOAD", "2", 0)
-        || !ENGINE_ctrl_cmd_string(engine, "DIR_ADD",
-                                   folder != NULL ? folder
-                                                  : OPENSSL_info(OPENSSL_INFO_ENGINES_DIR), 0)
-        || !ENGINE_ctrl_cmd_string(engine, "LIST_ADD", "0", 0)
-        || !ENGINE_ctrl_cmd_string(engine, "LOAD", NULL, 0)
-        || !ENGINE_ctrl_cmd_string(engine, "QUIET", NULL, 0)
-        || (uri->module_path != NULL
-            && !ENGINE_ctrl_cmd_string(engine, "MODULE_PATH", uri->module_path, 0))
-        || (uri->pin != NULL && !ENGINE_ctrl_cmd_string(engine, "PIN", uri->pin, 0))
-        || !ENGINE_init(engine)) {
-        ENGINE_free(engine);
-        return NULL;
-    }
-    return engine;
+/** @return 1 if the engine of this process works with another module already */
+static int has_other_module(const ENGINE *engine, const char *module_path)
+{
+    const char *name = ENGINE_get_name(engine);
+
+    return name != NULL && strncmp(name, ENGINE_MARK, strlen(ENGINE_MARK)) == 0
+        && strcmp(name + strlen(ENGINE_MARK), module_path) != 0;
 }
 
+/** Notes the module. The engine belongs to OpenSSL and lives as long as the process, and so does its
+ *  name. */
+static void note_module(ENGINE *engine, const char *module_path)
+{
+    const char *name = ENGINE_get_name(engine);
+    char *mark;
+
+    if (name != NULL && strncmp(name, ENGINE_MARK, strlen(ENGINE_MARK)) == 0)
+        return;
+    mark = OPENSSL_malloc(strlen(ENGINE_MARK) + strlen(module_path) + 1);
+    if (mark != NULL) {
+        strcpy(mark, ENGINE_MARK);
+        strcat(mark, module_path);
+        ENGINE_set_name(engine, mark);
+    }
+}
+
+/**
+ * OpenSSL permits one instance of the engine in a process, which mod_ssl may use too, and that has one
+ * module. Each key holds a reference to it; it ends with the last one.
+ */
 static apr_status_t open_by_engine(EVP_PKEY **key, const token_uri_t *uri, UI_METHOD *method,
                                    gh_result_t *result)
 {
-    ENGINE *engine = engine_make(uri);
+    const char *module_path = uri->module_path != NULL ? uri->module_path : "";
+    ENGINE *engine = ENGINE_by_id("pkcs11");
+    apr_status_t rv = APR_SUCCESS;
 
-    if (engine == NULL)
-        return gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "key.token",
-                                 "install the pkcs11 engine of libp11 (Debian: "
-                                 "libengine-pkcs11-openssl) or a PKCS#11 provider",
-                                 GHNO(0323) "OpenSSL has no way to PKCS#11 tokens here");
+    if (engine != NULL && has_other_module(engine, module_path)) {
+        rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "key.token",
+                            "configure the modules in p11-kit and leave module-path out: its proxy "
+                            "serves them all",
+                            GHNO(0398) "one process can use one PKCS#11 module, and %s is not the "
+                            "one in use", module_path);
+        goto cleanup;
+    }
+    if (engine == NULL || !ENGINE_ctrl_cmd_string(engine, "QUIET", NULL, 0)
+        || (uri->module_path != NULL
+            && !ENGINE_ctrl_cmd_string(engine, "MODULE_PATH", module_path, 0))
+        || !ENGINE_ctrl_cmd_string(engine, "PIN", uri->pin, 0) || !ENGINE_init(engine)) {
+        rv = gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "key.token",
+                               "install the pkcs11 engine of libp11 (Debian: "
+                               "libengine-pkcs11-openssl) or a PKCS#11 provider",
+                               GHNO(0323) "OpenSSL has no way to PKCS#11 tokens here");
+        goto cleanup;
+    }
     *key = ENGINE_load_private_key(engine, uri->object, method, (void *)uri->pin);
-    return APR_SUCCESS;
+    if (*key != NULL)
+        note_module(engine, module_path);
+    ENGINE_finish(engine);
+
+cleanup:
+    ENGINE_free(engine);
+    return rv;
 }
 
 #else
@@ -286,6 +309,12 @@ apr_status_t gh_key_open_token(EVP_PKEY **key, const char *uri, const char *pass
     rv = parse_uri(&parsed, uri, passphrase, ptemp, result);
     if (rv != APR_SUCCESS)
         goto cleanup;
+    if (parsed.pin == NULL) {
+        rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "key.pin",
+                            "add passphrase=file:PATH or passphrase=exec:PATH with the token's PIN",
+                            GHNO(0399) "there is no PIN for %s", parsed.object);
+        goto cleanup;
+    }
     ERR_clear_error();
     method = ui_method_make();
     if (provider_serves_tokens())
@@ -296,10 +325,8 @@ apr_status_t gh_key_open_token(EVP_PKEY **key, const char *uri, const char *pass
         goto cleanup;
     if (*key == NULL) {
         rv = gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "key.token",
-                               parsed.pin == NULL
-                               ? "add passphrase=file:PATH with the token's PIN, if it needs one"
-                               : "check token and object label, the PIN, and that the user this "
-                                 "process runs as may open the token",
+                               "check token and object label, the PIN, and that the user this "
+                               "process runs as may open the token",
                                GHNO(0325) "cannot open the private key %s", parsed.object);
         goto cleanup;
     }

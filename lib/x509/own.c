@@ -183,3 +183,41 @@ void *gh_extension_value(const X509_EXTENSION *extension, const ASN1_ITEM *item)
     ERR_clear_error();
     return value;
 }
+
+int gh_public_key_set(X509_PUBKEY *target, const X509_PUBKEY *source)
+{
+    X509_ALGOR *algorithm = NULL;
+    const ASN1_OBJECT *object = NULL;
+    const void *value = NULL;
+    const unsigned char *bits = NULL;
+    unsigned char *copy = NULL;
+    void *parameter = NULL;
+    int type = V_ASN1_UNDEF, length = 0;
+
+    if (!X509_PUBKEY_get0_param(NULL, &bits, &length, &algorithm, source) || length <= 0)
+        return 0;
+    X509_ALGOR_get0(&object, &type, &value, algorithm);
+    if (type == V_ASN1_OBJECT)
+        parameter = OBJ_dup(value);
+    else if (type != V_ASN1_NULL && type != V_ASN1_UNDEF)
+        return 0;
+    copy = OPENSSL_memdup(bits, (size_t)length);
+    if (copy == NULL || (type == V_ASN1_OBJECT && parameter == NULL)
+        || !X509_PUBKEY_set0_param(target, OBJ_dup(object), type, parameter, copy, length)) {
+        OPENSSL_free(copy);
+        ASN1_OBJECT_free(parameter);
+        return 0;
+    }
+    return 1;
+}
+
+X509_PUBKEY *gh_public_key_copy(const X509_PUBKEY *key)
+{
+    X509_PUBKEY *copy = key != NULL ? X509_PUBKEY_dup(key) : NULL;
+
+    if (copy != NULL && !gh_public_key_set(copy, key)) {
+        X509_PUBKEY_free(copy);
+        copy = NULL;
+    }
+    return copy;
+}

@@ -91,7 +91,7 @@ apr_status_t gh_plan_set_key(gh_plan_t *plan, EVP_PKEY *key)
 
 apr_status_t gh_plan_set_public_key(gh_plan_t *plan, const X509_PUBKEY *key)
 {
-    return take_key(plan, X509_PUBKEY_dup(key));
+    return take_key(plan, gh_public_key_copy(key));
 }
 
 apr_status_t gh_plan_set_subject(gh_plan_t *plan, const X509_NAME *subject)
@@ -236,7 +236,7 @@ static request_info_t *info_make(const gh_plan_t *plan)
     X509_NAME_free(info->subject);
     X509_PUBKEY_free(info->key);
     info->subject = X509_NAME_dup(plan->subject);
-    info->key = X509_PUBKEY_dup(plan->key);
+    info->key = gh_public_key_copy(plan->key);
     info->attributes = sk_X509_ATTRIBUTE_new_null();
     if (info->subject == NULL || info->key == NULL || info->attributes == NULL
         || !ASN1_INTEGER_set_int64(info->version, 0)

@@ -2,6 +2,7 @@
 """Real clients: scepclient of micromdm, pki of strongSwan, scep-submit of certmonger."""
 
 import base64
+import itertools
 import os
 import re
 import subprocess
@@ -15,10 +16,12 @@ from harness import standard
 from harness.checks import issued_to, serial_text
 from harness.config import location
 from harness.pki import Authority, verify_chain
+from harness.scepclient import with_aes
 from harness.server import CHALLENGE, wait_until
 from scep import Csr, identity as identities
 from scep.reply import Opened, certs_only
 
+KEYS = itertools.cycle(range(1, 11))
 SCEP_SUBMIT = "/usr/lib/certmonger/scep-submit"
 LEGACY_MANUAL = "/scep/acme/devices/test-legacy-manual"
 
@@ -48,7 +51,8 @@ def work(tmp_path, server):
             certificate.public_bytes(serialization.Encoding.PEM))
         (tmp_path / f"{name}.der").write_bytes(der)
     (tmp_path / "root.pem").write_bytes(server.authority.root_path.read_bytes())
-    (tmp_path / "key.pem").write_bytes(identities.private_pem(standard.device_key(5)))
+    # strongSwan makes its transaction ID from the key: each test has a key of its own
+    (tmp_path / "key.pem").write_bytes(identities.private_pem(standard.device_key(next(KEYS))))
     return tmp_path
 
 
@@ -89,9 +93,14 @@ def check_revocation_shows(server, serial, der):
 
 # micromdm
 
-def scepclient(server, path, folder, subject, challenge=CHALLENGE):
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    return with_aes(tmp_path_factory.mktemp("program") / "scepclient")
+
+
+def scepclient(program, server, path, folder, subject, challenge=CHALLENGE):
     folder.mkdir(exist_ok=True)
-    return ["scepclient", "-server-url", server.url(path), "-private-key", folder / "key.pem",
+    return [program, "-server-url", server.url(path), "-private-key", folder / "key.pem",
             "-certificate", folder / "cert.pem", "-challenge", challenge,
             "-cn", subject.split("=")[1].split(",")[0], "-organization", "Example"]
 
@@ -99,12 +108,12 @@ def scepclient(server, path, folder, subject, challenge=CHALLENGE):
 class Waiting:
     """A scepclient that polls every 30 seconds; it runs beside the other tests of this module."""
 
-    def __init__(self, server, folder):
+    def __init__(self, program, server, folder):
         self.subject = f"CN=waiting-{os.urandom(6).hex()}"
         self.folder = folder
         self.log = open(folder.parent / f"{folder.name}.log", "w+b")
         self.process = subprocess.Popen(
-            [str(c) for c in scepclient(server, standard.MANUAL, folder, self.subject)],
+            [str(c) for c in scepclient(program, server, LEGACY_MANUAL, folder, self.subject)],
             cwd=folder.parent, stdout=self.log, stderr=self.log)
         self.row = waiting_row(server, self.subject)
 
@@ -119,9 +128,9 @@ class Waiting:
 
 
 @pytest.fixture(scope="module")
-def waiting(server, tmp_path_factory):
+def waiting(program, server, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scepclient")
-    clients = {name: Waiting(server, folder / name) for name in ("approve", "deny")}
+    clients = {name: Waiting(program, server, folder / name) for name in ("approve", "deny")}
     for name, client in clients.items():
         server.ctl_ok("enrolment", name, client.row["id"])
     yield clients
@@ -135,17 +144,25 @@ def test_scepclient_starts_to_wait(waiting):
     assert all(client.process.poll() is None for client in waiting.values())
 
 
-def test_scepclient(server, tmp_path, subject):
-    result = run(scepclient(server, standard.STATIC, tmp_path, subject), tmp_path)
+def test_scepclient(program, server, tmp_path, subject):
+    result = run(scepclient(program, server, standard.LEGACY, tmp_path, subject), tmp_path)
     assert result.returncode == 0, result.stdout.decode()
     certificate, der = check_issued(server, subject, (tmp_path / "cert.pem").read_bytes())
     assert subject.split(",")[0] in certificate.subject.rfc4514_string()
     check_revocation_shows(server, certificate.serial_number, der)
 
 
-def test_scepclient_wrong_challenge(server, tmp_path, subject):
-    result = run(scepclient(server, standard.STATIC, tmp_path, subject, "wrong"), tmp_path)
-    assert result.returncode != 0
+def test_scepclient_wrong_challenge(program, server, tmp_path, subject):
+    result = run(scepclient(program, server, standard.LEGACY, tmp_path, subject, "wrong"), tmp_path)
+    assert result.returncode != 0 and b"badRequest" in result.stdout, result.stdout.decode()
+    assert not (tmp_path / "cert.pem").exists()
+    assert not issued_to(server, subject)
+
+
+def test_scepclient_as_it_is(server, tmp_path, subject):
+    """It reads capabilities and certificates; its single DES is refused, whatever is allowed."""
+    result = run(scepclient("scepclient", server, standard.LEGACY, tmp_path, subject), tmp_path)
+    assert result.returncode != 0 and b"badAlg" in result.stdout, result.stdout.decode()
     assert not (tmp_path / "cert.pem").exists()
     assert not issued_to(server, subject)
 
@@ -227,8 +244,8 @@ def pkcs7(der):
 
 def submit(server, path, work, request, flag="-p"):
     (work / "message").write_text(pkcs7(request.der))
-    return run([SCEP_SUBMIT, "-v", "-u", server.url(path), "-r", "ra.pem", "-R", "ca.pem",
-                "-N", "ca.pem", "-I", "root.pem", flag, "message"], work)
+    return run([SCEP_SUBMIT, "-v", "-u", server.url(path), "-r", "ra.pem", "-R", "root.pem",
+                "-N", "root.pem", "-I", "ca.pem", flag, "message"], work)
 
 
 def opened(result, request):

@@ -120,7 +120,7 @@ BAD = {
         "ProfileValidity", "365"),
     # server level
     "unknown store": lambda s: (
-        'GatehouseStore "oracle:x"\n' + issuer(s.authority), "GatehouseStore", "oracle"),
+        'GatehouseStore "oracle:x"\n' + issuer(s.authority), "GatehouseStore", "sqlite3:"),
     "store not absolute": lambda s: (
         'GatehouseStore "sqlite3:gatehouse.db"\n' + issuer(s.authority),
         "GatehouseStore", "absolute|path"),
@@ -189,7 +189,7 @@ BAD = {
         "insecure"),
     "unknown challenge provider": lambda s: (
         base(s, location(standard.ONETIME, "SCEPChallenge telepathy")), "SCEPChallenge",
-        "telepathy"),
+        "onetime"),
     "unknown algorithm": lambda s: (
         base(s, location(standard.ONETIME, "SCEPAllow rot13")), "SCEPAllow", "rot13"),
     "single DES": lambda s: (

@@ -50,16 +50,16 @@ def make_token(server, key_name="rsa2048-11"):
         "--id", "01", "--pin", PIN)
     key.unlink()
     server.authority.key_path.unlink()
-    give(tokens, *environment.run_as()[:2])
-    server.make_secret("pin", PIN + "\n")
+    write_secret(tokens / "pin", PIN + "\n")
+    give(tokens, *environment.run_as()[:2])     # each child opens the token itself
     return tokens
 
 
 def content(server):
-    make_token(server)
+    tokens = make_token(server)
     uri = f"pkcs11:token=ca;object=devices?module-path={softhsm_module()}"
     return standard.PROFILES + issuer(
-        server.authority, key=f'"{uri}" passphrase=file:{server.secret("pin")}') + location(
+        server.authority, key=f'"{uri}" passphrase=file:{tokens / "pin"}') + location(
             "/scep", "SetHandler gatehouse-scep", "SCEPTenant acme devices",
             "SCEPProfiles scep-*") + location(
                 standard.STATIC, standard.challenge(server)) + CRL_AND_CA
@@ -84,11 +84,23 @@ def test_issuer_on_a_token(make_server, mpm):
         assert PIN.encode() not in path.read_bytes(), path
 
 
-def test_wrong_pin_is_said(make_server):
+@pytest.mark.parametrize("fault, number", [
+    ("pin", "GH0325"), ("token", "GH0325"), ("access", "GH0001")])
+def test_token_that_cannot_be_used_is_said(make_server, fault, number):
+    """Children find out, since only they open the token: they say so and answer 503."""
     server = make_server(content, start=False)
-    server.make_secret("pin", "wrong")
-    with pytest.raises(AssertionError, match="did not start"):
-        server.start()
-    text = server.stderr() + server.log.text()
-    assert "GH0" in text and "wrong" not in text.replace("went wrong", "").replace("is wrong", "")
-    server.log.problems()
+    tokens = server.root / "tokens"
+    if fault == "pin":
+        write_secret(tokens / "pin", "seeded-wrong-pin")
+        give(tokens, *environment.run_as()[:2])
+    elif fault == "token":
+        server.conf.write_text(server.conf.read_text().replace("token=ca", "token=other"))
+    else:
+        give(tokens, 0, 0)
+        tokens.chmod(0o700)
+    server.expect(number)
+    server.start()
+    response = server.get(standard.STATIC + "?operation=GetCACert")
+    assert response.status == 503 and b"GH" in response.body
+    server.allow("GH0023")
+    assert "seeded-wrong-pin" not in server.log.text()

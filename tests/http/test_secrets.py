@@ -5,7 +5,6 @@ import base64
 import pathlib
 
 import pytest
-from cryptography.hazmat.primitives import serialization
 
 from harness import standard
 from harness.checks import new_challenge, serial_text
@@ -165,14 +164,10 @@ def test_sealing_key(exercised):
 @pytest.mark.parametrize("which", ["devices", "locked"])
 def test_issuer_keys(exercised, which):
     authority = exercised.server.authority if which == "devices" else exercised.server.locked
-    private = authority.key_source
-    numbers = private.private_numbers()
+    numbers = authority.key_source.private_numbers()
     for secret in (numbers.p, numbers.q, numbers.d):
         raw = secret.to_bytes((secret.bit_length() + 7) // 8, "big")
         assert find(exercised.places(), raw[:48]) == []
-    der = private.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8,
-                                serialization.NoEncryption())
-    assert find(exercised.places(), der[60:120]) == []
 
 
 def test_no_private_key_in_the_clear_anywhere(exercised):

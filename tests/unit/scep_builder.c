@@ -347,9 +347,10 @@ int scep_test_reply(scep_test_reply_t *reply, gh_bytes_t der, EVP_PKEY *key, X50
         return 0;
     }
     content = CMS_get0_content(cms);
-    reply->has_content = content && *content;
+    reply->has_content = content && *content && ASN1_STRING_length(*content) > 0;
+    reply->content_present = content && *content;
     empty = BIO_new_mem_buf("", 0);
-    reply->verified = CMS_verify(cms, NULL, NULL, reply->has_content ? NULL : empty, NULL,
+    reply->verified = CMS_verify(cms, NULL, NULL, reply->content_present ? NULL : empty, NULL,
                                  CMS_BINARY | CMS_NO_SIGNER_CERT_VERIFY) == 1;
     BIO_free(empty);
     info = sk_CMS_SignerInfo_value(CMS_get0_SignerInfos(cms), 0);
@@ -369,7 +370,7 @@ int scep_test_reply(scep_test_reply_t *reply, gh_bytes_t der, EVP_PKEY *key, X50
     attribute_text(info, SCEP_ATTRIBUTE_RECIPIENT_NONCE, V_ASN1_OCTET_STRING,
                    &reply->recipient_nonce, p);
     attribute_text(info, SCEP_ATTRIBUTE_SENDER_NONCE, V_ASN1_OCTET_STRING, &reply->sender_nonce, p);
-    if (reply->has_content && ASN1_STRING_length(*content)) {
+    if (reply->has_content) {
         gh_bytes_t bytes = { ASN1_STRING_get0_data(*content),
                              (apr_size_t)ASN1_STRING_length(*content) };
         read_content(reply, bytes, key, certificate, p);

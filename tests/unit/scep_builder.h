@@ -62,6 +62,7 @@ typedef struct {
     const char *fail_text;
     gh_bytes_t recipient_nonce;
     gh_bytes_t sender_nonce;
+    int content_present;            /* even if it is empty */
     int has_content;
     int cipher;                     /* NID of the envelope's */
     int digest;                     /* NID */

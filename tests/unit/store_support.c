@@ -76,7 +76,7 @@ const char *new_pgsql_uri(apr_pool_t *p)
 
 void stop_fixtures(void)
 {
-    char command[256];
+    char command[8192];
     int i;
 
     if (cluster_folder != NULL) {

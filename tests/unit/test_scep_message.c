@@ -21,7 +21,7 @@
 static apr_pool_t *pool;
 static EVP_PKEY *client_key, *other_key, *ca_key;
 static X509 *client, *ca, *ra, *old_ra;
-static apr_array_header_t *recipients;
+static apr_array_header_t *recipients, *authorities;
 static gh_bytes_t csr;
 static OSSL_PROVIDER *providers[2];
 
@@ -48,6 +48,8 @@ static int setup(void **state)
     recipients = apr_array_make(pool, 2, sizeof(scep_recipient_t));
     APR_ARRAY_PUSH(recipients, scep_recipient_t) = (scep_recipient_t){ ra, ra_key };
     APR_ARRAY_PUSH(recipients, scep_recipient_t) = (scep_recipient_t){ old_ra, old_key };
+    authorities = apr_array_make(pool, 1, sizeof(X509 *));
+    APR_ARRAY_PUSH(authorities, X509 *) = ca;
     csr = scep_test_csr(client_key, "client", "secret", NULL, pool);
     return 0;
 }
@@ -79,7 +81,7 @@ static apr_status_t process(gh_bytes_t der, unsigned allow, scep_message_t **mes
         rv = scep_message_verify(*message, result);
     }
     if (rv == APR_SUCCESS) {
-        rv = scep_message_admit(*message, recipients, &recipient, result);
+        rv = scep_message_admit(*message, recipients, authorities, &recipient, result);
     }
     if (rv == APR_SUCCESS) {
         rv = scep_message_open(*message, recipient, content, pool);
@@ -172,9 +174,9 @@ static void test_refused_algorithms(void **state)
     refuses(&(scep_test_spec_t){ .oaep = EVP_sha224() }, all, GH_FAILURE_ALGORITHM, "message.transport");
     refuses(&(scep_test_spec_t){ .authenticated = 1 }, all, GH_FAILURE_ALGORITHM, "message.envelope-type");
     refuses(&(scep_test_spec_t){ .password_recipient = 1 }, all, GH_FAILURE_ALGORITHM,
-            "message.recipients");
+            "message.recipient-type");
     refuses(&(scep_test_spec_t){ .password_recipient = 1, .second_recipient = ra }, all,
-            GH_FAILURE_ALGORITHM, "message.recipients");
+            GH_FAILURE_ALGORITHM, "message.recipient-type");
 }
 
 static void test_attributes(void **state)
@@ -232,6 +234,8 @@ static void test_structure(void **state)
     refuses(&(scep_test_spec_t){ .second_recipient = old_ra }, 0, GH_FAILURE_INTEGRITY,
             "message.recipient");
     refuses(&(scep_test_spec_t){ .second_recipient = ra }, 0, GH_FAILURE_INTEGRITY, "message.recipient");
+    refuses(&(scep_test_spec_t){ .second_recipient = client }, 0, GH_FAILURE_INTEGRITY,
+            "message.recipient");
     /* some clients encrypt to everything that GetCACert gives */
     accepts(&(scep_test_spec_t){ .second_recipient = ca }, 0,
             "sha256/aes-128-cbc/rsaes-pkcs1-v1_5/RSA-2048");
@@ -346,7 +350,7 @@ static void test_uniform_opening(void **state)
 
     for (i = 0; i < 40; ++i) {
         assert_int_equal(scep_message_read(&message, der, 0, pool, &result), APR_SUCCESS);
-        assert_int_equal(scep_message_admit(message, recipients, &recipient, &result), APR_SUCCESS);
+        assert_int_equal(scep_message_admit(message, recipients, authorities, &recipient, &result), APR_SUCCESS);
         /* of the encrypted content */
         inner = CMS_get0_content(message->envelope);
         length = ASN1_STRING_length(*inner);
@@ -380,6 +384,7 @@ static void read_back(const scep_reply_t *reply, const scep_test_spec_t *spec, u
     assert_int_equal(seen->signature, NID_rsaEncryption);
     assert_int_equal(X509_cmp(seen->signer, ra), 0);
     assert_int_equal(seen->sender_nonce.length, 16);
+    assert_true(seen->content_present);         /* certmonger wants it, also empty */
 }
 
 static void test_reply_success(void **state)

@@ -89,13 +89,13 @@ int main(int argc, char **argv)
 {
     const struct { const char *name; int (*run)(void); } groups[] = {
         { "front", run_front_tests },
+        { "pgsql", run_pgsql_tests },       /* first: recovery takes longer with each database */
         { "records", run_record_tests },
         { "ledger", run_ledger_tests },
         { "migrations", run_migration_tests },
         { "load", run_load_tests },
         { "sqlite", run_sqlite_tests },
-        { "flush", run_flush_tests },
-        { "pgsql", run_pgsql_tests }
+        { "flush", run_flush_tests }
     };
     const struct { const char *name; int (*run)(int, char **); } children[] = {
         { "child-writer", child_writer },

@@ -12,7 +12,8 @@
 #include <apr_strings.h>
 
 #if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/allocator_interface.h>
+/* sanitizer/allocator_interface.h, which not every compiler installs */
+size_t __sanitizer_get_current_allocated_bytes(void);
 #else
 #include <malloc.h>
 #endif

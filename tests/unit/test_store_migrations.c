@@ -2,7 +2,6 @@
 
 #include "store_support.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 

@@ -40,6 +40,14 @@ static apr_status_t register_other(gh_transaction_t *transaction, void *baton)
     return gh_issuer_register(transaction, "devices", key_sha256, bytes_of("other"));
 }
 
+static apr_status_t register_later(gh_transaction_t *transaction, void *baton)
+{
+    unsigned char key[32] = { 5 };
+    gh_bytes_t key_sha256 = { key, sizeof(key) };
+
+    return gh_issuer_register(transaction, "later", key_sha256, bytes_of("later"));
+}
+
 static apr_status_t register_renewed(gh_transaction_t *transaction, void *baton)
 {
     unsigned char key[32] = { 1, 2, 3 };
@@ -306,7 +314,22 @@ static void test_list(void **state)
     filter.after_issuer = "devices";
     filter.after_serial = certificate_of(21, test->p)->serial;
     assert_string_equal(list_of(test, &filter), "22 23");
+    filter.issuer = "devices";
+    assert_string_equal(list_of(test, &filter), "22 23");
+    filter.issuer = NULL;
+    record = certificate_of(21, test->p);
+    record->issuer = "later";
+    record->profile = "list";
+    must_write(test->store, register_later, NULL);
+    must_write(test->store, insert_certificate, record);
+    filter.limit = 5;
+    assert_string_equal(list_of(test, &filter), "22 23 24 25 21");
+    filter.after_issuer = "later";
+    assert_string_equal(list_of(test, &filter), "");
+    filter.after_issuer = "earlier";
+    assert_string_equal(list_of(test, &filter), "21");
     filter.limit = 0;
+    filter.issuer = "devices";
     filter.after_issuer = NULL;
     filter.subject = "cn=DEVICE 24";
     assert_string_equal(list_of(test, &filter), "24");

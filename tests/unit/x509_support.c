@@ -171,7 +171,7 @@ X509_REQ *build_request(const request_t *request)
     assert_success(gh_name_parse(&subject, request->subject, test_pool, NULL));
     assert_true(X509_REQ_set_subject_name(made, subject));
     assert_true(X509_REQ_set_pubkey(made, request->key));
-    if (sk_X509_EXTENSION_num(request->extensions) > 0)
+    if (request->extensions != NULL && sk_X509_EXTENSION_num(request->extensions) > 0)
         assert_true(X509_REQ_add_extensions(made, request->extensions));
     if (request->challenge != NULL)
         assert_true(X509_REQ_add1_attr_by_NID(made, NID_pkcs9_challengePassword, MBSTRING_UTF8,

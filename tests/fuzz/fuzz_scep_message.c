@@ -1,0 +1,92 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/*
+ * A SCEP message: CMS SignedData, its attributes and signer, EnvelopedData, and what is in that. Goes on
+ * behind a signature that is not valid, since a fuzzer cannot sign; the reply is made too, as
+ * a server would for every message that it could read.
+ */
+
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <apr_general.h>
+#include <openssl/err.h>
+
+#include "mod_scep/scep_asn1.h"
+#include "mod_scep/scep_message.h"
+#include "mod_scep/scep_reply.h"
+#include "scep_builder.h"
+#include "x509/csr.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static apr_pool_t *global;
+static scep_recipient_t ra;         /* not in a pool, where leak checkers do not look */
+static apr_array_header_t *recipients, *authorities;
+
+/* The corpus is encrypted to this key under this name. */
+static void initialise(void)
+{
+    apr_initialize();
+    apr_pool_create(&global, NULL);
+    ra.key = scep_test_key("rsa2048-04", global);
+    ra.certificate = scep_test_certificate(ra.key, "Fuzz RA", NULL, NULL, 0, global);
+    recipients = apr_array_make(global, 1, sizeof(scep_recipient_t));
+    APR_ARRAY_PUSH(recipients, scep_recipient_t) = ra;
+    authorities = apr_array_make(global, 1, sizeof(X509 *));
+}
+
+static void read_content(const scep_message_t *message, const scep_recipient_t *recipient,
+                         apr_pool_t *p)
+{
+    SCEP_ISSUER_AND_SUBJECT *names;
+    const unsigned char *at;
+    gh_bytes_t content;
+    gh_csr_t *csr;
+
+    if (scep_message_open(message, recipient, &content, p) != APR_SUCCESS) {
+        return;
+    }
+    if (gh_csr_parse(&csr, content.data, content.length, p, NULL) == APR_SUCCESS) {
+        gh_csr_verify(csr, 1, NULL);
+    }
+    at = content.data;
+    names = d2i_SCEP_ISSUER_AND_SUBJECT(NULL, &at, (long)content.length);
+    SCEP_ISSUER_AND_SUBJECT_free(names);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    gh_bytes_t der = { data, size };
+    gh_bytes_t certificate = { (const unsigned char *)"\x30\x00", 2 };
+    scep_reply_t failure = { SCEP_FAILURE, SCEP_BAD_REQUEST, "GH0000", NULL };
+    scep_reply_t success = { SCEP_SUCCESS, 0, NULL, NULL };
+    apr_array_header_t *certificates;
+    const scep_recipient_t *recipient;
+    scep_message_t *message;
+    gh_result_t result;
+    apr_pool_t *p;
+
+    if (!global) {
+        initialise();
+    }
+    apr_pool_create(&p, global);
+    if (scep_message_read(&message, der, SCEP_ALLOW_3DES | SCEP_ALLOW_SHA1, p, &result)
+        == APR_SUCCESS) {
+        scep_message_verify(message, &result);
+        if (scep_message_admit(message, recipients, authorities, &recipient, &result)
+            == APR_SUCCESS) {
+            read_content(message, recipient, p);
+        }
+        scep_reply_make(&der, &failure, message, &ra, p, &result);
+        if (message->signer && message->cipher) {
+            certificates = apr_array_make(p, 1, sizeof(gh_bytes_t));
+            APR_ARRAY_PUSH(certificates, gh_bytes_t) = certificate;
+            success.certificates = certificates;
+            scep_reply_make(&der, &success, message, &ra, p, &result);
+        }
+    }
+    ERR_clear_error();
+    apr_pool_destroy(p);
+    return 0;
+}

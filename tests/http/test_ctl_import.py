@@ -1,0 +1,162 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""gatehousectl cert import: taking up what a CA issued and revoked before."""
+
+import contextlib
+import datetime
+import subprocess
+
+import pytest
+from cryptography import x509
+
+from harness.config import issuer, location
+from harness.legacy import DER, PEM, crl_of, leaf, pem, revoked
+from harness.pki import key
+from harness.postgres import Cluster
+from harness.server import wait_until
+
+CERTIFICATE = ["serial", "issuer", "subject", "sans", "profile", "status", "reason", "not_before",
+               "not_after", "revoked_at", "sha256", "enrolment"]
+
+
+@pytest.fixture
+def server(make_server):
+    return make_server(lambda s: issuer(s.authority, crl="validity=7d publish=24h delay=1s")
+                       + location("/crl", "SetHandler gatehouse-crl"))
+
+
+def test_import_with_a_crl(server, tmp_path):
+    flags = x509.ReasonFlags
+    crl = tmp_path / "old.crl"
+    crl.write_bytes(crl_of(server.authority, 4711, revoked(2, flags.key_compromise,
+                                                 datetime.datetime(2024, 1, 1)),
+                           revoked(3, flags.certificate_hold), revoked(4), revoked(99))
+                    .public_bytes(DER))
+    files = []
+    for number in (1, 2, 3):
+        files.append(tmp_path / f"{number}.pem")
+        files[-1].write_text(pem(leaf(server.authority, number, f"imported-{number}")))
+    der = tmp_path / "4.der"
+    der.write_bytes(leaf(server.authority, 4, "imported-4", days=-40).public_bytes(
+        DER))
+    result = server.ctl("cert", "import", "--issuer", "devices", "--profile", "legacy", "--crl",
+                        crl, *files, der)
+    assert result.status == 0, result
+    rows = {row["serial"]: row for row in server.certificates()}
+    assert all(list(row) == CERTIFICATE for row in rows.values())
+    assert rows["01"]["status"] == "good" and rows["01"]["sans"] == ["DNS:old.example"]
+    assert rows["01"]["profile"] == "legacy" and rows["01"]["enrolment"] is None
+    assert (rows["02"]["status"], rows["02"]["reason"]) == ("revoked", "keyCompromise")
+    assert rows["02"]["revoked_at"] == "2024-05-06T07:08:09Z"
+    assert (rows["03"]["status"], rows["03"]["reason"]) == ("held", "certificateHold")
+    assert (rows["04"]["status"], rows["04"]["reason"]) == ("revoked", None)
+    # what only the CRL knows stays revoked
+    assert rows["63"]["status"] == "revoked" and rows["63"]["sha256"] is None
+    assert server.ctl("cert", "show", "63", "--pem").status == 3
+    # the next CRL has what the old one had, and a larger number
+
+    def newer():
+        current = x509.load_der_x509_crl(server.crl())
+        number = current.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+        return current if number > 4711 else None
+    current = wait_until(newer, 10, what="a CRL behind the imported one")
+    assert {entry.serial_number for entry in current} == {2, 3, 99}  # 4 has expired
+    # again: nothing changes
+    again = server.ctl("cert", "import", "--issuer", "devices", "--crl", crl, *files, der)
+    assert again.status == 0 and again.objects == []
+    assert {row["serial"]: row for row in server.certificates()} == rows
+    human = server.ctl_ok("cert", "import", "--issuer", "devices", files[0], as_json=False).out
+    assert human == "0 imported, 1 known before, 0 refused\n"
+    events = wait_until(lambda: [line for line in server.audit() if line["event"] == "import"],
+                        5, what="lines of the audit log")
+    assert {line["serial"] for line in events} == {"01", "02", "03", "04", "63"}
+    # a later CRL marks what is known, with its own time
+    crl.write_bytes(crl_of(server.authority, 4712, revoked(1, flags.superseded))
+                    .public_bytes(PEM))
+    late = server.ctl_ok("cert", "import", "--issuer", "devices", "--crl", crl, files[0])
+    assert late.object["serial"] == "01"
+    shown = server.ctl_ok("cert", "show", "01").object
+    assert (shown["status"], shown["reason"], shown["revoked_at"]) == (
+        "revoked", "superseded", "2024-05-06T07:08:09Z")
+
+
+def sql(cluster, statement):
+    subprocess.run(["psql", "-qX", "-d", cluster.conninfo, "-c", statement], check=True,
+                   stdout=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def standby(cluster, folder):
+    """Something that follows the database's log."""
+    with subprocess.Popen(["pg_receivewal", "-D", str(folder), "-d", cluster.conninfo],
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        wait_until(lambda: list(folder.glob("*.partial")), 10, what="a standby")
+        yield
+        process.terminate()
+
+
+def test_on_postgresql(make_server, tmp_path):
+    """The same statements in the other dialect; what check says of the database."""
+    with Cluster() as cluster:
+        server = make_server(lambda s: issuer(s.authority), store=cluster.database(), start=False)
+        missing = server.ctl("cert", "list")
+        assert missing.status == 4 and "GH" in missing.err
+        server.start()
+        crl = tmp_path / "old.crl"
+        crl.write_bytes(crl_of(server.authority, 7, revoked(2), revoked(9)).public_bytes(DER))
+        text = pem(*(leaf(server.authority, number) for number in range(1, 151)))
+        for _ in range(2):
+            result = server.ctl("cert", "import", "--issuer", "devices", "--crl", crl, "-",
+                                stdin=text)
+            assert result.status == 0, result
+        rows = {row["serial"]: row["status"] for row in server.certificates()}
+        assert len(rows) == 150 and {serial for serial in rows if rows[serial] == "revoked"} == {
+            "02", "09"}
+        assert server.ctl_ok("cert", "hold", "03").object["status"] == "held"
+        check = {row["name"]: row for row in server.ctl("check").objects}
+        assert check["store"]["verdict"] == "ok" and check["clock"]["verdict"] == "ok"
+        assert check["store.writes"]["verdict"] == "ok"
+        assert check["store.durability"]["verdict"] == "ok"
+        with standby(cluster, tmp_path):
+            check = {row["name"]: row for row in server.ctl_ok("check").objects}
+            assert check["store.durability"]["gh"] == "GH0687"
+        sql(cluster, "ALTER SYSTEM SET full_page_writes = off")
+        sql(cluster, "SELECT pg_reload_conf()")
+        check = wait_until(lambda: [row for row in server.ctl_ok("check").objects
+                                    if row["gh"] == "GH0686"], 10, what="the warning")
+        assert "full_page_writes" in check[0]["message"]
+        cluster.stop()
+        server.allow(*(f"GH02{number:02d}" for number in range(100)))
+        assert server.ctl("cert", "list").status == 4
+        assert server.ctl("cert", "revoke", "-", stdin="devices 04\n" * 50).status == 4
+        check = {row["name"]: row for row in server.ctl("check").objects}
+        assert check["store"]["verdict"] == "error"
+        server.stop()
+
+
+def test_import_refuses(server, tmp_path):
+    good = leaf(server.authority, 0x77000001, "good")
+    foreign = server.authority.root_path.read_text()
+    mixed = ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" + foreign
+             + pem(good))
+    result = server.ctl("cert", "import", "--issuer", "devices", "-", stdin=mixed)
+    assert result.status == 1
+    assert [row["serial"] for row in result.objects] == ["77000001"]
+    assert "certificate 1" in result.err and "GH0642" in result.err
+    assert "certificate 2" in result.err and "GH0639" in result.err
+    assert server.ctl("cert", "import", "--issuer", "devices", "-", stdin="rubbish").status == 1
+    assert server.ctl("cert", "import", "--issuer", "devices", tmp_path / "no.pem").status == 1
+    assert server.ctl("cert", "import", "--issuer", "nobody", "-", stdin=foreign).status == 3
+    crl = tmp_path / "bad.crl"
+    indirect = x509.IssuingDistributionPoint(None, None, False, False, None, True, False)
+    for data in (b"rubbish",
+                 crl_of(server.authority, 1, key=key("rsa2048-03")).public_bytes(DER),
+                 crl_of(server.authority, 1, more=[x509.DeltaCRLIndicator(1)]).public_bytes(DER),
+                 crl_of(server.authority, 1, more=[indirect]).public_bytes(DER),
+                 crl_of(server.authority, 1 << 80).public_bytes(DER)):
+        crl.write_bytes(data)
+        refused = server.ctl("cert", "import", "--issuer", "devices", "--crl", crl, "-",
+                             stdin=pem(good))
+        assert refused.status == 1 and "GH0645" in refused.err
+    crl.write_bytes(crl_of(server.authority, None, days=-1).public_bytes(DER))
+    old = server.ctl("cert", "import", "--issuer", "devices", "--crl", crl, "-", stdin=pem(good))
+    assert old.status == 0 and "GH0646" in old.err
