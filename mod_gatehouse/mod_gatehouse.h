@@ -19,7 +19,7 @@
  * Issuers, profiles and the store belong to the whole server, not to a virtual host.
  */
 
-/** Configuration as read; available from the check_config hook on, which runs with "httpd -t" too. */
+/** Configuration as read; available from the check_config hook on, also with "httpd -t". */
 typedef struct {
     apr_hash_t *issuers;            /* gh_issuer_t * by name */
     apr_hash_t *profiles;           /* gh_profile_t * by name and by alias */
@@ -29,7 +29,8 @@ typedef struct {
 
 APR_DECLARE_OPTIONAL_FN(const gatehouse_config_t *, gatehouse_config, (void));
 
-/** What is alive in a child; NULL before mod_gatehouse's child_init (which runs before the others'). */
+/** What is alive in a child; NULL before mod_gatehouse's child_init, which runs before the others',
+ *  and as long as the store cannot be opened. */
 typedef struct {
     gh_store_t *store;
     gh_ledger_t *ledger;

@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-/* SCEP (RFC 8894) for Apache httpd. Here are the module record and its hooks; the protocol is in the
- * files beside this one and knows nothing of httpd. */
+/* SCEP (RFC 8894) for Apache httpd. Here are the module record and its hooks; the protocol is in
+ * the files beside this one and knows nothing of httpd. */
 
 #include <httpd.h>
 #include <http_config.h>

@@ -94,9 +94,12 @@ static void check_twins(compile_t *c)
         for (j = i + 1; own(c, one) && j < c->locations->nelts; ++j) {
             const scep_section_t *other = APR_ARRAY_IDX(c->locations, j, location_t).scep;
             if (own(c, other) && !strcmp(one->path, other->path)) {
-                problem(c, other->place, apr_psprintf(c->ptemp, GHNO(0460) "<Location \"%s\"> has SCEP "
-                        "directives already, in line %d of %s; put them together", one->path,
-                        one->place.line, one->place.file));
+                problem(c, other->place,
+                        apr_psprintf(c->ptemp,
+                                     GHNO(0460) "<Location \"%s\"> has SCEP "
+                                                "directives already, in line %d of %s; put them "
+                                                "together",
+                                     one->path, one->place.line, one->place.file));
             }
         }
     }
@@ -172,12 +175,18 @@ static void check_pattern(compile_t *c, const scep_pattern_t *pattern)
     if (!is_wildcard(pattern->pattern)) {
         profile = apr_hash_get(c->config->profiles, pattern->pattern, APR_HASH_KEY_STRING);
         if (!profile) {
-            problem(c, pattern->place, apr_psprintf(c->ptemp, GHNO(0463) "SCEPProfiles: there is no "
-                    "<CertificateProfile %s>", pattern->pattern));
+            problem(c, pattern->place,
+                    apr_psprintf(c->ptemp,
+                                 GHNO(0463) "SCEPProfiles: there is no "
+                                            "<CertificateProfile %s>",
+                                 pattern->pattern));
         }
         else if (gh_profile_is_internal(profile)) {
-            problem(c, pattern->place, apr_psprintf(c->ptemp, GHNO(0464) "SCEPProfiles: profile %s is "
-                    "internal and never reachable by a protocol", pattern->pattern));
+            problem(c, pattern->place,
+                    apr_psprintf(c->ptemp,
+                                 GHNO(0464) "SCEPProfiles: profile %s is "
+                                            "internal and never reachable by a protocol",
+                                 pattern->pattern));
         }
         return;
     }
@@ -186,9 +195,12 @@ static void check_pattern(compile_t *c, const scep_pattern_t *pattern)
             return;
         }
     }
-    problem(c, pattern->place, apr_psprintf(c->ptemp, GHNO(0465) "SCEPProfiles: no profile matches \"%s\"; "
-            "those for code signing, smart cards and CAs have to be named in full",
-            pattern->pattern));
+    problem(c, pattern->place,
+            apr_psprintf(c->ptemp,
+                         GHNO(0465) "SCEPProfiles: no profile matches \"%s\"; "
+                                    "those for code signing, smart cards and CAs have to be named "
+                                    "in full",
+                         pattern->pattern));
 }
 
 static void check_patterns(compile_t *c)
@@ -334,7 +346,8 @@ static void add_endpoint(compile_t *c, const scep_tenant_t *tenant, const gh_pro
 
 static int by_path(const void *a, const void *b)
 {
-    return strcmp((*(scep_entry_t *const *)a)->endpoint.path, (*(scep_entry_t *const *)b)->endpoint.path);
+    return strcmp((*(scep_entry_t *const *)a)->endpoint.path,
+                  (*(scep_entry_t *const *)b)->endpoint.path);
 }
 
 static void add_endpoints(compile_t *c)
@@ -354,7 +367,8 @@ static void add_endpoints(compile_t *c)
         }
     }
     if (c->server->listed->nelts) {
-        qsort(c->server->listed->elts, (size_t)c->server->listed->nelts, sizeof(scep_entry_t *), by_path);
+        qsort(c->server->listed->elts, (size_t)c->server->listed->nelts, sizeof(scep_entry_t *),
+              by_path);
     }
 }
 
@@ -384,11 +398,12 @@ static const char *explain_unused(const compile_t *c, const scep_section_t *sect
         }
     }
     if (parts[1] && !tenant) {
-        return apr_psprintf(c->ptemp, "no SCEPTenant directive that holds here names tenant %s", parts[1]);
+        return apr_psprintf(c->ptemp, "no SCEPTenant directive that holds here names tenant %s",
+                            parts[1]);
     }
     if (parts[2] && !pair) {
-        return apr_psprintf(c->ptemp, "no SCEPTenant directive gives issuer %s to tenant %s", parts[2],
-                            parts[1]);
+        return apr_psprintf(c->ptemp, "no SCEPTenant directive gives issuer %s to tenant %s",
+                            parts[2], parts[1]);
     }
     profile = parts[3] ? apr_hash_get(c->config->profiles, parts[3], APR_HASH_KEY_STRING) : NULL;
     if (parts[3] && !profile) {
@@ -398,7 +413,8 @@ static const char *explain_unused(const compile_t *c, const scep_section_t *sect
         return apr_psprintf(c->ptemp, "%s is another name of profile %s: use that", parts[3],
                             gh_profile_name(profile));
     }
-    return "SetHandler " SCEP_HANDLER ", SCEPTenant or SCEPProfiles are missing here, or name others";
+    return "SetHandler " SCEP_HANDLER ", SCEPTenant or SCEPProfiles are missing here, or name "
+                                      "others";
 }
 
 static void check_unused(compile_t *c)
@@ -408,8 +424,11 @@ static void check_unused(compile_t *c)
     for (i = 0; i < c->locations->nelts; ++i) {
         const scep_section_t *section = APR_ARRAY_IDX(c->locations, i, location_t).scep;
         if (own(c, section) && !section->used) {
-            problem(c, section->place, apr_psprintf(c->ptemp, GHNO(0466) "<Location \"%s\"> serves no "
-                    "endpoint: %s", section->path, explain_unused(c, section)));
+            problem(c, section->place,
+                    apr_psprintf(c->ptemp,
+                                 GHNO(0466) "<Location \"%s\"> serves no "
+                                            "endpoint: %s",
+                                 section->path, explain_unused(c, section)));
         }
     }
 }

@@ -56,8 +56,10 @@ static const char *enter_section(cmd_parms *cmd, scep_section_t *section)
 
     if (!parent || ap_cstr_casecmp(parent->directive, "<Location") != 0 || !path
         || parent->args[strspn(parent->args, " \t\"'")] == '~' || apr_fnmatch_test(path)) {
-        return apr_psprintf(cmd->pool, GHNO(0442) "%s belongs in a <Location> without pattern, such "
-                            "as <Location \"/scep\">", cmd->cmd->name);
+        return apr_psprintf(cmd->pool,
+                            GHNO(0442) "%s belongs in a <Location> without pattern, such "
+                                       "as <Location \"/scep\">",
+                            cmd->cmd->name);
     }
     length = strlen(path);
     if (length > 1 && path[length - 1] == '/') {
@@ -93,8 +95,10 @@ static const char *set_tenant(cmd_parms *cmd, void *dir, int argc, char *const a
     }
     for (i = 0; i < argc; ++i) {
         if (!gh_name_valid(argv[i])) {
-            return apr_psprintf(cmd->pool, GHNO(0446) "\"%s\" cannot be part of a URL: names have 1 to "
-                                "64 characters of A-Z a-z 0-9 _ ~ -", argv[i]);
+            return apr_psprintf(cmd->pool,
+                                GHNO(0446) "\"%s\" cannot be part of a URL: names have 1 to "
+                                           "64 characters of A-Z a-z 0-9 _ ~ -",
+                                argv[i]);
         }
     }
     for (i = 1; i < argc; ++i) {
@@ -103,9 +107,10 @@ static const char *set_tenant(cmd_parms *cmd, void *dir, int argc, char *const a
         for (j = 0; j < section->tenants->nelts; ++j) {
             tenant = &APR_ARRAY_IDX(section->tenants, j, scep_tenant_t);
             if (!strcmp(tenant->tenant, argv[0]) && !strcmp(tenant->issuer, argv[i])) {
-                return apr_psprintf(cmd->pool, GHNO(0447) "tenant %s has issuer %s already, by line %d "
-                                    "of %s", argv[0], argv[i], tenant->place.line,
-                                    tenant->place.file);
+                return apr_psprintf(cmd->pool,
+                                    GHNO(0447) "tenant %s has issuer %s already, by line %d "
+                                               "of %s",
+                                    argv[0], argv[i], tenant->place.line, tenant->place.file);
             }
         }
         tenant = apr_array_push(section->tenants);
@@ -152,8 +157,10 @@ static const char *set_allow(cmd_parms *cmd, void *dir, const char *algorithm)
         section->allow |= SCEP_ALLOW_SHA1;
     }
     else if (ap_cstr_casecmp(algorithm, "none")) {
-        return apr_psprintf(cmd->pool, GHNO(0448) "SCEPAllow takes 3des, sha1 or none; \"%s\" cannot be "
-                            "allowed", algorithm);
+        return apr_psprintf(cmd->pool,
+                            GHNO(0448) "SCEPAllow takes 3des, sha1 or none; \"%s\" cannot be "
+                                       "allowed",
+                            algorithm);
     }
     return NULL;
 }
@@ -196,14 +203,18 @@ static const char *make_static(cmd_parms *cmd, scep_challenge_t *challenge, int 
     gh_result_t result;
 
     if (argc != 2 || (strncmp(argv[1], "file:", 5) && strncmp(argv[1], "exec:", 5))) {
-        return GHNO(0451) "SCEPChallenge static takes file:PATH or exec:PATH; a secret never stands in "
-               "the configuration";
+        return GHNO(0451) "SCEPChallenge static takes file:PATH or exec:PATH; a secret never "
+                          "stands in "
+                          "the configuration";
     }
     if (scep_url_parse(&url, cmd->path, cmd->temp_pool) != APR_SUCCESS
         || strcmp(cmd->path, scep_url_path(&url, cmd->temp_pool)) != 0) {
-        return apr_psprintf(cmd->pool, GHNO(0452) "a static challenge is good for one CA and one profile: "
-                            "put it in a <Location \"/scep/TENANT/ISSUER/PROFILE\">, not in "
-                            "<Location \"%s\">", cmd->path);
+        return apr_psprintf(cmd->pool,
+                            GHNO(0452) "a static challenge is good for one CA and one profile: "
+                                       "put it in a <Location \"/scep/TENANT/ISSUER/PROFILE\">, "
+                                       "not in "
+                                       "<Location \"%s\">",
+                            cmd->path);
     }
     source = ap_server_root_relative(cmd->temp_pool, argv[1] + 5);
     if (!source) {
@@ -227,8 +238,8 @@ static const char *make_challenge(cmd_parms *cmd, scep_challenge_t *challenge, i
     }
     if (argc > 0 && argc < 3 && !ap_cstr_casecmp(argv[0], "onetime")) {
         if (argc == 2 && !gh_name_valid(argv[1])) {
-            return apr_psprintf(cmd->pool, GHNO(0454) "\"%s\" is not a valid name of a set of challenges",
-                                argv[1]);
+            return apr_psprintf(
+                cmd->pool, GHNO(0454) "\"%s\" is not a valid name of a set of challenges", argv[1]);
         }
         challenge->name = argc == 2 ? apr_pstrcat(cmd->pool, "onetime:", argv[1], NULL) : "onetime";
         challenge->authoriser = gh_authoriser_onetime(argc == 2 ? argv[1] : "", cmd->pool);
@@ -236,8 +247,9 @@ static const char *make_challenge(cmd_parms *cmd, scep_challenge_t *challenge, i
     }
     if (argc > 0 && !ap_cstr_casecmp(argv[0], "none")) {
         if (argc != 2 || ap_cstr_casecmp(argv[1], "insecure")) {
-            return GHNO(0455) "everybody could enrol here: if that is what you want, say \"SCEPChallenge "
-                   "none insecure\"";
+            return GHNO(0455) "everybody could enrol here: if that is what you want, say "
+                              "\"SCEPChallenge "
+                              "none insecure\"";
         }
         challenge->name = "none";
         challenge->authoriser = gh_authoriser_none(cmd->pool);
@@ -269,13 +281,16 @@ static const char *set_challenge(cmd_parms *cmd, void *dir, int argc, char *cons
     for (i = 0; i < section->challenges->nelts; ++i) {
         const scep_challenge_t *other = &APR_ARRAY_IDX(section->challenges, i, scep_challenge_t);
         if (!strcmp(other->name, challenge.name)) {
-            return apr_psprintf(cmd->pool, GHNO(0457) "this location has a challenge \"%s\" already, by "
-                                "line %d of %s", challenge.name, other->place.line,
-                                other->place.file);
+            return apr_psprintf(cmd->pool,
+                                GHNO(0457) "this location has a challenge \"%s\" already, by "
+                                           "line %d of %s",
+                                challenge.name, other->place.line, other->place.file);
         }
         if (!strcmp(other->name, "none") || !strcmp(challenge.name, "none")) {
-            return apr_psprintf(cmd->pool, GHNO(0458) "\"none insecure\" makes the other challenge of "
-                                "this location, in line %d of %s, useless; remove one of them",
+            return apr_psprintf(cmd->pool,
+                                GHNO(0458) "\"none insecure\" makes the other challenge of "
+                                           "this location, in line %d of %s, useless; remove one "
+                                           "of them",
                                 other->place.line, other->place.file);
         }
     }

@@ -203,7 +203,8 @@ static apr_status_t admit(scep_exchange_t *x)
                               &x->result);
 }
 
-/** Every type that is not handled is refused; authorisation is an object that no branch can skip. */
+/** Every type that is not handled is refused; authorisation is an object that no branch can skip.
+ */
 static apr_status_t dispatch(scep_exchange_t *x)
 {
     apr_status_t rv;
@@ -234,11 +235,11 @@ static void log_refusal(const scep_exchange_t *x)
     gh_log(x->request->log, ours ? GH_LOG_ERROR : GH_LOG_INFO,
            ours ? x->result.status : APR_SUCCESS,
            "%s: %s%s%s; %s; rule %s, transaction %s, algorithms %s, attributes %s",
-           *x->result.number ? x->result.number : "-", x->result.message,
-           x->cause ? ": " : "", x->cause ? x->cause : "", x->endpoint->path,
-           x->result.rule ? x->result.rule : "-",
+           *x->result.number ? x->result.number : "-", x->result.message, x->cause ? ": " : "",
+           x->cause ? x->cause : "", x->endpoint->path, x->result.rule ? x->result.rule : "-",
            message && message->transaction ? message->transaction : "-",
-           message ? message->algorithms : "-", message && message->attributes ? message->attributes : "-");
+           message ? message->algorithms : "-",
+           message && message->attributes ? message->attributes : "-");
 }
 
 /** Answers a failure: by CertRep if the client is to blame, by HTTP otherwise. */

@@ -20,7 +20,8 @@ static apr_status_t not_opened(scep_exchange_t *x, const char *cause)
     x->cause = cause;
     gh_result_clear(&x->result);
     return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_INTEGRITY, "message.open",
-                          "Encrypt to the RA certificate that GetCACert gives now, and sign message "
+                          "Encrypt to the RA certificate that GetCACert gives now, and sign "
+                          "message "
                           "and request with the same key.",
                           GHNO(0433) "the message cannot be opened and verified");
 }
@@ -53,7 +54,8 @@ static apr_status_t open_request(scep_exchange_t *x, gh_csr_t **csr)
         return not_opened(x, "the request has another key than the signer of the message");
     }
     if (gh_csr_verify(*csr, x->endpoint->allow & SCEP_ALLOW_SHA1, NULL) != APR_SUCCESS) {
-        return not_opened(x, "the signature of the request is not valid or its digest not accepted");
+        return not_opened(x, "the signature of the request is not valid or its digest not "
+                             "accepted");
     }
     return APR_SUCCESS;
 }
@@ -98,12 +100,14 @@ static apr_status_t reply_outcome(scep_exchange_t *x, const gh_enrolment_outcome
         return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_DENIED, "enrolment.denied",
                               "Ask the operator, then begin anew with another transactionID.",
                               GHNO(0434) "an operator has denied the enrolment%s%s",
-                              outcome->message ? ": " : "", outcome->message ? outcome->message : "");
+                              outcome->message ? ": " : "",
+                              outcome->message ? outcome->message : "");
     default:
         return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_REQUEST, "enrolment.rejected",
                               "Change the request, or ask the operator of the CA.",
                               GHNO(0435) "the CA has rejected the enrolment%s%s",
-                              outcome->message ? ": " : "", outcome->message ? outcome->message : "");
+                              outcome->message ? ": " : "",
+                              outcome->message ? outcome->message : "");
     }
 }
 
@@ -139,8 +143,8 @@ static apr_status_t authorise_and_enrol(scep_exchange_t *x, const gh_enrolment_r
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    return gh_ledger_enrol(x->services->ledger, authorisation, enrolment, x->request->event, outcome,
-                           x->p, &x->result);
+    return gh_ledger_enrol(x->services->ledger, authorisation, enrolment, x->request->event,
+                           outcome, x->p, &x->result);
 }
 
 apr_status_t scep_exchange_enrol(scep_exchange_t *x)
@@ -182,7 +186,8 @@ apr_status_t scep_exchange_enrol(scep_exchange_t *x)
 
 /* CertPoll */
 
-/** @return 1 if a name is that of the issuer or of one of its RAs, which some clients take for it */
+/** @return 1 if a name is that of the issuer or of one of its RAs, which some clients take for it
+ */
 static int names_issuer(const scep_exchange_t *x, const X509_NAME *name)
 {
     const X509 *ra = x->recipient->certificate;

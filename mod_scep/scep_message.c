@@ -317,13 +317,16 @@ static apr_status_t check_attributes(const scep_message_t *message, gh_result_t 
     }
     if (!message->transaction) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "message.transaction",
-                              "Sign a transactionID attribute: a PrintableString of 1 to 256 characters.",
-                              GHNO(0405) "the transactionID is absent, empty, repeated or not printable");
+                              "Sign a transactionID attribute: a PrintableString of 1 to 256 "
+                              "characters.",
+                              GHNO(0405) "the transactionID is absent, empty, repeated or not "
+                                         "printable");
     }
     if (message->sender_nonce.length == 0) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "message.nonce",
                               "Sign a senderNonce attribute: an OCTET STRING of 16 bytes.",
-                              GHNO(0406) "the senderNonce is absent, repeated or not of 1 to 64 bytes");
+                              GHNO(0406) "the senderNonce is absent, repeated or not of 1 to 64 "
+                                         "bytes");
     }
     return APR_SUCCESS;
 }
@@ -333,18 +336,22 @@ static apr_status_t check_signer(const scep_message_t *message, gh_result_t *res
     if (!message->signer) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "message.signer",
                               "Enclose the signer's certificate in the message.",
-                              GHNO(0407) "the message does not enclose the certificate of its signer");
+                              GHNO(0407) "the message does not enclose the certificate of its "
+                                         "signer");
     }
     if (!message->signer_kind || !message->signer_sha256.data) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.key",
                               "Use an RSA key of 2048, 3072 or 4096 bits.",
-                              GHNO(0408) "the signer's key is not accepted (%s)", message->algorithms);
+                              GHNO(0408) "the signer's key is not accepted (%s)",
+                              message->algorithms);
     }
     if (EVP_PKEY_get_base_id(message->signer_key) != EVP_PKEY_RSA) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.key-transport",
                               "Use an RSA key of 2048, 3072 or 4096 bits.",
-                              GHNO(0409) "the signer's key (%s) cannot be encrypted to, so the reply "
-                              "could not be read", message->signer_kind);
+                              GHNO(0409) "the signer's key (%s) cannot be encrypted to, so the "
+                                         "reply "
+                                         "could not be read",
+                              message->signer_kind);
     }
     if (!message->digest) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.digest",
@@ -377,7 +384,8 @@ apr_status_t scep_message_verify(scep_message_t *message, gh_result_t *result)
                    CMS_BINARY | CMS_NO_SIGNER_CERT_VERIFY) != 1) {
         ERR_clear_error();
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_INTEGRITY, "message.signature",
-                              "Sign the message with the key of the enclosed certificate; see whether "
+                              "Sign the message with the key of the enclosed certificate; see "
+                              "whether "
                               "something on the way changes it.",
                               GHNO(0412) "the signature of the message is not valid");
     }
@@ -437,15 +445,19 @@ apr_status_t scep_message_admit(const scep_message_t *message,
     }
     if (!message->cipher) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.cipher",
-                              "Encrypt with AES-128-CBC or better; SCEPAllow 3des admits triple DES "
+                              "Encrypt with AES-128-CBC or better; SCEPAllow 3des admits triple "
+                              "DES "
                               "at one location.",
-                              GHNO(0415) "the content cipher is not accepted (%s)", message->algorithms);
+                              GHNO(0415) "the content cipher is not accepted (%s)",
+                              message->algorithms);
     }
     if (message->other_recipients) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.recipient-type",
-                              "Encrypt to the RA certificate that GetCACert gives, by RSA key transport.",
+                              "Encrypt to the RA certificate that GetCACert gives, by RSA key "
+                              "transport.",
                               GHNO(0416) "%d of the recipients of the envelope are not by key "
-                              "transport", message->other_recipients);
+                                         "transport",
+                              message->other_recipients);
     }
     for (i = 0; i < message->recipients && i < SCEP_RECIPIENTS_MAX; ++i) {
         sort_recipient(&sorted, sk_CMS_RecipientInfo_value(
@@ -453,16 +465,18 @@ apr_status_t scep_message_admit(const scep_message_t *message,
     }
     if (sorted.ours != 1 || sorted.ours + sorted.authorities != message->recipients) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_INTEGRITY, "message.recipient",
-                              "Ask for GetCACert again and encrypt to the RA certificate, which is the "
+                              "Ask for GetCACert again and encrypt to the RA certificate, which is "
+                              "the "
                               "first one.",
                               GHNO(0417) "of %d recipients of the envelope, %d are the RA of this "
-                              "issuer and %d its CAs", message->recipients, sorted.ours,
-                              sorted.authorities);
+                                         "issuer and %d its CAs",
+                              message->recipients, sorted.ours, sorted.authorities);
     }
     if (!scep_algorithm_transport_allowed(sorted.transport)) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.transport",
                               "Use RSA key transport: PKCS#1 v1.5, or OAEP with SHA-1 or SHA-2.",
-                              GHNO(0418) "the key transport is not accepted (%s)", message->algorithms);
+                              GHNO(0418) "the key transport is not accepted (%s)",
+                              message->algorithms);
     }
     *recipient = sorted.recipient;
     return APR_SUCCESS;
@@ -486,7 +500,8 @@ apr_status_t scep_message_open(const scep_message_t *message, const scep_recipie
     long length;
 
     memset(content, 0, sizeof(*content));
-    /* With the certificate given, OpenSSL goes on with a random key where the wrapped one is bad. */
+    /* With the certificate given, OpenSSL goes on with a random key where the wrapped one is bad.
+     */
     if (out && CMS_decrypt(message->envelope, recipient->key, recipient->certificate, NULL, out,
                            CMS_BINARY) == 1) {
         length = BIO_get_mem_data(out, &data);

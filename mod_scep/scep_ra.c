@@ -188,8 +188,10 @@ static apr_status_t open_key(const scep_ra_t *ra, const gh_sealed_key_record_t *
     if (!recipient->certificate || !gh_key_matches(recipient->key, recipient->certificate)) {
         return gh_result_fail(result, GH_ECORRUPT, GH_FAILURE_INTERNAL, "ra.key",
                               "Restore the store from a backup, or remove that row of sealed_key.",
-                              GHNO(0423) "RA key %" APR_INT64_T_FMT " of issuer %s does not fit its "
-                              "certificate", record->generation, gh_issuer_name(ra->issuer));
+                              GHNO(0423) "RA key %" APR_INT64_T_FMT " of issuer %s does not fit "
+                                                                    "its "
+                                         "certificate",
+                              record->generation, gh_issuer_name(ra->issuer));
     }
     /* caches the extensions now rather than under the first requests */
     X509_check_purpose(recipient->certificate, -1, 0);
@@ -206,7 +208,8 @@ static apr_status_t take_keys(const scep_ra_t *ra, const apr_array_header_t *rec
 
     for (i = 0; i < records->nelts; ++i) {
         scep_recipient_t recipient = { NULL, NULL };
-        rv = open_key(ra, APR_ARRAY_IDX(records, i, gh_sealed_key_record_t *), &recipient, p, result);
+        rv = open_key(ra, APR_ARRAY_IDX(records, i, gh_sealed_key_record_t *), &recipient, p,
+                      result);
         if (rv == APR_SUCCESS) {
             APR_ARRAY_PUSH(recipients, scep_recipient_t) = recipient;
         }

@@ -111,9 +111,9 @@ static int add_attributes(CMS_SignerInfo *si, const scep_reply_t *reply,
 }
 
 /**
- * Signs. signatureAlgorithm is rsaEncryption, as OpenSSL has it and strongSwan wants it. Where there
- * is no envelope, the content is there and empty: certmonger refuses a message whose content is
- * absent as one whose content is elsewhere.
+ * Signs. signatureAlgorithm is rsaEncryption, as OpenSSL has it and strongSwan wants it. Where
+ * there is no envelope, the content is there and empty: certmonger refuses a message whose content
+ * is absent as one whose content is elsewhere.
  */
 static apr_status_t sign(gh_bytes_t *der, const scep_reply_t *reply, gh_bytes_t content,
                          const scep_message_t *message, const scep_recipient_t *ra, apr_pool_t *p,

@@ -88,7 +88,8 @@ apr_status_t scep_url_parse(scep_url_t *url, const char *path, apr_pool_t *p)
 
 const char *scep_url_path(const scep_url_t *url, apr_pool_t *p)
 {
-    return apr_pstrcat(p, SCEP_URL_ROOT "/", url->tenant, "/", url->issuer, "/", url->profile, NULL);
+    return apr_pstrcat(p, SCEP_URL_ROOT "/", url->tenant, "/", url->issuer, "/", url->profile,
+                       NULL);
 }
 
 /* The query */

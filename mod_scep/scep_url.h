@@ -20,9 +20,9 @@ typedef struct {
 } scep_url_t;
 
 /**
- * Splits a decoded path: /scep/<tenant>/<issuer>/<profile>, a final slash or not, and one of the tails
- * that clients append: nop, pkiclient.exe, cgi-bin/pkiclient.exe, mscep.dll/pkiclient.exe, the
- * latter also behind nop.
+ * Splits a decoded path: /scep/<tenant>/<issuer>/<profile>, a final slash or not, and one of the
+ * tails that clients append: nop, pkiclient.exe, cgi-bin/pkiclient.exe, mscep.dll/pkiclient.exe,
+ * the latter also behind nop.
  * @return APR_NOTFOUND for everything else, also for the reserved names "intune" and "mdm"
  */
 apr_status_t scep_url_parse(scep_url_t *url, const char *path, apr_pool_t *p);
@@ -52,7 +52,8 @@ apr_status_t scep_query_parse(scep_query_t *query, const char *args, apr_pool_t 
 
 /**
  * Decodes base64 from a query, in every state of escaping that clients leave it in: a plus sign is
- * a plus sign, and so is a blank; line ends and other white space are dropped; padding may be missing.
+ * a plus sign, and so is a blank; line ends and other white space are dropped; padding may be
+ * missing.
  * @return APR_EINVAL (MALFORMED)
  */
 apr_status_t scep_query_message(gh_bytes_t *message, const scep_query_t *query, apr_pool_t *p,

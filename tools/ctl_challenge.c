@@ -182,8 +182,8 @@ int ctl_challenge_new(ctl_t *ctl, const ctl_arguments_t *arguments)
     }
     gh_result_clear(&result);
     if (gh_challenge_new(ctl->store, wish.set, wish.tenant, wish.issuer, wish.profile,
-                         wish.subject, wish.lifetime, ctl->actor, &id, &challenge, &expires,
-                         ctl->p, &result) != APR_SUCCESS) {
+                         wish.subject, wish.lifetime, ctl->config->node, ctl->actor, &id,
+                         &challenge, &expires, ctl->p, &result) != APR_SUCCESS) {
         return ctl_fail(&result);
     }
     if (ctl->json) {

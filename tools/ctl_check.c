@@ -154,7 +154,7 @@ static void check_user(ctl_check_t *check)
 
 int ctl_check(ctl_t *ctl, const ctl_arguments_t *arguments)
 {
-    ctl_check_t check = { ctl, ctl->p, 0, 0 };
+    ctl_check_t check = { ctl, ctl->p, apr_hash_make(ctl->p), 0, 0 };
     int code;
 
     code = check_configuration(&check);

@@ -46,6 +46,7 @@ static void check_certificate(ctl_check_t *check, const ctl_issuer_t *issuer)
         ctl_verdict(check, name, CTL_VERDICT_ERROR, &result);
         return;
     }
+    apr_hash_set(check->certificates, issuer->name, APR_HASH_KEY_STRING, certificate);
     end = gh_certificate_not_after(certificate);
     kind = gh_key_kind(X509_get0_pubkey(certificate));
     if (end <= now) {
@@ -123,12 +124,21 @@ void ctl_check_files(ctl_check_t *check)
 static void check_token(ctl_check_t *check, const ctl_issuer_t *issuer)
 {
     const char *name = name_of("key", issuer, check->p);
+    X509 *certificate = apr_hash_get(check->certificates, issuer->name, APR_HASH_KEY_STRING);
     EVP_PKEY *key;
     gh_result_t result;
 
     gh_result_clear(&result);
     if (gh_key_open(&key, issuer->key, issuer->passphrase, check->p, &result) != APR_SUCCESS
         || gh_key_try(key, &result) != APR_SUCCESS) {
+        ctl_verdict(check, name, CTL_VERDICT_ERROR, &result);
+        return;
+    }
+    if (certificate != NULL && !gh_key_matches(key, certificate)) {
+        gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
+                       "Name the key and the certificate of the same CA.",
+                       GHNO(0697) "the key on the token does not belong to %s",
+                       issuer->certificate);
         ctl_verdict(check, name, CTL_VERDICT_ERROR, &result);
         return;
     }

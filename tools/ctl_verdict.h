@@ -3,6 +3,8 @@
 #ifndef gatehousectl_ctl_verdict_h
 #define gatehousectl_ctl_verdict_h
 
+#include <apr_hash.h>
+
 #include "ctl.h"
 
 /* What the parts of "check" say, one line each. */
@@ -16,6 +18,7 @@ typedef enum {
 typedef struct {
     ctl_t *ctl;
     apr_pool_t *p;
+    apr_hash_t *certificates;       /* X509 * of CAs, by name of the issuer */
     int warnings;
     int errors;
 } ctl_check_t;

@@ -111,7 +111,8 @@ gh_authoriser_t *gh_authoriser_none(apr_pool_t *p);
  */
 apr_status_t gh_challenge_new(gh_store_t *store, const char *set, const char *tenant,
                               const char *issuer, const char *profile, const char *subject,
-                              apr_interval_time_t lifetime, const char *actor, const char **id,
+                              apr_interval_time_t lifetime, const char *node, const char *actor,
+                              const char **id,
                               const char **challenge, apr_time_t *expires, apr_pool_t *p,
                               gh_result_t *result);
 

@@ -180,7 +180,7 @@ static apr_status_t new_work(gh_transaction_t *transaction, void *baton)
         ? gh_audit_insert(transaction, &new->event, new->line, 0) : rv;
 }
 
-static void describe_new(new_baton_t *new, const char *actor, apr_pool_t *p)
+static void describe_new(new_baton_t *new, const char *node, const char *actor, apr_pool_t *p)
 {
     new->event.time = new->record.created;
     new->event.id = gh_random_id(p);
@@ -190,6 +190,7 @@ static void describe_new(new_baton_t *new, const char *actor, apr_pool_t *p)
     new->event.issuer = new->record.issuer;
     new->event.profile = new->record.profile;
     new->event.subject = new->record.subject;
+    new->event.node = node;
     new->event.user = actor;
     new->event.result = "done";
     new->event.message = apr_psprintf(p, "one-time challenge %s made, valid until %s",
@@ -199,7 +200,8 @@ static void describe_new(new_baton_t *new, const char *actor, apr_pool_t *p)
 
 apr_status_t gh_challenge_new(gh_store_t *store, const char *set, const char *tenant,
                               const char *issuer, const char *profile, const char *subject,
-                              apr_interval_time_t lifetime, const char *actor, const char **id,
+                              apr_interval_time_t lifetime, const char *node, const char *actor,
+                              const char **id,
                               const char **challenge, apr_time_t *expires, apr_pool_t *p,
                               gh_result_t *result)
 {
@@ -236,7 +238,7 @@ apr_status_t gh_challenge_new(gh_store_t *store, const char *set, const char *te
     new.record.subject = subject;
     new.record.created = apr_time_now();
     new.record.expires = new.record.created + (lifetime ? lifetime : CHALLENGE_LIFETIME);
-    describe_new(&new, actor, p);
+    describe_new(&new, node, actor, p);
     rv = gh_store_write(store, new_work, &new, result);
     *id = new.record.id;
     *expires = new.record.expires;

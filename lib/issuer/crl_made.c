@@ -62,7 +62,7 @@ apr_status_t gh_crl_make(gh_crl_record_t *record, gh_issuer_t *issuer, gh_store_
     record->number = number;
     record->this_update = now;
     record->next_update = now + config->crl_validity < end ? now + config->crl_validity : end;
-    make.kept_after = now - config->crl_validity;
+    make.kept_after = now - 2 * config->crl_publish;
     apr_pool_create(&make.pool, p);
     rv = gh_store_read(store, make_work, &make, result);
     if (rv == APR_SUCCESS) {

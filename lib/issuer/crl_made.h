@@ -9,8 +9,8 @@
 /* The content of one CRL, for the publisher. */
 
 /**
- * Makes a CRL of everything revoked or held in one snapshot of the store. Entries stay for a CRL
- * validity after their certificate has expired (RFC 5280 3.3).
+ * Makes a CRL of everything revoked or held in one snapshot of the store. Entries stay until a
+ * scheduled CRL after their certificate has expired has had them (RFC 5280 3.3).
  * @param record filled, in p, with the change_seq of the snapshot
  */
 apr_status_t gh_crl_make(gh_crl_record_t *record, gh_issuer_t *issuer, gh_store_t *store,

@@ -340,7 +340,6 @@ static apr_status_t fill_record(gh_enrolment_record_t *record,
     record->signer_sha256 = request->signer_sha256;
     record->subject = gh_authorisation_subject(authorisation);
     record->request_sha256 = gh_csr_info_sha256(request->csr);
-    record->request = gh_csr_der(request->csr);
     record->location = request->location;
     record->client = request->client;
     record->user = request->user;

@@ -64,7 +64,7 @@ typedef struct {
     const char *issuer;
     const char *profile;
     const char *subject;            /* contained in the subject, case-insensitively */
-    const char *status;             /* "good", "held", "revoked", "expired" */
+    const char *status;             /* "good", "held", "revoked", "expired": exactly one fits */
     apr_time_t now;                 /* what "expired" means */
     gh_bytes_t after_serial;        /* continue behind this one (with after_issuer) */
     const char *after_issuer;
@@ -78,7 +78,9 @@ apr_status_t gh_certificate_list(gh_transaction_t *transaction,
 
 /**
  * Sets the status by the table of states: good to held or revoked, held to good (release) or
- * revoked, revoked to revoked only to raise its reason from unspecified or none to keyCompromise (the time stays).
+ * revoked, revoked to revoked only to raise its reason from unspecified or none to keyCompromise
+ * (the time stays, as it does when a held certificate is revoked). Revoking again without a reason
+ * changes nothing.
  * @param reason, invalid_from recorded for revoked and held
  * @param changed set to 0 if the certificate was in that state with that reason already
  * @return APR_NOTFOUND for an unknown certificate, GH_EREFUSED for a transition that the table does
@@ -89,8 +91,8 @@ apr_status_t gh_certificate_set_status(gh_transaction_t *transaction, const char
                                        apr_time_t invalid_from, apr_time_t now, int *changed);
 
 /** Called for each entry of a CRL, ordered by serial. The record has issuer, serial, reason,
- *  revoked_at, invalid_from and not_after only, and is valid within the call; the transaction must not
- *  be used there. @return other than APR_SUCCESS ends the walk */
+ *  revoked_at, invalid_from and not_after only, and is valid within the call; the transaction must
+ *  not be used there. @return other than APR_SUCCESS ends the walk */
 typedef apr_status_t gh_revoked_fn(const gh_certificate_record_t *record, void *baton);
 
 /** Walks the revoked and held certificates of an issuer that expire after not_after_min. Memory
@@ -99,7 +101,8 @@ apr_status_t gh_certificate_each_revoked(gh_transaction_t *transaction, const ch
                                          apr_time_t not_after_min, gh_revoked_fn *each,
                                          void *baton);
 
-/** Largest change_seq among revoked, held and released certificates of an issuer; 0 if none ever. */
+/** Largest change_seq among revoked, held and released certificates of an issuer; 0 if there never
+ *  was one. */
 apr_status_t gh_certificate_last_change(gh_transaction_t *transaction, const char *issuer,
                                         apr_int64_t *change);
 

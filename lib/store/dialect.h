@@ -15,11 +15,11 @@ typedef struct {
     const char *clustered;          /* after a table whose rows stand in its primary key */
     const char *change_sequence;    /* makes what next_change takes numbers from */
 
-    const char *migration_lock;     /* NULL where the transaction itself locks others out */
+    const char *migration_lock;     /* NULL where a transaction locks all others out */
     const char *other_tables;       /* counts tables where there is no table "migration" */
     const char *next_change;
-    const char *status_lock;        /* makes transactions that change a status take turns; NULL where
-                                       all that write do */
+    const char *status_lock;        /* makes transactions that change a status take turns; NULL
+                                       where all that write do */
     const char *now;                /* NULL: the clock of this machine is the database's */
 } gh_dialect_t;
 
@@ -27,8 +27,8 @@ extern const gh_dialect_t gh_dialect_sqlite;
 extern const gh_dialect_t gh_dialect_pgsql;
 
 /**
- * Replaces {integer}, {identity}, {text}, {bytes}, {clustered} and {change_sequence} in the text of a
- * migration.
+ * Replaces {integer}, {identity}, {text}, {bytes}, {clustered} and {change_sequence} in the text of
+ * a migration.
  * @return NULL for another word in braces
  */
 const char *gh_dialect_expand(const gh_dialect_t *dialect, const char *text, apr_pool_t *p);

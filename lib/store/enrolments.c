@@ -220,7 +220,7 @@ apr_status_t gh_enrolment_list(gh_transaction_t *transaction, int state, int lim
     }
     else if (state == GH_ENROLMENT_ISSUED) {
         query = gh_query(transaction,
-                         "SELECT " RECORD_COLUMNS " FROM enrolment WHERE state = 5"
+                         "SELECT " RECORD_COLUMNS " FROM enrolment WHERE +state = 5"
                          " ORDER BY created DESC, id LIMIT $1");
     }
     else {

@@ -111,7 +111,8 @@ apr_status_t gh_pgsql_failure(gh_pgsql_t *connection, const PGresult *result, in
         return gh_pgsql_lost(connection, PQresultErrorMessage(result), error);
     }
     /* connection exceptions; shut down, crashed, starting, idle for too long; became a standby */
-    if ((begins(state, "08") && strcmp(state, "08P01") != 0) || begins(state, "57P0") || strcmp(state, "25P03") == 0
+    if ((begins(state, "08") && strcmp(state, "08P01") != 0) || begins(state, "57P0")
+        || strcmp(state, "25P03") == 0
         || strcmp(state, "25006") == 0) {
         return gh_pgsql_lost(connection, message, error);
     }

@@ -12,7 +12,7 @@ typedef struct gh_gate gh_gate_t;
 typedef struct gh_writer gh_writer_t;
 
 /* sqlite_gate.c: the gate file beside the database. Writers of all processes take turns at it, in
- * the kernel's order; the lock goes when its holder dies. It also says whether writes are stopped. */
+ * the kernel's order; the lock goes when its holder dies. It also says if writes are stopped. */
 
 /** @param path of the database; the file is made if it is missing */
 apr_status_t gh_gate_open(gh_gate_t **gate, const char *path, apr_pool_t *p, gh_result_t *result);

@@ -10,7 +10,7 @@
 
 #include "log.h"
 
-/* How long a connection waits for programs that do not know the gate: the sqlite3 shell, a backup. */
+/* How long a connection waits for programs that do not know the gate: a shell, a backup. */
 #define BUSY_TIMEOUT    apr_time_from_sec(5)
 #define BUSY_SLEEP      2000
 

@@ -26,7 +26,7 @@ struct gh_sqlite {
     int broken;                     /* to be closed before it is used again */
     apr_time_t busy_until;
     gh_sqlite_query_t none;         /* stands for a statement that could not be made */
-    gh_sqlite_query_t *extra[8];    /* statements needed twice at a time, freed with the transaction */
+    gh_sqlite_query_t *extra[8];    /* of statements needed twice at a time */
     int extra_count;
     int cached;
     gh_sqlite_query_t cache[GH_SQLITE_STATEMENTS];

@@ -35,7 +35,8 @@ typedef struct gh_query gh_query_t;
 
 typedef struct {
     const gh_log_t *log;
-    int connections;                /* readers (SQLite) or connections (PostgreSQL) per process; 0: 8 */
+    int connections;                /* readers (SQLite) or connections (PostgreSQL) per process;
+                                       0: 8 */
     int queue;                      /* most writes waiting per process; 0: 1024 */
     apr_interval_time_t deadline;   /* for one read or write, waiting included; 0: 10 s */
 } gh_store_options_t;
@@ -55,8 +56,9 @@ apr_status_t gh_store_uri_check(const char *uri, apr_pool_t *p, gh_result_t *res
 
 /**
  * Makes the store ready for the processes that will open it: creates it, runs missing migrations
- * under a lock, flushes what an earlier crash left behind, lifts a write stop (see GH_ESTOPPED), and gives the files to
- * uid and gid if these are not -1. Holds nothing open afterwards, so that a parent may fork.
+ * under a lock, flushes what an earlier crash left behind, lifts a write stop (see GH_ESTOPPED),
+ * and gives the files to uid and gid if these are not -1. Holds nothing open afterwards, so that a
+ * parent may fork.
  * A newer schema than this version knows is GH_ECORRUPT; old data is kept by every migration.
  */
 apr_status_t gh_store_prepare(const char *uri, apr_uid_t uid, apr_gid_t gid,
@@ -79,10 +81,11 @@ apr_status_t gh_store_read(gh_store_t *store, gh_store_work_fn *work, void *bato
                            gh_result_t *result);
 
 /**
- * Runs work in a write transaction and returns when it is durable (SQLite: on the writer thread, together
- * with other callers' work, each in a savepoint of its own). Thread-safe.
- * @return what work returned (nothing was written unless APR_SUCCESS); GH_EUNAVAILABLE, GH_EUNKNOWN, GH_ECORRUPT,
- *         GH_ESTOPPED, or GH_EBUSY when the queue is full or the deadline passed before work began
+ * Runs work in a write transaction and returns when it is durable (SQLite: on the writer thread,
+ * together with other callers' work, each in a savepoint of its own). Thread-safe.
+ * @return what work returned (nothing was written unless APR_SUCCESS); GH_EUNAVAILABLE,
+ *         GH_EUNKNOWN, GH_ECORRUPT, GH_ESTOPPED, or GH_EBUSY when the queue is full or the deadline
+ *         passed before work began
  */
 apr_status_t gh_store_write(gh_store_t *store, gh_store_work_fn *work, void *baton,
                             gh_result_t *result);
@@ -100,12 +103,13 @@ const char *gh_store_name(const gh_store_t *store, apr_pool_t *p);
 
 /**
  * Begins a statement. The text must be a literal: statements are kept prepared by its address.
- * A failure is kept and returned by gh_step(), so that binding needs no checks. Once a statement has
- * failed, also for a unique key, nothing more runs in the transaction and it cannot be committed.
+ * A failure is kept and returned by gh_step(), so that binding needs no checks. Once a statement
+ * has failed, also for a unique key, nothing more runs in the transaction, and it cannot be
+ * committed.
  */
 gh_query_t *gh_query(gh_transaction_t *transaction, const char *sql);
 
-/* Bind the next parameter, in order. Text and bytes must live until the query ended. NULL is NULL. */
+/* Bind the next parameter, in order. Text and bytes must live until the query has ended. */
 void gh_bind_int64(gh_query_t *query, apr_int64_t value);
 void gh_bind_text(gh_query_t *query, const char *value);
 void gh_bind_bytes(gh_query_t *query, gh_bytes_t value);    /* data NULL binds NULL */

@@ -26,7 +26,7 @@ struct gh_transaction {
     void *connection;
     int writable;
     int walking;                    /* a statement delivers row by row: no other one may begin */
-    int again;                      /* failed in a way that asks for the whole work to be run again */
+    int again;                      /* failed so that the whole work should be run again */
     apr_int64_t changed;
     apr_status_t failed;            /* first failure of a statement; nothing runs after it */
     gh_result_t error;              /* meaningful if failed */
@@ -95,7 +95,8 @@ apr_status_t gh_transaction_fail(gh_transaction_t *transaction, apr_status_t sta
 
 /**
  * Lets transactions that make a certificate other than good, or good again, take turns up to their
- * end: a CRL holds everything up to a change number, so a smaller one must not become visible later.
+ * end: a CRL holds everything up to a change number, so a smaller one must not become visible
+ * later.
  */
 apr_status_t gh_take_status_turn(gh_transaction_t *transaction);
 

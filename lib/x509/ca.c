@@ -224,8 +224,8 @@ static int set_dates(X509 *certificate, apr_time_t not_before, apr_time_t not_af
 
 /**
  * Sets the key of a request without the detour by an encoder and a decoder, which would cost more
- * than all the rest. OpenSSL does not know the key behind the bytes then; a certificate for a key of
- * our own gets it, since it will be used.
+ * than all the rest. OpenSSL does not know the key behind the bytes then; a certificate for a key
+ * of our own gets it, since it will be used.
  */
 static int set_public_key(X509 *certificate, const gh_plan_t *plan)
 {

@@ -141,7 +141,8 @@ static int fill_info(crl_info_t *info, const gh_ca_t *ca, apr_int64_t number,
 
     X509_NAME_free(info->issuer);
     info->issuer = X509_NAME_dup(X509_get_subject_name(ca->certificate));
-    info->extensions = sk_X509_EXTENSION_new_null();
+    if (info->extensions == NULL)
+        info->extensions = sk_X509_EXTENSION_new_null();
     done = crl_number != NULL && info->issuer != NULL && info->extensions != NULL
         && ASN1_INTEGER_set(info->version, X509_CRL_VERSION_2)
         && ASN1_TIME_set(info->this_update, apr_time_sec(this_update)) != NULL

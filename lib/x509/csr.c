@@ -50,6 +50,7 @@ static gh_bytes_t element(const unsigned char **at, const unsigned char *end,
     int tag, class;
     int form = ASN1_get_object(&data, &length, &tag, &class, end - *at);
 
+    ERR_clear_error();
     if ((form & 0x80) != 0 || (form & 1) != 0 || length < 0 || length > end - data)
         return whole;
     *content = data;
@@ -213,7 +214,6 @@ apr_status_t gh_csr_parse(gh_csr_t **csr, const unsigned char *der, apr_size_t l
     if (!take_digests(made, p))
         return malformed(result, "not a DER SEQUENCE of the length given, or bytes behind it");
     at = made->der.data;
-    ERR_clear_error();
     made->request = gh_own_request(p, d2i_X509_REQ(NULL, &at, (long)length));
     ERR_clear_error();
     if (made->request == NULL || at != made->der.data + length)

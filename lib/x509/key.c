@@ -177,8 +177,8 @@ apr_status_t gh_key_try(EVP_PKEY *key, gh_result_t *result)
         gh_result_openssl(result, rv, GH_FAILURE_UNAVAILABLE, "key.try",
                           "make sure that the user this process runs as may open the token, and "
                           "that the token is present and its PIN right",
-                          GHNO(0305) "a trial signature failed: the key, or the token that holds it, "
-                          "is not accessible to this process");
+                          GHNO(0305) "a trial signature failed: the key, or the token that holds "
+                          "it, is not accessible to this process");
         goto cleanup;
     }
     EVP_MD_CTX_reset(context);

@@ -83,8 +83,8 @@ static apr_status_t read_pkcs12(const gh_file_t *file, const char *path,
         secret = gh_copy_secret(ptemp, passphrase->passphrase.data, passphrase->passphrase.length);
     if (PKCS12_parse(pkcs12, secret, key, certificate, NULL) != 1)
         rv = gh_result_openssl(result, APR_EINVAL, GH_FAILURE_DENIED, "key.passphrase",
-                               "give the right passphrase=file:PATH or passphrase=exec:PATH; export "
-                               "a file with RC2 or 3DES anew with 'openssl pkcs12 -export'",
+                               "give the right passphrase=file:PATH or passphrase=exec:PATH; "
+                               "export a file with RC2 or 3DES anew with 'openssl pkcs12 -export'",
                                GHNO(0311) "cannot open the PKCS#12 file %s", path);
 
 cleanup:
@@ -232,7 +232,8 @@ apr_status_t gh_certificates_open(apr_array_header_t **certificates, const char 
     while ((one = PEM_read_bio_X509(bio, NULL, give_passphrase, &none)) != NULL)
         APR_ARRAY_PUSH(*certificates, X509 *) = gh_own_certificate(p, one);
     BIO_free(bio);
-    /* The end of the file shows as "no start line"; anything else is a certificate that is broken. */
+    /* The end of the file shows as "no start line"; anything else is a certificate that is broken.
+     * */
     error = ERR_peek_last_error();
     ERR_clear_error();
     if ((*certificates)->nelts == 0 || ERR_GET_LIB(error) != ERR_LIB_PEM

@@ -84,8 +84,8 @@ static const char *pin_source(const char *value, apr_pool_t *p)
 static apr_status_t refuse_uri(const char *what, gh_result_t *result)
 {
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "key.uri",
-                          "use token, object, id, serial, model, manufacturer and type, and behind a "
-                          "question mark module-path and pin-source (RFC 7512)",
+                          "use token, object, id, serial, model, manufacturer and type, and "
+                          "behind a question mark module-path and pin-source (RFC 7512)",
                           GHNO(0321) "the pkcs11: URI has a part that cannot be used: %s", what);
 }
 
@@ -118,8 +118,8 @@ static apr_status_t take_attribute(token_uri_t *uri, const char *attribute, int 
     if (strcasecmp(name, "pin-value") == 0)
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_DENIED, "key.pin",
                               "put the PIN into a file of mode 600 and add passphrase=file:PATH",
-                              GHNO(0322) "the pkcs11: URI holds a PIN (pin-value), which would be in "
-                              "configuration files and logs");
+                              GHNO(0322) "the pkcs11: URI holds a PIN (pin-value), which would be "
+                              "in configuration files and logs");
     if (query)
         return take_query(uri, name, equals + 1, ptemp, result);
     for (i = 0; object_attributes[i] != NULL; i++) {
@@ -230,8 +230,8 @@ static int has_other_module(const ENGINE *engine, const char *module_path)
         && strcmp(name + strlen(ENGINE_MARK), module_path) != 0;
 }
 
-/** Notes the module. The engine belongs to OpenSSL and lives as long as the process, and so does its
- *  name. */
+/** Notes the module. The engine belongs to OpenSSL and lives as long as the process, and so does
+ * its  name. */
 static void note_module(ENGINE *engine, const char *module_path)
 {
     const char *name = ENGINE_get_name(engine);
@@ -248,8 +248,8 @@ static void note_module(ENGINE *engine, const char *module_path)
 }
 
 /**
- * OpenSSL permits one instance of the engine in a process, which mod_ssl may use too, and that has one
- * module. Each key holds a reference to it; it ends with the last one.
+ * OpenSSL permits one instance of the engine in a process, which mod_ssl may use too, and that has
+ * one module. Each key holds a reference to it; it ends with the last one.
  */
 static apr_status_t open_by_engine(EVP_PKEY **key, const token_uri_t *uri, UI_METHOD *method,
                                    gh_result_t *result)

@@ -39,8 +39,8 @@ apr_interval_time_t gh_plan_validity(const gh_plan_t *plan);
 int gh_plan_is_ca(const gh_plan_t *plan);
 
 /**
- * A plan as bytes, for the store: a DER CertificationRequestInfo (RFC 2986) of subject, key and the final extensions,
- * preceded by the validity as a 64-bit big endian number of microseconds.
+ * A plan as bytes, for the store: a DER CertificationRequestInfo (RFC 2986) of subject, key and
+ * the final extensions, preceded by the validity as a 64-bit big endian number of microseconds.
  */
 apr_status_t gh_plan_encode(gh_bytes_t *bytes, const gh_plan_t *plan, apr_pool_t *p,
                             gh_result_t *result);

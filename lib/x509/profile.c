@@ -65,7 +65,8 @@ gh_profile_t *gh_profile_create(const char *name, const gh_profile_t *base, apr_
     return profile;
 }
 
-/* Completion: what is wrong with a profile as a whole, and what never changes in its certificates */
+/* Completion: what is wrong with a profile as a whole, and what never changes in its certificates
+ * */
 
 static X509_EXTENSION *make_basic_constraints(const gh_profile_t *profile)
 {
@@ -237,8 +238,8 @@ apr_status_t gh_profile_complete(gh_profile_t *profile, apr_pool_t *p, gh_result
         || (profile->ocsp_no_check && profile->no_check_extension == NULL))
         return gh_result_openssl(result, APR_EINVAL, GH_FAILURE_INTERNAL, "profile.contradiction",
                                  "check key usage, mapping and policies",
-                                 GHNO(0348) "profile %s: its extensions cannot be made, or fit no kind "
-                                 "of key", profile->name);
+                                 GHNO(0348) "profile %s: its extensions cannot be made, or fit no "
+                                 "kind of key", profile->name);
     profile->complete = 1;
     return APR_SUCCESS;
 }

@@ -46,14 +46,15 @@ const apr_array_header_t *gh_profile_aliases(const gh_profile_t *profile);
 int gh_profile_needs_approval(const gh_profile_t *profile);
 /** @return 1 if it makes CA certificates or has another use inside a CA only: basic-* */
 int gh_profile_is_internal(const gh_profile_t *profile);
-/** @return 1 if it must be named in full, never by a wildcard: it makes CA certificates or fixes a usage
- *  that nobody may ask for (code signing, smart-card logon, any usage, ...) */
+/** @return 1 if it must be named in full, never by a wildcard: it makes CA certificates or fixes a
+ * usage  that nobody may ask for (code signing, smart-card logon, any usage, ...) */
 int gh_profile_is_privileged(const gh_profile_t *profile);
 /** @return 1 if digitalSignature and keyEncipherment are both set: fit for a SCEP RA */
 int gh_profile_fits_ra(const gh_profile_t *profile);
 /** @return 1 if keys of that kind ("RSA-2048", ...) are allowed */
 int gh_profile_allows_key(const gh_profile_t *profile, const char *kind);
-/** @return 1 if certificates may be asked for in that mode: "csr", or "p12" (the server makes the key) */
+/** @return 1 if certificates may be asked for in that mode: "csr", or "p12" (the server makes the
+ * key) */
 int gh_profile_allows_mode(const gh_profile_t *profile, const char *mode);
 /** All expressions that "set" rules hold, const char * elements, so that they can be compiled when
  *  the configuration is read. */
@@ -61,19 +62,20 @@ const apr_array_header_t *gh_profile_expressions(const gh_profile_t *profile);
 
 /**
  * What nobody may ask for unless a location lists it (DESIGN 4): EKUs OCSPSigning, timeStamping,
- * anyExtendedKeyUsage, codeSigning, smart-card logon, PKINIT client and KDC, certificate request agent, and application
- * policies with those OIDs; UPN and SID names (otherName, the SID extension, SID URIs); CA certificates (basicConstraints,
- * keyCertSign, cRLSign).
+ * anyExtendedKeyUsage, codeSigning, smart-card logon, PKINIT client and KDC, certificate request
+ * agent, and application policies with those OIDs; UPN and SID names (otherName, the SID
+ * extension, SID URIs); CA certificates (basicConstraints, keyCertSign, cRLSign).
  */
 typedef struct gh_allowances gh_allowances_t;
 
-/** @param items "codeSigning", "OCSPSigning", "timeStamping", "anyExtendedKeyUsage", "smartcardLogon", "pkinitClient",
- *         "pkinitKDC", "certificateRequestAgent", "UPN", "SID", or a dotted OID; CA certificates cannot be allowed
- *  @return APR_EINVAL for an unknown item */
+/** @param items "codeSigning", "OCSPSigning", "timeStamping", "anyExtendedKeyUsage",
+ * "smartcardLogon", "pkinitClient",         "pkinitKDC", "certificateRequestAgent", "UPN", "SID",
+ * or a dotted OID; CA certificates cannot be allowed  @return APR_EINVAL for an unknown item */
 apr_status_t gh_allowances_make(gh_allowances_t **allowances, const apr_array_header_t *items,
                                 apr_pool_t *p, gh_result_t *result);
 
-/** Evaluates an expression of a "set" rule. @return other than APR_SUCCESS or an empty value: the request is refused */
+/** Evaluates an expression of a "set" rule. @return other than APR_SUCCESS or an empty value: the
+ * request is refused */
 typedef apr_status_t gh_expand_fn(void *baton, const char *expression, apr_pool_t *p,
                                   const char **value);
 
@@ -85,8 +87,8 @@ typedef struct {
 } gh_profile_context_t;
 
 /**
- * Applies a profile to a request: decides subject, names, usages, extensions and validity, and refuses
- * what the profile or the "never" list does not permit.
+ * Applies a profile to a request: decides subject, names, usages, extensions and validity, and
+ * refuses what the profile or the "never" list does not permit.
  * The request's signature must have been verified before.
  *
  * @param plan what would be issued, in p
@@ -97,8 +99,8 @@ apr_status_t gh_profile_apply(gh_plan_t **plan, const gh_profile_t *profile, con
                               const gh_profile_context_t *context, apr_pool_t *p,
                               gh_result_t *result);
 
-/** As gh_profile_apply() for a certificate of our own (RA, OCSP signer, CA): key and name are given,
- *  internal profiles are permitted. */
+/** As gh_profile_apply() for a certificate of our own (RA, OCSP signer, CA): key and name are
+ * given,  internal profiles are permitted. */
 apr_status_t gh_profile_apply_own(gh_plan_t **plan, const gh_profile_t *profile, EVP_PKEY *key,
                                   const char *subject, apr_pool_t *p, gh_result_t *result);
 

@@ -103,10 +103,10 @@ apr_status_t gh_allowances_make(gh_allowances_t **allowances, const apr_array_he
             return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "never",
                                   "items are codeSigning, OCSPSigning, timeStamping, "
                                   "anyExtendedKeyUsage, smartcardLogon, pkinitClient, pkinitKDC, "
-                                  "certificateRequestAgent, UPN, SID and dotted OIDs; CA certificates "
-                                  "cannot be allowed",
-                                  GHNO(0349) "\"%s\" is nothing that a request may be allowed to ask "
-                                  "for", item);
+                                  "certificateRequestAgent, UPN, SID and dotted OIDs; CA "
+                                  "certificates cannot be allowed",
+                                  GHNO(0349) "\"%s\" is nothing that a request may be allowed to "
+                                  "ask for", item);
     }
     *allowances = made;
     return APR_SUCCESS;
@@ -125,7 +125,8 @@ apr_status_t gh_never_check_usage(const char *oid, const char *rule,
     if (item == NULL || gh_never_is_lifted(allowances, oid))
         return APR_SUCCESS;
     return GH_REFUSE(result, rule,
-                     "ask for another usage, or list it with GatehouseAllowRequest at this location",
+                     "ask for another usage, or list it with GatehouseAllowRequest at this "
+                     "location",
                      GHNO(0350) "no request may ask for the usage %s (%s) here", gh_eku_name(oid),
                      item);
 }

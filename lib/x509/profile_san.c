@@ -53,8 +53,8 @@ static apr_status_t set_names(GENERAL_NAMES *names, const gh_san_rules_t *rules,
             return rv;
         if (gh_san_make(&name, gh_san_type_name(rule->type), value, NULL) != APR_SUCCESS)
             return GH_REFUSE(result, "profile.san", "check the expression of the profile",
-                             GHNO(0365) "what the profile's expression gives cannot be a name of type "
-                             "%s", gh_san_type_name(rule->type));
+                             GHNO(0365) "what the profile's expression gives cannot be a name of "
+                             "type %s", gh_san_type_name(rule->type));
         for (j = sk_GENERAL_NAME_num(names) - 1; j >= 0; j--) {
             if (gh_san_type(sk_GENERAL_NAME_value(names, j)) == rule->type)
                 GENERAL_NAME_free(sk_GENERAL_NAME_delete(names, j));
@@ -99,8 +99,8 @@ static apr_status_t add_common_names(GENERAL_NAMES *names, const X509_NAME *subj
             continue;
         if (gh_san_make(&name, "dns", host, NULL) != APR_SUCCESS)
             return GH_REFUSE(result, "profile.san", "ask for a common name that is a DNS name",
-                             GHNO(0366) "the profile makes a DNS name of each common name, and \"%.100s\" "
-                             "is none", host);
+                             GHNO(0366) "the profile makes a DNS name of each common name, and "
+                             "\"%.100s\" is none", host);
         if (!push_name(names, name))
             return APR_ENOMEM;
     }
@@ -118,7 +118,8 @@ static apr_status_t check_required(const GENERAL_NAMES *names, const gh_san_rule
     for (i = 0; i < GH_SAN_TYPES; i++) {
         if (missing & (1u << i))
             return GH_REFUSE(result, "profile.san", "ask for a name of that type",
-                             GHNO(0367) "the profile requires a subject alternative name of type %s",
+                             GHNO(0367) "the profile requires a subject alternative name of type "
+                             "%s",
                              gh_san_type_name((gh_san_type_t)i));
     }
     return APR_SUCCESS;

@@ -143,7 +143,8 @@ static const char *escape(const char *value, apr_pool_t *p)
     return escaped;
 }
 
-/** Fills a template. @return NULL with failed set to the placeholder, or to NULL for a syntax error */
+/** Fills a template. @return NULL with failed set to the placeholder, or to NULL for a syntax
+ * error */
 static const char *fill(const char *template, placeholder_fn *placeholder, const void *baton,
                         const char **failed, apr_pool_t *p)
 {
@@ -247,8 +248,8 @@ static apr_status_t apply_template(X509_NAME **subject, const char *template, ap
 
     if (filled == NULL)
         return GH_REFUSE(result, "profile.subject", "ask for a subject that has it",
-                         GHNO(0361) "the profile's subject template needs <%s>, which the request does "
-                         "not give", failed != NULL ? failed : "?");
+                         GHNO(0361) "the profile's subject template needs <%s>, which the request "
+                         "does not give", failed != NULL ? failed : "?");
     if (gh_name_parse(subject, filled, p, result) != APR_SUCCESS)
         return GH_REFUSE(result, "profile.subject", "ask for a shorter subject",
                          GHNO(0362) "the profile's subject template gives no valid name");

@@ -1,9 +1,9 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
 /*
- * A SCEP message: CMS SignedData, its attributes and signer, EnvelopedData, and what is in that. Goes on
- * behind a signature that is not valid, since a fuzzer cannot sign; the reply is made too, as
- * a server would for every message that it could read.
+ * A SCEP message: CMS SignedData, its attributes and signer, EnvelopedData, and what is in that.
+ * Goes on behind a signature that is not valid, since a fuzzer cannot sign; the reply is made too,
+ * as a server would for every message that it could read.
  */
 
 #include <stdint.h>

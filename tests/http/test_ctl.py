@@ -294,6 +294,10 @@ def test_enrolments(server, subject):
     assert approved["id"] == row["id"] and approved["state"] in ("approved", "issued")
     wait_until(lambda: issued_to(server, subject), 5, what="the certificate")
     shown = server.ctl_ok("enrolment", "show", row["id"]).object
+    listed = server.ctl_ok("enrolment", "list", "--state", "issued").objects
+    assert shown in listed and {one["state"] for one in listed} == {"issued"}
+    assert row["id"] not in [one["id"] for one in server.ctl_ok(
+        "enrolment", "list", "--state", "waiting").objects]
     assert shown["state"] == "issued" and shown["serial"] == issued_to(server, subject)[0]["serial"]
     for verb in ("approve", "deny"):
         assert server.ctl("enrolment", verb, row["id"]).status == 1

@@ -3,9 +3,14 @@
 
 import datetime
 import os
+import pathlib
+import resource
 import shutil
+import signal
 import stat
 import subprocess
+import tempfile
+import time
 
 import pytest
 from cryptography import x509
@@ -151,6 +156,15 @@ def test_init_fails_clean(tmp_path):
     assert run(*init(tmp_path / "ca", "--root-passphrase", "file:/nonexistent")).returncode == 4
     assert run(*init(tmp_path / "a" / "b")).returncode == 1
     assert list(tmp_path.iterdir()) == []
+    # the disk is full in the midst of it
+    def small_files():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (420, 420))
+    full = subprocess.run([environment.gatehousectl(), *map(str, init(tmp_path / "ca"))],
+                          check=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          env=environment.variables(), preexec_fn=small_files)
+    assert full.returncode == 1 and "GH0656" in full.stderr, full
+    assert list((tmp_path / "ca").iterdir()) == []
 
 
 # crl
@@ -174,6 +188,7 @@ def test_crl(ca, tmp_path):
     assert extension(entry, x509.CRLReason).value.reason == x509.ReasonFlags.key_compromise
     assert (crl.next_update - crl.last_update).days == 30
     # entries stay, with their time, also if revoked again, with the key elsewhere
+    time.sleep(1.1)
     shutil.move(ca / "root.key", tmp_path / "offline.key")
     assert run("ca", "crl", "--directory", ca).returncode == 4
     answer = made("ca", "crl", "--directory", ca, "--key", tmp_path / "offline.key", "--revoke",
@@ -240,6 +255,60 @@ def test_what_init_prints_works(make_server, tmp_path):
         result = server.ctl("check")
         assert result.status == 1
         assert {row["name"]: row["gh"] for row in result.objects}["crl.root"] == "GH0680"
+
+
+# tokens
+
+@pytest.fixture
+def token(tmp_path, monkeypatch):
+    """A token of whom httpd's children run as, with the keys of two CAs."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="gatehouse-token-"))
+    (folder / "tokens").mkdir()
+    (folder / "softhsm2.conf").write_text(f"directories.tokendir = {folder}/tokens\n")
+    monkeypatch.setenv("SOFTHSM2_CONF", str(folder / "softhsm2.conf"))
+
+    def softhsm(*arguments):
+        subprocess.run(["softhsm2-util", *map(str, arguments)], check=True,
+                       stdout=subprocess.DEVNULL)
+    softhsm("--init-token", "--free", "--label", "ca", "--so-pin", "12345678", "--pin", "87654321")
+    for number, name in ((1, "rsa2048-11"), (2, "rsa2048-09")):
+        file = write_secret(tmp_path / f"{name}.p8", key(name).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption()))
+        softhsm("--import", file, "--token", "ca", "--label", name, "--id", f"0{number}", "--pin",
+                "87654321")
+    write_secret(folder / "pin", "87654321\n")
+    uid, gid = environment.run_as()[:2]
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, uid, gid)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_token(make_server, token):
+    def with_key(name):
+        return lambda s: issuer(
+            s.authority, key=f'"pkcs11:token=ca;object={name}" passphrase=file:{token}/pin')
+
+    def verdict():
+        rows = {row["name"]: row for row in server.ctl("check").objects}
+        return rows["key.devices"]["verdict"], rows["key.devices"]["gh"]
+    server = make_server(with_key("rsa2048-11"), start=False)
+    assert verdict() == ("ok", None)
+    answer = made("ca", "import", "--issuer", "tok", server.authority.certificate_path,
+                  "pkcs11:token=ca;object=rsa2048-11", "--passphrase", f"file:{token}/pin",
+                  "--chain", server.authority.root_path)
+    assert answer["key"] == "pkcs11:token=ca;object=rsa2048-11"
+    server.configure(with_key("rsa2048-09"))
+    assert verdict() == ("error", "GH0697")
+    server.configure(with_key("nothing"))
+    assert verdict()[0] == "error"
+    if environment.IS_ROOT:             # the run-as user needs the token, not root
+        server.configure(with_key("rsa2048-11"))
+        for path in (token, *token.rglob("*")):
+            os.chown(path, 0, 0)
+        token.chmod(0o700)
+        assert verdict()[0] == "error"
 
 
 # import

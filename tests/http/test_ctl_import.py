@@ -41,6 +41,8 @@ def test_import_with_a_crl(server, tmp_path):
     result = server.ctl("cert", "import", "--issuer", "devices", "--profile", "legacy", "--crl",
                         crl, *files, der)
     assert result.status == 0, result
+    assert [(row["serial"], row["status"]) for row in result.objects] == [
+        ("01", "good"), ("02", "revoked"), ("03", "held"), ("04", "revoked"), ("63", "revoked")]
     rows = {row["serial"]: row for row in server.certificates()}
     assert all(list(row) == CERTIFICATE for row in rows.values())
     assert rows["01"]["status"] == "good" and rows["01"]["sans"] == ["DNS:old.example"]
@@ -136,13 +138,16 @@ def test_on_postgresql(make_server, tmp_path):
 def test_import_refuses(server, tmp_path):
     good = leaf(server.authority, 0x77000001, "good")
     foreign = server.authority.root_path.read_text()
+    forged = leaf(server.authority, 0x77000002, "forged", signer=key("rsa2048-03"))
     mixed = ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" + foreign
-             + pem(good))
+             + pem(forged, good))
     result = server.ctl("cert", "import", "--issuer", "devices", "-", stdin=mixed)
     assert result.status == 1
     assert [row["serial"] for row in result.objects] == ["77000001"]
     assert "certificate 1" in result.err and "GH0642" in result.err
-    assert "certificate 2" in result.err and "GH0639" in result.err
+    assert "certificate 2" in result.err and "certificate 3" in result.err
+    assert "certificate 4" not in result.err and "GH0639" in result.err
+    assert [row["serial"] for row in server.certificates()] == ["77000001"]
     assert server.ctl("cert", "import", "--issuer", "devices", "-", stdin="rubbish").status == 1
     assert server.ctl("cert", "import", "--issuer", "devices", tmp_path / "no.pem").status == 1
     assert server.ctl("cert", "import", "--issuer", "nobody", "-", stdin=foreign).status == 3

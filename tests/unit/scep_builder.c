@@ -63,8 +63,8 @@ EVP_PKEY *scep_test_key(const char *name, apr_pool_t *p)
 
 static void set_cn(X509_NAME *name, const char *cn)
 {
-    MUST(X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_UTF8, (const unsigned char *)cn, -1,
-                                    -1, 0));
+    MUST(X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_UTF8, (const unsigned char *)cn,
+                                    -1, -1, 0));
 }
 
 static void add_extension(X509 *certificate, X509 *issuer, int nid, const char *value)
@@ -78,8 +78,8 @@ static void add_extension(X509 *certificate, X509 *issuer, int nid, const char *
     X509_EXTENSION_free(extension);
 }
 
-X509 *scep_test_certificate(EVP_PKEY *key, const char *cn, EVP_PKEY *issuer_key, X509 *issuer, int ca,
-                            apr_pool_t *p)
+X509 *scep_test_certificate(EVP_PKEY *key, const char *cn, EVP_PKEY *issuer_key, X509 *issuer,
+                            int ca, apr_pool_t *p)
 {
     X509 *certificate = X509_new();
     long serial = 1;
@@ -155,7 +155,8 @@ static void add_recipient(CMS_ContentInfo *cms, X509 *ra, const scep_test_spec_t
     }
 }
 
-static gh_bytes_t envelope(const scep_test_spec_t *spec, gh_bytes_t content, X509 *ra, apr_pool_t *p)
+static gh_bytes_t envelope(const scep_test_spec_t *spec, gh_bytes_t content, X509 *ra,
+                           apr_pool_t *p)
 {
     BIO *in = BIO_new_mem_buf(content.data, (int)content.length);
     const EVP_CIPHER *cipher = spec->cipher ? spec->cipher : EVP_aes_128_cbc();
@@ -185,15 +186,17 @@ static gh_bytes_t envelope(const scep_test_spec_t *spec, gh_bytes_t content, X50
 
 /* The signature */
 
-static void add_attribute(CMS_SignerInfo *info, const scep_test_spec_t *spec, scep_attribute_t which,
-                          int type, const void *data, int length)
+static void add_attribute(CMS_SignerInfo *info, const scep_test_spec_t *spec,
+                          scep_attribute_t which, int type, const void *data, int length)
 {
     X509_ATTRIBUTE *attribute;
 
     MUST(CMS_signed_add1_attr_by_txt(info, scep_attribute_oid(which), type, data, length));
     if (spec->twice == (int)which + 1) {
-        /* the library refuses to add it, so that another value goes into the same attribute's copy */
-        attribute = X509_ATTRIBUTE_dup(CMS_signed_get_attr(info, CMS_signed_get_attr_count(info) - 1));
+        /* the library refuses to add it, so that another value goes into the same attribute's copy
+         */
+        attribute =
+            X509_ATTRIBUTE_dup(CMS_signed_get_attr(info, CMS_signed_get_attr_count(info) - 1));
         MUST(attribute && X509_ATTRIBUTE_set1_data(attribute, type, data, length));
         X509_ATTRIBUTE_free(CMS_signed_delete_attr(info, CMS_signed_get_attr_count(info) - 1));
         MUST(CMS_signed_add1_attr(info, attribute));
@@ -366,7 +369,8 @@ int scep_test_reply(scep_test_reply_t *reply, gh_bytes_t der, EVP_PKEY *key, X50
     reply->fail_info = attribute_number(info, SCEP_ATTRIBUTE_FAIL_INFO, p);
     reply->transaction = attribute_text(info, SCEP_ATTRIBUTE_TRANSACTION_ID, V_ASN1_PRINTABLESTRING,
                                         NULL, p);
-    reply->fail_text = attribute_text(info, SCEP_ATTRIBUTE_FAIL_INFO_TEXT, V_ASN1_UTF8STRING, NULL, p);
+    reply->fail_text =
+        attribute_text(info, SCEP_ATTRIBUTE_FAIL_INFO_TEXT, V_ASN1_UTF8STRING, NULL, p);
     attribute_text(info, SCEP_ATTRIBUTE_RECIPIENT_NONCE, V_ASN1_OCTET_STRING,
                    &reply->recipient_nonce, p);
     attribute_text(info, SCEP_ATTRIBUTE_SENDER_NONCE, V_ASN1_OCTET_STRING, &reply->sender_nonce, p);

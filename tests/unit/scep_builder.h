@@ -17,8 +17,8 @@
 EVP_PKEY *scep_test_key(const char *name, apr_pool_t *p);
 
 /** @param issuer_key NULL: self-signed; @param ca 1: basicConstraints and keyUsage of a CA */
-X509 *scep_test_certificate(EVP_PKEY *key, const char *cn, EVP_PKEY *issuer_key, X509 *issuer, int ca,
-                            apr_pool_t *p);
+X509 *scep_test_certificate(EVP_PKEY *key, const char *cn, EVP_PKEY *issuer_key, X509 *issuer,
+                            int ca, apr_pool_t *p);
 
 /** DER of a PKCS#10 request. @param challenge may be NULL */
 gh_bytes_t scep_test_csr(EVP_PKEY *key, const char *cn, const char *challenge, const EVP_MD *digest,

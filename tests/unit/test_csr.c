@@ -427,21 +427,20 @@ static void test_refused_keys(void **state)
 
 int main(void)
 {
-#define TEST(function) cmocka_unit_test_teardown(function, x509_test_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_content),
-        TEST(test_without_attributes),
-        TEST(test_length),
-        TEST(test_indefinite_length),
-        TEST(test_challenges),
-        TEST(test_long_challenge),
-        TEST(test_duplicates),
-        TEST(test_attribute_values),
-        TEST(test_too_many_extensions),
-        TEST(test_bad_signature),
-        TEST(test_digests),
-        TEST(test_pss),
-        TEST(test_refused_keys),
+        cmocka_unit_test_teardown(test_content, x509_test_teardown),
+        cmocka_unit_test_teardown(test_without_attributes, x509_test_teardown),
+        cmocka_unit_test_teardown(test_length, x509_test_teardown),
+        cmocka_unit_test_teardown(test_indefinite_length, x509_test_teardown),
+        cmocka_unit_test_teardown(test_challenges, x509_test_teardown),
+        cmocka_unit_test_teardown(test_long_challenge, x509_test_teardown),
+        cmocka_unit_test_teardown(test_duplicates, x509_test_teardown),
+        cmocka_unit_test_teardown(test_attribute_values, x509_test_teardown),
+        cmocka_unit_test_teardown(test_too_many_extensions, x509_test_teardown),
+        cmocka_unit_test_teardown(test_bad_signature, x509_test_teardown),
+        cmocka_unit_test_teardown(test_digests, x509_test_teardown),
+        cmocka_unit_test_teardown(test_pss, x509_test_teardown),
+        cmocka_unit_test_teardown(test_refused_keys, x509_test_teardown),
     };
 
     return cmocka_run_group_tests(tests, x509_group_setup, x509_group_teardown);

@@ -26,7 +26,8 @@ static void test_public_url(void **state)
         "", "/", "pki.example.com", "ftp://pki.example.com", "HTTP//pki", "http://", "http:///crl",
         "http://pki.example.com/", "http://pki.example.com/pki/", "http://pki.example.com?x",
         "http://pki.example.com#x", "http://user@pki.example.com", "http://u:p@pki.example.com",
-        "http://pki.example.com/a b", "http://pki.example.com/\n", "http://pki.example.com/\xc3\xa4",
+        "http://pki.example.com/a b", "http://pki.example.com/\n",
+        "http://pki.example.com/\xc3\xa4",
         "http://pki.example.com/<x>", "http://pki.example.com/\"",
     };
     size_t i;

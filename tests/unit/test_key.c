@@ -659,21 +659,20 @@ static void test_sealing_keys(void **state)
 
 int main(void)
 {
-#define TEST(function) cmocka_unit_test_teardown(function, x509_test_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_kinds),
-        TEST(test_generate),
-        TEST(test_refused_kinds),
-        TEST(test_pem),
-        TEST(test_file_errors),
-        TEST(test_pkcs12),
-        TEST(test_certificates),
-        TEST(test_encode),
-        TEST(test_write),
-        TEST(test_tokens),
-        TEST(test_token_uris),
-        TEST(test_seal),
-        TEST(test_sealing_keys),
+        cmocka_unit_test_teardown(test_kinds, x509_test_teardown),
+        cmocka_unit_test_teardown(test_generate, x509_test_teardown),
+        cmocka_unit_test_teardown(test_refused_kinds, x509_test_teardown),
+        cmocka_unit_test_teardown(test_pem, x509_test_teardown),
+        cmocka_unit_test_teardown(test_file_errors, x509_test_teardown),
+        cmocka_unit_test_teardown(test_pkcs12, x509_test_teardown),
+        cmocka_unit_test_teardown(test_certificates, x509_test_teardown),
+        cmocka_unit_test_teardown(test_encode, x509_test_teardown),
+        cmocka_unit_test_teardown(test_write, x509_test_teardown),
+        cmocka_unit_test_teardown(test_tokens, x509_test_teardown),
+        cmocka_unit_test_teardown(test_token_uris, x509_test_teardown),
+        cmocka_unit_test_teardown(test_seal, x509_test_teardown),
+        cmocka_unit_test_teardown(test_sealing_keys, x509_test_teardown),
     };
 
     return cmocka_run_group_tests(tests, x509_group_setup, x509_group_teardown);

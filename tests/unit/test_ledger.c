@@ -330,7 +330,7 @@ static void test_onetime(void **state)
     int issued = 0;
     int i;
 
-    assert_int_equal(gh_challenge_new(store, NULL, "acme", "devices", "test-auto", NULL, 0, "tester",
+    assert_int_equal(gh_challenge_new(store, NULL, "acme", "devices", "test-auto", NULL, 0, "n", "tester",
                                       &id, &challenge, &expires, pool, &result), APR_SUCCESS);
     assert_int_equal(strlen(challenge), 40);
     request = make_request(manual, "elsewhere", "t-elsewhere", challenge);
@@ -358,7 +358,7 @@ static void test_onetime(void **state)
     assert_non_null(strstr(result.message, "used already"));
 
     assert_int_equal(gh_challenge_new(store, NULL, "acme", "devices", "test-auto", "CN=named", 0,
-                                      "tester", &id, &challenge, &expires, pool, &result),
+                                      "n", "tester", &id, &challenge, &expires, pool, &result),
                      APR_SUCCESS);
     request = make_request(profile, "unnamed", "t-unnamed", challenge);
     assert_int_equal(enrol(&request, onetime, &outcome, &result), GH_EREFUSED);
@@ -366,7 +366,7 @@ static void test_onetime(void **state)
     assert_int_equal(enrol(&request, onetime, &outcome, &result), APR_SUCCESS);
 
     assert_int_equal(gh_challenge_new(store, NULL, "acme", "devices", "test-auto", NULL, 1,
-                                      "tester", &id, &challenge, &expires, pool, &result),
+                                      "n", "tester", &id, &challenge, &expires, pool, &result),
                      APR_SUCCESS);
     request = make_request(profile, "expired", "t-expired", challenge);
     assert_int_equal(enrol(&request, onetime, &outcome, &result), GH_EREFUSED);

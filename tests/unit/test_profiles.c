@@ -790,7 +790,8 @@ static void test_subject_template(void **state)
 {
     gh_profile_t *profile = make_profile("own", "scep-digital-signature",
                                          "ProfileSubject template "
-                                         "\"cn=<G> <sn>+uid=<cn.2>,ou=<ou>,o=Example\\\\, Ltd,c=DE\"",
+                                         "\"cn=<G> <sn>+uid=<cn.2>,ou=<ou>,o=Example\\\\, "
+                                         "Ltd,c=DE\"",
                                          NULL);
     request_t request = request_for(key_of_kind("P-256"),
                                     "cn=Second,cn=First,g=Jane\\, ou\\=Admins,sn=\\#Doe,ou=A+ou=B");
@@ -1015,7 +1016,8 @@ static void test_wrong_directives(void **state)
         "ProfileAlias", "ProfileAlias a/b",
         "ProfileKeyUsage", "ProfileKeyUsage signing", "ProfileKeyUsage none digitalSignature",
         "ProfileKeyUsageMapping", "ProfileKeyUsageMapping loose",
-        "ProfileExtendedKeyUsage", "ProfileExtendedKeyUsage web", "ProfileExtendedKeyUsage critical",
+        "ProfileExtendedKeyUsage", "ProfileExtendedKeyUsage web", "ProfileExtendedKeyUsage "
+                                                                  "critical",
         "ProfileExtendedKeyUsage none serverAuth", "ProfileExtendedKeyUsage request serverAuth",
         "ProfileExtendedKeyUsage 1.2.x",
         "ProfileRequestExtensions", "ProfileRequestExtensions keyUsage",
@@ -1027,11 +1029,13 @@ static void test_wrong_directives(void **state)
         "ProfileKeys", "ProfileKeys RSA-1024", "ProfileKeys P-192", "ProfileKeys Ed25519",
         "ProfileValidity", "ProfileValidity 365", "ProfileValidity 0d", "ProfileValidity 1d 2d",
         "ProfileValidity 101y", "ProfileValidity -1d",
-        "ProfileBasicConstraints", "ProfileBasicConstraints ca pathlen=", "ProfileBasicConstraints 1",
+        "ProfileBasicConstraints", "ProfileBasicConstraints ca "
+                                   "pathlen=", "ProfileBasicConstraints 1",
         "ProfileBasicConstraints ca pathlen=-1", "ProfileBasicConstraints leaf pathlen=0",
         "ProfilePolicies", "ProfilePolicies high", "ProfilePolicies 1.2.3.",
         "ProfileOCSPNoCheck yes",
-        "ProfileSubject", "ProfileSubject drop cn", "ProfileSubject take", "ProfileSubject take shoe",
+        "ProfileSubject", "ProfileSubject drop cn", "ProfileSubject take", "ProfileSubject take "
+                                                                           "shoe",
         "ProfileSubject require", "ProfileSubject set", "ProfileSubject set cn",
         "ProfileSubject set cn \"\"", "ProfileSubject set shoe 43", "ProfileSubject template",
         "ProfileSubject template \"cn=<shoe>\"", "ProfileSubject template \"cn=<cn\"",
@@ -1120,35 +1124,34 @@ static void test_directive_table(void **state)
 
 int main(void)
 {
-#define TEST(function) cmocka_unit_test_teardown(function, x509_test_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_every_profile),
-        TEST(test_eku_from_request),
-        TEST(test_eku_given_anyway),
-        TEST(test_requested_extensions),
-        TEST(test_unlisted_extensions),
-        TEST(test_ignored_extensions),
-        TEST(test_never),
-        TEST(test_lifted_sid),
-        TEST(test_allowances),
-        TEST(test_malformed_extensions),
-        TEST(test_san_values),
-        TEST(test_san_types),
-        TEST(test_empty_subject),
-        TEST(test_supply_san),
-        TEST(test_subject_rules),
-        TEST(test_subject_template),
-        TEST(test_string_types),
-        TEST(test_keys),
-        TEST(test_usage_mapping),
-        TEST(test_properties),
-        TEST(test_internal_profiles),
-        TEST(test_ocsp_signer),
-        TEST(test_esim_policies),
-        TEST(test_wrong_directives),
-        TEST(test_contradictions),
-        TEST(test_inheritance),
-        TEST(test_directive_table),
+        cmocka_unit_test_teardown(test_every_profile, x509_test_teardown),
+        cmocka_unit_test_teardown(test_eku_from_request, x509_test_teardown),
+        cmocka_unit_test_teardown(test_eku_given_anyway, x509_test_teardown),
+        cmocka_unit_test_teardown(test_requested_extensions, x509_test_teardown),
+        cmocka_unit_test_teardown(test_unlisted_extensions, x509_test_teardown),
+        cmocka_unit_test_teardown(test_ignored_extensions, x509_test_teardown),
+        cmocka_unit_test_teardown(test_never, x509_test_teardown),
+        cmocka_unit_test_teardown(test_lifted_sid, x509_test_teardown),
+        cmocka_unit_test_teardown(test_allowances, x509_test_teardown),
+        cmocka_unit_test_teardown(test_malformed_extensions, x509_test_teardown),
+        cmocka_unit_test_teardown(test_san_values, x509_test_teardown),
+        cmocka_unit_test_teardown(test_san_types, x509_test_teardown),
+        cmocka_unit_test_teardown(test_empty_subject, x509_test_teardown),
+        cmocka_unit_test_teardown(test_supply_san, x509_test_teardown),
+        cmocka_unit_test_teardown(test_subject_rules, x509_test_teardown),
+        cmocka_unit_test_teardown(test_subject_template, x509_test_teardown),
+        cmocka_unit_test_teardown(test_string_types, x509_test_teardown),
+        cmocka_unit_test_teardown(test_keys, x509_test_teardown),
+        cmocka_unit_test_teardown(test_usage_mapping, x509_test_teardown),
+        cmocka_unit_test_teardown(test_properties, x509_test_teardown),
+        cmocka_unit_test_teardown(test_internal_profiles, x509_test_teardown),
+        cmocka_unit_test_teardown(test_ocsp_signer, x509_test_teardown),
+        cmocka_unit_test_teardown(test_esim_policies, x509_test_teardown),
+        cmocka_unit_test_teardown(test_wrong_directives, x509_test_teardown),
+        cmocka_unit_test_teardown(test_contradictions, x509_test_teardown),
+        cmocka_unit_test_teardown(test_inheritance, x509_test_teardown),
+        cmocka_unit_test_teardown(test_directive_table, x509_test_teardown),
     };
 
     return cmocka_run_group_tests(tests, x509_group_setup, x509_group_teardown);

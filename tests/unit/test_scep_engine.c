@@ -130,15 +130,17 @@ static void make_services(void)
                      APR_SUCCESS);
     assert_int_equal(gh_store_open(&services.store, uri, &options, pool, &result), APR_SUCCESS);
     assert_int_equal(gh_store_write(services.store, register_work, NULL, &result), APR_SUCCESS);
-    assert_int_equal(gh_sealer_open(&sealer, apr_pstrcat(pool, "file:", sealing, NULL), pool, &result),
-                     APR_SUCCESS);
+    assert_int_equal(
+        gh_sealer_open(&sealer, apr_pstrcat(pool, "file:", sealing, NULL), pool, &result),
+        APR_SUCCESS);
     services.ledger = gh_ledger_create(services.store, issuers, "node1", NULL, pool);
     services.sealer = sealer;
     services.node = "node1";
     services.log = &everything;
 }
 
-static void make_endpoint(scep_endpoint_t *made, const gh_profile_t *profile, gh_authoriser_t *authoriser)
+static void make_endpoint(scep_endpoint_t *made, const gh_profile_t *profile,
+                          gh_authoriser_t *authoriser)
 {
     apr_array_header_t *authorisers = apr_array_make(pool, 1, sizeof(gh_authoriser_t *));
 
@@ -293,7 +295,8 @@ static void test_enrol(void **state)
     assert_int_equal(reply.certificates->nelts, 1);
     certificate = gh_certificate_parse(APR_ARRAY_IDX(reply.certificates, 0, gh_bytes_t), pool);
     assert_int_equal(EVP_PKEY_eq(X509_get0_pubkey(certificate), client_key), 1);
-    assert_int_equal(X509_NAME_cmp(X509_get_issuer_name(certificate), X509_get_subject_name(ca)), 0);
+    assert_int_equal(X509_NAME_cmp(X509_get_issuer_name(certificate), X509_get_subject_name(ca)),
+                     0);
     assert_string_equal(event.event, "enrol");
     assert_string_equal(event.result, "issued");
     assert_string_equal(event.profile, "test-automatic");
@@ -390,8 +393,10 @@ static void test_fail_infos(void **state)
     scep_response_t response;
     scep_test_reply_t reply;
 
-    refused(&endpoint, &(scep_test_spec_t){ .digest = EVP_sha1() }, csr, SCEP_BAD_ALG, "message.digest");
-    refused(&endpoint, &(scep_test_spec_t){ .digest = EVP_md5() }, csr, SCEP_BAD_ALG, "message.digest");
+    refused(&endpoint, &(scep_test_spec_t){ .digest = EVP_sha1() }, csr, SCEP_BAD_ALG,
+            "message.digest");
+    refused(&endpoint, &(scep_test_spec_t){ .digest = EVP_md5() }, csr, SCEP_BAD_ALG,
+            "message.digest");
     refused(&endpoint, &(scep_test_spec_t){ .cipher = EVP_des_ede3_cbc() }, csr, SCEP_BAD_ALG,
             "message.cipher");
     refused(&endpoint, &(scep_test_spec_t){ .authenticated = 1 }, csr, SCEP_BAD_ALG,
@@ -400,7 +405,8 @@ static void test_fail_infos(void **state)
             "message.signature");
     refused(&endpoint, &(scep_test_spec_t){ .no_transaction = 1 }, csr, SCEP_BAD_REQUEST,
             "message.transaction");
-    refused(&endpoint, &(scep_test_spec_t){ .no_nonce = 1 }, csr, SCEP_BAD_REQUEST, "message.nonce");
+    refused(&endpoint, &(scep_test_spec_t){ .no_nonce = 1 }, csr, SCEP_BAD_REQUEST,
+            "message.nonce");
     send_to(engine, &endpoint, scep_test_message(&spec, csr, client_key, client, stranger, pool),
             &response);
     assert_true(scep_test_reply(&reply, response.body, client_key, client, pool));
@@ -416,7 +422,8 @@ static void test_legacy(void **state)
     scep_test_reply_t reply;
 
     legacy.allow = SCEP_ALLOW_3DES | SCEP_ALLOW_SHA1;
-    exchange(&legacy, &spec, scep_test_csr(client_key, "client", CHALLENGE, EVP_sha1(), pool), &reply);
+    exchange(&legacy, &spec, scep_test_csr(client_key, "client", CHALLENGE, EVP_sha1(), pool),
+             &reply);
     assert_int_equal(reply.status, SCEP_SUCCESS);
     assert_int_equal(reply.cipher, NID_des_ede3_cbc);
     assert_int_equal(reply.digest, NID_sha1);
@@ -465,8 +472,9 @@ static const char *waiting_id(const char *transaction)
     exchange(&manual_endpoint, &spec, request(CHALLENGE), &reply);
     assert_int_equal(reply.status, SCEP_PENDING);
     assert_string_equal(event.result, "pending");
-    assert_int_equal(gh_ledger_poll(services.ledger, "scep", "acme", "devices", "test-manual", transaction,
-                                    gh_key_sha256(client_key, pool), &outcome, pool, &result),
+    assert_int_equal(gh_ledger_poll(services.ledger, "scep", "acme", "devices", "test-manual",
+                                    transaction, gh_key_sha256(client_key, pool), &outcome, pool,
+                                    &result),
                      APR_SUCCESS);
     return outcome.id;
 }
@@ -477,9 +485,11 @@ static void decide(const char *id, int approve, const char *reason)
     apr_array_header_t *events;
     gh_result_t result;
 
-    assert_int_equal(gh_ledger_decide(services.store, id, approve, "tester", reason, &decision, pool,
-                                      &result), APR_SUCCESS);
-    assert_int_equal(gh_ledger_issue_approved(services.ledger, &events, pool, &result), APR_SUCCESS);
+    assert_int_equal(
+        gh_ledger_decide(services.store, id, approve, "tester", reason, &decision, pool, &result),
+        APR_SUCCESS);
+    assert_int_equal(gh_ledger_issue_approved(services.ledger, &events, pool, &result),
+                     APR_SUCCESS);
 }
 
 static void test_approval(void **state)
@@ -589,16 +599,19 @@ static void test_other_sealing_key(void **state)
     gh_sealer_t *sealer;
     gh_result_t result;
 
-    assert_int_equal(gh_sealer_open(&sealer, apr_pstrcat(pool, "file:", sealing, NULL), pool, &result),
-                     APR_SUCCESS);
+    assert_int_equal(
+        gh_sealer_open(&sealer, apr_pstrcat(pool, "file:", sealing, NULL), pool, &result),
+        APR_SUCCESS);
     wrong.sealer = sealer;
     second = scep_engine_create(&wrong, 1, pool);
     assert_int_equal(scep_engine_add_issuer(second, issuer, ra_profile, pool), APR_SUCCESS);
     scep_engine_certificates(second, &endpoint, &everything, &response, pool);
     assert_int_equal(response.status, 503);
     assert_true(response.retry_after > 0);
-    send_to(second, &endpoint, scep_test_message(&(scep_test_spec_t){ .type = NULL }, request(CHALLENGE),
-                                                 client_key, client, ra, pool), &response);
+    send_to(second, &endpoint,
+            scep_test_message(&(scep_test_spec_t){ .type = NULL }, request(CHALLENGE), client_key,
+                              client, ra, pool),
+            &response);
     assert_int_equal(response.status, 503);
     assert_string_equal(response.content_type, "text/plain");
 }
@@ -665,7 +678,8 @@ static void test_parallel(void **state)
     for (i = 0; i < THREADS; ++i) {
         all[i].message = message;
         apr_pool_create_unmanaged_ex(&all[i].pool, NULL, NULL);
-        assert_int_equal(apr_thread_create(&threads[i], NULL, run_parallel, &all[i], pool), APR_SUCCESS);
+        assert_int_equal(apr_thread_create(&threads[i], NULL, run_parallel, &all[i], pool),
+                         APR_SUCCESS);
     }
     for (i = 0; i < THREADS; ++i) {
         apr_thread_join(&rv, threads[i]);

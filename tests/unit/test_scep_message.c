@@ -146,9 +146,12 @@ static void test_accepted_algorithms(void **state)
     accepts(&(scep_test_spec_t){ .digest = EVP_sha512(), .cipher = EVP_aes_256_cbc() }, 0,
             "sha512/aes-256-cbc/rsaes-pkcs1-v1_5/RSA-2048");
     accepts(&(scep_test_spec_t){ .oaep = EVP_sha1() }, 0, "sha256/aes-128-cbc/rsaes-oaep/RSA-2048");
-    accepts(&(scep_test_spec_t){ .oaep = EVP_sha256() }, 0, "sha256/aes-128-cbc/rsaes-oaep/RSA-2048");
-    accepts(&(scep_test_spec_t){ .oaep = EVP_sha384() }, 0, "sha256/aes-128-cbc/rsaes-oaep/RSA-2048");
-    accepts(&(scep_test_spec_t){ .oaep = EVP_sha512() }, 0, "sha256/aes-128-cbc/rsaes-oaep/RSA-2048");
+    accepts(&(scep_test_spec_t){ .oaep = EVP_sha256() }, 0,
+            "sha256/aes-128-cbc/rsaes-oaep/RSA-2048");
+    accepts(&(scep_test_spec_t){ .oaep = EVP_sha384() }, 0,
+            "sha256/aes-128-cbc/rsaes-oaep/RSA-2048");
+    accepts(&(scep_test_spec_t){ .oaep = EVP_sha512() }, 0,
+            "sha256/aes-128-cbc/rsaes-oaep/RSA-2048");
     accepts(&(scep_test_spec_t){ .digest = EVP_sha1() }, SCEP_ALLOW_SHA1,
             "sha1/aes-128-cbc/rsaes-pkcs1-v1_5/RSA-2048");
     accepts(&(scep_test_spec_t){ .cipher = EVP_des_ede3_cbc() }, SCEP_ALLOW_3DES,
@@ -163,16 +166,22 @@ static void test_refused_algorithms(void **state)
 
     refuses(&(scep_test_spec_t){ .digest = EVP_sha1() }, SCEP_ALLOW_3DES, GH_FAILURE_ALGORITHM,
             "message.digest");
-    refuses(&(scep_test_spec_t){ .digest = EVP_md5() }, all, GH_FAILURE_ALGORITHM, "message.digest");
-    refuses(&(scep_test_spec_t){ .digest = EVP_sha224() }, all, GH_FAILURE_ALGORITHM, "message.digest");
-    refuses(&(scep_test_spec_t){ .cipher = EVP_des_ede3_cbc() }, SCEP_ALLOW_SHA1, GH_FAILURE_ALGORITHM,
-            "message.cipher");
+    refuses(&(scep_test_spec_t){ .digest = EVP_md5() }, all, GH_FAILURE_ALGORITHM,
+            "message.digest");
+    refuses(&(scep_test_spec_t){ .digest = EVP_sha224() }, all, GH_FAILURE_ALGORITHM,
+            "message.digest");
+    refuses(&(scep_test_spec_t){ .cipher = EVP_des_ede3_cbc() }, SCEP_ALLOW_SHA1,
+            GH_FAILURE_ALGORITHM, "message.cipher");
     refuses(&(scep_test_spec_t){ .cipher = EVP_camellia_128_cbc() }, all, GH_FAILURE_ALGORITHM,
             "message.cipher");
-    refuses(&(scep_test_spec_t){ .cipher = EVP_des_cbc() }, all, GH_FAILURE_ALGORITHM, "message.cipher");
-    refuses(&(scep_test_spec_t){ .cipher = EVP_rc2_cbc() }, all, GH_FAILURE_ALGORITHM, "message.cipher");
-    refuses(&(scep_test_spec_t){ .oaep = EVP_sha224() }, all, GH_FAILURE_ALGORITHM, "message.transport");
-    refuses(&(scep_test_spec_t){ .authenticated = 1 }, all, GH_FAILURE_ALGORITHM, "message.envelope-type");
+    refuses(&(scep_test_spec_t){ .cipher = EVP_des_cbc() }, all, GH_FAILURE_ALGORITHM,
+            "message.cipher");
+    refuses(&(scep_test_spec_t){ .cipher = EVP_rc2_cbc() }, all, GH_FAILURE_ALGORITHM,
+            "message.cipher");
+    refuses(&(scep_test_spec_t){ .oaep = EVP_sha224() }, all, GH_FAILURE_ALGORITHM,
+            "message.transport");
+    refuses(&(scep_test_spec_t){ .authenticated = 1 }, all, GH_FAILURE_ALGORITHM,
+            "message.envelope-type");
     refuses(&(scep_test_spec_t){ .password_recipient = 1 }, all, GH_FAILURE_ALGORITHM,
             "message.recipient-type");
     refuses(&(scep_test_spec_t){ .password_recipient = 1, .second_recipient = ra }, all,
@@ -181,21 +190,27 @@ static void test_refused_algorithms(void **state)
 
 static void test_attributes(void **state)
 {
-    refuses(&(scep_test_spec_t){ .no_transaction = 1 }, 0, GH_FAILURE_REQUEST, "message.transaction");
+    refuses(&(scep_test_spec_t){ .no_transaction = 1 }, 0, GH_FAILURE_REQUEST,
+            "message.transaction");
     refuses(&(scep_test_spec_t){ .transaction = "" }, 0, GH_FAILURE_REQUEST, "message.transaction");
-    refuses(&(scep_test_spec_t){ .transaction = "a\nb" }, 0, GH_FAILURE_REQUEST, "message.transaction");
-    refuses(&(scep_test_spec_t){ .transaction = "\x7f" }, 0, GH_FAILURE_REQUEST, "message.transaction");
-    refuses(&(scep_test_spec_t){ .transaction = apr_psprintf(pool, "%0257d", 1) }, 0, GH_FAILURE_REQUEST,
+    refuses(&(scep_test_spec_t){ .transaction = "a\nb" }, 0, GH_FAILURE_REQUEST,
             "message.transaction");
-    refuses(&(scep_test_spec_t){ .utf8_transaction = 1 }, 0, GH_FAILURE_REQUEST, "message.transaction");
-    refuses(&(scep_test_spec_t){ .twice = SCEP_ATTRIBUTE_TRANSACTION_ID + 1 }, 0, GH_FAILURE_REQUEST,
+    refuses(&(scep_test_spec_t){ .transaction = "\x7f" }, 0, GH_FAILURE_REQUEST,
             "message.transaction");
+    refuses(&(scep_test_spec_t){ .transaction = apr_psprintf(pool, "%0257d", 1) }, 0,
+            GH_FAILURE_REQUEST, "message.transaction");
+    refuses(&(scep_test_spec_t){ .utf8_transaction = 1 }, 0, GH_FAILURE_REQUEST,
+            "message.transaction");
+    refuses(&(scep_test_spec_t){ .twice = SCEP_ATTRIBUTE_TRANSACTION_ID + 1 }, 0,
+            GH_FAILURE_REQUEST, "message.transaction");
     refuses(&(scep_test_spec_t){ .no_nonce = 1 }, 0, GH_FAILURE_REQUEST, "message.nonce");
     refuses(&(scep_test_spec_t){ .twice = SCEP_ATTRIBUTE_SENDER_NONCE + 1 }, 0, GH_FAILURE_REQUEST,
             "message.nonce");
-    accepts(&(scep_test_spec_t){ .transaction = apr_psprintf(pool, "%0256d", 1), .nonce_length = 64 }, 0,
+    accepts(
+        &(scep_test_spec_t){ .transaction = apr_psprintf(pool, "%0256d", 1), .nonce_length = 64 },
+        0, "sha256/aes-128-cbc/rsaes-pkcs1-v1_5/RSA-2048");
+    accepts(&(scep_test_spec_t){ .nonce_length = 1 }, 0,
             "sha256/aes-128-cbc/rsaes-pkcs1-v1_5/RSA-2048");
-    accepts(&(scep_test_spec_t){ .nonce_length = 1 }, 0, "sha256/aes-128-cbc/rsaes-pkcs1-v1_5/RSA-2048");
 }
 
 static int type_of(const scep_test_spec_t *spec)
@@ -209,8 +224,8 @@ static int type_of(const scep_test_spec_t *spec)
 
 static void test_types(void **state)
 {
-    static const char *const odd[] = { "019", "19 ", " 19", "+19", "-19", "1.9", "0x13", "", "256", "999",
-                                       "PKCSReq", "19\n", "00", "1900" };
+    static const char *const odd[] = { "019", "19 ", " 19", "+19",     "-19",  "1.9", "0x13",
+                                       "",    "256", "999", "PKCSReq", "19\n", "00",  "1900" };
     apr_size_t i;
 
     assert_int_equal(type_of(&(scep_test_spec_t){ .type = "0" }), 0);
@@ -228,18 +243,21 @@ static void test_types(void **state)
 static void test_structure(void **state)
 {
     refuses(&(scep_test_spec_t){ .two_signers = 1 }, 0, GH_FAILURE_REQUEST, "message.signers");
-    refuses(&(scep_test_spec_t){ .no_signer_certificate = 1 }, 0, GH_FAILURE_REQUEST, "message.signer");
+    refuses(&(scep_test_spec_t){ .no_signer_certificate = 1 }, 0, GH_FAILURE_REQUEST,
+            "message.signer");
     refuses(&(scep_test_spec_t){ .no_content = 1 }, 0, GH_FAILURE_REQUEST, "message.content");
     refuses(&(scep_test_spec_t){ .plain_content = 1 }, 0, GH_FAILURE_REQUEST, "message.envelope");
     refuses(&(scep_test_spec_t){ .second_recipient = old_ra }, 0, GH_FAILURE_INTEGRITY,
             "message.recipient");
-    refuses(&(scep_test_spec_t){ .second_recipient = ra }, 0, GH_FAILURE_INTEGRITY, "message.recipient");
+    refuses(&(scep_test_spec_t){ .second_recipient = ra }, 0, GH_FAILURE_INTEGRITY,
+            "message.recipient");
     refuses(&(scep_test_spec_t){ .second_recipient = client }, 0, GH_FAILURE_INTEGRITY,
             "message.recipient");
     /* some clients encrypt to everything that GetCACert gives */
     accepts(&(scep_test_spec_t){ .second_recipient = ca }, 0,
             "sha256/aes-128-cbc/rsaes-pkcs1-v1_5/RSA-2048");
-    refuses(&(scep_test_spec_t){ .wrong_key = other_key }, 0, GH_FAILURE_INTEGRITY, "message.signature");
+    refuses(&(scep_test_spec_t){ .wrong_key = other_key }, 0, GH_FAILURE_INTEGRITY,
+            "message.signature");
 }
 
 static void test_signer_keys(void **state)
@@ -275,10 +293,12 @@ static void test_recipients(void **state)
     gh_bytes_t content;
     gh_result_t result;
 
-    assert_int_equal(process(scep_test_message(&spec, csr, client_key, client, old_ra, pool), 0, &message,
-                             &content, &result), APR_SUCCESS);
-    assert_int_equal(process(scep_test_message(&spec, csr, client_key, client, ca, pool), 0, &message,
-                             &content, &result), GH_EREFUSED);
+    assert_int_equal(process(scep_test_message(&spec, csr, client_key, client, old_ra, pool), 0,
+                             &message, &content, &result),
+                     APR_SUCCESS);
+    assert_int_equal(process(scep_test_message(&spec, csr, client_key, client, ca, pool), 0,
+                             &message, &content, &result),
+                     GH_EREFUSED);
     assert_string_equal(result.rule, "message.recipient");
     assert_int_equal(result.failure, GH_FAILURE_INTEGRITY);
 }
@@ -350,7 +370,8 @@ static void test_uniform_opening(void **state)
 
     for (i = 0; i < 40; ++i) {
         assert_int_equal(scep_message_read(&message, der, 0, pool, &result), APR_SUCCESS);
-        assert_int_equal(scep_message_admit(message, recipients, authorities, &recipient, &result), APR_SUCCESS);
+        assert_int_equal(scep_message_admit(message, recipients, authorities, &recipient, &result),
+                         APR_SUCCESS);
         /* of the encrypted content */
         inner = CMS_get0_content(message->envelope);
         length = ASN1_STRING_length(*inner);
@@ -400,7 +421,8 @@ static void test_reply_success(void **state)
         int length = i2d_X509(order[i], &encoded[i]);
         APR_ARRAY_PUSH(certificates, gh_bytes_t) = (gh_bytes_t){ encoded[i], (apr_size_t)length };
     }
-    read_back(&reply, &(scep_test_spec_t){ .cipher = EVP_aes_256_cbc(), .digest = EVP_sha512() }, 0, &seen);
+    read_back(&reply, &(scep_test_spec_t){ .cipher = EVP_aes_256_cbc(), .digest = EVP_sha512() }, 0,
+              &seen);
     assert_string_equal(seen.transaction, "transaction-1");
     assert_int_equal(seen.recipient_nonce.length, 16);
     assert_memory_equal(seen.recipient_nonce.data, scep_test_nonce, 16);
@@ -419,7 +441,9 @@ static void test_reply_success(void **state)
 
 static void test_reply_others(void **state)
 {
-    scep_reply_t failure = { .status = SCEP_FAILURE, .fail_info = SCEP_BAD_ALG, .fail_text = "GH0000: no" };
+    scep_reply_t failure = { .status = SCEP_FAILURE,
+                             .fail_info = SCEP_BAD_ALG,
+                             .fail_text = "GH0000: no" };
     scep_reply_t pending = { .status = SCEP_PENDING };
     scep_test_reply_t seen;
 

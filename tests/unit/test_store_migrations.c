@@ -169,16 +169,15 @@ static void test_other_database(void **state)
     assert_string_equal(result.number, "GH0203");
 }
 
-#define BOTH(test) \
-    cmocka_unit_test_setup_teardown(test, empty_sqlite, close_store), \
-    cmocka_unit_test_setup_teardown(test, empty_pgsql, close_store)
-
 int run_migration_tests(void)
 {
     const struct CMUnitTest tests[] = {
-        BOTH(test_steps),
-        BOTH(test_at_once),
-        BOTH(test_other_database)
+        cmocka_unit_test_setup_teardown(test_steps, empty_sqlite, close_store),
+        cmocka_unit_test_setup_teardown(test_steps, empty_pgsql, close_store),
+        cmocka_unit_test_setup_teardown(test_at_once, empty_sqlite, close_store),
+        cmocka_unit_test_setup_teardown(test_at_once, empty_pgsql, close_store),
+        cmocka_unit_test_setup_teardown(test_other_database, empty_sqlite, close_store),
+        cmocka_unit_test_setup_teardown(test_other_database, empty_pgsql, close_store)
     };
 
     return cmocka_run_group_tests_name("migrations", tests, NULL, NULL);

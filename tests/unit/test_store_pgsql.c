@@ -298,6 +298,63 @@ static void test_abandoned_walk(void **state)
     must_write(test->store, put, (void *)"name");
 }
 
+/* Transactions that revoke take turns, so that their change numbers become visible in order. */
+typedef struct {
+    store_test_t *test;
+    pthread_t id;
+    gh_certificate_record_t *record;
+    apr_interval_time_t pause;      /* between the change and the commit */
+    apr_status_t status;
+    apr_time_t ended;
+} revoker_t;
+
+static apr_status_t revoke_one(gh_transaction_t *transaction, void *baton)
+{
+    revoker_t *revoker = baton;
+    int changed;
+    apr_status_t rv = gh_certificate_set_status(transaction, "devices", revoker->record->serial,
+                                                GH_STATUS_REVOKED, 4, 0, 5, &changed);
+
+    usleep(revoker->pause);
+    return rv;
+}
+
+static void *revoke_main(void *data)
+{
+    revoker_t *revoker = data;
+
+    revoker->status = gh_store_write(revoker->test->store, revoke_one, revoker, NULL);
+    revoker->ended = gh_monotonic_now();
+    return NULL;
+}
+
+static apr_status_t insert_certificate(gh_transaction_t *transaction, void *baton)
+{
+    apr_status_t rv = register_devices(transaction, NULL);
+
+    return rv == APR_SUCCESS ? gh_certificate_insert(transaction, baton) : rv;
+}
+
+static void test_revocations_take_turns(void **state)
+{
+    revoker_t revokers[2] = { { .test = *state, .pause = 300000 }, { .test = *state } };
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        revokers[i].record = certificate_of(i, revokers[i].test->p);
+        must_write(revokers[i].test->store, insert_certificate, revokers[i].record);
+    }
+    for (i = 0; i < 2; i++) {
+        pthread_create(&revokers[i].id, NULL, revoke_main, &revokers[i]);
+        usleep(100000);
+    }
+    for (i = 0; i < 2; i++) {
+        pthread_join(revokers[i].id, NULL);
+        assert_int_equal(revokers[i].status, APR_SUCCESS);
+    }
+    assert_true(revokers[1].ended > revokers[0].ended - 50000);
+}
+
 int run_pgsql_tests(void)
 {
     const struct CMUnitTest tests[] = {
@@ -307,6 +364,7 @@ int run_pgsql_tests(void)
         cmocka_unit_test(test_deadline),
         cmocka_unit_test(test_durable_whatever_the_default),
         cmocka_unit_test(test_abandoned_walk),
+        cmocka_unit_test(test_revocations_take_turns),
         cmocka_unit_test(test_idle_connection),
         cmocka_unit_test(test_unreachable),
         cmocka_unit_test(test_restart)

@@ -377,18 +377,17 @@ static void test_plan_damage(void **state)
 
 int main(void)
 {
-#define TEST(function) cmocka_unit_test_teardown(function, x509_test_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_aliases),
-        TEST(test_round_trip),
-        TEST(test_parse_forms),
-        TEST(test_order_and_sets),
-        TEST(test_string_types),
-        TEST(test_foreign_names),
-        TEST(test_san_make),
-        TEST(test_san_json),
-        TEST(test_plan_round_trip),
-        TEST(test_plan_damage),
+        cmocka_unit_test_teardown(test_aliases, x509_test_teardown),
+        cmocka_unit_test_teardown(test_round_trip, x509_test_teardown),
+        cmocka_unit_test_teardown(test_parse_forms, x509_test_teardown),
+        cmocka_unit_test_teardown(test_order_and_sets, x509_test_teardown),
+        cmocka_unit_test_teardown(test_string_types, x509_test_teardown),
+        cmocka_unit_test_teardown(test_foreign_names, x509_test_teardown),
+        cmocka_unit_test_teardown(test_san_make, x509_test_teardown),
+        cmocka_unit_test_teardown(test_san_json, x509_test_teardown),
+        cmocka_unit_test_teardown(test_plan_round_trip, x509_test_teardown),
+        cmocka_unit_test_teardown(test_plan_damage, x509_test_teardown),
     };
 
     return cmocka_run_group_tests(tests, x509_group_setup, x509_group_teardown);

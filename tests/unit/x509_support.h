@@ -20,7 +20,8 @@
 #include "x509/csr.h"
 #include "x509/profile.h"
 
-/* What the tests of lib/x509 share. Everything lives in test_pool, which is emptied after each test. */
+/* What the tests of lib/x509 share. Everything lives in test_pool, which is emptied after each
+ * test. */
 
 extern apr_pool_t *test_pool;
 

@@ -20,7 +20,7 @@ def public_key(name):
     return pki.key(name).public_key()
 
 
-def leaf(authority, serial, subject="imported", days=30, key="rsa2048-02"):
+def leaf(authority, serial, subject="imported", days=30, key="rsa2048-02", signer=None):
     now = datetime.datetime.utcnow()
     return (x509.CertificateBuilder()
             .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
@@ -28,7 +28,7 @@ def leaf(authority, serial, subject="imported", days=30, key="rsa2048-02"):
             .serial_number(serial).not_valid_before(now - datetime.timedelta(days=60))
             .not_valid_after(now + datetime.timedelta(days=days))
             .add_extension(x509.SubjectAlternativeName([x509.DNSName("old.example")]), False)
-            .sign(authority.key_source, hashes.SHA256()))
+            .sign(signer or authority.key_source, hashes.SHA256()))
 
 
 def pem(*certificates):

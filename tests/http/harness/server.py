@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -199,9 +200,11 @@ class Server:
         except OSError:
             return []
 
-    def kill_children(self, number=signal.SIGKILL):
-        """Kills the processes that serve; httpd's parent makes new ones."""
+    def kill_children(self, number=signal.SIGKILL, most=None):
+        """Kills the processes that serve, or some of them; httpd's parent makes new ones."""
         pids = [pid for pid in self.children() if self._serves(pid)]
+        random.shuffle(pids)
+        pids = pids[:most]
         for pid in pids:
             try:
                 os.kill(pid, number)
