@@ -19,6 +19,7 @@
 #include "log.h"
 #include "status.h"
 #include "store/certificates.h"
+#include "x509/key.h"
 
 APLOG_USE_MODULE(gatehouse);
 
@@ -114,12 +115,20 @@ static apr_status_t register_issuer(gh_transaction_t *transaction, void *baton)
 static void start_issuer(gatehouse_child_t *child, gh_issuer_t *issuer)
 {
     static const gatehouse_place_t nowhere = { NULL, 0 };
+    const char *key = gh_issuer_config(issuer)->key;
+    int token = key && gh_key_is_token(key);
     apr_pool_t *ptemp;
     gh_result_t result;
     apr_status_t rv;
 
     gh_result_clear(&result);
+    if (token) {
+        gatehouse_turn_begin();
+    }
     rv = gh_issuer_child_init(issuer, child->pool, &result);
+    if (token) {
+        gatehouse_turn_end();
+    }
     if (rv == APR_SUCCESS) {
         return;
     }

@@ -187,6 +187,12 @@ void gatehouse_board_note(int slot, apr_int64_t number);
 /** @return 1 if another child has just got a newer CRL than this one */
 int gatehouse_board_ahead(int slot, apr_int64_t number);
 
+/* gatehouse_turn.c: one child after the other */
+
+apr_status_t gatehouse_turn_create(const gatehouse_settings_t *settings, apr_pool_t *pconf);
+void gatehouse_turn_begin(void);
+void gatehouse_turn_end(void);
+
 /* gatehouse_log.c */
 
 /** A log that writes to the error log of a server. */

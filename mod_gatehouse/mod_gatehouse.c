@@ -119,9 +119,12 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     rv = gatehouse_board_create(settings->issuers->nelts, pconf);
+    if (rv == APR_SUCCESS) {
+        rv = gatehouse_turn_create(settings, pconf);
+    }
     if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(0546) "there is no shared memory for the "
-                     "children; see whether the machine is short of memory");
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(0546) "there is no shared memory, or no "
+                     "temporary file, for the children; see whether memory or /tmp is full");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     log_start(settings, s, ptemp);

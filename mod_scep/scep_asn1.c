@@ -9,40 +9,38 @@
 
 #define OID_BYTES_MAX 32
 
-ASN1_SEQUENCE(
-    SCEP_ENCRYPTED_CONTENT) = { ASN1_SIMPLE(SCEP_ENCRYPTED_CONTENT, type, ASN1_OBJECT),
-                                ASN1_SIMPLE(SCEP_ENCRYPTED_CONTENT, algorithm, X509_ALGOR),
-                                ASN1_IMP_OPT(SCEP_ENCRYPTED_CONTENT, content,
-                                             ASN1_OCTET_STRING_NDEF,
-                                             0) } static_ASN1_SEQUENCE_END(SCEP_ENCRYPTED_CONTENT)
+ASN1_SEQUENCE(SCEP_ENCRYPTED_CONTENT) = {
+    ASN1_SIMPLE(SCEP_ENCRYPTED_CONTENT, type, ASN1_OBJECT),
+    ASN1_SIMPLE(SCEP_ENCRYPTED_CONTENT, algorithm, X509_ALGOR),
+    ASN1_IMP_OPT(SCEP_ENCRYPTED_CONTENT, content, ASN1_OCTET_STRING_NDEF, 0)
+} static_ASN1_SEQUENCE_END(SCEP_ENCRYPTED_CONTENT)
 
-    ASN1_SEQUENCE(
-        SCEP_ENVELOPE) = { ASN1_SIMPLE(SCEP_ENVELOPE, version, ASN1_INTEGER),
-                           ASN1_IMP_SEQUENCE_OF_OPT(SCEP_ENVELOPE, originator, ASN1_ANY, 0),
-                           ASN1_SET_OF(SCEP_ENVELOPE, recipients, ASN1_ANY),
-                           ASN1_SIMPLE(SCEP_ENVELOPE, encrypted, SCEP_ENCRYPTED_CONTENT),
-                           ASN1_IMP_SET_OF_OPT(SCEP_ENVELOPE, attributes, ASN1_ANY,
-                                               1) } static_ASN1_SEQUENCE_END(SCEP_ENVELOPE)
+ASN1_SEQUENCE(SCEP_ENVELOPE) = {
+    ASN1_SIMPLE(SCEP_ENVELOPE, version, ASN1_INTEGER),
+    ASN1_IMP_SEQUENCE_OF_OPT(SCEP_ENVELOPE, originator, ASN1_ANY, 0),
+    ASN1_SET_OF(SCEP_ENVELOPE, recipients, ASN1_ANY),
+    ASN1_SIMPLE(SCEP_ENVELOPE, encrypted, SCEP_ENCRYPTED_CONTENT),
+    ASN1_IMP_SET_OF_OPT(SCEP_ENVELOPE, attributes, ASN1_ANY, 1)
+} static_ASN1_SEQUENCE_END(SCEP_ENVELOPE)
 
-        ASN1_SEQUENCE(SCEP_ENVELOPE_INFO) = { ASN1_SIMPLE(SCEP_ENVELOPE_INFO, type, ASN1_OBJECT),
-                                              ASN1_EXP(SCEP_ENVELOPE_INFO, envelope, SCEP_ENVELOPE,
-                                                       0) } ASN1_SEQUENCE_END(SCEP_ENVELOPE_INFO)
+ASN1_SEQUENCE(SCEP_ENVELOPE_INFO) = {
+    ASN1_SIMPLE(SCEP_ENVELOPE_INFO, type, ASN1_OBJECT),
+    ASN1_EXP(SCEP_ENVELOPE_INFO, envelope, SCEP_ENVELOPE, 0)
+} ASN1_SEQUENCE_END(SCEP_ENVELOPE_INFO)
 
-            IMPLEMENT_ASN1_FUNCTIONS(SCEP_ENVELOPE_INFO)
+IMPLEMENT_ASN1_FUNCTIONS(SCEP_ENVELOPE_INFO)
 
-                ASN1_SEQUENCE(
-                    SCEP_ISSUER_AND_SUBJECT) = { ASN1_SIMPLE(SCEP_ISSUER_AND_SUBJECT, issuer,
-                                                             X509_NAME),
-                                                 ASN1_SIMPLE(
-                                                     SCEP_ISSUER_AND_SUBJECT, subject,
-                                                     X509_NAME) } ASN1_SEQUENCE_END(SCEP_ISSUER_AND_SUBJECT)
+ASN1_SEQUENCE(SCEP_ISSUER_AND_SUBJECT) = {
+    ASN1_SIMPLE(SCEP_ISSUER_AND_SUBJECT, issuer, X509_NAME),
+    ASN1_SIMPLE(SCEP_ISSUER_AND_SUBJECT, subject, X509_NAME)
+} ASN1_SEQUENCE_END(SCEP_ISSUER_AND_SUBJECT)
 
-                    IMPLEMENT_ASN1_FUNCTIONS(SCEP_ISSUER_AND_SUBJECT)
+IMPLEMENT_ASN1_FUNCTIONS(SCEP_ISSUER_AND_SUBJECT)
 
-    /* certs-only: the certificates are declared a sequence (under the set's tag), so that encoding
-       keeps their order */
+/* certs-only: the certificates are declared a sequence, under the tag of the set, so that encoding
+ * keeps their order */
 
-    typedef struct {
+typedef struct {
     ASN1_OBJECT *type;
 } SCEP_NO_CONTENT;
 

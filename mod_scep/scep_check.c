@@ -42,8 +42,7 @@ void scep_log_problem(const server_rec *s, int level, scep_place_t place, const 
                  text + number);
 }
 
-/* SetHandler: core keeps an expression; what was written, and where, is in the tree of directives
- */
+/* SetHandler: core keeps an expression; the tree of directives has what was written, and where */
 
 static const char *unquoted(apr_pool_t *p, const char *args)
 {
@@ -118,9 +117,8 @@ static int check_handlers(server_rec *s, apr_hash_t *handlers, apr_pool_t *ptemp
         else if (length > 1 && path[length - 1] == '/') {
             scep_log_problem(s, APLOG_ERR, place,
                              apr_psprintf(ptemp,
-                                          GHNO(0468) "remove the final slash "
-                                                     "of <Location \"%s\">: httpd would not match "
-                                                     "the path without it",
+                                          GHNO(0468) "remove the final slash of <Location \"%s\">: "
+                                                     "httpd would not match the path without it",
                                           path),
                              ptemp);
             ++problems;
@@ -142,16 +140,14 @@ static int check_ra(server_rec *s, const gatehouse_config_t *config, apr_pool_t 
     if (!profile) {
         text = apr_psprintf(ptemp,
                             GHNO(0469) "SCEPRAProfile: there is no <CertificateProfile %s>; "
-                                       "include "
-                                       "conf.d/profiles.conf or name another profile",
+                                       "include conf.d/profiles.conf or name another profile",
                             name);
     }
     else if (!gh_profile_fits_ra(profile)) {
         text = apr_psprintf(ptemp,
                             GHNO(0470) "SCEPRAProfile: an RA signs and decrypts, so that its "
-                                       "profile "
-                                       "must have both digitalSignature and keyEncipherment; %s "
-                                       "has not",
+                                       "profile must have both digitalSignature and "
+                                       "keyEncipherment; %s has not",
                             name);
     }
     else if (!gh_profile_allows_key(profile, RA_KEY_KIND)) {
@@ -166,9 +162,8 @@ static int check_ra(server_rec *s, const gatehouse_config_t *config, apr_pool_t 
     }
     if (!config->sealing_configured) {
         scep_log_problem(s, APLOG_ERR, nowhere,
-                         GHNO(0472) "GatehouseSealingKey is missing: SCEP keeps the "
-                                    "key of its RA in the store, sealed. Make one with \"openssl "
-                                    "rand -hex 32\" "
+                         GHNO(0472) "GatehouseSealingKey is missing: SCEP keeps the key of its RA "
+                                    "in the store, sealed. Make one with \"openssl rand -hex 32\" "
                                     "and add GatehouseSealingKey file:PATH",
                          ptemp);
         ++problems;
@@ -214,10 +209,9 @@ static void warn_request_line(const server_rec *main_server, const server_rec *s
     if (reader->limit_req_line < REQUEST_LINE_LEAST) {
         scep_log_problem(s, APLOG_WARNING, place,
                          apr_psprintf(ptemp,
-                                      GHNO(0473) "LimitRequestLine is %d "
-                                                 "here: PKIOperation by GET needs more; set "
-                                                 "LimitRequestLine %d for the whole "
-                                                 "server or in the first virtual host of the "
+                                      GHNO(0473) "LimitRequestLine is %d here: PKIOperation by GET "
+                                                 "needs more; set LimitRequestLine %d for the "
+                                                 "whole server or in the first virtual host of the "
                                                  "address",
                                       reader->limit_req_line, REQUEST_LINE_LEAST),
                          ptemp);
@@ -240,9 +234,8 @@ static void warn_insecure(const server_rec *s, apr_hash_t *told, apr_pool_t *pte
             apr_hash_set(told, apr_pmemdup(ptemp, &one, sizeof(one)), sizeof(one), "");
             scep_log_problem(s, APLOG_WARNING, one->place,
                              apr_psprintf(ptemp,
-                                          GHNO(0474) "SCEPChallenge "
-                                                     "none insecure: everybody who reaches %s gets "
-                                                     "a certificate",
+                                          GHNO(0474) "SCEPChallenge none insecure: everybody who "
+                                                     "reaches %s gets a certificate",
                                           entry->endpoint.path),
                              ptemp);
         }

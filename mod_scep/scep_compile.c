@@ -96,9 +96,8 @@ static void check_twins(compile_t *c)
             if (own(c, other) && !strcmp(one->path, other->path)) {
                 problem(c, other->place,
                         apr_psprintf(c->ptemp,
-                                     GHNO(0460) "<Location \"%s\"> has SCEP "
-                                                "directives already, in line %d of %s; put them "
-                                                "together",
+                                     GHNO(0460) "<Location \"%s\"> has SCEP directives already, in "
+                                                "line %d of %s; put them together",
                                      one->path, one->place.line, one->place.file));
             }
         }
@@ -177,15 +176,14 @@ static void check_pattern(compile_t *c, const scep_pattern_t *pattern)
         if (!profile) {
             problem(c, pattern->place,
                     apr_psprintf(c->ptemp,
-                                 GHNO(0463) "SCEPProfiles: there is no "
-                                            "<CertificateProfile %s>",
+                                 GHNO(0463) "SCEPProfiles: there is no <CertificateProfile %s>",
                                  pattern->pattern));
         }
         else if (gh_profile_is_internal(profile)) {
             problem(c, pattern->place,
                     apr_psprintf(c->ptemp,
-                                 GHNO(0464) "SCEPProfiles: profile %s is "
-                                            "internal and never reachable by a protocol",
+                                 GHNO(0464) "SCEPProfiles: profile %s is internal and never "
+                                            "reachable by a protocol",
                                  pattern->pattern));
         }
         return;
@@ -197,9 +195,8 @@ static void check_pattern(compile_t *c, const scep_pattern_t *pattern)
     }
     problem(c, pattern->place,
             apr_psprintf(c->ptemp,
-                         GHNO(0465) "SCEPProfiles: no profile matches \"%s\"; "
-                                    "those for code signing, smart cards and CAs have to be named "
-                                    "in full",
+                         GHNO(0465) "SCEPProfiles: no profile matches \"%s\"; those for code "
+                                    "signing, smart cards and CAs have to be named in full",
                          pattern->pattern));
 }
 
@@ -426,8 +423,7 @@ static void check_unused(compile_t *c)
         if (own(c, section) && !section->used) {
             problem(c, section->place,
                     apr_psprintf(c->ptemp,
-                                 GHNO(0466) "<Location \"%s\"> serves no "
-                                            "endpoint: %s",
+                                 GHNO(0466) "<Location \"%s\"> serves no endpoint: %s",
                                  section->path, explain_unused(c, section)));
         }
     }

@@ -57,8 +57,8 @@ static const char *enter_section(cmd_parms *cmd, scep_section_t *section)
     if (!parent || ap_cstr_casecmp(parent->directive, "<Location") != 0 || !path
         || parent->args[strspn(parent->args, " \t\"'")] == '~' || apr_fnmatch_test(path)) {
         return apr_psprintf(cmd->pool,
-                            GHNO(0442) "%s belongs in a <Location> without pattern, such "
-                                       "as <Location \"/scep\">",
+                            GHNO(0442) "%s belongs in a <Location> without pattern, such as "
+                                       "<Location \"/scep\">",
                             cmd->cmd->name);
     }
     length = strlen(path);
@@ -96,8 +96,8 @@ static const char *set_tenant(cmd_parms *cmd, void *dir, int argc, char *const a
     for (i = 0; i < argc; ++i) {
         if (!gh_name_valid(argv[i])) {
             return apr_psprintf(cmd->pool,
-                                GHNO(0446) "\"%s\" cannot be part of a URL: names have 1 to "
-                                           "64 characters of A-Z a-z 0-9 _ ~ -",
+                                GHNO(0446) "\"%s\" cannot be part of a URL: names have 1 to 64 "
+                                           "characters of A-Z a-z 0-9 _ ~ -",
                                 argv[i]);
         }
     }
@@ -108,8 +108,7 @@ static const char *set_tenant(cmd_parms *cmd, void *dir, int argc, char *const a
             tenant = &APR_ARRAY_IDX(section->tenants, j, scep_tenant_t);
             if (!strcmp(tenant->tenant, argv[0]) && !strcmp(tenant->issuer, argv[i])) {
                 return apr_psprintf(cmd->pool,
-                                    GHNO(0447) "tenant %s has issuer %s already, by line %d "
-                                               "of %s",
+                                    GHNO(0447) "tenant %s has issuer %s already, by line %d of %s",
                                     argv[0], argv[i], tenant->place.line, tenant->place.file);
             }
         }
@@ -204,15 +203,13 @@ static const char *make_static(cmd_parms *cmd, scep_challenge_t *challenge, int 
 
     if (argc != 2 || (strncmp(argv[1], "file:", 5) && strncmp(argv[1], "exec:", 5))) {
         return GHNO(0451) "SCEPChallenge static takes file:PATH or exec:PATH; a secret never "
-                          "stands in "
-                          "the configuration";
+                          "stands in the configuration";
     }
     if (scep_url_parse(&url, cmd->path, cmd->temp_pool) != APR_SUCCESS
         || strcmp(cmd->path, scep_url_path(&url, cmd->temp_pool)) != 0) {
         return apr_psprintf(cmd->pool,
-                            GHNO(0452) "a static challenge is good for one CA and one profile: "
-                                       "put it in a <Location \"/scep/TENANT/ISSUER/PROFILE\">, "
-                                       "not in "
+                            GHNO(0452) "a static challenge is good for one CA and one profile: put "
+                                       "it in a <Location \"/scep/TENANT/ISSUER/PROFILE\">, not in "
                                        "<Location \"%s\">",
                             cmd->path);
     }
@@ -248,8 +245,7 @@ static const char *make_challenge(cmd_parms *cmd, scep_challenge_t *challenge, i
     if (argc > 0 && !ap_cstr_casecmp(argv[0], "none")) {
         if (argc != 2 || ap_cstr_casecmp(argv[1], "insecure")) {
             return GHNO(0455) "everybody could enrol here: if that is what you want, say "
-                              "\"SCEPChallenge "
-                              "none insecure\"";
+                              "\"SCEPChallenge none insecure\"";
         }
         challenge->name = "none";
         challenge->authoriser = gh_authoriser_none(cmd->pool);
@@ -282,15 +278,15 @@ static const char *set_challenge(cmd_parms *cmd, void *dir, int argc, char *cons
         const scep_challenge_t *other = &APR_ARRAY_IDX(section->challenges, i, scep_challenge_t);
         if (!strcmp(other->name, challenge.name)) {
             return apr_psprintf(cmd->pool,
-                                GHNO(0457) "this location has a challenge \"%s\" already, by "
-                                           "line %d of %s",
+                                GHNO(0457) "this location has a challenge \"%s\" already, by line "
+                                           "%d of %s",
                                 challenge.name, other->place.line, other->place.file);
         }
         if (!strcmp(other->name, "none") || !strcmp(challenge.name, "none")) {
             return apr_psprintf(cmd->pool,
-                                GHNO(0458) "\"none insecure\" makes the other challenge of "
-                                           "this location, in line %d of %s, useless; remove one "
-                                           "of them",
+                                GHNO(0458) "\"none insecure\" makes the other challenge of this "
+                                           "location, in line %d of %s, useless; remove one of "
+                                           "them",
                                 other->place.line, other->place.file);
         }
     }

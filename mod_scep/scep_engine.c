@@ -203,8 +203,7 @@ static apr_status_t admit(scep_exchange_t *x)
                               &x->result);
 }
 
-/** Every type that is not handled is refused; authorisation is an object that no branch can skip.
- */
+/** Every type that is not handled is refused; no branch can do without an authorisation object. */
 static apr_status_t dispatch(scep_exchange_t *x)
 {
     apr_status_t rv;

@@ -21,8 +21,7 @@ static apr_status_t not_opened(scep_exchange_t *x, const char *cause)
     gh_result_clear(&x->result);
     return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_INTEGRITY, "message.open",
                           "Encrypt to the RA certificate that GetCACert gives now, and sign "
-                          "message "
-                          "and request with the same key.",
+                          "message and request with the same key.",
                           GHNO(0433) "the message cannot be opened and verified");
 }
 
@@ -186,8 +185,7 @@ apr_status_t scep_exchange_enrol(scep_exchange_t *x)
 
 /* CertPoll */
 
-/** @return 1 if a name is that of the issuer or of one of its RAs, which some clients take for it
- */
+/** @return 1 if a name is that of the issuer or of its RA, which some clients take for it */
 static int names_issuer(const scep_exchange_t *x, const X509_NAME *name)
 {
     const X509 *ra = x->recipient->certificate;

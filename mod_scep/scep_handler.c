@@ -118,8 +118,8 @@ void scep_child_init(apr_pool_t *p, server_rec *s)
     service = gatehouse.service();
     if (!service || !service->store) {
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, s,
-                     GHNO(0475) "SCEP answers 503: mod_gatehouse did not "
-                                "start in this process; see the errors before");
+                     GHNO(0475) "SCEP answers 503: mod_gatehouse did not start in this process; "
+                                "see the errors before");
         return;
     }
     services = apr_pcalloc(p, sizeof(*services));
@@ -157,8 +157,7 @@ static int send_response(request_rec *r, const scep_response_t *response)
     return OK;
 }
 
-/** Answers what never becomes a SCEP message, with a line in the audit log and one in the error
- * log. */
+/** Answers what never becomes a SCEP message; both logs get a line. */
 static int refuse(request_rec *r, int status, const scep_entry_t *entry, gh_result_t *result)
 {
     gh_audit_event_t *event = gatehouse.audit_event(r);

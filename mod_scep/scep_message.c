@@ -81,14 +81,14 @@ static const char *printable(const ASN1_STRING *string, int max, apr_pool_t *p)
 /** A messageType: decimal digits without leading zero, 0 to 255; -1 for everything else. */
 static int message_type(const char *text)
 {
-    int number;
+    long number;
 
     if (!text || text[0] < '0' || text[0] > '9' || strlen(text) > 3
         || strspn(text, "0123456789") != strlen(text)) {
         return -1;
     }
-    number = atoi(text);
-    return number <= 255 && (text[0] != '0' || text[1] == '\0') ? number : -1;
+    number = strtol(text, NULL, 10);
+    return number <= 255 && (text[0] != '0' || text[1] == '\0') ? (int)number : -1;
 }
 
 static void take_attribute(scep_message_t *message, scep_attribute_t which,
@@ -349,8 +349,7 @@ static apr_status_t check_signer(const scep_message_t *message, gh_result_t *res
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.key-transport",
                               "Use an RSA key of 2048, 3072 or 4096 bits.",
                               GHNO(0409) "the signer's key (%s) cannot be encrypted to, so the "
-                                         "reply "
-                                         "could not be read",
+                                         "reply could not be read",
                               message->signer_kind);
     }
     if (!message->digest) {
@@ -385,8 +384,7 @@ apr_status_t scep_message_verify(scep_message_t *message, gh_result_t *result)
         ERR_clear_error();
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_INTEGRITY, "message.signature",
                               "Sign the message with the key of the enclosed certificate; see "
-                              "whether "
-                              "something on the way changes it.",
+                              "whether something on the way changes it.",
                               GHNO(0412) "the signature of the message is not valid");
     }
     message->verified = 1;
@@ -446,8 +444,7 @@ apr_status_t scep_message_admit(const scep_message_t *message,
     if (!message->cipher) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.cipher",
                               "Encrypt with AES-128-CBC or better; SCEPAllow 3des admits triple "
-                              "DES "
-                              "at one location.",
+                              "DES at one location.",
                               GHNO(0415) "the content cipher is not accepted (%s)",
                               message->algorithms);
     }
@@ -466,8 +463,7 @@ apr_status_t scep_message_admit(const scep_message_t *message,
     if (sorted.ours != 1 || sorted.ours + sorted.authorities != message->recipients) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_INTEGRITY, "message.recipient",
                               "Ask for GetCACert again and encrypt to the RA certificate, which is "
-                              "the "
-                              "first one.",
+                              "the first one.",
                               GHNO(0417) "of %d recipients of the envelope, %d are the RA of this "
                                          "issuer and %d its CAs",
                               message->recipients, sorted.ours, sorted.authorities);
@@ -500,8 +496,7 @@ apr_status_t scep_message_open(const scep_message_t *message, const scep_recipie
     long length;
 
     memset(content, 0, sizeof(*content));
-    /* With the certificate given, OpenSSL goes on with a random key where the wrapped one is bad.
-     */
+    /* With the certificate given, OpenSSL goes on with a random key if the wrapped one is bad. */
     if (out && CMS_decrypt(message->envelope, recipient->key, recipient->certificate, NULL, out,
                            CMS_BINARY) == 1) {
         length = BIO_get_mem_data(out, &data);

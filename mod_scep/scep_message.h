@@ -39,13 +39,13 @@ struct scep_message {
     int type;                       /* messageType 0 to 255, or -1 */
     const char *transaction;        /* transactionID */
     gh_bytes_t sender_nonce;
-    X509 *signer; /* certificate that the client sent for its key; proves nothing else */
+    X509 *signer;                   /* the client's own certificate; proves nothing but its key */
     EVP_PKEY *signer_key;
     gh_bytes_t signer_sha256;       /* of its SubjectPublicKeyInfo */
     const EVP_MD *digest;           /* of the signature, if allowed here */
     const EVP_CIPHER *cipher;       /* of the content, if allowed here */
-    const char *algorithms; /* "sha256/aes-128-cbc/rsaes-oaep/RSA-2048", also when refused */
-    const char *attributes; /* names of SCEP's signed attributes that it has, for diagnosis */
+    const char *algorithms;         /* "sha256/aes-128-cbc/rsaes-oaep/RSA-2048" */
+    const char *attributes;         /* names of the SCEP attributes that it has, for diagnosis */
 
     CMS_ContentInfo *outer;
     CMS_SignerInfo *signer_info;
@@ -79,8 +79,8 @@ apr_status_t scep_message_read(scep_message_t **message, gh_bytes_t der, unsigne
 
 /**
  * Applies the rules for what is outside the envelope, cheap ones first, and verifies the signature
- * with the key of the enclosed certificate. That certificate's issuer, dates and extensions are not
- * looked at.
+ * with the key of the enclosed certificate. Issuer, dates and extensions of that
+ * are not looked at.
  * @return GH_EREFUSED with failure REQUEST, ALGORITHM or INTEGRITY
  */
 apr_status_t scep_message_verify(scep_message_t *message, gh_result_t *result);

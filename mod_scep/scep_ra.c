@@ -189,8 +189,7 @@ static apr_status_t open_key(const scep_ra_t *ra, const gh_sealed_key_record_t *
         return gh_result_fail(result, GH_ECORRUPT, GH_FAILURE_INTERNAL, "ra.key",
                               "Restore the store from a backup, or remove that row of sealed_key.",
                               GHNO(0423) "RA key %" APR_INT64_T_FMT " of issuer %s does not fit "
-                                                                    "its "
-                                         "certificate",
+                                                                    "its certificate",
                               record->generation, gh_issuer_name(ra->issuer));
     }
     /* caches the extensions now rather than under the first requests */

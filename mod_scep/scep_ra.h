@@ -46,8 +46,8 @@ typedef struct {
     gh_bytes_t issuer_certificate;          /* DER */
     const apr_array_header_t *chain;        /* gh_bytes_t: above the issuer, in order, root last */
     const apr_array_header_t *authorities;  /* X509 *: the issuer and the chain */
-    gh_bytes_t decoy; /* a request of our own, to be verified where a client's
-                         could not be opened: the same work, whatever failed */
+    gh_bytes_t decoy;                       /* a request of our own, to be verified where a client's
+                                               could not be opened: equal work, whatever failed */
 } scep_ra_keys_t;
 
 /**

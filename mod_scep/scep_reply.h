@@ -16,8 +16,7 @@ typedef struct {
     int status;                             /* SCEP_SUCCESS, SCEP_FAILURE, SCEP_PENDING */
     int fail_info;                          /* SCEP_BAD_*, with SCEP_FAILURE */
     const char *fail_text;                  /* failInfoText, or NULL */
-    const apr_array_header_t
-        *certificates; /* gh_bytes_t, the issued one first; with SCEP_SUCCESS */
+    const apr_array_header_t *certificates; /* gh_bytes_t, the issued one first; with SUCCESS */
 } scep_reply_t;
 
 /**

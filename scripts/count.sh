@@ -53,12 +53,12 @@ count_ok_lines() {
 }
 
 # The programs that "make check" ran in a build folder, by their tests. A program that ended otherwise
-# than cmocka says counts as one failed test more.
+# than it says, or that says nothing, counts as one failed test.
 count_cmocka() {
     local build=$1 log=$2 status=$3 result good=0 bad=0 left_out=0 p f s programs=0
     while IFS= read -r result; do
         programs=$((programs + 1))
-        p=$(sum_of 'PASSED ' "${result%.trs}.log")
+        p=$(($(sum_of 'PASSED ' "${result%.trs}.log") + $(inputs_of "${result%.trs}.log")))
         f=$(sum_of 'FAILED ' "${result%.trs}.log")
         s=$(sum_of 'SKIPPED' "${result%.trs}.log")
         if grep -q '^:test-result: PASS' "$result"; then
@@ -78,6 +78,11 @@ count_cmocka() {
 sum_of() {
     awk -v word="[  $1 ]" 'index($0, word) == 1 { split(substr($0, length(word) + 1), n, " "); sum += n[1] }
         END { print sum + 0 }' "$2" 2>/dev/null || echo 0
+}
+
+# "112 inputs, ..." as the replay of a corpus says
+inputs_of() {
+    sed -n 's/^\([0-9][0-9]*\) inputs.*/\1/p' "$1" 2>/dev/null | awk '{ sum += $1 } END { print sum + 0 }'
 }
 
 # The report of pytest.

@@ -293,7 +293,8 @@ apr_status_t gh_crl_finish(gh_crl_builder_t *builder, gh_bytes_t *der, apr_pool_
     if (ASN1_item_sign(ASN1_ITEM_rptr(crl_info_t), builder->crl->info->algorithm,
                        builder->crl->algorithm, builder->crl->signature, builder->crl->info,
                        builder->ca->key, builder->ca->digest) <= 0
-        || (length = ASN1_item_i2d((ASN1_VALUE *)builder->crl, &data, ASN1_ITEM_rptr(crl_t))) <= 0) {
+        || (length = ASN1_item_i2d((ASN1_VALUE *)builder->crl, &data,
+                                   ASN1_ITEM_rptr(crl_t))) <= 0) {
         rv = gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ca.key",
                                "check the token that holds the key",
                                GHNO(0389) "the CA's key fails to sign a CRL");

@@ -45,8 +45,8 @@ apr_status_t gh_key_generate(EVP_PKEY **key, const char *kind, apr_pool_t *p,
  *  exactly 2048, 3072 or 4096 bits and a public exponent that is odd and above 65536. */
 const char *gh_key_kind(const EVP_PKEY *key);
 
-/** The digest that is used with a key of that kind for signing certificates: RSA-4096 and P-521
- * with SHA-512,  P-384 with SHA-384, others with SHA-256. */
+/** The digest that is used with a key for signing certificates: RSA-4096 and P-521 with SHA-512,
+ *  P-384 with SHA-384, others with SHA-256. */
 const EVP_MD *gh_key_digest(const EVP_PKEY *key);
 
 /** @return 1 if the private key belongs to the public key of the certificate */
@@ -62,8 +62,8 @@ gh_bytes_t gh_key_sha256(EVP_PKEY *key, apr_pool_t *p);
 apr_status_t gh_key_encode(gh_bytes_t *der, EVP_PKEY *key, apr_pool_t *p, gh_result_t *result);
 apr_status_t gh_key_decode(EVP_PKEY **key, gh_bytes_t der, apr_pool_t *p, gh_result_t *result);
 
-/** Writes a key as PEM, mode 0600, never over an existing file. @param passphrase NULL:
- * unencrypted */
+/** Writes a key as PEM, mode 0600, never over an existing file.
+ *  @param passphrase NULL: unencrypted */
 apr_status_t gh_key_write(EVP_PKEY *key, const char *path, const gh_bytes_t *passphrase,
                           apr_pool_t *ptemp, gh_result_t *result);
 

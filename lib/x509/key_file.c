@@ -232,8 +232,7 @@ apr_status_t gh_certificates_open(apr_array_header_t **certificates, const char 
     while ((one = PEM_read_bio_X509(bio, NULL, give_passphrase, &none)) != NULL)
         APR_ARRAY_PUSH(*certificates, X509 *) = gh_own_certificate(p, one);
     BIO_free(bio);
-    /* The end of the file shows as "no start line"; anything else is a certificate that is broken.
-     * */
+    /* The end of the file shows as "no start line"; anything else is a broken certificate. */
     error = ERR_peek_last_error();
     ERR_clear_error();
     if ((*certificates)->nelts == 0 || ERR_GET_LIB(error) != ERR_LIB_PEM

@@ -231,18 +231,19 @@ static int has_other_module(const ENGINE *engine, const char *module_path)
 }
 
 /** Notes the module. The engine belongs to OpenSSL and lives as long as the process, and so does
- * its  name. */
+ *  its name. */
 static void note_module(ENGINE *engine, const char *module_path)
 {
     const char *name = ENGINE_get_name(engine);
+    size_t length;
     char *mark;
 
     if (name != NULL && strncmp(name, ENGINE_MARK, strlen(ENGINE_MARK)) == 0)
         return;
-    mark = OPENSSL_malloc(strlen(ENGINE_MARK) + strlen(module_path) + 1);
+    length = strlen(ENGINE_MARK) + strlen(module_path) + 1;
+    mark = OPENSSL_malloc(length);
     if (mark != NULL) {
-        strcpy(mark, ENGINE_MARK);
-        strcat(mark, module_path);
+        BIO_snprintf(mark, length, "%s%s", ENGINE_MARK, module_path);
         ENGINE_set_name(engine, mark);
     }
 }
@@ -262,7 +263,7 @@ static apr_status_t open_by_engine(EVP_PKEY **key, const token_uri_t *uri, UI_ME
         rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "key.token",
                             "configure the modules in p11-kit and leave module-path out: its proxy "
                             "serves them all",
-                            GHNO(0398) "one process can use one PKCS#11 module, and %s is not the "
+                            GHNO(0390) "one process can use one PKCS#11 module, and %s is not the "
                             "one in use", module_path);
         goto cleanup;
     }
@@ -312,7 +313,7 @@ apr_status_t gh_key_open_token(EVP_PKEY **key, const char *uri, const char *pass
     if (parsed.pin == NULL) {
         rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "key.pin",
                             "add passphrase=file:PATH or passphrase=exec:PATH with the token's PIN",
-                            GHNO(0399) "there is no PIN for %s", parsed.object);
+                            GHNO(0391) "there is no PIN for %s", parsed.object);
         goto cleanup;
     }
     ERR_clear_error();

@@ -158,7 +158,8 @@ static const char *skip_blanks(const char *text)
 /** Reads the attribute's name up to and including '='. @return NULL if that fails */
 static const char *parse_type(parsed_attribute_t *parsed, const char *text, apr_pool_t *p)
 {
-    apr_size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-");
+    apr_size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                     "0123456789.-");
     const char *equals = skip_blanks(text + length);
     const char *alias = apr_pstrmemdup(p, text, length);
 

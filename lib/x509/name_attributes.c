@@ -217,8 +217,7 @@ X509_NAME *gh_name_conform(const X509_NAME *name, gh_result_t *result)
 
             gh_oid_copy(oid, X509_NAME_ENTRY_get_object(entry));
             gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "profile.subject",
-                           "correct the subject; upper bounds and string types are those of RFC "
-                           "5280",
+                           "correct the subject; RFC 5280 has upper bounds and string types",
                            GHNO(0333) "the value of subject attribute %s is empty, too long or not "
                            "text of the permitted kind", oid);
             goto failed;

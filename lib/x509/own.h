@@ -47,12 +47,12 @@ int gh_oid_copy(char buffer[GH_OID_SIZE], const ASN1_OBJECT *object);
 /** Value of an extension by its type, with nothing behind it. @return NULL if it is malformed */
 void *gh_extension_value(const X509_EXTENSION *extension, const ASN1_ITEM *item);
 
-/** Makes the bytes of a public key those of another one. The parsed form that the target may have
- * stays  as it is. @return 0 if that fails */
+/** Makes the bytes of a public key those of another one; a parsed form of the target stays as it
+ *  is. @return 0 if that fails */
 int gh_public_key_set(X509_PUBKEY *target, const X509_PUBKEY *source);
 
 /** A copy with its parsed form, owned by the caller. X509_PUBKEY_dup() of OpenSSL 3.0 forgets that
- * a  BIT STRING may end with zero bits, and every second EC key does. */
+ *  a BIT STRING may end with zero bits, and every second EC key does. */
 X509_PUBKEY *gh_public_key_copy(const X509_PUBKEY *key);
 
 struct gh_csr;

@@ -65,8 +65,7 @@ gh_profile_t *gh_profile_create(const char *name, const gh_profile_t *base, apr_
     return profile;
 }
 
-/* Completion: what is wrong with a profile as a whole, and what never changes in its certificates
- * */
+/* Completion: what is wrong with a profile as a whole, and what all its certificates have */
 
 static X509_EXTENSION *make_basic_constraints(const gh_profile_t *profile)
 {

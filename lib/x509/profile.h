@@ -47,14 +47,14 @@ int gh_profile_needs_approval(const gh_profile_t *profile);
 /** @return 1 if it makes CA certificates or has another use inside a CA only: basic-* */
 int gh_profile_is_internal(const gh_profile_t *profile);
 /** @return 1 if it must be named in full, never by a wildcard: it makes CA certificates or fixes a
- * usage  that nobody may ask for (code signing, smart-card logon, any usage, ...) */
+ *  usage that nobody may ask for (code signing, smart-card logon, any usage, ...) */
 int gh_profile_is_privileged(const gh_profile_t *profile);
 /** @return 1 if digitalSignature and keyEncipherment are both set: fit for a SCEP RA */
 int gh_profile_fits_ra(const gh_profile_t *profile);
 /** @return 1 if keys of that kind ("RSA-2048", ...) are allowed */
 int gh_profile_allows_key(const gh_profile_t *profile, const char *kind);
 /** @return 1 if certificates may be asked for in that mode: "csr", or "p12" (the server makes the
- * key) */
+ *  key) */
 int gh_profile_allows_mode(const gh_profile_t *profile, const char *mode);
 /** All expressions that "set" rules hold, const char * elements, so that they can be compiled when
  *  the configuration is read. */
@@ -68,14 +68,17 @@ const apr_array_header_t *gh_profile_expressions(const gh_profile_t *profile);
  */
 typedef struct gh_allowances gh_allowances_t;
 
-/** @param items "codeSigning", "OCSPSigning", "timeStamping", "anyExtendedKeyUsage",
- * "smartcardLogon", "pkinitClient",         "pkinitKDC", "certificateRequestAgent", "UPN", "SID",
- * or a dotted OID; CA certificates cannot be allowed  @return APR_EINVAL for an unknown item */
+/**
+ * @param items "codeSigning", "OCSPSigning", "timeStamping", "anyExtendedKeyUsage",
+ *        "smartcardLogon", "pkinitClient", "pkinitKDC", "certificateRequestAgent", "UPN", "SID", or
+ *        a dotted OID; CA certificates cannot be allowed
+ * @return APR_EINVAL for an unknown item
+ */
 apr_status_t gh_allowances_make(gh_allowances_t **allowances, const apr_array_header_t *items,
                                 apr_pool_t *p, gh_result_t *result);
 
-/** Evaluates an expression of a "set" rule. @return other than APR_SUCCESS or an empty value: the
- * request is refused */
+/** Evaluates an expression of a "set" rule.
+ *  @return other than APR_SUCCESS or an empty value: the request is refused */
 typedef apr_status_t gh_expand_fn(void *baton, const char *expression, apr_pool_t *p,
                                   const char **value);
 
@@ -100,7 +103,7 @@ apr_status_t gh_profile_apply(gh_plan_t **plan, const gh_profile_t *profile, con
                               gh_result_t *result);
 
 /** As gh_profile_apply() for a certificate of our own (RA, OCSP signer, CA): key and name are
- * given,  internal profiles are permitted. */
+ *  given, internal profiles are permitted. */
 apr_status_t gh_profile_apply_own(gh_plan_t **plan, const gh_profile_t *profile, EVP_PKEY *key,
                                   const char *subject, apr_pool_t *p, gh_result_t *result);
 

@@ -21,14 +21,12 @@ static apr_status_t check_key(const gh_profile_t *profile, const EVP_PKEY *key, 
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "profile.key",
                               "use a key that the profile lists: RSA with 2048, 3072 or 4096 bits, "
                               "P-256, P-384 or P-521",
-                              GHNO(0369) "profile %s does not accept a key of kind "
-                              "%s", profile->name,
-                              kind != NULL ? kind : "other");
+                              GHNO(0369) "profile %s does not accept a key of kind %s",
+                              profile->name, kind != NULL ? kind : "other");
     if (!(*ec ? profile->usage_ec_fits : profile->usage_rsa_fits))
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "profile.key-usage",
                               "use a key of another kind, or ProfileKeyUsageMapping lenient",
-                              GHNO(0370) "the key usage of profile %s does not fit a key of kind "
-                              "%s",
+                              GHNO(0370) "the key usage of profile %s does not fit a %s key",
                               profile->name, kind);
     return APR_SUCCESS;
 }
@@ -81,8 +79,8 @@ static apr_status_t add_names(gh_plan_t *plan, const gh_profile_t *profile, cons
     if (rv != APR_SUCCESS)
         return rv;
     if (X509_NAME_entry_count(subject) == 0 && (names == NULL || profile->ca))
-        return GH_REFUSE(result, "profile.subject", "ask for a subject or a subject alternative "
-                                                    "name",
+        return GH_REFUSE(result, "profile.subject",
+                         "ask for a subject or a subject alternative name",
                          GHNO(0371) "the certificate would have neither subject nor subject "
                          "alternative name");
     rv = gh_plan_set_subject(plan, subject);

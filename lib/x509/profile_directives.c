@@ -2,7 +2,6 @@
 
 /* The directives of <CertificateProfile>: one parser, wherever they are read from. */
 
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -194,7 +193,8 @@ static const char *set_basic_constraints(gh_profile_t *profile, const arguments_
         if (strncasecmp(arguments->argv[1], "pathlen=", 8) != 0 || *number == '\0'
             || strlen(number) > 2 || strspn(number, "0123456789") != strlen(number))
             return "pathlen is a number from 0 to 99";
-        path_length = atoi(number);
+        path_length = number[1] == '\0' ? number[0] - '0'
+            : (number[0] - '0') * 10 + number[1] - '0';
     }
     profile->ca = 1;
     profile->path_length = path_length;

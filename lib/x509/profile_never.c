@@ -125,8 +125,7 @@ apr_status_t gh_never_check_usage(const char *oid, const char *rule,
     if (item == NULL || gh_never_is_lifted(allowances, oid))
         return APR_SUCCESS;
     return GH_REFUSE(result, rule,
-                     "ask for another usage, or list it with GatehouseAllowRequest at this "
-                     "location",
+                     "ask for another usage, or list it with GatehouseAllowRequest here",
                      GHNO(0350) "no request may ask for the usage %s (%s) here", gh_eku_name(oid),
                      item);
 }

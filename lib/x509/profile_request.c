@@ -48,8 +48,7 @@ static apr_status_t malformed(const reader_t *reader, const char *what)
 static apr_status_t refuse_ca(const reader_t *reader, const char *what)
 {
     return GH_REFUSE(reader->result, "never.ca",
-                     "ask for a certificate without it; CA certificates are made by profiles for "
-                     "them",
+                     "ask without it; CA certificates are made by profiles for them",
                      GHNO(0353) "no request may ask for %s", what);
 }
 
@@ -276,8 +275,7 @@ static apr_status_t read_other(const reader_t *reader, X509_EXTENSION *extension
     if (strcmp(oid, GH_OID_SID) == 0 && !gh_never_is_lifted(reader->allowances, GH_OID_SID))
         return GH_REFUSE(reader->result, "never.sid",
                          "leave it out, or list SID with GatehouseAllowRequest at this location",
-                         GHNO(0357) "no request may bring the security identifier extension %s "
-                         "here",
+                         GHNO(0357) "no request may bring a security identifier (%s) here",
                          oid);
     if (strcmp(oid, GH_OID_APPLICATION_POLICIES) == 0)
         rv = read_application_policies(reader, extension, &beyond);

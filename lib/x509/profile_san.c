@@ -118,8 +118,7 @@ static apr_status_t check_required(const GENERAL_NAMES *names, const gh_san_rule
     for (i = 0; i < GH_SAN_TYPES; i++) {
         if (missing & (1u << i))
             return GH_REFUSE(result, "profile.san", "ask for a name of that type",
-                             GHNO(0367) "the profile requires a subject alternative name of type "
-                             "%s",
+                             GHNO(0367) "the profile requires an alternative name of type %s",
                              gh_san_type_name((gh_san_type_t)i));
     }
     return APR_SUCCESS;

@@ -143,8 +143,8 @@ static const char *escape(const char *value, apr_pool_t *p)
     return escaped;
 }
 
-/** Fills a template. @return NULL with failed set to the placeholder, or to NULL for a syntax
- * error */
+/** Fills a template.
+ *  @return NULL with failed set to the placeholder, or to NULL for a syntax error */
 static const char *fill(const char *template, placeholder_fn *placeholder, const void *baton,
                         const char **failed, apr_pool_t *p)
 {
@@ -183,6 +183,11 @@ static ASN1_OBJECT *split_placeholder(const char *name, int *index, apr_pool_t *
         *index = dot[1] - '0';
         name = apr_pstrmemdup(p, name, (apr_size_t)(dot - name));
     }
+    /* What people call them */
+    if (strcasecmp(name, "firstname") == 0)
+        name = "givenName";
+    else if (strcasecmp(name, "lastname") == 0)
+        name = "surName";
     return gh_attribute_object(name);
 }
 

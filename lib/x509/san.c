@@ -182,9 +182,8 @@ apr_status_t gh_san_check(const GENERAL_NAME *name, gh_result_t *result)
     return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "profile.san",
                           "correct the subject alternative name",
                           GHNO(0335) "a subject alternative name of type %s is malformed, empty, "
-                          "too "
-                          "long or of a kind that is never "
-                          "issued", gh_san_type_name(gh_san_type(name)));
+                          "too long or of a kind that is never issued",
+                          gh_san_type_name(gh_san_type(name)));
 }
 
 /* Printing */

@@ -36,8 +36,8 @@ gh_san_type_t gh_san_type(const GENERAL_NAME *name);
 #define GH_OID_UPN      "1.3.6.1.4.1.311.20.2.3"
 #define GH_OID_SID      "1.3.6.1.4.1.311.25.2"
 
-/** Checks form and length of a name: IA5 without control characters, addresses of 4 or 16 bytes,
- * ...  @return GH_EREFUSED with result naming the type */
+/** Checks form and length of a name: IA5 without control characters, addresses of 4 or 16 bytes...
+ *  @return GH_EREFUSED with result naming the type */
 apr_status_t gh_san_check(const GENERAL_NAME *name, gh_result_t *result);
 
 #endif /* gatehouse_x509_san_h */

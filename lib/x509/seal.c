@@ -154,8 +154,7 @@ apr_status_t gh_unseal(gh_bytes_t *data, const gh_sealer_t *sealer, gh_bytes_t s
         OPENSSL_clear_free(out, length + 1);
         ERR_clear_error();
         return gh_result_fail(result, APR_EACCES, GH_FAILURE_INTEGRITY, "seal.tag", NULL,
-                              GHNO(0331) "what is stored for %s was changed, or is something "
-                              "else's",
+                              GHNO(0331) "what is stored for %s was changed or belongs elsewhere",
                               context);
     }
     out[length] = '\0';

@@ -35,7 +35,7 @@ const char *gh_eku_oid(const char *name, apr_pool_t *p);
 const char *gh_eku_name(const char *oid);
 
 /** Dotted OID of an extension that a profile may take from requests; NULL for an unknown one and
- * for  those that are never taken as they are (key usage, names, what the CA decides). */
+ *  for those that are never taken as they are (key usage, names, what the CA decides). */
 const char *gh_request_extension_oid(const char *name, apr_pool_t *p);
 
 /** @return 1 for a dotted OID that OpenSSL can encode */

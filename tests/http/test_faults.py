@@ -15,8 +15,8 @@ from scep import Csr, ProtocolError
 
 COUNT = environment.count(300, 10000)
 
-# the store is away; a write did not come back; PostgreSQL is back
-UNREACHABLE = ("GH0240", "GH0244", "GH0245", "GH0252", "GH0253", "GH0254", "GH0067")
+# an issuer waits for the store; the store is away; a write did not come back
+UNREACHABLE = ("GH0023", "GH0240", "GH0244", "GH0245", "GH0252", "GH0253", "GH0254", "GH0067")
 # a flush failed; writes are stopped
 STOPPED = ("GH0212", "GH0224", "GH0225")
 

@@ -199,7 +199,8 @@ static void test_long_challenge(void **state)
 }
 
 /** A request with a second attribute of that number in PKCS #9, which OpenSSL would not add. */
-static gh_bytes_t with_second(unsigned char number, int type, const unsigned char *bytes, int length)
+static gh_bytes_t with_second(unsigned char number, int type, const unsigned char *bytes,
+                              int length)
 {
     static const unsigned char placeholder[] = { 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09,
                                                  0x08 };

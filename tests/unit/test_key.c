@@ -23,15 +23,6 @@
 #include "x509/key.h"
 #include "x509/seal.h"
 
-static const char *const kinds[] = { "RSA-2048", "RSA-3072", "RSA-4096", "P-256", "P-384", "P-521" };
-
-#define KINDS (sizeof(kinds) / sizeof(kinds[0]))
-
-static const char *path_to(const char *name)
-{
-    return apr_pstrcat(test_pool, scratch_folder(), "/", name, NULL);
-}
-
 /* Kinds */
 
 static void test_kinds(void **state)
@@ -41,10 +32,10 @@ static void test_kinds(void **state)
     size_t i;
 
     (void)state;
-    for (i = 0; i < KINDS; i++) {
-        EVP_PKEY *key = key_of_kind(kinds[i]);
+    for (i = 0; i < KEY_KINDS; i++) {
+        EVP_PKEY *key = key_of_kind(key_kinds[i]);
 
-        assert_string_equal(gh_key_kind(key), kinds[i]);
+        assert_string_equal(gh_key_kind(key), key_kinds[i]);
         assert_int_equal(EVP_MD_get_type(gh_key_digest(key)), digests[i]);
         assert_success(gh_key_try(key, NULL));
     }
@@ -162,48 +153,30 @@ static void test_refused_kinds(void **state)
 
 /* Files */
 
-static void write_pem(const char *path, EVP_PKEY *key, int traditional, const char *passphrase)
-{
-    FILE *file = fopen(path, "w");
-    const EVP_CIPHER *cipher = passphrase != NULL ? EVP_aes_256_cbc() : NULL;
-    BIO *bio = BIO_new_fp(file, BIO_CLOSE);
-    int length = passphrase != NULL ? (int)strlen(passphrase) : 0;
-
-    if (traditional)
-        assert_int_equal(PEM_write_bio_PrivateKey_traditional(
-                             bio, key, cipher, (const unsigned char *)passphrase, length, NULL,
-                             NULL), 1);
-    else
-        assert_int_equal(PEM_write_bio_PKCS8PrivateKey(bio, key, cipher, passphrase, length, NULL,
-                                                       NULL), 1);
-    BIO_free(bio);
-    assert_int_equal(chmod(path, 0600), 0);
-}
-
 static void test_pem(void **state)
 {
     const char *secret = apr_pstrcat(test_pool, "file:",
                                      scratch_file("pass", "a secret\n", 0600), NULL);
     const char *wrong = apr_pstrcat(test_pool, "file:", scratch_file("wrong", "another", 0600),
                                     NULL);
-    const char *path = path_to("key.pem");
+    const char *path = scratch_path("key.pem");
     gh_result_t result;
     EVP_PKEY *key;
     size_t i;
     int traditional;
 
     (void)state;
-    for (i = 0; i < KINDS; i++) {
-        EVP_PKEY *original = key_of_kind(kinds[i]);
+    for (i = 0; i < KEY_KINDS; i++) {
+        EVP_PKEY *original = key_of_kind(key_kinds[i]);
 
         for (traditional = 0; traditional < 2; traditional++) {
-            write_pem(path, original, traditional, NULL);
+            write_key(path, original, traditional, NULL);
             assert_success(gh_key_open(&key, path, NULL, test_pool, NULL));
             assert_int_equal(EVP_PKEY_eq(key, original), 1);
             /* A passphrase that is not needed does no harm. */
             assert_success(gh_key_open(&key, path, secret, test_pool, NULL));
 
-            write_pem(path, original, traditional, "a secret");
+            write_key(path, original, traditional, "a secret");
             assert_success(gh_key_open(&key, path, secret, test_pool, NULL));
             assert_int_equal(EVP_PKEY_eq(key, original), 1);
             assert_int_equal(gh_key_open(&key, path, NULL, test_pool, &result), APR_EINVAL);
@@ -218,14 +191,14 @@ static void test_pem(void **state)
 
 static void test_file_errors(void **state)
 {
-    const char *path = path_to("key.pem");
+    const char *path = scratch_path("key.pem");
     const char *modes[] = { "0640", "0604", "0660", "0610", "0601", "0644" };
     gh_result_t result;
     EVP_PKEY *key;
     size_t i;
 
     (void)state;
-    write_pem(path, key_of_kind("P-256"), 0, NULL);
+    write_key(path, key_of_kind("P-256"), 0, NULL);
     for (i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
         assert_int_equal(chmod(path, (mode_t)strtol(modes[i], NULL, 8)), 0);
         assert_int_equal(gh_key_open(&key, path, NULL, test_pool, &result), APR_EACCES);
@@ -234,7 +207,7 @@ static void test_file_errors(void **state)
     assert_int_equal(chmod(path, 0400), 0);
     assert_success(gh_key_open(&key, path, NULL, test_pool, NULL));
 
-    assert_int_equal(gh_key_open(&key, path_to("none"), NULL, test_pool, &result), APR_ENOENT);
+    assert_int_equal(gh_key_open(&key, scratch_path("none"), NULL, test_pool, &result), APR_ENOENT);
     assert_non_null(strstr(result.message, "No such file"));
     assert_int_equal(gh_key_open(&key, scratch_folder(), NULL, test_pool, &result), APR_EINVAL);
     assert_int_equal(gh_key_open(&key, scratch_file("empty", "", 0600), NULL, test_pool, &result),
@@ -244,12 +217,14 @@ static void test_file_errors(void **state)
     assert_int_equal(gh_key_open(&key, scratch_file("pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n"
                                                     "-----END PRIVATE KEY-----\n", 0600),
                                  NULL, test_pool, &result), APR_EINVAL);
-    write_pem(path_to("weak.pem"), fixture_key("rsa1024-01"), 0, NULL);
-    assert_int_equal(gh_key_open(&key, path_to("weak.pem"), NULL, test_pool, &result), APR_EINVAL);
+    write_key(scratch_path("weak.pem"), fixture_key("rsa1024-01"), 0, NULL);
+    assert_int_equal(gh_key_open(&key, scratch_path("weak.pem"), NULL, test_pool, &result),
+                     APR_EINVAL);
     assert_int_equal(result.failure, GH_FAILURE_ALGORITHM);
-    write_pem(path_to("ed.pem"), gh_own_key(test_pool, EVP_PKEY_Q_keygen(NULL, NULL, "ED25519")),
-              0, NULL);
-    assert_int_equal(gh_key_open(&key, path_to("ed.pem"), NULL, test_pool, &result), APR_EINVAL);
+    write_key(scratch_path("ed.pem"),
+              gh_own_key(test_pool, EVP_PKEY_Q_keygen(NULL, NULL, "ED25519")), 0, NULL);
+    assert_int_equal(gh_key_open(&key, scratch_path("ed.pem"), NULL, test_pool, &result),
+                     APR_EINVAL);
     assert_int_equal(result.failure, GH_FAILURE_ALGORITHM);
 }
 
@@ -269,13 +244,13 @@ static void test_pkcs12(void **state)
 {
     const char *secret = apr_pstrcat(test_pool, "file:", scratch_file("pass", "a secret", 0600),
                                      NULL);
-    const char *path = path_to("key.p12");
+    const char *path = scratch_path("key.p12");
     gh_result_t result;
     size_t i;
 
     (void)state;
-    for (i = 0; i < KINDS; i++) {
-        EVP_PKEY *original = key_of_kind(kinds[i]), *key;
+    for (i = 0; i < KEY_KINDS; i++) {
+        EVP_PKEY *original = key_of_kind(key_kinds[i]), *key;
         const gh_ca_t *ca = make_root(original, "cn=Root", apr_time_now());
         X509 *certificate;
 
@@ -297,7 +272,7 @@ static void test_pkcs12(void **state)
 
 static void test_certificates(void **state)
 {
-    const char *path = path_to("chain.pem");
+    const char *path = scratch_path("chain.pem");
     const gh_ca_t *root = make_root(key_of_kind("P-256"), "cn=Root", apr_time_now());
     const gh_ca_t *issuing = make_issuing(root, key_of_kind("P-384"), "cn=Issuing", apr_time_now());
     FILE *file = fopen(path, "w");
@@ -328,15 +303,15 @@ static void test_certificates(void **state)
     assert_int_equal(gh_certificates_open(&chain, scratch_file("none", "none\n", 0644), test_pool,
                                           &result), APR_EINVAL);
     /* A key beside it: then the file is a secret. */
-    file = fopen(path_to("both.pem"), "w");
+    file = fopen(scratch_path("both.pem"), "w");
     PEM_write_X509(file, gh_ca_certificate(root));
     PEM_write_PrivateKey(file, key_of_kind("P-256"), NULL, NULL, 0, NULL, NULL);
     fclose(file);
-    assert_int_equal(chmod(path_to("both.pem"), 0644), 0);
-    assert_int_equal(gh_certificate_open(&first, path_to("both.pem"), NULL, test_pool, &result),
-                     APR_EACCES);
-    assert_int_equal(chmod(path_to("both.pem"), 0600), 0);
-    assert_success(gh_certificate_open(&first, path_to("both.pem"), NULL, test_pool, NULL));
+    assert_int_equal(chmod(scratch_path("both.pem"), 0644), 0);
+    assert_int_equal(gh_certificate_open(&first, scratch_path("both.pem"), NULL, test_pool,
+                                         &result), APR_EACCES);
+    assert_int_equal(chmod(scratch_path("both.pem"), 0600), 0);
+    assert_success(gh_certificate_open(&first, scratch_path("both.pem"), NULL, test_pool, NULL));
 }
 
 static void test_encode(void **state)
@@ -344,8 +319,8 @@ static void test_encode(void **state)
     size_t i;
 
     (void)state;
-    for (i = 0; i < KINDS; i++) {
-        EVP_PKEY *original = key_of_kind(kinds[i]), *key;
+    for (i = 0; i < KEY_KINDS; i++) {
+        EVP_PKEY *original = key_of_kind(key_kinds[i]), *key;
         gh_bytes_t der, longer;
 
         assert_success(gh_key_encode(&der, original, test_pool, NULL));
@@ -363,7 +338,7 @@ static void test_encode(void **state)
 
 static void test_write(void **state)
 {
-    const char *path = path_to("new.pem"), *encrypted = path_to("encrypted.pem");
+    const char *path = scratch_path("new.pem"), *encrypted = scratch_path("encrypted.pem");
     const char *secret = apr_pstrcat(test_pool, "file:", scratch_file("pass", "a secret", 0600),
                                      NULL);
     gh_bytes_t passphrase = { (const unsigned char *)"a secret", 8 };
@@ -381,207 +356,12 @@ static void test_write(void **state)
     assert_int_equal(EVP_PKEY_eq(key, original), 1);
     /* Never over an existing file. */
     assert_true(APR_STATUS_IS_EEXIST(gh_key_write(original, path, NULL, test_pool, &result)));
-    assert_true(APR_STATUS_IS_ENOENT(gh_key_write(original, path_to("no/folder"), NULL, test_pool,
-                                                  &result)));
+    assert_true(APR_STATUS_IS_ENOENT(gh_key_write(original, scratch_path("no/folder"), NULL,
+                                                  test_pool, &result)));
     assert_success(gh_key_write(original, encrypted, &passphrase, test_pool, NULL));
     assert_int_equal(gh_key_open(&key, encrypted, NULL, test_pool, NULL), APR_EINVAL);
     assert_success(gh_key_open(&key, encrypted, secret, test_pool, NULL));
     assert_int_equal(EVP_PKEY_eq(key, original), 1);
-}
-
-/* Tokens: SoftHSM */
-
-#define SOFTHSM "/usr/lib/softhsm/libsofthsm2.so"
-
-/** Puts a key onto a token. */
-static void import_key(const char *label, const char *object, const char *kind, const char *id)
-{
-    const char *path = path_to(apr_pstrcat(test_pool, object, ".pem", NULL));
-
-    write_pem(path, key_of_kind(kind), 0, NULL);
-    run("softhsm2-util --import '%s' --token '%s' --label '%s' --id %s --pin 4711-secret "
-        ">/dev/null 2>&1", path, label, object, id);
-}
-
-static void init_token(const char *label)
-{
-    const char *conf = apr_psprintf(test_pool, "directories.tokendir = %s/tokens\n"
-                                    "objectstore.backend = file\nlog.level = ERROR\n",
-                                    scratch_folder());
-
-    setenv("SOFTHSM2_CONF", scratch_file("softhsm2.conf", conf, 0600), 1);
-    run("mkdir -p '%s/tokens'", scratch_folder());
-    run("softhsm2-util --init-token --free --label '%s' --so-pin 12345678 --pin 4711-secret "
-        ">/dev/null 2>&1", label);
-}
-
-/** Runs a check in a process of its own, as a child of httpd would open its token. */
-static void in_child(int (*check)(void))
-{
-    int status;
-    pid_t pid = fork();
-
-    if (pid == 0)
-        _exit(check());
-    assert_true(pid > 0);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
-}
-
-#define TOKEN_URI(object) "pkcs11:token=ca;object=" object "?module-path=" SOFTHSM
-
-/* Steps of a child are numbered, so that a failure says where. */
-#define STEP(number, condition)                                                 \
-    do {                                                                        \
-        if (!(condition)) {                                                     \
-            fprintf(stderr, "step %d: %s\n", number, result.message);           \
-            return number;                                                      \
-        }                                                                       \
-    } while (0)
-
-static int check_token(void)
-{
-    static const char *const objects[] = { "rsa2048", "rsa3072", "rsa4096", "p256", "p384",
-                                           "p521" };
-    const char *pin = apr_pstrcat(test_pool, "file:", path_to("pin"), NULL);
-    gh_result_t result;
-    EVP_PKEY *key;
-    size_t i;
-
-    gh_result_clear(&result);
-    for (i = 0; i < KINDS; i++) {
-        const char *uri = apr_pstrcat(test_pool, "pkcs11:token=ca;object=", objects[i],
-                                      "?module-path=" SOFTHSM, NULL);
-        const char *in_uri = apr_pstrcat(test_pool, uri, "&pin-source=file:", path_to("pin"),
-                                         NULL);
-        EVP_PKEY *original = key_of_kind(kinds[i]);
-        const gh_ca_t *ca;
-        X509 *certificate;
-
-        STEP(10 + (int)i, gh_key_open(&key, uri, pin, test_pool, &result) == APR_SUCCESS);
-        STEP(20 + (int)i, strcmp(gh_key_kind(key), kinds[i]) == 0);
-        STEP(30 + (int)i, gh_key_try(key, &result) == APR_SUCCESS);
-        ca = make_root(original, "cn=Root", apr_time_now());
-        STEP(40 + (int)i, gh_key_matches(key, gh_ca_certificate(ca)));
-        STEP(50 + (int)i, gh_ca_create((gh_ca_t **)&ca, gh_ca_certificate(ca), key, NULL,
-                                       test_pool, &result) == APR_SUCCESS);
-        certificate = gh_ca_certificate(make_issuing(ca, key_of_kind("P-256"), "cn=Issuing",
-                                                     apr_time_now()));
-        STEP(60 + (int)i, X509_verify(certificate, original) == 1);
-        STEP(70 + (int)i, gh_key_open(&key, in_uri, NULL, test_pool, &result) == APR_SUCCESS);
-        STEP(80 + (int)i, gh_key_try(key, &result) == APR_SUCCESS);
-    }
-    return 0;
-}
-
-/** A wrong PIN, a wrong object, a missing PIN: each says what to do and harms no other key. */
-static int check_token_errors(void)
-{
-    const char *pin = apr_pstrcat(test_pool, "file:", path_to("pin"), NULL);
-    gh_result_t result;
-    EVP_PKEY *good, *key;
-
-    gh_result_clear(&result);
-    STEP(1, gh_key_open(&good, TOKEN_URI("p256"), pin, test_pool, &result) == APR_SUCCESS);
-    STEP(2, gh_key_open(&key, TOKEN_URI("p999"), pin, test_pool, &result) == GH_EUNAVAILABLE);
-    STEP(3, strcmp(result.rule, "key.token") == 0 && key == NULL);
-    STEP(4, gh_key_open(&key, "pkcs11:token=other;object=p256?module-path=" SOFTHSM, pin,
-                        test_pool, &result) == GH_EUNAVAILABLE);
-    STEP(5, gh_key_try(good, &result) == APR_SUCCESS);
-    STEP(6, gh_key_open(&key, "pkcs11:token=ca;object=p256?module-path=/nonexistent.so", pin,
-                        test_pool, &result) == APR_EINVAL);
-    STEP(7, gh_key_try(good, &result) == APR_SUCCESS);
-    STEP(8, gh_key_open(&good, TOKEN_URI("p384"), pin, test_pool, &result) == APR_SUCCESS);
-    return 0;
-}
-
-static int check_token_pins(void)
-{
-    const char *wrong = apr_pstrcat(test_pool, "file:", path_to("wrong"), NULL);
-    gh_result_t result;
-    EVP_PKEY *key;
-
-    gh_result_clear(&result);
-    STEP(1, gh_key_open(&key, TOKEN_URI("p256"), NULL, test_pool, &result) == APR_EINVAL);
-    STEP(2, strstr(result.action, "passphrase=") != NULL);
-    STEP(3, gh_key_open(&key, TOKEN_URI("p256"), wrong, test_pool, &result) == GH_EUNAVAILABLE);
-    STEP(4, strstr(result.message, "1111-wrong") == NULL);
-    STEP(5, gh_key_open(&key, "pkcs11:token=ca;object=p256?module-path=/nonexistent.so",
-                        apr_pstrcat(test_pool, "file:", path_to("pin"), NULL), test_pool,
-                        &result) == GH_EUNAVAILABLE);
-    STEP(6, gh_key_open(&key, TOKEN_URI("p256"),
-                        apr_pstrcat(test_pool, "file:", path_to("pin"), NULL), test_pool,
-                        &result) == APR_SUCCESS);
-    return 0;
-}
-
-/** A token that was opened by the parent and may not be opened here: the trial signature tells. */
-static int check_token_access(void)
-{
-    const char *pin = apr_pstrcat(test_pool, "file:", path_to("pin"), NULL);
-    gh_result_t result;
-    EVP_PKEY *key;
-    int status;
-    pid_t pid;
-
-    gh_result_clear(&result);
-    STEP(1, gh_key_open(&key, TOKEN_URI("p256"), pin, test_pool, &result) == APR_SUCCESS);
-    /* The token is gone for the process that is forked now. */
-    run("rm -rf '%s/tokens'", scratch_folder());
-    pid = fork();
-    if (pid == 0)
-        _exit(gh_key_try(key, &result) == GH_EUNAVAILABLE
-              && strcmp(result.number, "GH0305") == 0 ? 0 : 1);
-    STEP(2, waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    return 0;
-}
-
-static void test_tokens(void **state)
-{
-    (void)state;
-    init_token("ca");
-    import_key("ca", "rsa2048", "RSA-2048", "01");
-    import_key("ca", "rsa3072", "RSA-3072", "02");
-    import_key("ca", "rsa4096", "RSA-4096", "03");
-    import_key("ca", "p256", "P-256", "04");
-    import_key("ca", "p384", "P-384", "05");
-    import_key("ca", "p521", "P-521", "06");
-    scratch_file("pin", "4711-secret\n", 0600);
-    scratch_file("wrong", "1111-wrong\n", 0600);
-    in_child(check_token);
-    in_child(check_token_errors);
-    in_child(check_token_pins);
-    in_child(check_token_access);
-}
-
-static void test_token_uris(void **state)
-{
-    static const char *const wrong[] = {
-        "pkcs11:object=ca?pin-value=4711", "pkcs11:object=ca;pin-value=4711",
-        "pkcs11:object=ca?PIN-VALUE=4711", "pkcs11:object", "pkcs11:object=ca;slot-id=1",
-        "pkcs11:object=ca?module-path=relative.so", "pkcs11:object=ca?module-path=%2",
-        "pkcs11:object=ca?module-path=/a%00b", "pkcs11:object=ca?module-name=softhsm",
-        "pkcs11:object=ca?pin-source=pin", "pkcs11:object=ca?pin-source=|relative",
-    };
-    gh_result_t result;
-    EVP_PKEY *key;
-    size_t i;
-
-    (void)state;
-    assert_int_equal(gh_key_is_token("pkcs11:object=x"), 1);
-    assert_int_equal(gh_key_is_token("PKCS11:object=x"), 1);
-    assert_int_equal(gh_key_is_token("/etc/pkcs11:object=x"), 0);
-    for (i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-        if (gh_key_open(&key, wrong[i], NULL, test_pool, &result) != APR_EINVAL)
-            fail_msg("accepted: %s", wrong[i]);
-        assert_null(strstr(result.message, "4711"));
-    }
-    /* A PIN file that others may read is no better than a key file. */
-    assert_int_not_equal(gh_key_open(&key, apr_pstrcat(test_pool, "pkcs11:object=ca?pin-source=",
-                                                       scratch_file("pin", "4711", 0644), NULL),
-                                     NULL, test_pool, &result), APR_SUCCESS);
-    assert_null(strstr(result.message, "4711"));
 }
 
 /* Sealing */
@@ -669,8 +449,6 @@ int main(void)
         cmocka_unit_test_teardown(test_certificates, x509_test_teardown),
         cmocka_unit_test_teardown(test_encode, x509_test_teardown),
         cmocka_unit_test_teardown(test_write, x509_test_teardown),
-        cmocka_unit_test_teardown(test_tokens, x509_test_teardown),
-        cmocka_unit_test_teardown(test_token_uris, x509_test_teardown),
         cmocka_unit_test_teardown(test_seal, x509_test_teardown),
         cmocka_unit_test_teardown(test_sealing_keys, x509_test_teardown),
     };

@@ -37,42 +37,22 @@ static void test_paths(void **state)
         "/scep/acme/devices/profile/mscep.dll/pkiclient.exe",
         "/scep/acme/devices/profile/nop/pkiclient.exe", NULL
     };
-    static const char *const bad[] = { "",
-                                       "/",
-                                       "/scep",
-                                       "/scep/",
-                                       "/scep/acme",
-                                       "/scep/acme/devices",
-                                       "/scep/acme/devices/",
-                                       "/SCEP/acme/devices/profile",
-                                       "/Scep/acme/devices/profile",
-                                       "/scepx/acme/devices/profile",
-                                       "/scep//acme/devices/profile",
-                                       "/scep/acme//devices/profile",
-                                       "//scep/acme/devices/profile",
-                                       "/scep/acme/devices/profile//",
-                                       "/scep/acme/devices/profile/x",
-                                       "/scep/acme/devices/profile/NOP",
-                                       "/scep/acme/devices/profile/nopx",
-                                       "/scep/acme/devices/profile/nop/nop",
-                                       "/scep/acme/devices/profile/nop//",
-                                       "/scep/acme/devices/profile/nop/x",
-                                       "/scep/acme/devices/profile/PKIClient.exe",
-                                       "/scep/acme/devices/profile/pkiclient.exe/x",
-                                       "/scep/acme/devices/profile/mscep.dll",
-                                       "/scep/acme/devices/profile/cgi-bin",
-                                       "/scep/acme/devices/profile/cgi-bin/",
-                                       "/scep/acme/devices/profile/intune",
-                                       "/scep/acme/devices/profile/intune/",
-                                       "/scep/acme/devices/intune",
-                                       "/scep/acme/devices/mdm",
-                                       "/scep/acme/devices/mdm/",
-                                       "/scep/acme/devices/../profile",
-                                       "/scep/acme/dev ices/profile",
-                                       "/scep/ac.me/devices/profile",
-                                       "/scep/acme/devices/profil\xc3\xa9",
-                                       "/scep/acme/devices/profile;x",
-                                       NULL };
+    static const char *const bad[] = {
+        "", "/", "/scep", "/scep/", "/scep/acme", "/scep/acme/devices", "/scep/acme/devices/",
+        "/SCEP/acme/devices/profile", "/Scep/acme/devices/profile", "/scepx/acme/devices/profile",
+        "/scep//acme/devices/profile", "/scep/acme//devices/profile", "//scep/acme/devices/profile",
+        "/scep/acme/devices/profile//", "/scep/acme/devices/profile/x",
+        "/scep/acme/devices/profile/NOP", "/scep/acme/devices/profile/nopx",
+        "/scep/acme/devices/profile/nop/nop", "/scep/acme/devices/profile/nop//",
+        "/scep/acme/devices/profile/nop/x", "/scep/acme/devices/profile/PKIClient.exe",
+        "/scep/acme/devices/profile/pkiclient.exe/x", "/scep/acme/devices/profile/mscep.dll",
+        "/scep/acme/devices/profile/cgi-bin", "/scep/acme/devices/profile/cgi-bin/",
+        "/scep/acme/devices/profile/intune", "/scep/acme/devices/profile/intune/",
+        "/scep/acme/devices/intune", "/scep/acme/devices/mdm", "/scep/acme/devices/mdm/",
+        "/scep/acme/devices/../profile", "/scep/acme/dev ices/profile",
+        "/scep/ac.me/devices/profile",
+        "/scep/acme/devices/profil\xc3\xa9", "/scep/acme/devices/profile;x", NULL
+    };
     scep_url_t url;
     int i;
 
@@ -114,27 +94,29 @@ static void test_operations(void **state)
         apr_status_t status;
         scep_operation_t operation;
         const char *message;
-    } cases[] = { { "operation=GetCACaps", APR_SUCCESS, SCEP_GET_CA_CAPS, NULL },
-                  { "operation=GetCACert&message=ca", APR_SUCCESS, SCEP_GET_CA_CERT, "ca" },
-                  { "message=0&operation=GetCACert", APR_SUCCESS, SCEP_GET_CA_CERT, "0" },
-                  { "x=1&operation=PKIOperation&&message=AA%3D%3D&y", APR_SUCCESS,
-                    SCEP_PKI_OPERATION, "AA%3D%3D" },
-                  { "operation=PKI%4fperation&message=", APR_SUCCESS, SCEP_PKI_OPERATION, "" },
-                  { NULL, APR_EINVAL, 0, NULL },
-                  { "", APR_EINVAL, 0, NULL },
-                  { "operation", APR_EINVAL, 0, NULL },
-                  { "operation=", APR_EINVAL, 0, NULL },
-                  { "Operation=GetCACaps", APR_EINVAL, 0, NULL },
-                  { "operation=getcacaps", APR_EINVAL, 0, NULL },
-                  { "operation=GetCACapsX", APR_EINVAL, 0, NULL },
-                  { "operation=GetCACaps%00", APR_EINVAL, 0, NULL },
-                  { "operation=GetCACaps%", APR_EINVAL, 0, NULL },
-                  { "operation=GetCACaps%4", APR_EINVAL, 0, NULL },
-                  { "operation=GetCACaps+", APR_EINVAL, 0, NULL },
-                  { "operation=GetNextCACert", APR_EINVAL, 0, NULL },
-                  { "operation=GetCACaps&operation=GetCACaps", APR_EINVAL, 0, NULL },
-                  { "operation=PKIOperation&message=a&message=b", APR_EINVAL, 0, NULL },
-                  { "message=a", APR_EINVAL, 0, NULL } };
+    } cases[] = {
+        { "operation=GetCACaps", APR_SUCCESS, SCEP_GET_CA_CAPS, NULL },
+        { "operation=GetCACert&message=ca", APR_SUCCESS, SCEP_GET_CA_CERT, "ca" },
+        { "message=0&operation=GetCACert", APR_SUCCESS, SCEP_GET_CA_CERT, "0" },
+        { "x=1&operation=PKIOperation&&message=AA%3D%3D&y", APR_SUCCESS, SCEP_PKI_OPERATION,
+          "AA%3D%3D" },
+        { "operation=PKI%4fperation&message=", APR_SUCCESS, SCEP_PKI_OPERATION, "" },
+        { NULL, APR_EINVAL, 0, NULL },
+        { "", APR_EINVAL, 0, NULL },
+        { "operation", APR_EINVAL, 0, NULL },
+        { "operation=", APR_EINVAL, 0, NULL },
+        { "Operation=GetCACaps", APR_EINVAL, 0, NULL },
+        { "operation=getcacaps", APR_EINVAL, 0, NULL },
+        { "operation=GetCACapsX", APR_EINVAL, 0, NULL },
+        { "operation=GetCACaps%00", APR_EINVAL, 0, NULL },
+        { "operation=GetCACaps%", APR_EINVAL, 0, NULL },
+        { "operation=GetCACaps%4", APR_EINVAL, 0, NULL },
+        { "operation=GetCACaps+", APR_EINVAL, 0, NULL },
+        { "operation=GetNextCACert", APR_EINVAL, 0, NULL },
+        { "operation=GetCACaps&operation=GetCACaps", APR_EINVAL, 0, NULL },
+        { "operation=PKIOperation&message=a&message=b", APR_EINVAL, 0, NULL },
+        { "message=a", APR_EINVAL, 0, NULL }
+    };
     scep_query_t query;
     gh_result_t result;
     apr_size_t i;
@@ -175,32 +157,18 @@ static void test_messages(void **state)
     static const struct {
         const char *message;
         int length;         /* -1: refused */
-    } cases[] = { { "%2B%2F%2F%2BPj8%3D", 5 },
-                  { "%2b%2f%2f%2bPj8%3d", 5 },
-                  { "+//+Pj8=", 5 },
-                  { "+//+Pj8%3D", 5 },
-                  { "%20//%20Pj8=", 5 },
-                  { " // Pj8=", 5 },
-                  { "+//+Pj8", 5 },
-                  { "+//%0A+Pj8%3D%0A", 5 },
-                  { "+//%0D%0A+Pj8=%0d%0a", 5 },
-                  { "%2B//+%09Pj8=", 5 },
-                  { "", -1 },
-                  { "%0A", -1 },
-                  { "=", -1 },
-                  { "====", -1 },
-                  { "-__-Pj8=", -1 },
-                  { "+//+Pj8==", -1 },
-                  { "+//+Pj8=+", -1 },
-                  { "+//+Pj8=A", -1 },
-                  { "+//+P", -1 },
-                  { "+//+Pj8%3", -1 },
-                  { "+//+Pj8%", -1 },
-                  { "+//+Pj8%00", -1 },
-                  { "+//+Pj%C3%A9", -1 },
-                  { "+//+P%25j8=", -1 },
-                  { "+//+=Pj8", -1 },
-                  { "%zz//", -1 } };
+    } cases[] = {
+        { "%2B%2F%2F%2BPj8%3D", 5 }, { "%2b%2f%2f%2bPj8%3d", 5 }, { "+//+Pj8=", 5 },
+        { "+//+Pj8%3D", 5 },
+        { "%20//%20Pj8=", 5 }, { " // Pj8=", 5 }, { "+//+Pj8", 5 }, { "+//%0A+Pj8%3D%0A", 5 },
+        { "+//%0D%0A+Pj8=%0d%0a", 5 }, { "%2B//+%09Pj8=", 5 },
+        { "", -1 }, { "%0A", -1 }, { "=", -1 }, { "====", -1 }, { "-__-Pj8=", -1 },
+        { "+//+Pj8==", -1 },
+        { "+//+Pj8=+", -1 }, { "+//+Pj8=A", -1 }, { "+//+P", -1 }, { "+//+Pj8%3", -1 },
+        { "+//+Pj8%", -1 },
+        { "+//+Pj8%00", -1 }, { "+//+Pj%C3%A9", -1 }, { "+//+P%25j8=", -1 }, { "+//+=Pj8", -1 },
+        { "%zz//", -1 }
+    };
     static const unsigned char expected[] = { 0xfb, 0xff, 0xfe, 0x3e, 0x3f };
     scep_query_t query = { SCEP_PKI_OPERATION, NULL };
     gh_bytes_t message;

@@ -344,7 +344,8 @@ static void test_plan_round_trip(void **state)
         assert_memory_equal(twice.data, bytes.data, bytes.length);
         /* What was stored can be issued. */
         assert_success(gh_ca_issue(&certificate, ca, again, apr_time_now(), test_pool, NULL));
-        assert_int_equal(X509_get_key_usage(certificate), KU_DIGITAL_SIGNATURE | KU_NON_REPUDIATION);
+        assert_int_equal(X509_get_key_usage(certificate),
+                         KU_DIGITAL_SIGNATURE | KU_NON_REPUDIATION);
     }
 }
 

@@ -14,6 +14,7 @@
 #include <apr_tables.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/x509_vfy.h>
 
 #include "status.h"
 #include "x509/key.h"
@@ -65,6 +66,10 @@ EVP_PKEY *fixture_key(const char *name)
     return gh_own_key(test_pool, key);
 }
 
+const char *const key_kinds[] = {
+    "RSA-2048", "RSA-3072", "RSA-4096", "P-256", "P-384", "P-521", NULL
+};
+
 EVP_PKEY *key_of_kind(const char *kind)
 {
     static const char *const names[][2] = {
@@ -102,6 +107,29 @@ const char *scratch_file(const char *name, const char *content, int mode)
     assert_int_equal(fclose(file), 0);
     assert_int_equal(chmod(path, (mode_t)mode), 0);
     return path;
+}
+
+const char *scratch_path(const char *name)
+{
+    return apr_pstrcat(test_pool, scratch_folder(), "/", name, NULL);
+}
+
+void write_key(const char *path, EVP_PKEY *key, int traditional, const char *passphrase)
+{
+    FILE *file = fopen(path, "w");
+    const EVP_CIPHER *cipher = passphrase != NULL ? EVP_aes_256_cbc() : NULL;
+    BIO *bio = BIO_new_fp(file, BIO_CLOSE);
+    int length = passphrase != NULL ? (int)strlen(passphrase) : 0;
+
+    if (traditional)
+        assert_int_equal(PEM_write_bio_PrivateKey_traditional(
+                             bio, key, cipher, (const unsigned char *)passphrase, length, NULL,
+                             NULL), 1);
+    else
+        assert_int_equal(PEM_write_bio_PKCS8PrivateKey(bio, key, cipher, passphrase, length, NULL,
+                                                       NULL), 1);
+    BIO_free(bio);
+    assert_int_equal(chmod(path, 0600), 0);
 }
 
 void run(const char *format, ...)
@@ -365,9 +393,53 @@ gh_profile_t *make_profile(const char *name, const char *base, ...)
     return apr_hash_get(profiles, name, APR_HASH_KEY_STRING);
 }
 
+/* Requests and profiles */
+
+outcome_t apply_with(const gh_profile_t *profile, const request_t *request,
+                            const gh_profile_context_t *context)
+{
+    outcome_t outcome;
+
+    gh_result_clear(&outcome.result);
+    outcome.rv = gh_profile_apply(&outcome.plan, profile, make_csr(request), context, test_pool,
+                                  &outcome.result);
+    assert_true((outcome.rv == APR_SUCCESS) == (outcome.plan != NULL));
+    return outcome;
+}
+
+outcome_t apply(const gh_profile_t *profile, const request_t *request)
+{
+    return apply_with(profile, request, NULL);
+}
+
+void assert_refused(outcome_t outcome, const char *rule)
+{
+    assert_int_equal(outcome.rv, GH_EREFUSED);
+    assert_int_equal(outcome.result.status, GH_EREFUSED);
+    assert_string_equal(outcome.result.rule, rule);
+    assert_int_equal(strlen(outcome.result.number), 6);
+    assert_true(outcome.result.action[0] != '\0');
+}
+
+void assert_granted(outcome_t outcome)
+{
+    if (outcome.rv != APR_SUCCESS)
+        fail_msg("%s: %s", outcome.result.number, outcome.result.message);
+}
+
+gh_allowances_t *allowing(const char *item)
+{
+    apr_array_header_t *items = apr_array_make(test_pool, 1, sizeof(const char *));
+    gh_allowances_t *allowances = NULL;
+
+    APR_ARRAY_PUSH(items, const char *) = item;
+    assert_success(gh_allowances_make(&allowances, items, test_pool, NULL));
+    return allowances;
+}
+
 /* CAs */
 
-static gh_profile_t *shipped(const char *name)
+gh_profile_t *shipped(const char *name)
 {
     gh_profile_t *profile = apr_hash_get(read_profiles(), name, APR_HASH_KEY_STRING);
 
@@ -409,6 +481,62 @@ gh_ca_t *make_issuing(const gh_ca_t *root, EVP_PKEY *key, const char *subject, a
                         test_pool, &result))
         fail_msg("issuing CA: %s", result.message);
     return ca;
+}
+
+gh_plan_t *subscriber(EVP_PKEY *key)
+{
+    static const char name[] = "scep-digital-signature";
+    request_t request = request_for(key, "cn=device,o=Example");
+    gh_plan_t *plan = NULL;
+
+    ask(&request, "subjectAltName", "DNS:device.example.com");
+    assert_success(gh_profile_apply(&plan, apr_hash_get(read_profiles(), name,
+                                                        APR_HASH_KEY_STRING),
+                                    make_csr(&request), NULL, test_pool, NULL));
+    return plan;
+}
+
+X509 *issue_at(const gh_ca_t *ca, const gh_plan_t *plan, apr_time_t now)
+{
+    X509 *certificate = NULL;
+    gh_result_t result;
+
+    gh_result_clear(&result);
+    if (gh_ca_issue(&certificate, ca, plan, now, test_pool, &result) != APR_SUCCESS)
+        fail_msg("%s", result.message);
+    return gh_certificate_parse(gh_certificate_der(certificate, test_pool), test_pool);
+}
+
+int verify_chain(X509 *certificate, const gh_ca_t *issuing, const gh_ca_t *root,
+                  STACK_OF(X509_CRL) *crls, apr_time_t now)
+{
+    X509_STORE *store = X509_STORE_new();
+    X509_STORE_CTX *context = X509_STORE_CTX_new();
+    STACK_OF(X509) *chain = sk_X509_new_null();
+    int error;
+
+    X509_STORE_add_cert(store, gh_ca_certificate(root));
+    if (issuing != NULL)
+        sk_X509_push(chain, gh_ca_certificate(issuing));
+    assert_int_equal(X509_STORE_CTX_init(context, store, certificate, chain), 1);
+    X509_STORE_CTX_set_time(context, 0, apr_time_sec(now));
+    X509_STORE_CTX_set_flags(context, X509_V_FLAG_X509_STRICT);
+    if (crls != NULL) {
+        X509_STORE_CTX_set0_crls(context, crls);
+        X509_STORE_CTX_set_flags(context, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+    }
+    X509_verify_cert(context);
+    error = X509_STORE_CTX_get_error(context);
+    X509_STORE_CTX_free(context);
+    X509_STORE_free(store);
+    sk_X509_free(chain);
+    ERR_clear_error();
+    return error;
+}
+
+X509 *issue(const gh_ca_t *ca, const gh_plan_t *plan)
+{
+    return issue_at(ca, plan, apr_time_now());
 }
 
 void *extension_of(X509 *certificate, int nid, int *critical)
