@@ -402,12 +402,12 @@ enrol() {
     local folder=$1 url=$2 secret=$3
     shift 3
     timeout 60 "$top/scripts/certmonger-device" "$folder" sh -c '
-        folder=$1 url=$2 root=$3 secret=$4
-        shift 4
-        getcert add-scep-ca -s -c gatehouse -u "$url" -R "$root" \
+        folder=$1 url=$2 secret=$3
+        shift 3
+        getcert add-scep-ca -s -c gatehouse -u "$url" \
             && getcert request -s -c gatehouse -I device -k "$folder/key.pem" -f "$folder/cert.pem" \
                 -L "$secret" -w -v "$@"
-        getcert list -s' - "$folder" "$url" "$state/ca/root.pem" "$secret" "$@" \
+        getcert list -s' - "$folder" "$url" "$secret" "$@" \
         >"$folder/log" 2>&1 8>&- || true
     [ -s "$folder/cert.pem" ]
 }

@@ -38,7 +38,7 @@ enrol_device() {
     step "A device enrols by SCEP"
     say "   certmonger keeps the certificates of many Linux systems; it has no idea that this is a demo."
     new_device laptop
-    typed "getcert add-scep-ca -c gatehouse -u $(scep_url demo) -R root.pem"
+    typed "getcert add-scep-ca -c gatehouse -u $(scep_url demo)"
     typed "getcert request -c gatehouse -k key.pem -f cert.pem -L \$GH_SCEP_CHALLENGE -N CN=laptop-17"
     enrol "$device" "$(scep_url demo)" "$(challenge)" -N "CN=laptop-17,O=Example" \
         -D laptop-17.example.com || tour_failed "the device got no certificate"

@@ -13,6 +13,7 @@
 #include <apr_thread_proc.h>
 
 #include "scep_world.h"
+#include "status.h"
 #include "x509/ca.h"
 #include "x509/key.h"
 #include "x509/seal.h"
@@ -444,6 +445,38 @@ static void test_parallel(void **state)
     }
 }
 
+/** Refuses, as a one-time challenge does that another connection has used up just now. */
+static apr_status_t check_too_late(const gh_authoriser_t *authoriser, gh_store_t *store,
+                                   const gh_enrolment_request_t *asked, gh_grant_t *grant,
+                                   apr_pool_t *p, gh_result_t *result)
+{
+    parallel_t *first = authoriser->data;
+
+    run_parallel(NULL, first);
+    assert_int_equal(first->response.status, 200);
+    return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "test", NULL, "used");
+}
+
+static void test_granted_meanwhile(void **state)
+{
+    scep_test_spec_t spec = { .transaction = "meanwhile" };
+    gh_bytes_t message = scep_test_message(&spec, request(CHALLENGE), client_key, client, ra, pool);
+    parallel_t first = { &endpoint, message, { 0, NULL, { NULL, 0 }, 0 }, pool };
+    gh_authoriser_t too_late = { "too-late", &first, check_too_late };
+    scep_endpoint_t late;
+    scep_response_t response;
+    scep_test_reply_t one, other_reply;
+
+    make_endpoint(&late, automatic, &too_late);
+    send_to(engine, &late, message, &response);
+    assert_true(scep_test_reply(&one, first.response.body, client_key, client, pool));
+    assert_true(scep_test_reply(&other_reply, response.body, client_key, client, pool));
+    assert_int_equal(other_reply.status, SCEP_SUCCESS);
+    assert_string_equal(event.rule, "repeat");
+    same(APR_ARRAY_IDX(one.certificates, 0, gh_bytes_t),
+         APR_ARRAY_IDX(other_reply.certificates, 0, gh_bytes_t));
+}
+
 static void test_no_secret_logged(void **state)
 {
     assert_true(*logged);
@@ -470,6 +503,7 @@ int main(void)
         cmocka_unit_test(test_no_message),
         cmocka_unit_test(test_too_many),
         cmocka_unit_test(test_parallel),
+        cmocka_unit_test(test_granted_meanwhile),
         cmocka_unit_test(test_no_secret_logged)
     };
 
