@@ -171,6 +171,7 @@ apr_status_t gh_ledger_issue_approved(gh_ledger_t *ledger, apr_array_header_t **
                                       apr_pool_t *p, gh_result_t *result)
 {
     claim_t claim = { .holder = ledger->holder, .pool = p };
+    gh_result_t first;
     apr_status_t rv;
     int i;
 
@@ -180,15 +181,26 @@ apr_status_t gh_ledger_issue_approved(gh_ledger_t *ledger, apr_array_header_t **
         return rv;
     }
     rv = gh_store_write(ledger->store, claim_work, &claim, result);
-    for (i = 0; rv == APR_SUCCESS && i < claim.records->nelts; ++i) {
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    gh_result_clear(&first);
+    for (i = 0; i < claim.records->nelts; ++i) {
         gh_audit_event_t *event = NULL;
+        apr_status_t one;
 
-        rv = issue_one(ledger, APR_ARRAY_IDX(claim.records, i, gh_enrolment_record_t *), &event, p,
-                       result);
+        one = issue_one(ledger, APR_ARRAY_IDX(claim.records, i, gh_enrolment_record_t *), &event, p,
+                        result);
         if (event) {
             APR_ARRAY_PUSH(*events, gh_audit_event_t *) = event;
         }
+        /* One that cannot be issued now must not hold up the others; its claim lapses. */
+        if (one != APR_SUCCESS && rv == APR_SUCCESS) {
+            rv = one;
+            first = *result;
+        }
     }
+    *result = first;
     return rv;
 }
 

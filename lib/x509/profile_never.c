@@ -161,12 +161,41 @@ static const char *listed_other_name(const char *oid)
     return NULL;
 }
 
+/** 1 for the attributes that say who somebody is at log-on, wherever software may look for them */
+static int names_account(const char *oid)
+{
+    return strcmp(oid, GH_OID_UPN) == 0
+        || strncmp(oid, GH_OID_SID, strlen(GH_OID_SID)) == 0
+        || strncmp(oid, "1.3.6.1.5.2.", 12) == 0;
+}
+
+apr_status_t gh_never_check_subject(const X509_NAME *name, const gh_allowances_t *allowances,
+                                    apr_pool_t *p, gh_result_t *result)
+{
+    int i;
+
+    for (i = 0; i < X509_NAME_entry_count(name); i++) {
+        X509_NAME_ENTRY *entry = X509_NAME_get_entry(name, i);
+        const char *oid = gh_oid_text(X509_NAME_ENTRY_get_object(entry), p);
+
+        if (names_account(oid) && !gh_never_is_lifted(allowances, oid))
+            return GH_REFUSE(result, strcmp(oid, GH_OID_UPN) == 0 ? "never.upn" : "never.sid",
+                             "leave it out of the name, or list UPN, SID or the OID with "
+                             "GatehouseAllowRequest at this location",
+                             GHNO(0392) "no request may ask for a name with the attribute %s here",
+                             oid);
+    }
+    return APR_SUCCESS;
+}
+
 apr_status_t gh_never_check_name(const GENERAL_NAME *name, const gh_allowances_t *allowances,
                                  apr_pool_t *p, gh_result_t *result)
 {
     const char *oid = NULL;
     const char *rule = "never.other-name";
 
+    if (name->type == GEN_DIRNAME)
+        return gh_never_check_subject(name->d.directoryName, allowances, p, result);
     if (name->type == GEN_URI && uri_names_sid(name->d.uniformResourceIdentifier))
         oid = GH_OID_SID;
     else if (name->type == GEN_OTHERNAME)

@@ -137,6 +137,9 @@ int gh_never_is_lifted(const gh_allowances_t *allowances, const char *oid);
 /** Checks an EKU or application policy that a request asks for. */
 apr_status_t gh_never_check_usage(const char *oid, const char *rule,
                                   const gh_allowances_t *allowances, gh_result_t *result);
+/** Checks the attributes of a subject or directory name. */
+apr_status_t gh_never_check_subject(const X509_NAME *name, const gh_allowances_t *allowances,
+                                    apr_pool_t *p, gh_result_t *result);
 /** Checks a subject alternative name. */
 apr_status_t gh_never_check_name(const GENERAL_NAME *name, const gh_allowances_t *allowances,
                                  apr_pool_t *p, gh_result_t *result);

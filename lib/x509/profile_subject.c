@@ -293,6 +293,9 @@ apr_status_t gh_profile_make_subject(X509_NAME **subject, const gh_profile_t *pr
     apr_status_t rv;
 
     *subject = NULL;
+    rv = gh_never_check_subject(requested, context != NULL ? context->allowances : NULL, p, result);
+    if (rv != APR_SUCCESS)
+        return rv;
     conforming = gh_own_name(p, gh_name_conform(requested, result));
     if (conforming == NULL)
         return GH_EREFUSED;

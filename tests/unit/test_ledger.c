@@ -413,6 +413,36 @@ static void test_approval(void **state)
     assert_string_equal(outcome.message, "unknown device");
 }
 
+static void decide(const char *id, int approve)
+{
+    gh_audit_event_t event = {0};
+    gh_result_t result;
+
+    assert_int_equal(gh_ledger_decide(store, id, approve, "op", NULL, &event, pool, &result),
+                     APR_SUCCESS);
+}
+
+static void test_one_stuck_approval_holds_up_nobody(void **state)
+{
+    gh_enrolment_request_t stuck = make_request(manual, "stuck", "t-stuck", "open sesame");
+    gh_enrolment_request_t good = make_request(manual, "good", "t-good", "open sesame");
+    gh_enrolment_outcome_t outcome;
+    apr_array_header_t *events;
+    gh_result_t result;
+
+    stuck.issuer = "gone";
+    assert_int_equal(enrol(&stuck, static_authoriser(), &outcome, &result), APR_SUCCESS);
+    decide(outcome.id, 1);
+    assert_int_equal(enrol(&good, static_authoriser(), &outcome, &result), APR_SUCCESS);
+    decide(outcome.id, 1);
+    assert_int_equal(gh_ledger_issue_approved(ledger, &events, pool, &result), GH_EUNAVAILABLE);
+    assert_int_equal(events->nelts, 1);
+    assert_int_equal(gh_ledger_repeat(ledger, &good, &outcome, pool, &result), APR_SUCCESS);
+    assert_int_equal(outcome.state, GH_ENROLMENT_ISSUED);
+    assert_int_equal(gh_ledger_repeat(ledger, &stuck, &outcome, pool, &result), APR_SUCCESS);
+    assert_int_equal(outcome.state, GH_ENROLMENT_APPROVED);
+}
+
 static X509_CRL *current_crl(gh_publisher_t *publisher, const gh_crl_t **crl)
 {
     const unsigned char *der;
@@ -492,6 +522,7 @@ int main(void)
         cmocka_unit_test(test_authorisation_is_bound),
         cmocka_unit_test(test_onetime),
         cmocka_unit_test(test_approval),
+        cmocka_unit_test(test_one_stuck_approval_holds_up_nobody),
         cmocka_unit_test(test_revocation_and_crl),
     };
 

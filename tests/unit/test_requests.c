@@ -196,6 +196,27 @@ static void test_never(void **state)
     }
 }
 
+/** Names of accounts are no attributes of a subject either. */
+static void test_never_in_subject(void **state)
+{
+    static const char *const subjects[] = {
+        "1.3.6.1.4.1.311.20.2.3=administrator@example.com,cn=device",
+        "cn=device,1.3.6.1.4.1.311.25.2.1=S-1-5-21-1-2-3-500",
+    };
+    static const char *const rules[] = { "never.upn", "never.sid" };
+    const gh_profile_t *profile = shipped("scep-digital-signature");
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(subjects) / sizeof(subjects[0]); i++) {
+        request_t request = request_for(key_of_kind("P-256"), subjects[i]);
+        outcome_t outcome = apply(profile, &request);
+
+        assert_int_equal(outcome.rv, GH_EREFUSED);
+        assert_string_equal(outcome.result.rule, rules[i]);
+    }
+}
+
 /** What is lifted is issued as it was asked for, if the profile takes it. */
 static void test_lifted_sid(void **state)
 {
@@ -537,6 +558,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_unlisted_extensions, x509_test_teardown),
         cmocka_unit_test_teardown(test_ignored_extensions, x509_test_teardown),
+        cmocka_unit_test_teardown(test_never_in_subject, x509_test_teardown),
         cmocka_unit_test_teardown(test_never, x509_test_teardown),
         cmocka_unit_test_teardown(test_lifted_sid, x509_test_teardown),
         cmocka_unit_test_teardown(test_allowances, x509_test_teardown),
