@@ -45,8 +45,8 @@ struct gh_audit_event {
 void gh_audit_take_result(gh_audit_event_t *event, const struct gh_result *result, apr_pool_t *p);
 
 /**
- * The line, ending with a newline, in p. Bytes that are not UTF-8 are replaced; long members are cut
- * so that the line is at most GH_AUDIT_LINE_MAX bytes and still valid JSON.
+ * The line, ending with a newline, in p. Bytes that are not UTF-8 are replaced; long members are
+ * cut so that the line is at most GH_AUDIT_LINE_MAX bytes and still valid JSON.
  */
 const char *gh_audit_line(const gh_audit_event_t *event, apr_pool_t *p);
 

@@ -17,7 +17,7 @@ void gh_result_clear(gh_result_t *result)
     }
 }
 
-/* Messages quote clients: a control byte or a broken UTF-8 sequence must reach no log or terminal. */
+/* Messages quote clients: no control byte or broken UTF-8 may reach a log or terminal. */
 static void make_printable(char *text)
 {
     unsigned char *byte;

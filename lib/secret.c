@@ -124,8 +124,8 @@ static apr_status_t run_program(secret_t *secret, const char *path, apr_pool_t *
     apr_pool_destroy(ptemp);
     if (rv != APR_SUCCESS) {
         return gh_result_fail(result, rv, GH_FAILURE_UNAVAILABLE, "secret",
-                              "Run it by hand as the user who starts httpd: it must print the secret "
-                              "and end with status 0 within ten seconds.",
+                              "Run it by hand as the user who starts httpd: it must print the "
+                              "secret and end with status 0 within ten seconds.",
                               GHNO(0004) "the program %s gave no secret (status %d)", path, code);
     }
     return APR_SUCCESS;
@@ -149,8 +149,8 @@ apr_status_t gh_secret_load(gh_bytes_t *bytes, const char *source, apr_pool_t *p
     else {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "secret",
                               "Write file:/absolute/path or exec:/absolute/path.",
-                              GHNO(0005) "a secret is given by file: or exec: and an absolute path, "
-                              "never inline");
+                              GHNO(0005) "a secret is given by file: or exec: and an absolute "
+                              "path, never inline");
     }
     if (rv != APR_SUCCESS) {
         return rv;

@@ -34,12 +34,12 @@ apr_status_t gh_serial_parse(gh_bytes_t *serial, const char *text, apr_pool_t *p
 /** RFC 3339 in UTC with seconds ("2026-11-20T15:04:05Z"), in p; the empty string for 0. */
 const char *gh_time_text(apr_pool_t *p, apr_time_t time);
 
-/** @return APR_SUCCESS, or APR_EINVAL; accepts what gh_time_text() writes, and fractions of a second */
+/** @return APR_SUCCESS, or APR_EINVAL; accepts what gh_time_text() writes, and fractions */
 apr_status_t gh_time_parse(apr_time_t *time, const char *text);
 
 /**
- * A span of time: a decimal number and a unit, 500ms, 10s, 5m (minutes), 24h, 7d, 2w, 1y (365 days), or the
- * ISO 8601 form PnDTnHnMnS. A number without unit is refused.
+ * A span of time: a decimal number and a unit, 500ms, 10s, 5m (minutes), 24h, 7d, 2w, 1y (365
+ * days), or the ISO 8601 form PnDTnHnMnS. A number without unit is refused.
  * @return APR_SUCCESS, or APR_EINVAL (also for overflow and for negative values)
  */
 apr_status_t gh_duration_parse(apr_interval_time_t *duration, const char *text);
@@ -63,7 +63,7 @@ apr_status_t gh_secret_load(gh_bytes_t *secret, const char *source, apr_pool_t *
 /** @return 1 if name matches pattern, in which '*' stands for any run of characters */
 int gh_wildcard_match(const char *pattern, const char *name);
 
-/** @return 1 if name consists of 1 to 64 characters of A-Z a-z 0-9 _ ~ - (path elements, DESIGN 11) */
+/** @return 1 if name consists of 1 to 64 characters of A-Z a-z 0-9 _ ~ - (elements of a path) */
 int gh_name_valid(const char *name);
 
 #endif /* gatehouse_text_h */

@@ -2,6 +2,8 @@
 
 /* "httpd -t -D DUMP_GATEHOUSE": the configuration as JSON on standard output, for gatehousectl. */
 
+#include <unistd.h>
+
 #include <stdio.h>
 #include <string.h>
 #include <httpd.h>
@@ -44,19 +46,24 @@ static json_t *run_as(apr_pool_t *p)
 {
     const char *user = ap_unixd_config.user_name;
     const char *group = ap_unixd_config.group_name;
+    uid_t uid = ap_unixd_config.user_id;
+    gid_t gid = ap_unixd_config.group_id;
     char *name;
 
-    if ((!user || *user == '#')
-        && apr_uid_name_get(&name, ap_unixd_config.user_id, p) == APR_SUCCESS) {
+    /* Without User and Group an httpd that is not started as root stays who it is. */
+    if (geteuid() != 0) {
+        user = group = NULL;
+        uid = geteuid();
+        gid = getegid();
+    }
+    if ((!user || *user == '#') && apr_uid_name_get(&name, uid, p) == APR_SUCCESS) {
         user = name;
     }
-    if ((!group || *group == '#')
-        && apr_gid_name_get(&name, ap_unixd_config.group_id, p) == APR_SUCCESS) {
+    if ((!group || *group == '#') && apr_gid_name_get(&name, gid, p) == APR_SUCCESS) {
         group = name;
     }
     return json_pack("{s:o, s:I, s:o, s:I}", "user", text(user), "uid",
-                     (json_int_t)ap_unixd_config.user_id, "group", text(group), "gid",
-                     (json_int_t)ap_unixd_config.group_id);
+                     (json_int_t)uid, "group", text(group), "gid", (json_int_t)gid);
 }
 
 static json_t *listeners(apr_pool_t *p)

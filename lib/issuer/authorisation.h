@@ -16,7 +16,7 @@
 /*
  * Leave to issue one certificate. An authorisation exists only after a check has succeeded, and
  * names what it is good for; whatever issues takes one as a parameter. There is no other way to a
- * certificate, and no way to make one by hand: the type is opaque and this file has its only makers.
+ * certificate, and no way to make one by hand: the type is opaque, made here only.
  */
 
 typedef struct gh_authorisation gh_authorisation_t;
@@ -24,7 +24,8 @@ typedef struct gh_enrolment_request gh_enrolment_request_t;
 typedef struct gh_authoriser gh_authoriser_t;
 struct gh_enrolment_record;
 
-/** What a protocol has understood and verified: the signature over the message, proof of possession. */
+/** What a protocol has understood and verified: signature over the message and proof of
+ *  possession. */
 struct gh_enrolment_request {
     const char *protocol;           /* "scep" */
     const char *location;           /* path of the endpoint */
@@ -44,7 +45,7 @@ struct gh_enrolment_request {
 /** What a successful authoriser grants. */
 typedef struct {
     const char *rule;               /* "challenge.static", "challenge.onetime", ...; static text */
-    const char *challenge_id;       /* of a one-time challenge, to be consumed with the row; or NULL */
+    const char *challenge_id;       /* of a one-time challenge, to be used up; or NULL */
 } gh_grant_t;
 
 /** One way to be authorised; several may stand behind one location, the first that grants wins. */
@@ -89,7 +90,7 @@ const char *gh_authorisation_issuer(const gh_authorisation_t *authorisation);
 const char *gh_authorisation_profile(const gh_authorisation_t *authorisation);
 const char *gh_authorisation_subject(const gh_authorisation_t *authorisation);
 gh_bytes_t gh_authorisation_key_sha256(const gh_authorisation_t *authorisation);
-/** SHA-256 of the CertificationRequestInfo it was given for; data NULL for certificates of our own. */
+/** SHA-256 of the CertificationRequestInfo it was given for; data NULL for our own certificates. */
 gh_bytes_t gh_authorisation_request_sha256(const gh_authorisation_t *authorisation);
 const char *gh_authorisation_rule(const gh_authorisation_t *authorisation);
 const char *gh_authorisation_challenge_id(const gh_authorisation_t *authorisation);

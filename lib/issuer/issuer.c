@@ -111,7 +111,7 @@ static apr_status_t check_certificate(gh_issuer_t *issuer, apr_time_t now, gh_re
     return APR_SUCCESS;
 }
 
-/* Each certificate must have signed the one before it; a chain file may begin with the CA itself. */
+/* Each certificate must have signed the one before it; the file may begin with the CA itself. */
 static apr_status_t load_chain(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t *result)
 {
     apr_array_header_t *certificates;

@@ -79,8 +79,8 @@ typedef struct {
     const char *crl_file;           /* IssuerCRL file=PATH (offline) */
     apr_interval_time_t crl_validity;   /* IssuerCRL validity=, default 7 d */
     apr_interval_time_t crl_publish;    /* IssuerCRL publish=, default 24 h */
-    apr_interval_time_t crl_delay;      /* IssuerCRL delay=: least time between two after revocations,
-                                           default 60 s */
+    apr_interval_time_t crl_delay;      /* IssuerCRL delay=: least time between two after
+                                           revocations, default 60 s */
 } gh_issuer_config_t;
 
 /** @return NULL if the name is not valid; configuration set to defaults */

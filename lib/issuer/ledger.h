@@ -46,7 +46,8 @@ gh_ledger_t *gh_ledger_create(gh_store_t *store, apr_hash_t *issuers, const char
 /**
  * Looks for what became of the same request: to be asked before it is authorised, as a one-time
  * challenge is used up by the first.
- * @return APR_SUCCESS with the outcome of the row; APR_NOTFOUND if it is new (or its row is over and was 24 hours ago);
+ * @return APR_SUCCESS with the outcome of the row; APR_NOTFOUND if it is new, or its row
+ *         is over and was 24 hours ago;
  *         GH_EREFUSED (failure CONFLICT) if another request stands under the same key;
  *         GH_EUNAVAILABLE
  */
@@ -84,7 +85,8 @@ apr_status_t gh_ledger_issue_own(gh_ledger_t *ledger, const gh_authorisation_t *
                                  gh_audit_event_t *event, X509 **certificate, apr_pool_t *p,
                                  gh_result_t *result);
 
-/** Issues what operators have approved. @param events set to gh_audit_event_t * elements to be written
+/** Issues what operators have approved.
+ *  @param events set to gh_audit_event_t * elements to be written
  *  @return APR_SUCCESS also if there was nothing to do */
 apr_status_t gh_ledger_issue_approved(gh_ledger_t *ledger, apr_array_header_t **events,
                                       apr_pool_t *p, gh_result_t *result);
@@ -98,8 +100,8 @@ apr_status_t gh_ledger_decide(gh_store_t *store, const char *id, int approve, co
 /**
  * Changes the status of a certificate. The CRL follows by itself, see publisher.h.
  * @param status GH_STATUS_REVOKED, GH_STATUS_HELD or GH_STATUS_GOOD (release)
- * @param reason CRLReason or GH_REASON_NONE; certificateHold (6) and removeFromCRL (8) are refused for
- *        a revocation, cACompromise (2) and aACompromise (10) for every certificate
+ * @param reason CRLReason or GH_REASON_NONE; certificateHold (6) and removeFromCRL (8) are refused
+ *        for a revocation, cACompromise (2) and aACompromise (10) for every certificate
  * @return APR_NOTFOUND, GH_EREFUSED with result naming the state it is in
  */
 apr_status_t gh_revocation_set(gh_store_t *store, const char *issuer, gh_bytes_t serial,

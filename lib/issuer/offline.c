@@ -69,7 +69,8 @@ static apr_status_t offline_crl(gh_issuer_t *issuer, gh_bytes_t *der, apr_pool_t
     }
     if (rv != APR_SUCCESS) {
         return gh_result_fail(result, rv, GH_FAILURE_UNAVAILABLE, "issuer.crl",
-                              "Check the path in IssuerCRL file= and that httpd's user may read it.",
+                              "Check the path in IssuerCRL file= and that httpd's user may "
+                              "read it.",
                               GHNO(0032) "issuer %s: the CRL file %s cannot be read",
                               gh_issuer_name(issuer), path);
     }

@@ -29,13 +29,14 @@ typedef struct {
     const char *etag;               /* quoted */
 } gh_crl_t;
 
-/** Call it in the process that will use it. @param issuers gh_issuer_t * by name; @param node names this node */
+/** Call it in the process that will use it.
+ *  @param issuers gh_issuer_t * by name; @param node names this node */
 gh_publisher_t *gh_publisher_create(gh_store_t *store, apr_hash_t *issuers, const char *node,
                                     const gh_log_t *log, apr_pool_t *p);
 
 /**
- * One round: makes what is due, and takes up what other processes have published. Called about every
- * 200 ms by one thread; costs one small read when there is nothing to do.
+ * One round: makes what is due, and takes up what other processes have published. Called about
+ * every 200 ms by one thread; costs one small read when there is nothing to do.
  */
 apr_status_t gh_publisher_run(gh_publisher_t *publisher, gh_result_t *result);
 

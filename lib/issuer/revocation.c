@@ -98,8 +98,8 @@ apr_status_t gh_revocation_set(gh_store_t *store, const char *issuer, gh_bytes_t
     if (!reason_permitted(status, reason)) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "revocation.reason",
                               "Use unspecified, keyCompromise, affiliationChanged, superseded, "
-                              "cessationOfOperation or privilegeWithdrawn; hold is a command of its "
-                              "own.",
+                              "cessationOfOperation or privilegeWithdrawn; hold is a command "
+                              "of its own.",
                               GHNO(0080) "the reason %s does not go with this change",
                               gh_reason_name(reason) ? gh_reason_name(reason) : "given");
     }
@@ -119,7 +119,8 @@ apr_status_t gh_revocation_set(gh_store_t *store, const char *issuer, gh_bytes_t
     if (rv == APR_NOTFOUND) {
         return gh_result_fail(result, rv, GH_FAILURE_NOT_FOUND, "certificate",
                               "List them with gatehousectl cert list.",
-                              GHNO(0081) "issuer %s has no certificate with serial %s", issuer, hex);
+                              GHNO(0081) "issuer %s has no certificate with serial %s", issuer,
+                              hex);
     }
     if (rv == GH_EREFUSED) {
         return gh_result_fail(result, rv, GH_FAILURE_CONFLICT, "certificate.state",

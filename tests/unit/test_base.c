@@ -132,15 +132,16 @@ static void test_names(void **state)
     assert_false(gh_name_valid("a/b"));
     assert_false(gh_name_valid("a.b"));
     assert_true(gh_name_valid("0123456789012345678901234567890123456789012345678901234567890123"));
-    assert_false(gh_name_valid("01234567890123456789012345678901234567890123456789012345678901234"));
+    assert_false(gh_name_valid("0123456789012345678901234567890123456789012345678901234567890123"
+                               "4"));
 }
 
 static void test_result(void **state)
 {
     gh_result_t result;
 
-    assert_int_equal(gh_result_fail(&result, GH_EREFUSED, GH_FAILURE_DENIED, "challenge", "Do that.",
-                                    "GH9999: said \"%s\"", "a\nb\x1b"), GH_EREFUSED);
+    assert_int_equal(gh_result_fail(&result, GH_EREFUSED, GH_FAILURE_DENIED, "challenge",
+                                    "Do that.", "GH9999: said \"%s\"", "a\nb\x1b"), GH_EREFUSED);
     assert_string_equal(result.number, "GH9999");
     assert_string_equal(result.message, "said \"a?b?\"");
     assert_string_equal(result.action, "Do that.");
@@ -217,7 +218,8 @@ static void test_audit_line(void **state)
     object = json_loads(line, 0, NULL);
     assert_non_null(object);
     assert_string_equal(json_string_value(json_object_get(object, "time")), "2023-11-14T22:13:20Z");
-    assert_string_equal(json_string_value(json_object_get(object, "subject")), "CN=caf\xc3\xa9 ? ?");
+    assert_string_equal(json_string_value(json_object_get(object, "subject")),
+                        "CN=caf\xc3\xa9 ? ?");
     assert_null(json_object_get(object, "serial"));
     json_decref(object);
 }

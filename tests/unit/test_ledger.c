@@ -41,8 +41,9 @@ static EVP_PKEY *open_key(const char *name)
     EVP_PKEY *key = NULL;
     const char *path = apr_pstrcat(pool, directory, "/", name, NULL);
 
-    assert_int_equal(apr_file_copy(apr_pstrcat(pool, TEST_SRCDIR "/tests/fixtures/keys/", name, NULL),
-                                   path, APR_FPROT_UREAD | APR_FPROT_UWRITE, pool), APR_SUCCESS);
+    assert_int_equal(apr_file_copy(apr_pstrcat(pool, TEST_SRCDIR "/tests/fixtures/keys/", name,
+                                               NULL), path,
+                                   APR_FPROT_UREAD | APR_FPROT_UWRITE, pool), APR_SUCCESS);
     assert_int_equal(gh_key_open(&key, path, NULL, pool, &result), APR_SUCCESS);
     return key;
 }
@@ -153,7 +154,8 @@ static const gh_csr_t *make_csr(const char *name)
     gh_csr_t *csr;
     int length;
 
-    X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)name, -1, -1, 0);
+    X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)name, -1, -1,
+                               0);
     X509_REQ_set_subject_name(request, subject);
     X509_REQ_set_pubkey(request, device_key);
     assert_true(X509_REQ_sign(request, device_key, EVP_sha256()) > 0);
@@ -330,8 +332,9 @@ static void test_onetime(void **state)
     int issued = 0;
     int i;
 
-    assert_int_equal(gh_challenge_new(store, NULL, "acme", "devices", "test-auto", NULL, 0, "n", "tester",
-                                      &id, &challenge, &expires, pool, &result), APR_SUCCESS);
+    assert_int_equal(gh_challenge_new(store, NULL, "acme", "devices", "test-auto", NULL, 0, "n",
+                                      "tester", &id, &challenge, &expires, pool, &result),
+                     APR_SUCCESS);
     assert_int_equal(strlen(challenge), 40);
     request = make_request(manual, "elsewhere", "t-elsewhere", challenge);
     assert_int_equal(enrol(&request, onetime, &outcome, &result), GH_EREFUSED);
@@ -452,7 +455,8 @@ static X509_CRL *current_crl(gh_publisher_t *publisher, const gh_crl_t **crl)
     return d2i_X509_CRL(NULL, &der, (long)(*crl)->der.length);
 }
 
-static apr_status_t change_status(gh_bytes_t serial, gh_status_t status, int reason, gh_result_t *result)
+static apr_status_t change_status(gh_bytes_t serial, gh_status_t status, int reason,
+                                  gh_result_t *result)
 {
     gh_audit_event_t event = {0};
 
@@ -491,7 +495,8 @@ static void test_revocation_and_crl(void **state)
     assert_int_equal(X509_CRL_verify(parsed, X509_get0_pubkey(gh_issuer_certificate(issuer))), 1);
     X509_CRL_free(parsed);
     ASN1_INTEGER_free(serial);
-    assert_int_equal(change_status(other.serial, GH_STATUS_HELD, GH_REASON_NONE, &result), APR_SUCCESS);
+    assert_int_equal(change_status(other.serial, GH_STATUS_HELD, GH_REASON_NONE, &result),
+                     APR_SUCCESS);
     assert_int_equal(gh_publisher_run(publisher, &result), APR_SUCCESS);
     X509_CRL_free(current_crl(publisher, &crl));
     assert_int_equal(crl->number, 2);
@@ -505,9 +510,11 @@ static void test_revocation_and_crl(void **state)
     assert_int_equal(first->number, 1);
     assert_int_equal(first->der.data[0], 0x30);
 
-    assert_int_equal(change_status(outcome.serial, GH_STATUS_GOOD, GH_REASON_NONE, &result), GH_EREFUSED);
+    assert_int_equal(change_status(outcome.serial, GH_STATUS_GOOD, GH_REASON_NONE, &result),
+                     GH_EREFUSED);
     assert_non_null(strstr(result.message, "revoked"));
-    assert_int_equal(change_status(other.serial, GH_STATUS_GOOD, GH_REASON_NONE, &result), APR_SUCCESS);
+    assert_int_equal(change_status(other.serial, GH_STATUS_GOOD, GH_REASON_NONE, &result),
+                     APR_SUCCESS);
     assert_int_equal(change_status(other.serial, GH_STATUS_REVOKED, 8, &result), GH_EREFUSED);
     assert_int_equal(change_status(other.serial, GH_STATUS_REVOKED, 6, &result), GH_EREFUSED);
     other.serial.length = 3;

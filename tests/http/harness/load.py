@@ -67,7 +67,9 @@ class Load:
             thread.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, failure, *_):
+        if failure:
+            self._deadline = 0
         for thread in self._threads:
             thread.join()
 

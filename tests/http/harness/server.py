@@ -22,10 +22,23 @@ CHALLENGE = "correct horse battery staple"
 LIVE = []
 
 
-def free_port():
+def port_is_free(port):
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def free_port():
+    """Below the ports that the system gives to clients: one that calls while the server is down
+    must not come to sit on its port."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
+        end = int(file.read().split()[0])
+    return next(port for port in iter(lambda: random.randrange(end - 12000, end), None)
+                if port_is_free(port))
 
 
 def wait_until(condition, seconds=10, interval=0.02, what="the condition"):
@@ -230,6 +243,7 @@ class Server:
             pass
         self.process.wait(10)
         self.process = None
+        wait_until(lambda: port_is_free(self.port), 10, what="the end of all processes")
 
     def close(self):
         """Ends the server. @return what its log complains about"""
