@@ -2,7 +2,8 @@
 
 /* What all children of a server see: the newest CRL number that any of them has served. Each child
  * reads the store at its own pace; thanks to this, who has seen a CRL is not given an older one by
- * the next child. */
+ * the next child. And whether a token has refused a PIN, which one child should find out for all:
+ * tokens count the failures. */
 
 #include <string.h>
 #include <apr_shm.h>
@@ -15,6 +16,7 @@
 typedef struct {
     apr_int64_t number;
     apr_int64_t time;               /* when number came up */
+    int pin_refused;                /* until the configuration is read again */
 } slot_t;
 
 static struct {
@@ -70,4 +72,16 @@ int gatehouse_board_ahead(int slot, apr_int64_t number)
     }
     age = apr_time_now() - __atomic_load_n(&entry->time, __ATOMIC_ACQUIRE);
     return age >= 0 && age < NEWS;
+}
+
+void gatehouse_board_refuse_pin(int slot)
+{
+    if (slot < board.count) {
+        __atomic_store_n(&board.slots[slot].pin_refused, 1, __ATOMIC_RELEASE);
+    }
+}
+
+int gatehouse_board_pin_refused(int slot)
+{
+    return slot < board.count && __atomic_load_n(&board.slots[slot].pin_refused, __ATOMIC_ACQUIRE);
 }

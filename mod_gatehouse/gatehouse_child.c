@@ -11,15 +11,12 @@
 #include <http_log.h>
 #include <apr_allocator.h>
 #include <apr_atomic.h>
-#include <apr_strings.h>
 #include <apr_thread_mutex.h>
 #include <unixd.h>
 
 #include "gatehouse_child.h"
 #include "log.h"
 #include "status.h"
-#include "store/certificates.h"
-#include "x509/key.h"
 
 APLOG_USE_MODULE(gatehouse);
 
@@ -104,70 +101,6 @@ apr_status_t gatehouse_child_open(gatehouse_child_t *child, gh_result_t *result)
     return APR_SUCCESS;
 }
 
-static apr_status_t register_issuer(gh_transaction_t *transaction, void *baton)
-{
-    const gh_issuer_t *issuer = baton;
-
-    return gh_issuer_register(transaction, gh_issuer_name(issuer), gh_issuer_key_sha256(issuer),
-                              gh_issuer_certificate_der(issuer));
-}
-
-static void start_issuer(gatehouse_child_t *child, gh_issuer_t *issuer)
-{
-    static const gatehouse_place_t nowhere = { NULL, 0 };
-    const char *key = gh_issuer_config(issuer)->key;
-    int token = key && gh_key_is_token(key);
-    apr_pool_t *ptemp;
-    gh_result_t result;
-    apr_status_t rv;
-
-    gh_result_clear(&result);
-    if (token) {
-        gatehouse_turn_begin();
-    }
-    rv = gh_issuer_child_init(issuer, child->pool, &result);
-    if (token) {
-        gatehouse_turn_end();
-    }
-    if (rv == APR_SUCCESS) {
-        return;
-    }
-    apr_pool_create(&ptemp, child->pool);
-    gatehouse_log_problem(child->server, nowhere,
-                          apr_pstrcat(ptemp, "<Issuer ", gh_issuer_name(issuer), "> does not work "
-                                      "in this process and answers that it is unavailable", NULL),
-                          gatehouse_explain(&result, rv, ptemp));
-    apr_pool_destroy(ptemp);
-}
-
-/* Without its child_init an issuer refuses to sign, so one whose name belongs to another key stays
- * unusable. */
-apr_status_t gatehouse_child_issuers(gatehouse_child_t *child, gh_result_t *result)
-{
-    apr_status_t rv;
-
-    while (child->waiting->nelts) {
-        gh_issuer_t *issuer
-            = APR_ARRAY_IDX(child->waiting, child->waiting->nelts - 1, gh_issuer_t *);
-
-        rv = gh_store_write(child->service.store, register_issuer, issuer, result);
-        if (rv == GH_ECONFLICT) {
-            ap_log_error(APLOG_MARK, APLOG_ERR, 0, child->server, GHNO(0543) "issuer %s issues "
-                         "nothing: in the store this name belongs to another CA key. Give a new CA "
-                         "a name of its own in <Issuer>, or restore the certificate and the key",
-                         gh_issuer_name(issuer));
-        }
-        else if (rv != APR_SUCCESS) {
-            return rv;
-        }
-        else {
-            start_issuer(child, issuer);
-        }
-        apr_array_pop(child->waiting);
-    }
-    return APR_SUCCESS;
-}
-
 /* Threads that are started here must not get signals that are meant for the process: prefork cleans
  * up in its signal handler, which must not run on a thread that this waits for. */
 static void block_signals(sigset_t *before)
@@ -212,7 +145,6 @@ static gatehouse_child_t *make_child(apr_pool_t *pool, gatehouse_settings_t *set
                                      server_rec *s)
 {
     gatehouse_child_t *child = apr_pcalloc(pool, sizeof(*child));
-    int i;
 
     child->pool = pool;
     child->settings = settings;
@@ -223,11 +155,7 @@ static gatehouse_child_t *make_child(apr_pool_t *pool, gatehouse_settings_t *set
     child->service.log = gatehouse_server_log(s, pool);
     child->service.issuers = settings->shared.issuers;
     child->service.profiles = settings->shared.profiles;
-    child->waiting = apr_array_make(pool, 4, sizeof(gh_issuer_t *));
-    for (i = settings->issuers->nelts - 1; i >= 0; --i) {
-        APR_ARRAY_PUSH(child->waiting, gh_issuer_t *)
-            = APR_ARRAY_IDX(settings->issuers, i, gatehouse_issuer_section_t *)->issuer;
-    }
+    child->issuers = gatehouse_child_issuers_make(settings, pool);
     return child;
 }
 

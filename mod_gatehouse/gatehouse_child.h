@@ -7,6 +7,22 @@
 
 /* What lives in a child. Made by the child's first thread, then changed by the follower only. */
 
+/** An issuer in this process. */
+typedef struct {
+    gh_issuer_t *issuer;
+    int slot;                       /* on the board */
+    enum {
+        GATEHOUSE_ISSUER_NEW,       /* the store has not confirmed its name yet */
+        GATEHOUSE_ISSUER_WAITING,   /* to be made usable at "next" */
+        GATEHOUSE_ISSUER_WORKING,
+        GATEHOUSE_ISSUER_STOPPED    /* for good: a person has to see to it */
+    } state;
+    apr_interval_time_t pause;      /* after the last failure */
+    apr_time_t next;
+    apr_time_t since;               /* when it began to work */
+    char logged[8];                 /* number of the failure that was logged last, or empty */
+} gatehouse_child_issuer_t;
+
 typedef struct {
     gatehouse_settings_t *settings;
     server_rec *server;
@@ -14,7 +30,7 @@ typedef struct {
     gatehouse_service_t service;
     volatile apr_uint32_t open;     /* 1 once service is complete */
     int prepared;                   /* the store is known to be ready */
-    apr_array_header_t *waiting;    /* gh_issuer_t * that the store has not confirmed yet */
+    apr_array_header_t *issuers;    /* gatehouse_child_issuer_t elements */
 } gatehouse_child_t;
 
 /** Does what the parent could not: makes the store ready. */
@@ -24,7 +40,12 @@ apr_status_t gatehouse_child_prepare(gatehouse_child_t *child, apr_pool_t *ptemp
 /** Opens the store and what stands on it. */
 apr_status_t gatehouse_child_open(gatehouse_child_t *child, gh_result_t *result);
 
-/** Makes issuers usable, each once the store has confirmed that its name belongs to its key. */
+/* gatehouse_child_issuers.c */
+
+apr_array_header_t *gatehouse_child_issuers_make(const gatehouse_settings_t *settings,
+                                                 apr_pool_t *p);
+/** Makes issuers usable, each once the store has confirmed that its name belongs to its key, and
+ *  again those that have failed. */
 apr_status_t gatehouse_child_issuers(gatehouse_child_t *child, gh_result_t *result);
 
 /** Starts the thread that follows the store. It ends before child->pool is destroyed. */

@@ -4,6 +4,7 @@
  * (RFC 7468 7). */
 
 #include <string.h>
+#include <apr_atomic.h>
 
 #include "gatehouse_private.h"
 #include "gatehouse_values.h"
@@ -22,28 +23,43 @@ static int has_crl(gh_issuer_t *issuer)
     return backend->crl ? gh_issuer_config(issuer)->crl_file != NULL : backend->crl_signer != NULL;
 }
 
-/* The CRL of this process, or the newer one that another child has just got, which is a read of the
- * store away. */
+/* Waits for the newer CRL that another child has just got, which is a read of the store away. A
+ * process that cannot read the store serves what it has: one request at a time waits, none where
+ * that is known to be in vain. */
+static void wait_for_news(const gatehouse_service_t *service, const char *name, int slot,
+                          apr_pool_t *p)
+{
+    static volatile apr_uint32_t waiting;
+    apr_time_t deadline = apr_time_now() + PATIENCE;
+    apr_pool_t *ptemp;
+    const gh_crl_t *crl;
+    apr_status_t rv;
+
+    gatehouse_follower_wake();
+    if (!gatehouse_follower_keeps_up() || apr_atomic_cas32(&waiting, 1, 0) != 0) {
+        return;
+    }
+    apr_pool_create(&ptemp, p);
+    do {
+        apr_pool_clear(ptemp);
+        apr_sleep(apr_time_from_msec(2));
+        rv = gh_publisher_crl(service->publisher, name, &crl, ptemp);
+    } while (gatehouse_board_ahead(slot, rv == APR_SUCCESS ? crl->number : 0)
+             && gatehouse_follower_keeps_up() && apr_time_now() < deadline);
+    apr_pool_destroy(ptemp);
+    apr_atomic_set32(&waiting, 0);
+}
+
+/* The CRL of this process, or the newer one of another. */
 static apr_status_t newest_crl(const gatehouse_service_t *service, const char *name, int slot,
                                const gh_crl_t **crl, apr_pool_t *p)
 {
-    apr_time_t deadline = apr_time_now() + PATIENCE;
-    apr_pool_t *ptemp;
-    apr_status_t rv;
+    apr_status_t rv = gh_publisher_crl(service->publisher, name, crl, p);
 
-    apr_pool_create(&ptemp, p);
-    rv = gh_publisher_crl(service->publisher, name, crl, ptemp);
     if (gatehouse_board_ahead(slot, rv == APR_SUCCESS ? (*crl)->number : 0)) {
-        gatehouse_follower_wake();
-        do {
-            apr_pool_clear(ptemp);
-            apr_sleep(apr_time_from_msec(2));
-            rv = gh_publisher_crl(service->publisher, name, crl, ptemp);
-        } while (gatehouse_board_ahead(slot, rv == APR_SUCCESS ? (*crl)->number : 0)
-                 && apr_time_now() < deadline);
+        wait_for_news(service, name, slot, p);
+        rv = gh_publisher_crl(service->publisher, name, crl, p);
     }
-    apr_pool_destroy(ptemp);
-    rv = gh_publisher_crl(service->publisher, name, crl, p);
     if (rv == APR_SUCCESS) {
         gatehouse_board_note(slot, (*crl)->number);
     }

@@ -60,6 +60,7 @@ struct follower {
     int wake[2];                    /* a byte in this pipe ends the pause between rounds */
     volatile apr_uint32_t stop;
     volatile apr_uint32_t ended;
+    volatile apr_uint32_t lagging;  /* CRLs of other processes do not arrive here */
     apr_int64_t unlogged;           /* lines that wait for being logged */
     apr_time_t purge_next;
     job_t jobs[JOBS];
@@ -207,6 +208,7 @@ static void run_jobs(follower_t *follower, apr_pool_t *ptemp)
 {
     gh_result_t result;
     apr_status_t rv;
+    int lagging = 0;
     int i;
 
     for (i = 0; i < JOBS && !apr_atomic_read32(&follower->stop); ++i) {
@@ -214,10 +216,14 @@ static void run_jobs(follower_t *follower, apr_pool_t *ptemp)
         rv = follower->jobs[i].run(follower, ptemp, &result);
         report(follower, &follower->jobs[i], rv, &result, ptemp);
         apr_pool_clear(ptemp);
+        if (rv != APR_SUCCESS && (i <= JOB_READ || i == JOB_CRLS)) {
+            lagging = 1;
+        }
         if (rv != APR_SUCCESS && i <= JOB_READ) {
             break;
         }
     }
+    apr_atomic_set32(&follower->lagging, lagging);
 }
 
 static void *APR_THREAD_FUNC follow(apr_thread_t *thread, void *data)
@@ -253,6 +259,11 @@ void gatehouse_follower_wake(void)
     if (running) {
         wake(running);
     }
+}
+
+int gatehouse_follower_keeps_up(void)
+{
+    return running && !apr_atomic_read32(&running->lagging);
 }
 
 /* Runs before anything in the pool is closed, with prefork within a signal handler. A thread that

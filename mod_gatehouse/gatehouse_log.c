@@ -16,14 +16,21 @@ static int gh_level(int level)
     return level > GH_LOG_DEBUG ? GH_LOG_DEBUG : level;
 }
 
+/* A status of Gatehouse has no text in APR; what it means is in the message. */
+static apr_status_t apr_status(apr_status_t status)
+{
+    return status >= APR_OS_START_USERERR && status < APR_OS_START_USERERR + APR_OS_ERRSPACE_SIZE
+        ? APR_SUCCESS : status;
+}
+
 static void write_server(void *baton, int level, apr_status_t status, const char *message)
 {
-    ap_log_error(APLOG_MARK, level, status, (server_rec *)baton, "%s", message);
+    ap_log_error(APLOG_MARK, level, apr_status(status), (server_rec *)baton, "%s", message);
 }
 
 static void write_request(void *baton, int level, apr_status_t status, const char *message)
 {
-    ap_log_rerror(APLOG_MARK, level, status, (request_rec *)baton, "%s", message);
+    ap_log_rerror(APLOG_MARK, level, apr_status(status), (request_rec *)baton, "%s", message);
 }
 
 const gh_log_t *gatehouse_server_log(server_rec *s, apr_pool_t *p)

@@ -178,14 +178,19 @@ const gatehouse_service_t *gatehouse_service(void);
 
 /** Ends the pause of the thread that follows the store. */
 void gatehouse_follower_wake(void);
+/** @return 1 if it was able to read and publish CRLs in its last round */
+int gatehouse_follower_keeps_up(void);
 
-/* gatehouse_board.c: newest CRL numbers, shared by all children */
+/* gatehouse_board.c: newest CRL numbers and refused PINs, shared by all children */
 
 apr_status_t gatehouse_board_create(int count, apr_pool_t *pconf);
 /** Tells the other children that there is a CRL with this number. */
 void gatehouse_board_note(int slot, apr_int64_t number);
 /** @return 1 if another child has just got a newer CRL than this one */
 int gatehouse_board_ahead(int slot, apr_int64_t number);
+/** Tells the other children that a token has refused the PIN of this issuer. */
+void gatehouse_board_refuse_pin(int slot);
+int gatehouse_board_pin_refused(int slot);
 
 /* gatehouse_turn.c: one child after the other */
 

@@ -218,19 +218,44 @@ static void warn_request_line(const server_rec *main_server, const server_rec *s
     }
 }
 
-/** Once per directive, however many endpoints it opens. */
-static void warn_insecure(const server_rec *s, apr_hash_t *told, apr_pool_t *ptemp)
+static const scep_challenge_t *open_to_all(const scep_entry_t *entry)
+{
+    int i;
+
+    for (i = 0; entry->challenges && i < entry->challenges->nelts; ++i) {
+        const scep_challenge_t *one = &APR_ARRAY_IDX(entry->challenges, i, scep_challenge_t);
+        if (!strcmp(one->name, "none")) {
+            return one;
+        }
+    }
+    return NULL;
+}
+
+/** Warns once per directive, however many endpoints it opens; some must never be open to all. */
+static int check_insecure(const server_rec *s, apr_hash_t *told, apr_pool_t *ptemp)
 {
     const scep_server_t *server = scep_server(s);
-    int i, j;
+    int i, problems = 0;
 
     for (i = 0; i < server->listed->nelts; ++i) {
         const scep_entry_t *entry = APR_ARRAY_IDX(server->listed, i, scep_entry_t *);
-        for (j = 0; entry->challenges && j < entry->challenges->nelts; ++j) {
-            const scep_challenge_t *one = &APR_ARRAY_IDX(entry->challenges, j, scep_challenge_t);
-            if (strcmp(one->name, "none") || apr_hash_get(told, &one, sizeof(one))) {
-                continue;
-            }
+        const scep_challenge_t *one = open_to_all(entry);
+        if (!one) {
+            continue;
+        }
+        if (gh_profile_is_privileged(entry->endpoint.profile)) {
+            scep_log_problem(s, APLOG_ERR, one->place,
+                             apr_psprintf(ptemp,
+                                          GHNO(0485) "SCEPChallenge none insecure does not go with "
+                                                     "%s: profile %s is for a CA, code signing, "
+                                                     "smart cards or the like; configure a "
+                                                     "challenge for this path",
+                                          entry->endpoint.path,
+                                          gh_profile_name(entry->endpoint.profile)),
+                             ptemp);
+            ++problems;
+        }
+        else if (!apr_hash_get(told, &one, sizeof(one))) {
             apr_hash_set(told, apr_pmemdup(ptemp, &one, sizeof(one)), sizeof(one), "");
             scep_log_problem(s, APLOG_WARNING, one->place,
                              apr_psprintf(ptemp,
@@ -240,6 +265,7 @@ static void warn_insecure(const server_rec *s, apr_hash_t *told, apr_pool_t *pte
                              ptemp);
         }
     }
+    return problems;
 }
 
 int scep_check(server_rec *main_server, const gatehouse_config_t *config, apr_hash_t *handlers,
@@ -254,7 +280,7 @@ int scep_check(server_rec *main_server, const gatehouse_config_t *config, apr_ha
         if (scep_server(s)->listed->nelts) {
             ++endpoints;
             warn_request_line(main_server, s, ptemp);
-            warn_insecure(s, told, ptemp);
+            problems += check_insecure(s, told, ptemp);
         }
     }
     if (endpoints) {

@@ -288,24 +288,8 @@ static void mark_used(const compile_t *c, const char *path)
     }
 }
 
-static void add_aliases(compile_t *c, scep_entry_t *entry, const scep_url_t *url)
-{
-    const apr_array_header_t *aliases = gh_profile_aliases(entry->endpoint.profile);
-    scep_url_t parsed;
-    int i;
-
-    for (i = 0; aliases && i < aliases->nelts; ++i) {
-        scep_url_t alias = *url;
-        const char *path;
-
-        alias.profile = APR_ARRAY_IDX(aliases, i, const char *);
-        path = scep_url_path(&alias, c->p);
-        if (scep_url_parse(&parsed, path, c->ptemp) == APR_SUCCESS) {
-            apr_hash_set(c->server->entries, path, APR_HASH_KEY_STRING, entry);
-        }
-    }
-}
-
+/** Under the profile's own name only: what httpd asks for at a <Location>, such as Require, would
+ *  not hold for another path that led to the same endpoint. */
 static void add_endpoint(compile_t *c, const scep_tenant_t *tenant, const gh_profile_t *profile)
 {
     scep_url_t url = { tenant->tenant, tenant->issuer, gh_profile_name(profile) };
@@ -338,7 +322,6 @@ static void add_endpoint(compile_t *c, const scep_tenant_t *tenant, const gh_pro
     entry->endpoint.allowances = c->allowances(c->s, path);
     apr_hash_set(c->server->entries, path, APR_HASH_KEY_STRING, entry);
     APR_ARRAY_PUSH(c->server->listed, scep_entry_t *) = entry;
-    add_aliases(c, entry, &url);
 }
 
 static int by_path(const void *a, const void *b)

@@ -66,8 +66,8 @@ typedef struct {
     const char *ra_profile;         /* SCEPRAProfile, of the main server */
     scep_place_t ra_profile_place;
     int concurrent;                 /* SCEPMaxConcurrent, of the main server; 0: default */
-    apr_hash_t *entries;            /* scep_entry_t by path, also by paths with a profile's alias */
-    apr_array_header_t *listed;     /* scep_entry_t *, each once */
+    apr_hash_t *entries;            /* scep_entry_t by path */
+    apr_array_header_t *listed;     /* scep_entry_t *, by path */
 } scep_server_t;
 
 #define SCEP_RA_PROFILE "scep-digital-signature-key-encipherment"

@@ -62,7 +62,8 @@ void scep_engine_prepare(scep_engine_t *engine)
     apr_hash_index_t *hi;
 
     for (hi = apr_hash_first(NULL, engine->ras); hi; hi = apr_hash_next(hi)) {
-        scep_ra_keys(apr_hash_this_val(hi), &keys, NULL);
+        scep_ra_acquire(apr_hash_this_val(hi), &keys, NULL);
+        scep_ra_release(keys);
     }
 }
 
@@ -147,7 +148,8 @@ void scep_engine_caps(const scep_endpoint_t *endpoint, scep_response_t *response
                                    endpoint->allow & SCEP_ALLOW_SHA1 ? "SHA-1\n" : "", NULL));
 }
 
-/** @return APR_SUCCESS; GH_EUNAVAILABLE (UNAVAILABLE) whatever the reason: no client is to blame */
+/** @param keys to be released
+ *  @return APR_SUCCESS; GH_EUNAVAILABLE (UNAVAILABLE) whatever the reason: no client is to blame */
 static apr_status_t find_keys(scep_engine_t *engine, const scep_endpoint_t *endpoint,
                               const scep_ra_keys_t **keys, gh_result_t *result)
 {
@@ -159,7 +161,7 @@ static apr_status_t find_keys(scep_engine_t *engine, const scep_endpoint_t *endp
                               "Look at the errors of the start of this process.",
                               GHNO(0438) "issuer %s has no RA in this process", endpoint->issuer);
     }
-    if (scep_ra_keys(ra, keys, result) != APR_SUCCESS) {
+    if (scep_ra_acquire(ra, keys, result) != APR_SUCCESS) {
         result->status = GH_EUNAVAILABLE;
         result->failure = GH_FAILURE_UNAVAILABLE;
         return GH_EUNAVAILABLE;
@@ -171,6 +173,7 @@ void scep_engine_certificates(scep_engine_t *engine, const scep_endpoint_t *endp
                               const gh_log_t *log, scep_response_t *response, apr_pool_t *p)
 {
     const scep_ra_keys_t *keys;
+    gh_bytes_t body;
     gh_result_t result;
 
     memset(response, 0, sizeof(*response));
@@ -180,7 +183,10 @@ void scep_engine_certificates(scep_engine_t *engine, const scep_endpoint_t *endp
         gh_log(log, GH_LOG_ERROR, result.status, "%s: %s", result.number, result.message);
         return;
     }
-    set_body(response, TYPE_CA_RA, keys->ca_certificates);
+    body.data = apr_pmemdup(p, keys->ca_certificates.data, keys->ca_certificates.length);
+    body.length = keys->ca_certificates.length;
+    set_body(response, TYPE_CA_RA, body);
+    scep_ra_release(keys);
 }
 
 /* PKIOperation */
@@ -199,8 +205,8 @@ static const char *event_name(int type)
 
 static apr_status_t admit(scep_exchange_t *x)
 {
-    return scep_message_admit(x->message, x->keys->recipients, x->keys->authorities, &x->recipient,
-                              &x->result);
+    return scep_message_admit(x->message, scep_ra_recipients(x->keys, x->p), x->keys->authorities,
+                              &x->recipient, &x->result);
 }
 
 /** Every type that is not handled is refused; no branch can do without an authorisation object. */
@@ -328,6 +334,7 @@ void scep_engine_operate(scep_engine_t *engine, const scep_endpoint_t *endpoint,
     request->event->profile = gh_profile_name(endpoint->profile);
     if (apr_atomic_inc32(&engine->running) < engine->concurrent) {
         operate(&exchange, engine, message, response);
+        scep_ra_release(exchange.keys);
     }
     else {
         gh_result_fail(&exchange.result, GH_EBUSY, GH_FAILURE_UNAVAILABLE, "busy",

@@ -25,22 +25,29 @@ static apr_status_t not_opened(scep_exchange_t *x, const char *cause)
                           GHNO(0433) "the message cannot be opened and verified");
 }
 
-/** The same work as parsing and verifying what the client should have sent. */
-static void verify_decoy(const scep_exchange_t *x)
+/* Each way through opens, parses one request and verifies one: where the client's is not there or
+ * not to be verified, the decoy is. */
+
+static void parse_decoy(const scep_exchange_t *x)
 {
     gh_csr_t *csr;
 
-    if (gh_csr_parse(&csr, x->keys->decoy.data, x->keys->decoy.length, x->p, NULL) == APR_SUCCESS) {
-        gh_csr_verify(csr, 0, NULL);
-    }
+    gh_csr_parse(&csr, x->keys->decoy.data, x->keys->decoy.length, x->p, NULL);
+}
+
+static void verify_decoy(const scep_exchange_t *x)
+{
+    gh_csr_verify(x->keys->parsed_decoy, 0, NULL);
 }
 
 /** Opens a message that carries a request for a certificate, signed by the request's own key. */
 static apr_status_t open_request(scep_exchange_t *x, gh_csr_t **csr)
 {
     gh_bytes_t content;
+    gh_result_t result;
 
     if (scep_message_open(x->message, x->recipient, &content, x->p) != APR_SUCCESS) {
+        parse_decoy(x);
         verify_decoy(x);
         return not_opened(x, "it does not decrypt");
     }
@@ -52,7 +59,12 @@ static apr_status_t open_request(scep_exchange_t *x, gh_csr_t **csr)
         verify_decoy(x);
         return not_opened(x, "the request has another key than the signer of the message");
     }
-    if (gh_csr_verify(*csr, x->endpoint->allow & SCEP_ALLOW_SHA1, NULL) != APR_SUCCESS) {
+    gh_result_clear(&result);
+    if (gh_csr_verify(*csr, x->endpoint->allow & SCEP_ALLOW_SHA1, &result) != APR_SUCCESS) {
+        /* refused for its algorithm, before any work with the key */
+        if (result.failure == GH_FAILURE_ALGORITHM) {
+            verify_decoy(x);
+        }
         return not_opened(x, "the signature of the request is not valid or its digest not "
                              "accepted");
     }
@@ -202,7 +214,11 @@ apr_status_t scep_exchange_poll(scep_exchange_t *x)
     gh_bytes_t content;
     apr_status_t rv;
 
-    if (scep_message_open(x->message, x->recipient, &content, x->p) != APR_SUCCESS) {
+    rv = scep_message_open(x->message, x->recipient, &content, x->p);
+    /* a poll carries no request; whether something else does must not be seen from the time */
+    parse_decoy(x);
+    verify_decoy(x);
+    if (rv != APR_SUCCESS) {
         return not_opened(x, "it does not decrypt");
     }
     at = content.data;

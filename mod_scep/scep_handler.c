@@ -4,7 +4,9 @@
 
 #include <string.h>
 
+#include <apr_allocator.h>
 #include <apr_strings.h>
+#include <apr_thread_mutex.h>
 #include <http_core.h>
 #include <http_log.h>
 #include <http_protocol.h>
@@ -33,7 +35,12 @@ static struct {
 } gatehouse;
 
 /** Of this child. */
-static scep_engine_t *engine;
+static struct {
+    scep_engine_t *engine;          /* NULL until mod_gatehouse has opened the store */
+    apr_thread_mutex_t *mutex;      /* held while the engine is made */
+    apr_pool_t *pool;               /* of the engine, with an allocator of its own */
+    server_rec *s;                  /* the main server; NULL: there is no endpoint */
+} child;
 
 int scep_find_gatehouse(void)
 {
@@ -68,9 +75,9 @@ void scep_register_dump(gatehouse_dump_fn *fn, apr_pool_t *pconf)
 
 /* Start of a child */
 
-static apr_status_t forget_engine(void *data)
+static apr_status_t forget_child(void *data)
 {
-    engine = NULL;
+    memset(&child, 0, sizeof(child));
     return APR_SUCCESS;
 }
 
@@ -105,38 +112,99 @@ static int any_endpoint(server_rec *s)
     return 0;
 }
 
-void scep_child_init(apr_pool_t *p, server_rec *s)
+/** Under child.mutex. @return NULL as long as mod_gatehouse has no store */
+static scep_engine_t *make_engine(void)
 {
-    const scep_server_t *server = scep_server(s);
-    const gatehouse_service_t *service;
-    const gh_profile_t *profile;
+    const scep_server_t *server = scep_server(child.s);
+    const gatehouse_service_t *service = gatehouse.service();
     scep_services_t *services;
+    scep_engine_t *made;
 
-    if (!any_endpoint(s)) {
-        return;
-    }
-    service = gatehouse.service();
     if (!service || !service->store) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, s,
-                     GHNO(0475) "SCEP answers 503: mod_gatehouse did not start in this process; "
-                                "see the errors before");
-        return;
+        return NULL;
     }
-    services = apr_pcalloc(p, sizeof(*services));
+    services = apr_pcalloc(child.pool, sizeof(*services));
     services->store = service->store;
     services->ledger = service->ledger;
     services->sealer = service->sealer;
     services->node = service->node;
     services->log = service->log;
     services->audit = gatehouse.audit;
-    engine = scep_engine_create(services, server->concurrent ? server->concurrent : SCEP_CONCURRENT,
-                                p);
-    apr_pool_cleanup_register(p, NULL, forget_engine, apr_pool_cleanup_null);
-    profile = apr_hash_get(service->profiles,
-                           server->ra_profile ? server->ra_profile : SCEP_RA_PROFILE,
-                           APR_HASH_KEY_STRING);
-    add_issuers(engine, s, service, profile, p);
-    scep_engine_prepare(engine);
+    made = scep_engine_create(services, server->concurrent ? server->concurrent : SCEP_CONCURRENT,
+                              child.pool);
+    add_issuers(made, child.s, service,
+                apr_hash_get(service->profiles,
+                             server->ra_profile ? server->ra_profile : SCEP_RA_PROFILE,
+                             APR_HASH_KEY_STRING),
+                child.pool);
+    __atomic_store_n(&child.engine, made, __ATOMIC_RELEASE);
+    return made;
+}
+
+/** The engine of this child, made when it can be. @return NULL: not yet */
+static scep_engine_t *get_engine(void)
+{
+    scep_engine_t *engine = __atomic_load_n(&child.engine, __ATOMIC_ACQUIRE);
+
+    if (engine || !child.s) {
+        return engine;
+    }
+    apr_thread_mutex_lock(child.mutex);
+    engine = child.engine;
+    if (!engine) {
+        engine = make_engine();
+        if (engine) {
+            ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, child.s,
+                         "SCEP answers now in this process: mod_gatehouse has opened the store");
+        }
+    }
+    apr_thread_mutex_unlock(child.mutex);
+    return engine;
+}
+
+static apr_status_t prepare_child(apr_pool_t *p)
+{
+    apr_allocator_t *allocator;
+    apr_status_t rv;
+
+    rv = apr_allocator_create(&allocator);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = apr_pool_create_ex(&child.pool, p, NULL, allocator);
+    if (rv != APR_SUCCESS) {
+        apr_allocator_destroy(allocator);
+        return rv;
+    }
+    apr_allocator_owner_set(allocator, child.pool);
+    apr_pool_tag(child.pool, "scep");
+    apr_pool_cleanup_register(child.pool, NULL, forget_child, apr_pool_cleanup_null);
+    return apr_thread_mutex_create(&child.mutex, APR_THREAD_MUTEX_DEFAULT, child.pool);
+}
+
+void scep_child_init(apr_pool_t *p, server_rec *s)
+{
+    scep_engine_t *engine;
+    apr_status_t rv;
+
+    if (!any_endpoint(s)) {
+        return;
+    }
+    rv = prepare_child(p);
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
+                     GHNO(0484) "SCEP answers 503 in this process, which is short of memory");
+        return;
+    }
+    child.s = s;
+    engine = make_engine();
+    if (engine) {
+        scep_engine_prepare(engine);
+        return;
+    }
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, s,
+                 GHNO(0475) "SCEP answers 503 until mod_gatehouse has opened the store; see the "
+                            "errors before");
 }
 
 /* Requests */
@@ -185,16 +253,18 @@ static int refuse_unavailable(request_rec *r, const scep_entry_t *entry)
 
     apr_table_setn(r->headers_out, "Retry-After", "10");
     gh_result_fail(&result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "engine.none",
-                   "Look at the errors of the start of this process.",
-                   GHNO(0476) "SCEP did not start in this process");
+                   "Try again later.",
+                   GHNO(0476) "SCEP cannot answer now: the store of this server is not open");
     return refuse(r, HTTP_SERVICE_UNAVAILABLE, entry, &result);
 }
 
-static int refuse_method(request_rec *r, const scep_entry_t *entry)
+/** @param allow the methods that are served instead */
+static int refuse_method(request_rec *r, const scep_entry_t *entry, const char *allow)
 {
     gh_result_t result;
 
-    apr_table_setn(r->headers_out, "Allow", "GET, HEAD, POST");
+    ap_discard_request_body(r);
+    apr_table_setn(r->headers_out, "Allow", allow);
     gh_result_fail(&result, GH_EREFUSED, GH_FAILURE_MALFORMED, "http.method", "Use GET or POST.",
                    GHNO(0477) "method %.20s is not served here", r->method);
     return refuse(r, HTTP_METHOD_NOT_ALLOWED, entry, &result);
@@ -270,7 +340,8 @@ static int refuse_body(request_rec *r, const scep_entry_t *entry, int status)
     return refuse(r, status, entry, &result);
 }
 
-static int operate(request_rec *r, const scep_entry_t *entry, const scep_query_t *query)
+static int operate(request_rec *r, const scep_entry_t *entry, const scep_query_t *query,
+                   scep_engine_t *engine)
 {
     scep_response_t response;
     scep_request_t request;
@@ -303,14 +374,19 @@ static int operate(request_rec *r, const scep_entry_t *entry, const scep_query_t
 
 static int serve(request_rec *r, const scep_entry_t *entry, const scep_query_t *query)
 {
+    scep_engine_t *engine = get_engine();
     scep_response_t response;
 
-    if (!engine) {
+    /* HEAD has no effect (RFC 9110 9.2.1); this operation has */
+    if (query->operation == SCEP_PKI_OPERATION && r->header_only) {
+        return refuse_method(r, entry, "GET, POST");
+    }
+    if (!engine && query->operation != SCEP_GET_CA_CAPS) {
         return refuse_unavailable(r, entry);
     }
     switch (query->operation) {
     case SCEP_PKI_OPERATION:
-        return operate(r, entry, query);
+        return operate(r, entry, query, engine);
     case SCEP_GET_CA_CERT:
         scep_engine_certificates(engine, &entry->endpoint, gatehouse.request_log(r), &response,
                                  r->pool);
@@ -343,8 +419,7 @@ int scep_handler(request_rec *r)
         return refuse(r, HTTP_NOT_FOUND, NULL, &result);
     }
     if (r->method_number != M_GET && r->method_number != M_POST) {
-        ap_discard_request_body(r);
-        return refuse_method(r, entry);
+        return refuse_method(r, entry, "GET, HEAD, POST");
     }
     if (scep_query_parse(&query, r->args, r->pool, &result) != APR_SUCCESS) {
         ap_discard_request_body(r);

@@ -16,6 +16,7 @@
 #include "mod_scep/scep_message.h"
 #include "result.h"
 #include "store/store.h"
+#include "x509/csr.h"
 #include "x509/profile.h"
 #include "x509/seal.h"
 
@@ -36,18 +37,26 @@ typedef struct {
     void (*audit)(const gh_audit_event_t *event, apr_pool_t *p);    /* may be NULL */
 } scep_services_t;
 
+struct scep_ra_set;
+
 /** The keys of an RA at one time; immutable, and parsed once. */
 typedef struct {
-    const apr_array_header_t *recipients;   /* scep_recipient_t: all generations, newest first */
+    struct scep_ra_set *set;                /* what they live in; NULL if that is the caller's */
+    const apr_array_header_t *recipients;   /* scep_recipient_t: those that had not expired when
+                                               they were read, newest first */
+    apr_time_t first_end;                   /* earliest notAfter among them */
     const scep_recipient_t *current;        /* signs replies, is announced first */
     apr_int64_t generation;                 /* of current */
-    apr_time_t not_after;                   /* of current */
+    apr_time_t not_after;                   /* of current: it does nothing afterwards */
+    apr_time_t renew_at;                    /* after two thirds of the life of the newest */
     gh_bytes_t ca_certificates;             /* answer to GetCACert */
     gh_bytes_t issuer_certificate;          /* DER */
     const apr_array_header_t *chain;        /* gh_bytes_t: above the issuer, in order, root last */
     const apr_array_header_t *authorities;  /* X509 *: the issuer and the chain */
-    gh_bytes_t decoy;                       /* a request of our own, to be verified where a client's
-                                               could not be opened: equal work, whatever failed */
+    gh_bytes_t decoy;                       /* a request of our own, to be parsed or verified where
+                                               a client's could not be: equal work, whatever
+                                               failed */
+    gh_csr_t *parsed_decoy;
 } scep_ra_keys_t;
 
 /**
@@ -57,14 +66,23 @@ scep_ra_t *scep_ra_create(gh_issuer_t *issuer, const gh_profile_t *profile,
                           const scep_services_t *services, apr_pool_t *p);
 
 /**
- * The keys, made on first use by any process of any node. Thread-safe; as long as the store cannot
- * be reached, it is asked at most once per second.
- * @param keys valid as long as the RA
+ * The keys of now. They are made on first use by any process of any node. After two thirds of their
+ * certificate's life the next generation is made, again by whoever is first; the store is asked
+ * every few seconds whether somebody was. While that fails, the keys there are do as long as their
+ * certificate is valid, and not longer. Thread-safe.
+ * @param keys to be given back by scep_ra_release()
  * @return GH_EUNAVAILABLE; GH_EREFUSED if no RA certificate can be had
  */
-apr_status_t scep_ra_keys(scep_ra_t *ra, const scep_ra_keys_t **keys, gh_result_t *result);
+apr_status_t scep_ra_acquire(scep_ra_t *ra, const scep_ra_keys_t **keys, gh_result_t *result);
 
-/** Keys from what was made elsewhere, without a store. @param recipients newest first */
+/** @param keys may be NULL; nothing of them may be used any more */
+void scep_ra_release(const scep_ra_keys_t *keys);
+
+/** The keys that may decrypt now: recipients without those that have expired since. */
+const apr_array_header_t *scep_ra_recipients(const scep_ra_keys_t *keys, apr_pool_t *p);
+
+/** Keys from what was made elsewhere, without a store.
+ *  @param recipients scep_recipient_t elements, newest first; they must not have expired */
 apr_status_t scep_ra_keys_make(scep_ra_keys_t **keys, gh_issuer_t *issuer,
                                const apr_array_header_t *recipients, apr_pool_t *p,
                                gh_result_t *result);

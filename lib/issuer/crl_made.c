@@ -67,6 +67,9 @@ apr_status_t gh_crl_make(gh_crl_record_t *record, gh_issuer_t *issuer, gh_store_
     rv = gh_store_read(store, make_work, &make, result);
     if (rv == APR_SUCCESS) {
         rv = gh_crl_finish(make.builder, &record->der, p, result);
+        if (rv == GH_EUNAVAILABLE) {
+            gh_issuer_suspect(issuer);
+        }
     }
     apr_pool_destroy(make.pool);
     return rv;

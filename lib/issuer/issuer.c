@@ -177,3 +177,15 @@ apr_status_t gh_issuer_child_init(gh_issuer_t *issuer, apr_pool_t *p, gh_result_
 {
     return issuer->backend->child_init(issuer, p, result);
 }
+
+int gh_issuer_usable(gh_issuer_t *issuer)
+{
+    return !issuer->backend->usable || issuer->backend->usable(issuer);
+}
+
+void gh_issuer_suspect(gh_issuer_t *issuer)
+{
+    if (issuer->backend->suspect) {
+        issuer->backend->suspect(issuer);
+    }
+}

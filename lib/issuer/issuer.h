@@ -35,7 +35,11 @@ struct gh_issuer_backend {
     /** Opens what needs root: certificates, key files. Configuration errors are found here. */
     apr_status_t (*load)(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t *result);
 
-    /** Opens what each process opens for itself (tokens, connections), and tries it. */
+    /**
+     * Opens what each process opens for itself (tokens, connections), and tries it. May be called
+     * again, by one thread at a time, while others use the issuer.
+     * @return GH_EREFUSED if a token refuses the PIN: to be tried again by a person only
+     */
     apr_status_t (*child_init)(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t *result);
 
     /**
@@ -50,7 +54,14 @@ struct gh_issuer_backend {
     apr_status_t (*set_status)(gh_issuer_t *issuer, gh_bytes_t serial, int status, int reason,
                                apr_pool_t *p, gh_result_t *result);
 
-    /** What signs this issuer's CRLs in this process; NULL if they are not made here. */
+    /** Whether the issuer signs in this process, or has failed to; NULL: it always does. */
+    int (*usable)(gh_issuer_t *issuer);
+
+    /** Tells that its key has failed to sign; NULL where that makes no difference. */
+    void (*suspect)(gh_issuer_t *issuer);
+
+    /** What signs this issuer's CRLs in this process; NULL if they are not made here now. Good until
+     *  child_init() is called again, for the thread that does so. */
     const gh_ca_t *(*crl_signer)(gh_issuer_t *issuer);
 
     /** DER of a CRL that is made elsewhere (a file); NULL if they are made here.
@@ -95,8 +106,14 @@ const gh_issuer_backend_t *gh_issuer_backend(const gh_issuer_t *issuer);
  *  key fits. Calls the back end's load(). */
 apr_status_t gh_issuer_load(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t *result);
 
-/** After the fork. */
+/** After the fork; again, with the same pool, when the issuer is no longer usable. */
 apr_status_t gh_issuer_child_init(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t *result);
+
+/** @return 0 if child_init() has not succeeded, or the key has failed since */
+int gh_issuer_usable(gh_issuer_t *issuer);
+
+/** Its key has failed to sign: nothing is signed until child_init() has succeeded again. */
+void gh_issuer_suspect(gh_issuer_t *issuer);
 
 /** The CA's certificate, once loaded; borrowed. */
 X509 *gh_issuer_certificate(const gh_issuer_t *issuer);

@@ -22,8 +22,9 @@ int gh_key_is_token(const char *source);
  * with pin-value; a PIN comes from passphrase or the URI's pin-source. Tokens are opened by one
  * thread of a process at a time.
  * @param passphrase gh_secret_load() form ("file:..." or "exec:..."), or NULL
- * @return APR_SUCCESS; GH_EUNAVAILABLE if a token does not answer; APR_EACCES, APR_EINVAL or the
- *         operating system's error, with result naming the file and what to do
+ * @return APR_SUCCESS; GH_EUNAVAILABLE if a token does not answer; GH_EREFUSED if a token refuses
+ *         the PIN, which more attempts may lock; APR_EACCES, APR_EINVAL or the operating system's
+ *         error, with result naming the file and what to do
  */
 apr_status_t gh_key_open(EVP_PKEY **key, const char *source, const char *passphrase,
                          apr_pool_t *p, gh_result_t *result);

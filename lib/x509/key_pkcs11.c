@@ -299,6 +299,50 @@ static apr_status_t open_by_engine(EVP_PKEY **key, const token_uri_t *uri, UI_ME
 
 #endif
 
+/* PKCS#11 3.0, CKR_PIN_INCORRECT to CKR_PIN_LOCKED */
+#define PIN_REFUSED_FIRST 0xa0
+#define PIN_REFUSED_LAST 0xa4
+
+/**
+ * What the token had to say, and whether it was that the PIN is wrong. Empties OpenSSL's queue, in
+ * which the search for engines leaves errors of its own.
+ */
+static const char *token_error(int *pin_refused)
+{
+    const char *reason = NULL;
+    unsigned long error;
+
+    *pin_refused = 0;
+    while ((error = ERR_get_error()) != 0) {
+        const char *library = ERR_lib_error_string(error);
+
+        if (library == NULL || (strncasecmp(library, "pkcs#11", 7) != 0
+                                && strncasecmp(library, "pkcs11", 6) != 0))
+            continue;
+        if (reason == NULL)
+            reason = ERR_reason_error_string(error);
+        if (ERR_GET_REASON(error) >= PIN_REFUSED_FIRST && ERR_GET_REASON(error) <= PIN_REFUSED_LAST)
+            *pin_refused = 1;
+    }
+    return reason != NULL ? reason : "it is not there, or this user may not open it";
+}
+
+static apr_status_t cannot_open(const char *object, gh_result_t *result)
+{
+    int pin_refused;
+    const char *reason = token_error(&pin_refused);
+
+    if (pin_refused)
+        return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "key.pin",
+                              "correct what the configured passphrase source gives, then restart; "
+                              "see first whether the token has locked the PIN",
+                              GHNO(0393) "the token refuses the PIN for %s: %s", object, reason);
+    return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "key.token",
+                          "check that the token is present, token and object label, and that the "
+                          "user this process runs as may open the token",
+                          GHNO(0325) "cannot open the private key %s: %s", object, reason);
+}
+
 apr_status_t gh_key_open_token(EVP_PKEY **key, const char *uri, const char *passphrase,
                                apr_pool_t *ptemp, gh_result_t *result)
 {
@@ -325,10 +369,7 @@ apr_status_t gh_key_open_token(EVP_PKEY **key, const char *uri, const char *pass
     if (rv != APR_SUCCESS)
         goto cleanup;
     if (*key == NULL) {
-        rv = gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "key.token",
-                               "check token and object label, the PIN, and that the user this "
-                               "process runs as may open the token",
-                               GHNO(0325) "cannot open the private key %s", parsed.object);
+        rv = cannot_open(parsed.object, result);
         goto cleanup;
     }
     rv = gh_key_try(*key, result);

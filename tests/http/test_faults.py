@@ -96,11 +96,11 @@ def test_everything_killed_during_enrolments(make_server, store):
 def test_graceful_restarts_lose_nothing(make_server, store):
     server = make_server(content, store=store)
     restarts = 0
-    with load_of(server) as load:
+    with load_of(server, 3 * COUNT) as load:
         while load.busy:
             server.graceful()
             restarts += 1
-            time.sleep(0.5)
+            time.sleep(0.2)
     assert restarts >= 2
     assert load.lost == 0 and load.statuses == []
     check_store(server, load)

@@ -4,6 +4,7 @@
 import os
 import pathlib
 import subprocess
+import time
 
 import pytest
 
@@ -85,7 +86,7 @@ def test_issuer_on_a_token(make_server, mpm):
 
 
 @pytest.mark.parametrize("fault, number", [
-    ("pin", "GH0325"), ("token", "GH0325"), ("access", "GH0001")])
+    ("pin", "GH0393"), ("token", "GH0325"), ("access", "GH0001")])
 def test_token_that_cannot_be_used_is_said(make_server, fault, number):
     """Children find out, since only they open the token: they say so and answer 503."""
     server = make_server(content, start=False)
@@ -102,5 +103,78 @@ def test_token_that_cannot_be_used_is_said(make_server, fault, number):
     server.start()
     response = server.get(standard.STATIC + "?operation=GetCACert")
     assert response.status == 503 and b"GH" in response.body
-    server.allow("GH0023")
+    server.allow("GH0023", "GH0547")
     assert "seeded-wrong-pin" not in server.log.text()
+    assert "APR does not understand" not in server.log.text()
+
+
+@pytest.mark.parametrize("mpm", ["event", "prefork"])
+def test_token_that_comes_back(make_server, mpm):
+    """A token that is away when children start is tried again, and said once per change."""
+    server = make_server(content, start=False, mpm=mpm)
+    tokens = server.root / "tokens"
+    away = server.root / "away"
+    secret = write_secret(server.root / "secret" / "pin", PIN + "\n")
+    give(server.root / "secret", *environment.run_as()[:2])
+    server.conf.write_text(server.conf.read_text().replace(f"file:{tokens / 'pin'}",
+                                                           f"file:{secret}"))
+    tokens.rename(away)
+    server.expect("GH0325")
+    server.allow("GH0023")
+    server.start()
+    client = server.client(standard.STATIC)
+    assert server.get(standard.STATIC + "?operation=GetCACert").status == 503
+    children = set(server.children())
+    time.sleep(4)                               # a few attempts
+    away.rename(tokens)
+    wait_until(lambda: server.get(standard.STATIC + "?operation=GetCACert").status == 200, 10, 0.2,
+               "the issuer")
+    wait_until(lambda: enrols(client), 10, 0.2, "an enrolment")
+    assert children <= set(server.children()), "this was to work without new processes"
+    wait_until(lambda: server.log.text().count("GH0548") == server.log.text().count("GH0325"), 12,
+               what="that each process says that the issuer works again")
+    assert server.log.text().count("GH0325") <= len(children)
+
+
+def enrols(client, number=[0]):
+    number[0] += 1
+    try:
+        return client.enrol(standard.device_key(number[0] % 4), CHALLENGE,
+                            f"CN=back-{number[0]}").succeeded
+    except Exception:                           # 503 while the token is away
+        return False
+
+
+def test_token_that_fails_later(make_server):
+    """A key that fails while the server runs is opened again once the token is back."""
+    server = make_server(content)
+    client = server.client(standard.STATIC)
+    tokens = server.root / "tokens"
+    assert client.enrol(standard.device_key(), CHALLENGE).succeeded
+    server.expect("GH0549", "GH0548")
+    server.allow("GH0023", "GH0384", "GH0325", "GH0001")
+    folders = [path for path in tokens.iterdir() if path.is_dir()]
+    for folder in folders:
+        folder.rename(server.root / folder.name)
+    wait_until(lambda: not enrols(client), 10, 0.05, "a failure")
+    wait_until(lambda: "GH0549" in server.log.text(), 5, what="that the failure is noticed")
+    for folder in folders:
+        (server.root / folder.name).rename(folder)
+    wait_until(lambda: all(enrols(client) for _ in range(4)), 20, 0.2, "enrolments")
+    assert server.log.text().count("GH0549") <= 2 * len(server.children())
+
+
+def test_wrong_pin_is_tried_once(make_server):
+    """Tokens lock a PIN after some failures: one child finds out for all, and only once."""
+    server = make_server(content, start=False)
+    tokens = server.root / "tokens"
+    write_secret(tokens / "pin", "seeded-wrong-pin")
+    give(tokens, *environment.run_as()[:2])
+    server.expect("GH0393")
+    server.allow("GH0547", "GH0023")
+    server.start()
+    time.sleep(3)
+    server.kill_children()
+    wait_until(server.children, 5, what="new children")
+    time.sleep(3)
+    assert server.log.text().count("GH0393") == 1

@@ -24,6 +24,7 @@ apr_pool_t *pool;
 char directory[] = "/tmp/gh-scep-XXXXXX";
 gh_issuer_t *issuer;
 gh_profile_t *automatic, *manual, *ra_profile;
+const char *ra_validity = "30d";
 scep_services_t services;
 scep_engine_t *engine;
 scep_endpoint_t endpoint, manual_endpoint;
@@ -53,14 +54,14 @@ static void set(gh_profile_t *target, const char *directive, int argc, const cha
     }
 }
 
-static gh_profile_t *make_profile(const char *name, const char *approval)
+static gh_profile_t *make_profile(const char *name, const char *approval, const char *validity)
 {
     gh_profile_t *made = gh_profile_create(name, NULL, pool);
     gh_result_t result;
 
     set(made, "ProfileKeyUsage", 2, "digitalSignature", "keyEncipherment");
     set(made, "ProfileExtendedKeyUsage", 1, "clientAuth", NULL);
-    set(made, "ProfileValidity", 1, "30d", NULL);
+    set(made, "ProfileValidity", 1, validity, NULL);
     set(made, "ProfileApproval", 1, approval, NULL);
     assert_int_equal(gh_profile_complete(made, pool, &result), APR_SUCCESS);
     return made;
@@ -170,9 +171,9 @@ int scep_world_setup(void **state)
     client = scep_test_certificate(client_key, "client", NULL, NULL, 0, pool);
     other = scep_test_certificate(other_key, "other", NULL, NULL, 0, pool);
     make_issuer();
-    automatic = make_profile("test-automatic", "automatic");
-    manual = make_profile("test-manual", "manual");
-    ra_profile = make_profile("test-ra", "automatic");
+    automatic = make_profile("test-automatic", "automatic", "30d");
+    manual = make_profile("test-manual", "manual", "30d");
+    ra_profile = make_profile("test-ra", "automatic", ra_validity);
     make_services();
     make_endpoint(&endpoint, automatic, gh_authoriser_static(secret, pool));
     make_endpoint(&manual_endpoint, manual, gh_authoriser_static(secret, pool));

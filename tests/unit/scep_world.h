@@ -15,6 +15,8 @@ extern apr_pool_t *pool;
 extern char directory[];
 extern gh_issuer_t *issuer;
 extern gh_profile_t *automatic, *manual, *ra_profile;
+/* of the RA's certificates; to be changed before the set-up */
+extern const char *ra_validity;
 extern scep_services_t services;
 extern scep_engine_t *engine;
 extern scep_endpoint_t endpoint, manual_endpoint;

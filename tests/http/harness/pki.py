@@ -2,6 +2,7 @@
 """A root and an issuing CA made from prebuilt keys, and checks of what they issue."""
 
 import datetime
+import functools
 import os
 import pathlib
 import subprocess
@@ -17,6 +18,7 @@ from .environment import KEYS
 PEM = serialization.Encoding.PEM
 
 
+@functools.lru_cache(None)
 def key(name):
     """A key of the pool: "rsa2048-01", "p256-01", ..."""
     return load_key(KEYS / f"{name}.pem")
