@@ -47,7 +47,8 @@ def only_one():
 def output(*command, **options):
     """Standard output of a command that has to succeed."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          universal_newlines=True, check=False, **options)
+                          universal_newlines=True, check=False, preexec_fn=die_with_parent,
+                          **options)
     if done.returncode != 0:
         raise Failure(f"{' '.join(map(str, command))}: {done.stderr or done.stdout}".strip())
     return done.stdout
@@ -97,11 +98,18 @@ def children_of(pid):
 
 
 def proportional_memory(pid):
-    """PSS of a process in bytes: what it shares counts by the number of those who share it."""
-    for line in read(f"/proc/{pid}/smaps_rollup").splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    raise Failure(f"/proc/{pid}/smaps_rollup has no Pss")
+    """PSS of a process in bytes: what it shares counts by the number of those who share it. Programs
+    and libraries are left out, since their share changes with what else runs on the machine."""
+    counts, total = True, 0
+    program = os.readlink(f"/proc/{pid}/exe")
+    for line in read(f"/proc/{pid}/smaps").splitlines():
+        words = line.split()
+        if not words[0].endswith(":"):
+            path = words[5] if len(words) > 5 else ""
+            counts = path != program and ".so" not in os.path.basename(path)
+        elif words[0] == "Pss:" and counts:
+            total += int(words[1]) * 1024
+    return total
 
 
 # --- servers ---
@@ -185,7 +193,7 @@ def fetch(url):
 class Httpd:
     """An httpd of our own with the modules of the build tree."""
 
-    THREADS = 64
+    THREADS = 32
     CHILDREN = 2
 
     def __init__(self, build, source, apxs, folder):
@@ -294,14 +302,14 @@ class Table:
         return statistics.median(self.rows[row][column or self.columns[0]])
 
     def show(self):
-        width = max(map(len, self.rows)) + 2
+        """Prints median, and lowest and highest in brackets."""
+        width = max(map(len, self.rows)) + 1
         print(f"\n{self.title}")
-        print(" " * width + "".join(f"{column + ':':>16} median      min      max"
-                                    for column in self.columns))
+        print(" " * width + "".join(f"{column:>30}" for column in self.columns))
         for name, row in self.rows.items():
-            cells = "".join(f"{statistics.median(row[c]):23.1f} {min(row[c]):8.1f} {max(row[c]):8.1f}"
-                            for c in self.columns)
-            print(f"{name:{width}}{cells}")
+            cells = (f"{statistics.median(row[c]):.1f} [{min(row[c]):.1f} .. {max(row[c]):.1f}]"
+                     if c in row else "-" for c in self.columns)
+            print(f"{name:{width}}" + "".join(f"{cell:>30}" for cell in cells))
         sys.stdout.flush()
 
 

@@ -329,7 +329,7 @@ static int is_text(const ASN1_STRING *string, const char *text)
            && memcmp(ASN1_STRING_get0_data(string), text, strlen(text)) == 0;
 }
 
-/** Every answer is a CertRep SUCCESS to its own request; the signature of one in eight is verified. */
+/** Every answer is a CertRep SUCCESS to its own request; one signature in eight is verified. */
 static size_t count_wrong(X509 *signer)
 {
     X509_STORE *none = X509_STORE_new();

@@ -7,8 +7,10 @@
  */
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -190,6 +192,7 @@ static void make_all(const maker_t *maker, size_t count, size_t processes, const
         case -1:
             bench_die("fork: %s", strerror(errno));
         case 0:
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
             make_part(maker, count * i / processes, count * (i + 1) / processes, part);
             _exit(0);
         default:

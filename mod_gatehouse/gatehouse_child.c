@@ -20,6 +20,10 @@
 
 APLOG_USE_MODULE(gatehouse);
 
+/** Connections that read SQLite. From the maximum on, the store's own number is used. */
+#define CONNECTIONS_MIN 2
+#define CONNECTIONS_MAX 8
+
 static gatehouse_child_t *this_child;
 
 const gatehouse_service_t *gatehouse_service(void)
@@ -77,10 +81,24 @@ apr_status_t gatehouse_child_prepare(gatehouse_child_t *child, apr_pool_t *ptemp
     return rv;
 }
 
+/* Reads of SQLite are work for a processor, each connection has caches of its own: more of them than
+ * processors cost memory and gain nothing. A PostgreSQL server is waited for. @return 0: default */
+static int connections(const gatehouse_settings_t *settings)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (strncmp(settings->store, "sqlite3:", 8) || processors >= CONNECTIONS_MAX) {
+        return 0;
+    }
+    return processors < CONNECTIONS_MIN ? CONNECTIONS_MIN : (int)processors;
+}
+
 apr_status_t gatehouse_child_open(gatehouse_child_t *child, gh_result_t *result)
 {
     gatehouse_service_t *service = &child->service;
-    gh_store_options_t options = { .log = service->log };
+    gh_store_options_t options = {
+        .log = service->log, .connections = connections(child->settings)
+    };
     apr_pool_t *p;
     apr_status_t rv;
 

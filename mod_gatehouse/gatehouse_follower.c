@@ -15,6 +15,7 @@
 #include <apr_thread_proc.h>
 
 #include "gatehouse_child.h"
+#include "gatehouse_memory.h"
 #include "log.h"
 #include "status.h"
 #include "store/challenges.h"
@@ -31,6 +32,9 @@ APLOG_USE_MODULE(gatehouse);
 
 /** How long the end of a process waits for the thread, which may be waiting for the store. */
 #define PATIENCE apr_time_from_sec(2)
+
+/** How often memory that is free goes back to the system. */
+#define TRIM_INTERVAL apr_time_from_sec(30)
 
 #define PURGE_INTERVAL apr_time_from_sec(60)
 
@@ -50,7 +54,7 @@ typedef struct {
 
 enum {
     JOB_PREPARE, JOB_OPEN, JOB_READ,    /* while one of these fails, the others would fail too */
-    JOB_ISSUERS, JOB_APPROVED, JOB_CRLS, JOB_AUDIT, JOB_PURGE,
+    JOB_ISSUERS, JOB_APPROVED, JOB_CRLS, JOB_AUDIT, JOB_PURGE, JOB_TRIM,
     JOBS
 };
 
@@ -63,6 +67,7 @@ struct follower {
     volatile apr_uint32_t lagging;  /* CRLs of other processes do not arrive here */
     apr_int64_t unlogged;           /* lines that wait for being logged */
     apr_time_t purge_next;
+    apr_time_t trim_next;
     job_t jobs[JOBS];
 };
 
@@ -180,6 +185,17 @@ static apr_status_t purge_challenges(follower_t *follower, apr_pool_t *ptemp, gh
         return APR_SUCCESS;
     }
     return rv;
+}
+
+static apr_status_t trim_memory(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
+{
+    apr_time_t now = apr_time_now();
+
+    if (now >= follower->trim_next || now < follower->trim_next - 2 * TRIM_INTERVAL) {
+        gatehouse_memory_trim();
+        follower->trim_next = now + TRIM_INTERVAL;
+    }
+    return APR_SUCCESS;
 }
 
 static void report(follower_t *follower, job_t *job, apr_status_t rv, const gh_result_t *result,
@@ -301,6 +317,7 @@ apr_status_t gatehouse_follower_start(gatehouse_child_t *child)
         [JOB_CRLS] = { .what = "publishing CRLs", .run = publish_crls },
         [JOB_AUDIT] = { .what = "copying decisions to the audit log", .run = log_decisions },
         [JOB_PURGE] = { .what = "removing old challenges", .run = purge_challenges },
+        [JOB_TRIM] = { .what = "giving memory back", .run = trim_memory },
     };
     follower_t *follower = apr_pcalloc(child->pool, sizeof(*follower));
     apr_status_t rv;

@@ -9,6 +9,7 @@
 #include <http_log.h>
 #include <apr_strings.h>
 
+#include "gatehouse_memory.h"
 #include "gatehouse_private.h"
 #include "log.h"
 
@@ -114,6 +115,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     if (status != OK || gatehouse_first_pass()) {
         return status;
     }
+    gatehouse_memory_limit();
     gatehouse_log_warnings(settings, s);
     if (gatehouse_audit_open(settings, s, pconf) != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;

@@ -25,8 +25,8 @@ static apr_status_t not_opened(scep_exchange_t *x, const char *cause)
                           GHNO(0433) "the message cannot be opened and verified");
 }
 
-/* Each way through opens, parses one request and verifies one: where the client's is not there or
- * not to be verified, the decoy is. */
+/* Each way through opens an envelope, parses one request to its end and verifies one: where the
+ * client's is not there or not to be verified, the decoy is. */
 
 static void parse_decoy(const scep_exchange_t *x)
 {
@@ -52,6 +52,8 @@ static apr_status_t open_request(scep_exchange_t *x, gh_csr_t **csr)
         return not_opened(x, "it does not decrypt");
     }
     if (gh_csr_parse(csr, content.data, content.length, x->p, NULL) != APR_SUCCESS) {
+        /* garbage, as a bad padding that goes unnoticed leaves it, ends at its first bytes */
+        parse_decoy(x);
         verify_decoy(x);
         return not_opened(x, "the content is not an acceptable PKCS#10 request");
     }

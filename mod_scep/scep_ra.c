@@ -34,7 +34,7 @@ struct scep_ra {
     apr_thread_mutex_t *mutex;      /* held for moments: guards the next two */
     scep_ra_set_t *set;
     apr_time_t look_at;
-    apr_thread_mutex_t *work;       /* held by the thread that reads or makes keys: guards the rest */
+    apr_thread_mutex_t *work;       /* held by who reads or makes keys: guards the rest */
     apr_time_t issue_at;            /* not before that again, as long as there is a valid key */
     int issue_failed;
     int failing;                    /* what was reported last: 0, 1 with a valid key, 2 without */

@@ -12,8 +12,8 @@
 #include "status.h"
 #include "x509/key.h"
 
-/* A CA with its key. Requests may still sign with one that was replaced: it is freed by whoever lets
- * go last, and only then does a PKCS#11 module let go of the token. */
+/* A CA with its key. Requests may still sign with one that was replaced: it is freed by whoever
+ * lets go last, and only then does a PKCS#11 module let go of the token. */
 typedef struct {
     gh_ca_t *ca;
     EVP_PKEY *key;
@@ -188,7 +188,7 @@ static void local_suspect(gh_issuer_t *issuer)
     apr_thread_mutex_unlock(local->mutex);
 }
 
-/* A request that fails with a signer which has been replaced meanwhile says nothing of the new one. */
+/* A request that fails with a signer which was replaced meanwhile says nothing of the new one. */
 static void suspect(local_t *local, const signer_t *signer)
 {
     apr_thread_mutex_lock(local->mutex);

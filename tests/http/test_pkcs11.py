@@ -14,6 +14,7 @@ from harness.config import CRL_AND_CA, issuer, location
 from harness.pki import verify_chain, write_secret
 from harness.server import CHALLENGE, wait_until
 from scep.identity import private_pem
+from scep.reply import ProtocolError
 
 PIN = "seeded-pin-7740"
 MODULES = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so")
@@ -80,7 +81,7 @@ def test_issuer_on_a_token(make_server, mpm):
     assert client.enrol(standard.device_key(2), CHALLENGE).succeeded
     server.kill_children()
     wait_until(server.children, 5, what="new children")
-    wait_until(lambda: client.enrol(standard.device_key(3), CHALLENGE).succeeded, 10)
+    wait_until(lambda: enrols(client), 10)
     for path in pathlib.Path(server.root / "log").iterdir():
         assert PIN.encode() not in path.read_bytes(), path
 
@@ -136,23 +137,23 @@ def test_token_that_comes_back(make_server, mpm):
     assert server.log.text().count("GH0325") <= len(children)
 
 
-def enrols(client, number=[0]):
-    number[0] += 1
+def enrols(client):
+    """A 503, and a connection that ends with its process, count as no."""
     try:
-        return client.enrol(standard.device_key(number[0] % 4), CHALLENGE,
-                            f"CN=back-{number[0]}").succeeded
-    except Exception:                           # 503 while the token is away
+        return client.enrol(standard.device_key(), CHALLENGE).succeeded
+    except (ProtocolError, OSError):
         return False
 
 
 def test_token_that_fails_later(make_server):
-    """A key that fails while the server runs is opened again once the token is back."""
+    """A key that fails while the server runs is no longer used: it is said once, and opened again.
+    This module finds its objects again only in a new process."""
     server = make_server(content)
     client = server.client(standard.STATIC)
     tokens = server.root / "tokens"
     assert client.enrol(standard.device_key(), CHALLENGE).succeeded
-    server.expect("GH0549", "GH0548")
-    server.allow("GH0023", "GH0384", "GH0325", "GH0001")
+    server.expect("GH0549", "GH0384")
+    server.allow("GH0023", "GH0305", "GH0325")
     folders = [path for path in tokens.iterdir() if path.is_dir()]
     for folder in folders:
         folder.rename(server.root / folder.name)
@@ -160,8 +161,11 @@ def test_token_that_fails_later(make_server):
     wait_until(lambda: "GH0549" in server.log.text(), 5, what="that the failure is noticed")
     for folder in folders:
         (server.root / folder.name).rename(folder)
+    wait_until(lambda: "GH0305" in server.log.text(), 10, what="that the key was opened again")
+    server.graceful()
     wait_until(lambda: all(enrols(client) for _ in range(4)), 20, 0.2, "enrolments")
-    assert server.log.text().count("GH0549") <= 2 * len(server.children())
+    text = server.log.text()
+    assert text.count("GH0384") <= text.count("GH0549") <= len(server.children())
 
 
 def test_wrong_pin_is_tried_once(make_server):

@@ -521,6 +521,25 @@ static void test_revocation_and_crl(void **state)
     assert_int_equal(change_status(other.serial, GH_STATUS_REVOKED, 0, &result), APR_NOTFOUND);
 }
 
+/* A key that has failed is not used again before it was tried anew. */
+static void test_suspected_key(void **state)
+{
+    gh_enrolment_request_t request = make_request(profile, "suspect", "t-suspect", "open sesame");
+    gh_enrolment_outcome_t outcome;
+    gh_result_t result;
+
+    assert_true(gh_issuer_usable(issuer));
+    gh_issuer_suspect(issuer);
+    assert_false(gh_issuer_usable(issuer));
+    assert_int_equal(enrol(&request, static_authoriser(), &outcome, &result), GH_EUNAVAILABLE);
+    assert_int_equal(gh_ledger_repeat(ledger, &request, &outcome, pool, &result), APR_NOTFOUND);
+    assert_int_equal(gh_issuer_child_init(issuer, pool, &result), APR_SUCCESS);
+    assert_int_equal(gh_issuer_child_init(issuer, pool, &result), APR_SUCCESS);
+    assert_true(gh_issuer_usable(issuer));
+    assert_int_equal(enrol(&request, static_authoriser(), &outcome, &result), APR_SUCCESS);
+    assert_int_equal(outcome.state, GH_ENROLMENT_ISSUED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -531,6 +550,7 @@ int main(void)
         cmocka_unit_test(test_approval),
         cmocka_unit_test(test_one_stuck_approval_holds_up_nobody),
         cmocka_unit_test(test_revocation_and_crl),
+        cmocka_unit_test(test_suspected_key),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-/* Whatever is wrong inside an envelope costs the same work: one request is parsed, one is verified.
- * OpenSSL's functions are counted on their way. */
+/* Whatever is wrong inside an envelope costs the same work: one request is parsed to its end, one
+ * is verified. OpenSSL's functions are counted on their way. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,10 +20,12 @@ static int parsed, verified;
 X509_REQ *d2i_X509_REQ(X509_REQ **out, const unsigned char **in, long length)
 {
     X509_REQ *(*original)(X509_REQ **, const unsigned char **, long);
+    X509_REQ *made;
 
     *(void **)&original = dlsym(RTLD_NEXT, "d2i_X509_REQ");
-    ++parsed;
-    return original(out, in, length);
+    made = original(out, in, length);
+    parsed += made != NULL;
+    return made;
 }
 
 int X509_REQ_verify(X509_REQ *asked, EVP_PKEY *key)
@@ -35,21 +37,16 @@ int X509_REQ_verify(X509_REQ *asked, EVP_PKEY *key)
     return original(asked, key);
 }
 
-/** Sends a content and expects the uniform refusal, or another failInfo, after the uniform work. */
-static void costs_the_same(const char *what, const char *type, gh_bytes_t content, int spoil,
-                           int fail_info)
+/** Sends a content and expects a refusal after the uniform work. @param to whom it is encrypted */
+static void costs_the_same(const char *what, const scep_test_spec_t *spec, gh_bytes_t content,
+                           X509 *to, int fail_info)
 {
-    scep_test_spec_t spec = { .type = type, .transaction = "uniform" };
-    gh_bytes_t message = scep_test_message(&spec, content, client_key, client, ra, pool);
+    gh_bytes_t message = scep_test_message(spec, content, client_key, client, to, pool);
     scep_response_t response;
     scep_test_reply_t reply;
 
-    if (spoil) {
-        /* the signature holds: the spoilt part is the content of the envelope before signing */
-        spec.plain_content = 0;
-    }
     parsed = verified = 0;
-    send_to(engine, type ? &manual_endpoint : &endpoint, message, &response);
+    send_to(engine, spec->type ? &manual_endpoint : &endpoint, message, &response);
     assert_int_equal(response.status, 200);
     if (parsed != 1 || verified != 1) {
         fail_msg("%s: %d parsed, %d verified", what, parsed, verified);
@@ -57,4 +54,63 @@ static void costs_the_same(const char *what, const char *type, gh_bytes_t conten
     assert_true(scep_test_reply(&reply, response.body, client_key, client, pool));
     assert_int_equal(reply.status, SCEP_FAILURE);
     assert_int_equal(reply.fail_info, fail_info);
+}
+
+/** The RA's certificate by name and number, with a key that the RA does not have. */
+static X509 *impostor(void)
+{
+    X509 *made = X509_dup(ra);
+
+    assert_non_null(made);
+    assert_int_equal(X509_set_pubkey(made, other_key), 1);
+    return made;
+}
+
+static void test_requests(void **state)
+{
+    scep_test_spec_t spec = { .transaction = "uniform" };
+    gh_bytes_t garbage = { (const unsigned char *)"not a request", 13 };
+    gh_bytes_t good = request(CHALLENGE), broken = request(CHALLENGE);
+    X509 *fake = impostor();
+
+    ((unsigned char *)broken.data)[broken.length - 3] ^= 1;
+    costs_the_same("undecryptable", &spec, good, fake, SCEP_BAD_MESSAGE_CHECK);
+    costs_the_same("garbage", &spec, garbage, ra, SCEP_BAD_MESSAGE_CHECK);
+    costs_the_same("bad signature", &spec, broken, ra, SCEP_BAD_MESSAGE_CHECK);
+    costs_the_same("other key", &spec, scep_test_csr(other_key, "client", CHALLENGE, NULL, pool),
+                   ra, SCEP_BAD_MESSAGE_CHECK);
+    costs_the_same("weak digest", &spec,
+                   scep_test_csr(client_key, "client", CHALLENGE, EVP_sha1(), pool), ra,
+                   SCEP_BAD_MESSAGE_CHECK);
+    costs_the_same("another content", &spec,
+                   scep_test_issuer_and_subject(X509_get_subject_name(ca), "client", pool), ra,
+                   SCEP_BAD_MESSAGE_CHECK);
+    /* and what comes through so far */
+    costs_the_same("wrong challenge", &spec, request("wrong"), ra, SCEP_BAD_REQUEST);
+    X509_free(fake);
+}
+
+static void test_polls(void **state)
+{
+    scep_test_spec_t spec = { .type = "20", .transaction = "uniform" };
+    gh_bytes_t names = scep_test_issuer_and_subject(X509_get_subject_name(ca), "client", pool);
+    gh_bytes_t foreign = scep_test_issuer_and_subject(X509_get_subject_name(other), "client",
+                                                      pool);
+    X509 *fake = impostor();
+
+    costs_the_same("undecryptable", &spec, names, fake, SCEP_BAD_MESSAGE_CHECK);
+    costs_the_same("a request", &spec, request(CHALLENGE), ra, SCEP_BAD_MESSAGE_CHECK);
+    costs_the_same("another issuer", &spec, foreign, ra, SCEP_BAD_CERT_ID);
+    costs_the_same("unknown", &spec, names, ra, SCEP_BAD_CERT_ID);
+    X509_free(fake);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_requests),
+        cmocka_unit_test(test_polls)
+    };
+
+    return cmocka_run_group_tests(tests, scep_world_setup, scep_world_teardown);
 }
