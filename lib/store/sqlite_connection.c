@@ -59,7 +59,7 @@ static int configure(gh_sqlite_t *connection, gh_sqlite_role_t role)
                       NULL, NULL, NULL);
     if (rc == SQLITE_OK) {
         rc = sqlite3_exec(db, role == GH_SQLITE_WRITER
-                              ? "PRAGMA cache_size = -1024"
+                              ? "PRAGMA cache_size = -512"
                               : "PRAGMA cache_size = -256; PRAGMA query_only = ON",
                           NULL, NULL, NULL);
     }
