@@ -72,7 +72,7 @@ apr_status_t gatehouse_audit_open(gatehouse_settings_t *settings, server_rec *s,
         rv = apr_os_file_get(&descriptor, file);
     }
     if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(0540) "GatehouseAuditLog: %s cannot be "
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(0311) "GatehouseAuditLog: %s cannot be "
                      "opened; check its path and who may write there", settings->audit_log);
         return rv;
     }
@@ -139,13 +139,13 @@ void gatehouse_audit_write(const char *line)
     failed = apr_atomic_read32(&audit.failed);
     if (rv == APR_SUCCESS) {
         if (failed && apr_atomic_cas32(&audit.failed, 0, failed) == failed) {
-            ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, audit.server, GHNO(0541) "the audit log can "
+            ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, audit.server, GHNO(0312) "the audit log can "
                          "be written again");
         }
     }
     else if ((!failed || now - failed >= SILENCE)
              && apr_atomic_cas32(&audit.failed, now, failed) == failed) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, rv, audit.server, GHNO(0542) "lines of the audit log "
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, audit.server, GHNO(0313) "lines of the audit log "
                      "%s are lost: free its disk, or see to its program. Decisions that changed "
                      "something are in the store", audit.target);
     }

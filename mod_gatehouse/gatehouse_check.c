@@ -121,13 +121,13 @@ static int check_audit_log(gatehouse_settings_t *settings, server_rec *s, apr_po
     if (apr_stat(&info, directory, APR_FINFO_TYPE, ptemp) != APR_SUCCESS
         || info.filetype != APR_DIR) {
         gatehouse_log_problem(s, settings->audit_log_place, "GatehouseAuditLog",
-                              apr_psprintf(ptemp, GHNO(0530) "there is no directory %s; create it "
+                              apr_psprintf(ptemp, GHNO(0301) "there is no directory %s; create it "
                                            "or name another file", directory));
         return 1;
     }
     if (apr_stat(&info, path, APR_FINFO_TYPE, ptemp) == APR_SUCCESS && info.filetype == APR_DIR) {
         gatehouse_log_problem(s, settings->audit_log_place, "GatehouseAuditLog",
-                              apr_psprintf(ptemp, GHNO(0531) "%s is a directory; name a file",
+                              apr_psprintf(ptemp, GHNO(0302) "%s is a directory; name a file",
                                            path));
         return 1;
     }
@@ -176,7 +176,7 @@ static void warn_short_key(gatehouse_settings_t *settings,
     if (kind && !strcmp(kind, "RSA-2048")
         && gh_certificate_not_after(certificate) > end_of_2030) {
         warn(settings, section->certificate_place, "IssuerCertificate",
-             apr_psprintf(p, GHNO(0532) "the RSA key of CA %s has 2048 bits and is to be used "
+             apr_psprintf(p, GHNO(0303) "the RSA key of CA %s has 2048 bits and is to be used "
                           "beyond 2030; plan a new CA with RSA-3072 or P-256 or better",
                           section->name));
     }
@@ -198,13 +198,13 @@ static int check_issuer(gatehouse_settings_t *settings, gatehouse_issuer_section
         config->public_url = settings->public_url;
     }
     if (backend->crl_signer && !config->public_url && strcmp(backend->name, "offline")) {
-        gatehouse_log_problem(s, section->place, what, GHNO(0533) "GatehousePublicURL is missing: "
+        gatehouse_log_problem(s, section->place, what, GHNO(0304) "GatehousePublicURL is missing: "
                               "certificates have to say where their CRL is. Add it, like "
                               "GatehousePublicURL http://pki.example.com");
         ++problems;
     }
     if (config->crl_file && !backend->crl) {
-        gatehouse_log_problem(s, section->crl_place, "IssuerCRL", apr_psprintf(ptemp, GHNO(0534)
+        gatehouse_log_problem(s, section->crl_place, "IssuerCRL", apr_psprintf(ptemp, GHNO(0305)
                               "file= is for issuers whose CRL is made elsewhere; leave it out, or "
                               "say IssuerBackend offline"));
         ++problems;
@@ -218,7 +218,7 @@ static int check_issuer(gatehouse_settings_t *settings, gatehouse_issuer_section
     }
     rv = gatehouse_make_authority(&authority, section->issuer, p);
     if (rv != APR_SUCCESS) {
-        gatehouse_log_problem(s, section->place, what, GHNO(0535) "its certificates cannot be "
+        gatehouse_log_problem(s, section->place, what, GHNO(0306) "its certificates cannot be "
                               "written as PEM");
         return problems + 1;
     }
@@ -236,7 +236,7 @@ static void check_clock(gatehouse_settings_t *settings)
 
     /* a day for the time zone of the builder's machine */
     if (built && apr_time_now() < built - apr_time_from_sec(86400)) {
-        warn(settings, nowhere, "clock", GHNO(0536) "this machine's clock is before the day on "
+        warn(settings, nowhere, "clock", GHNO(0307) "this machine's clock is before the day on "
              "which Gatehouse was built; set it before any certificate is issued");
     }
 }
@@ -252,7 +252,7 @@ int gatehouse_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
         const gatehouse_issuer_section_t *first
             = APR_ARRAY_IDX(settings->issuers, 0, gatehouse_issuer_section_t *);
 
-        gatehouse_log_problem(s, first->place, "<Issuer>", GHNO(0537) "GatehouseStore is missing; "
+        gatehouse_log_problem(s, first->place, "<Issuer>", GHNO(0308) "GatehouseStore is missing; "
                               "add it, like GatehouseStore sqlite3:/var/lib/gatehouse/store.db");
         ++problems;
     }

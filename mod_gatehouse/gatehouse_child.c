@@ -81,8 +81,8 @@ apr_status_t gatehouse_child_prepare(gatehouse_child_t *child, apr_pool_t *ptemp
     return rv;
 }
 
-/* Reads of SQLite are work for a processor, each connection has caches of its own: more of them than
- * processors cost memory and gain nothing. A PostgreSQL server is waited for. @return 0: default */
+/* Reads of SQLite are work for a processor, each connection has caches of its own: more of them
+ * than processors cost memory and gain nothing. A PostgreSQL server is waited for. @return 0: default */
 static int connections(const gatehouse_settings_t *settings)
 {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
@@ -218,7 +218,7 @@ void gatehouse_child_init(apr_pool_t *p, server_rec *s)
         pthread_sigmask(SIG_SETMASK, &signals, NULL);
     }
     if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(0544) "this process cannot follow the "
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(0315) "this process cannot follow the "
                      "store: approved enrolments and CRLs are left to others. See whether the "
                      "machine is short of memory or threads");
     }

@@ -61,7 +61,7 @@ static apr_status_t register_issuer(gatehouse_child_t *child, gatehouse_child_is
         entry->state = GATEHOUSE_ISSUER_WAITING;
     }
     else if (rv == GH_ECONFLICT) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, child->server, GHNO(0543) "issuer %s issues "
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, child->server, GHNO(0314) "issuer %s issues "
                      "nothing: in the store this name belongs to another CA key. Give a new CA "
                      "a name of its own in <Issuer>, or restore the certificate and the key",
                      gh_issuer_name(entry->issuer));
@@ -101,7 +101,7 @@ static apr_status_t open_issuer(gatehouse_child_t *child, gatehouse_child_issuer
     if (gatehouse_board_pin_refused(entry->slot)) {
         rv = gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "key.pin",
                             "see the failure that the other process has logged, then restart",
-                            GHNO(0547) "the token refused the PIN when another process tried it");
+                            GHNO(0318) "the token refused the PIN when another process tried it");
     }
     else {
         rv = gh_issuer_child_init(entry->issuer, child->pool, result);
@@ -123,7 +123,7 @@ static void start_issuer(gatehouse_child_t *child, gatehouse_child_issuer_t *ent
     rv = open_issuer(child, entry, &result);
     if (rv == APR_SUCCESS) {
         if (*entry->logged) {
-            ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, child->server, GHNO(0548) "issuer %s works "
+            ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, child->server, GHNO(0319) "issuer %s works "
                          "again in this process", gh_issuer_name(entry->issuer));
         }
         entry->logged[0] = '\0';
@@ -150,8 +150,8 @@ static void note_failed_key(gatehouse_child_t *child, gatehouse_child_issuer_t *
     if (gh_issuer_usable(entry->issuer)) {
         return;
     }
-    ap_log_error(APLOG_MARK, APLOG_ERR, 0, child->server, GHNO(0549) "issuer %s: its key has failed "
-                 "to sign; this process opens it again. If that is in vain, check the token, then "
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, child->server,
+                 GHNO(0320) "issuer %s: its key has failed to sign; this process opens it again. If that is in vain, check the token, then "
                  "restart httpd gracefully, since some PKCS#11 modules begin anew only in a new "
                  "process",
                  gh_issuer_name(entry->issuer));

@@ -59,7 +59,7 @@ const char *gatehouse_explain(const gh_result_t *result, apr_status_t status, ap
     char buffer[200];
 
     if (!result->number[0]) {
-        return apr_psprintf(p, GHNO(0501) "it failed without a reason: %s",
+        return apr_psprintf(p, GHNO(0272) "it failed without a reason: %s",
                             apr_strerror(status, buffer, sizeof(buffer)));
     }
     if (result->action[0]) {
@@ -111,7 +111,7 @@ const char *gatehouse_set_public_url(cmd_parms *cmd, void *dir, const char *url)
     }
     fault = gatehouse_public_url_fault(url, cmd->temp_pool);
     if (fault) {
-        return apr_psprintf(cmd->pool, GHNO(0502) "GatehousePublicURL \"%s\" is not usable: %s. "
+        return apr_psprintf(cmd->pool, GHNO(0273) "GatehousePublicURL \"%s\" is not usable: %s. "
                             "Write it like http://pki.example.com", url, fault);
     }
     if (settings->issuer) {
@@ -134,7 +134,7 @@ const char *gatehouse_set_sealing_key(cmd_parms *cmd, void *dir, const char *sou
     }
     settings->sealing_key = gatehouse_secret_source(cmd->pool, source);
     if (!settings->sealing_key) {
-        return GHNO(0503) "GatehouseSealingKey takes file:PATH or exec:PATH, never the key itself";
+        return GHNO(0274) "GatehouseSealingKey takes file:PATH or exec:PATH, never the key itself";
     }
     settings->sealing_key_place = gatehouse_place(cmd);
     return NULL;
@@ -155,7 +155,7 @@ const char *gatehouse_set_audit_log(cmd_parms *cmd, void *dir, const char *targe
         settings->audit_log = *target ? ap_server_root_relative(cmd->pool, target) : NULL;
     }
     if (!settings->audit_log) {
-        return GHNO(0504) "GatehouseAuditLog takes the path of a file, or \"|\" and a program with "
+        return GHNO(0275) "GatehouseAuditLog takes the path of a file, or \"|\" and a program with "
                "its arguments";
     }
     settings->audit_log_place = gatehouse_place(cmd);
@@ -171,7 +171,7 @@ const char *gatehouse_set_node(cmd_parms *cmd, void *dir, const char *name)
         return err;
     }
     if (!gatehouse_node_valid(name)) {
-        return GHNO(0505) "GatehouseNode takes 1 to 64 letters, digits, '.', '_' and '-'";
+        return GHNO(0276) "GatehouseNode takes 1 to 64 letters, digits, '.', '_' and '-'";
     }
     settings->node = name;
     return NULL;

@@ -41,10 +41,10 @@ const char *gatehouse_allow_request(cmd_parms *cmd, void *dir, int argc, char *c
     int i;
 
     if (!in_plain_location(cmd)) {
-        return GHNO(0527) "GatehouseAllowRequest belongs inside a <Location> without patterns";
+        return GHNO(0298) "GatehouseAllowRequest belongs inside a <Location> without patterns";
     }
     if (argc == 0) {
-        return GHNO(0528) "GatehouseAllowRequest needs what to allow, or \"none\"";
+        return GHNO(0299) "GatehouseAllowRequest needs what to allow, or \"none\"";
     }
     if (!config->items) {
         config->items = apr_array_make(cmd->pool, 4, sizeof(const char *));
@@ -54,7 +54,7 @@ const char *gatehouse_allow_request(cmd_parms *cmd, void *dir, int argc, char *c
             APR_ARRAY_PUSH(config->items, const char *) = apr_pstrdup(cmd->pool, argv[i]);
         }
         else if (argc > 1) {
-            return GHNO(0529) "GatehouseAllowRequest: \"none\" stands alone";
+            return GHNO(0300) "GatehouseAllowRequest: \"none\" stands alone";
         }
     }
     if (!config->items->nelts) {

@@ -206,7 +206,7 @@ static void report(follower_t *follower, job_t *job, apr_status_t rv, const gh_r
 
     if (rv == APR_SUCCESS) {
         if (job->failing) {
-            ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, follower->child->server, GHNO(0545) "%s: it "
+            ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, follower->child->server, GHNO(0316) "%s: it "
                          "works again", job->what);
         }
         job->failing = 0;

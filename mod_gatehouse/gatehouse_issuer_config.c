@@ -49,12 +49,12 @@ static const char *section_of(cmd_parms *cmd, gatehouse_issuer_section_t **secti
     }
     *section = settings->issuer;
     if (!*section) {
-        return apr_psprintf(cmd->pool, GHNO(0508) "%s belongs inside <Issuer NAME>",
+        return apr_psprintf(cmd->pool, GHNO(0279) "%s belongs inside <Issuer NAME>",
                             cmd->cmd->name);
     }
     place = (gatehouse_place_t *)((char *)*section + place_offset);
     if (place->file) {
-        return apr_psprintf(cmd->pool, GHNO(0509) "%s was given before for issuer %s, at %s:%d; "
+        return apr_psprintf(cmd->pool, GHNO(0280) "%s was given before for issuer %s, at %s:%d; "
                             "leave one of them", cmd->cmd->name, (*section)->name, place->file,
                             place->line);
     }
@@ -69,7 +69,7 @@ static const char *path_of(cmd_parms *cmd, const char **path, const char *text)
 {
     *path = *text ? ap_server_root_relative(cmd->pool, text) : NULL;
     if (!*path) {
-        return apr_psprintf(cmd->pool, GHNO(0510) "%s: \"%s\" is not a usable path",
+        return apr_psprintf(cmd->pool, GHNO(0281) "%s: \"%s\" is not a usable path",
                             cmd->cmd->name, text);
     }
     return NULL;
@@ -84,7 +84,7 @@ const char *gatehouse_set_issuer_backend(cmd_parms *cmd, void *dir, const char *
         return err;
     }
     if (!ap_lookup_provider(GH_ISSUER_PROVIDER_GROUP, name, GH_ISSUER_PROVIDER_VERSION)) {
-        return apr_psprintf(cmd->pool, GHNO(0511) "IssuerBackend %s is not known; there are: %s",
+        return apr_psprintf(cmd->pool, GHNO(0282) "IssuerBackend %s is not known; there are: %s",
                             name, known_backends(cmd->temp_pool));
     }
     section->backend = name;
@@ -121,7 +121,7 @@ const char *gatehouse_set_issuer_key(cmd_parms *cmd, void *dir, const char *sour
         section->config.passphrase = strncmp(option, "passphrase=", 11)
             ? NULL : gatehouse_secret_source(cmd->pool, option + 11);
         if (!section->config.passphrase) {
-            return GHNO(0512) "IssuerKey: behind the key only passphrase=file:PATH or "
+            return GHNO(0283) "IssuerKey: behind the key only passphrase=file:PATH or "
                    "passphrase=exec:PATH may stand";
         }
     }
@@ -129,7 +129,7 @@ const char *gatehouse_set_issuer_key(cmd_parms *cmd, void *dir, const char *sour
         return path_of(cmd, &section->config.key, source);
     }
     if (ap_strcasestr(source, "pin-value")) {
-        return GHNO(0513) "IssuerKey: a PIN must not stand in the configuration; leave out "
+        return GHNO(0284) "IssuerKey: a PIN must not stand in the configuration; leave out "
                "pin-value and say passphrase=file:PATH or passphrase=exec:PATH";
     }
     section->config.key = source;
@@ -160,12 +160,12 @@ static const char *crl_option(cmd_parms *cmd, gh_issuer_config_t *config, const 
         }
         if (gh_duration_parse(target, option + length) != APR_SUCCESS
             || *target < apr_time_from_sec(1) || *target > apr_time_from_sec(10 * 366 * 86400)) {
-            return apr_psprintf(cmd->pool, GHNO(0514) "IssuerCRL %s is not a time between a second "
+            return apr_psprintf(cmd->pool, GHNO(0285) "IssuerCRL %s is not a time between a second "
                                 "and ten years; write it like 60s, 24h or 7d", option);
         }
         return NULL;
     }
-    return apr_psprintf(cmd->pool, GHNO(0515) "IssuerCRL: \"%s\" is not one of validity=TIME, "
+    return apr_psprintf(cmd->pool, GHNO(0286) "IssuerCRL: \"%s\" is not one of validity=TIME, "
                         "publish=TIME, delay=TIME, file=PATH", option);
 }
 
@@ -176,7 +176,7 @@ const char *gatehouse_set_issuer_crl(cmd_parms *cmd, void *dir, int argc, char *
     int i;
 
     if (!err && argc == 0) {
-        return GHNO(0516) "IssuerCRL needs at least one of validity=TIME, publish=TIME, "
+        return GHNO(0287) "IssuerCRL needs at least one of validity=TIME, publish=TIME, "
                "delay=TIME, file=PATH";
     }
     for (i = 0; !err && i < argc; ++i) {
@@ -220,7 +220,7 @@ static const char *crl_times(cmd_parms *cmd, const gatehouse_issuer_section_t *s
     }
     if (config->crl_publish >= config->crl_validity) {
         cmd->err_directive = find_directive(cmd->directive, "IssuerCRL");
-        return apr_psprintf(cmd->pool, GHNO(0517) "issuer %s: CRLs would end before the next one "
+        return apr_psprintf(cmd->pool, GHNO(0288) "issuer %s: CRLs would end before the next one "
                             "is published; let publish= of IssuerCRL be less than validity=",
                             section->name);
     }
@@ -257,7 +257,7 @@ const char *gatehouse_issuer_section(cmd_parms *cmd, void *dir, const char *text
         return err;
     }
     if (words->nelts != 1 || !gh_name_valid(APR_ARRAY_IDX(words, 0, const char *))) {
-        return GHNO(0518) "<Issuer NAME> takes one name of 1 to 64 letters, digits, '_', '~' "
+        return GHNO(0289) "<Issuer NAME> takes one name of 1 to 64 letters, digits, '_', '~' "
                "and '-'";
     }
     section->name = APR_ARRAY_IDX(words, 0, const char *);
@@ -267,7 +267,7 @@ const char *gatehouse_issuer_section(cmd_parms *cmd, void *dir, const char *text
             = APR_ARRAY_IDX(settings->issuers, i, gatehouse_issuer_section_t *);
 
         if (!strcmp(seen->name, section->name)) {
-            return apr_psprintf(cmd->pool, GHNO(0519) "issuer %s is there already, at %s:%d; give "
+            return apr_psprintf(cmd->pool, GHNO(0290) "issuer %s is there already, at %s:%d; give "
                                 "one of them another name", seen->name, seen->place.file,
                                 seen->place.line);
         }

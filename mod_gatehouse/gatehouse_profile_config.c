@@ -22,7 +22,7 @@ const char *gatehouse_set_profile(cmd_parms *cmd, void *dir, int argc, char *con
         return err;
     }
     if (!settings->profile) {
-        return apr_psprintf(cmd->pool, GHNO(0520) "%s belongs inside <CertificateProfile NAME>",
+        return apr_psprintf(cmd->pool, GHNO(0291) "%s belongs inside <CertificateProfile NAME>",
                             cmd->cmd->name);
     }
     words = apr_pcalloc(cmd->pool, (argc + 1) * sizeof(*words));
@@ -72,12 +72,12 @@ const char *gatehouse_profile_section(cmd_parms *cmd, void *dir, const char *tex
     }
     if (!gh_name_valid(section->name) || words->nelts > 2
         || (words->nelts == 2 && (!section->base || !gh_name_valid(section->base)))) {
-        return GHNO(0521) "<CertificateProfile NAME [base=OTHER]> takes names of 1 to 64 letters, "
+        return GHNO(0292) "<CertificateProfile NAME [base=OTHER]> takes names of 1 to 64 letters, "
                "digits, '_', '~' and '-'";
     }
     seen = find_section(settings, section->name);
     if (seen) {
-        return apr_psprintf(cmd->pool, GHNO(0522) "profile %s is there already, at %s:%d; give one "
+        return apr_psprintf(cmd->pool, GHNO(0293) "profile %s is there already, at %s:%d; give one "
                             "of them another name", seen->name, seen->place.file,
                             seen->place.line);
     }
@@ -121,14 +121,14 @@ static int find_base(check_t *check, gatehouse_profile_section_t *section,
     other = find_section(check->settings, section->base);
     if (!other) {
         problem(check, section->place, what,
-                apr_psprintf(check->ptemp, GHNO(0523) "there is no <CertificateProfile %s> for it "
+                apr_psprintf(check->ptemp, GHNO(0294) "there is no <CertificateProfile %s> for it "
                              "to be based on", section->base));
         return 0;
     }
     make_profile(check, other);
     if (other->state == GATEHOUSE_PROFILE_OPEN) {
         problem(check, section->place, what,
-                apr_psprintf(check->ptemp, GHNO(0524) "base=%s leads back to this profile; take "
+                apr_psprintf(check->ptemp, GHNO(0295) "base=%s leads back to this profile; take "
                              "base= off one of them", section->base));
         return 0;
     }
@@ -190,7 +190,7 @@ static void add_names(check_t *check, const gatehouse_profile_section_t *section
 
         if (other || find_section(check->settings, alias)) {
             problem(check, section->place, "ProfileAlias",
-                    apr_psprintf(check->ptemp, GHNO(0525) "%s cannot be another name of profile "
+                    apr_psprintf(check->ptemp, GHNO(0296) "%s cannot be another name of profile "
                                  "%s, since profile %s has it", alias, section->name,
                                  other ? gh_profile_name(other) : alias));
             continue;
@@ -242,7 +242,7 @@ static void compile_expressions(check_t *check, const gatehouse_profile_section_
                                           &err, NULL, gatehouse_module.module_index);
         if (!expression || err) {
             problem(check, place, section->name,
-                    apr_psprintf(check->ptemp, GHNO(0526) "\"%s\" is not an expression: %s", text,
+                    apr_psprintf(check->ptemp, GHNO(0297) "\"%s\" is not an expression: %s", text,
                                  err ? err : "it cannot be read"));
             continue;
         }

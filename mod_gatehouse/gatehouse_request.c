@@ -92,13 +92,13 @@ apr_status_t gatehouse_expand(void *request, const char *expression, apr_pool_t 
 
     *value = NULL;
     if (!compiled) {
-        gh_log(gatehouse_request_log(r), GH_LOG_ERROR, 0, GHNO(0538) "the expression \"%s\" of a "
+        gh_log(gatehouse_request_log(r), GH_LOG_ERROR, 0, GHNO(0309) "the expression \"%s\" of a "
                "profile was not there when the configuration was read", expression);
         return APR_NOTFOUND;
     }
     text = ap_expr_str_exec(r, compiled, &err);
     if (err || !text) {
-        gh_log(gatehouse_request_log(r), GH_LOG_ERROR, 0, GHNO(0539) "the expression \"%s\" of a "
+        gh_log(gatehouse_request_log(r), GH_LOG_ERROR, 0, GHNO(0310) "the expression \"%s\" of a "
                "profile cannot be evaluated: %s", expression, err ? err : "no value");
         return APR_EGENERAL;
     }

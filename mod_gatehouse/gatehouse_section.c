@@ -17,7 +17,7 @@ const char *gatehouse_section_words(cmd_parms *cmd, const char *text,
     const char *rest;
 
     if (!end || end[1 + strspn(end + 1, " \t")]) {
-        return apr_psprintf(cmd->pool, GHNO(0506) "%s NAME> lacks its closing '>', or has "
+        return apr_psprintf(cmd->pool, GHNO(0277) "%s NAME> lacks its closing '>', or has "
                             "something behind it", cmd->cmd->name);
     }
     rest = apr_pstrmemdup(cmd->pool, text, end - text);
@@ -42,7 +42,7 @@ const char *gatehouse_section_walk(cmd_parms *cmd, const char *prefix, const cha
         if (ap_cstr_casecmpn(child->directive, prefix, strlen(prefix))
             && (!other || ap_cstr_casecmp(child->directive, other))) {
             cmd->err_directive = child;
-            return apr_psprintf(cmd->pool, GHNO(0507) "%s does not belong in %s ...>: only %s... "
+            return apr_psprintf(cmd->pool, GHNO(0278) "%s does not belong in %s ...>: only %s... "
                                 "directives%s%s do", child->directive, cmd->cmd->name, prefix,
                                 other ? " and " : "", other ? other : "");
         }

@@ -95,7 +95,7 @@ static void log_start(const gatehouse_settings_t *settings, server_rec *s, apr_p
                             APR_ARRAY_IDX(settings->issuers, i,
                                           gatehouse_issuer_section_t *)->name, NULL);
     }
-    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, GHNO(0500) "Gatehouse %s: store %.*s, issuers: "
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, GHNO(0271) "Gatehouse %s: store %.*s, issuers: "
                  "%s; %d profiles", gatehouse_version(), (int)strcspn(settings->store, ":"),
                  settings->store, *names ? names : "none", settings->profiles->nelts);
 }
@@ -125,7 +125,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
         rv = gatehouse_turn_create(settings, pconf);
     }
     if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(0546) "there is no shared memory, or no "
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(0317) "there is no shared memory, or no "
                      "temporary file, for the children; see whether memory or /tmp is full");
         return HTTP_INTERNAL_SERVER_ERROR;
     }

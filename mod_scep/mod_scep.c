@@ -29,7 +29,7 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
 
     if (!scep_find_gatehouse()) {
         ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s,
-                     GHNO(0481) "mod_scep needs mod_gatehouse; add LoadModule gatehouse_module");
+                     GHNO(0266) "mod_scep needs mod_gatehouse; add LoadModule gatehouse_module");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     config = scep_gatehouse_config();

@@ -109,7 +109,7 @@ static int check_handlers(server_rec *s, apr_hash_t *handlers, apr_pool_t *ptemp
         path = apr_pstrmemdup(ptemp, path, length);
         if (ap_cstr_casecmp(parent->directive, "<Location") || *path == '~'
             || apr_fnmatch_test(path)) {
-            scep_log_problem(s, APLOG_ERR, place, apr_psprintf(ptemp, GHNO(0467) "SetHandler "
+            scep_log_problem(s, APLOG_ERR, place, apr_psprintf(ptemp, GHNO(0252) "SetHandler "
                              SCEP_HANDLER " belongs in a <Location> without pattern, not in %s %s",
                              parent->directive, parent->args), ptemp);
             ++problems;
@@ -117,7 +117,7 @@ static int check_handlers(server_rec *s, apr_hash_t *handlers, apr_pool_t *ptemp
         else if (length > 1 && path[length - 1] == '/') {
             scep_log_problem(s, APLOG_ERR, place,
                              apr_psprintf(ptemp,
-                                          GHNO(0468) "remove the final slash of <Location \"%s\">: "
+                                          GHNO(0253) "remove the final slash of <Location \"%s\">: "
                                                      "httpd would not match the path without it",
                                           path),
                              ptemp);
@@ -139,20 +139,20 @@ static int check_ra(server_rec *s, const gatehouse_config_t *config, apr_pool_t 
 
     if (!profile) {
         text = apr_psprintf(ptemp,
-                            GHNO(0469) "SCEPRAProfile: there is no <CertificateProfile %s>; "
+                            GHNO(0254) "SCEPRAProfile: there is no <CertificateProfile %s>; "
                                        "include conf.d/profiles.conf or name another profile",
                             name);
     }
     else if (!gh_profile_fits_ra(profile)) {
         text = apr_psprintf(ptemp,
-                            GHNO(0470) "SCEPRAProfile: an RA signs and decrypts, so that its "
+                            GHNO(0255) "SCEPRAProfile: an RA signs and decrypts, so that its "
                                        "profile must have both digitalSignature and "
                                        "keyEncipherment; %s has not",
                             name);
     }
     else if (!gh_profile_allows_key(profile, RA_KEY_KIND)) {
         text = apr_psprintf(ptemp,
-                            GHNO(0471) "SCEPRAProfile: profile %s does not allow keys of "
+                            GHNO(0256) "SCEPRAProfile: profile %s does not allow keys of "
                                        "kind " RA_KEY_KIND,
                             name);
     }
@@ -162,7 +162,7 @@ static int check_ra(server_rec *s, const gatehouse_config_t *config, apr_pool_t 
     }
     if (!config->sealing_configured) {
         scep_log_problem(s, APLOG_ERR, nowhere,
-                         GHNO(0472) "GatehouseSealingKey is missing: SCEP keeps the key of its RA "
+                         GHNO(0257) "GatehouseSealingKey is missing: SCEP keeps the key of its RA "
                                     "in the store, sealed. Make one with \"openssl rand -hex 32\" "
                                     "and add GatehouseSealingKey file:PATH",
                          ptemp);
@@ -209,7 +209,7 @@ static void warn_request_line(const server_rec *main_server, const server_rec *s
     if (reader->limit_req_line < REQUEST_LINE_LEAST) {
         scep_log_problem(s, APLOG_WARNING, place,
                          apr_psprintf(ptemp,
-                                      GHNO(0473) "LimitRequestLine is %d here: PKIOperation by GET "
+                                      GHNO(0258) "LimitRequestLine is %d here: PKIOperation by GET "
                                                  "needs more; set LimitRequestLine %d for the "
                                                  "whole server or in the first virtual host of the "
                                                  "address",
@@ -246,7 +246,7 @@ static int check_insecure(const server_rec *s, apr_hash_t *told, apr_pool_t *pte
         if (gh_profile_is_privileged(entry->endpoint.profile)) {
             scep_log_problem(s, APLOG_ERR, one->place,
                              apr_psprintf(ptemp,
-                                          GHNO(0485) "SCEPChallenge none insecure does not go with "
+                                          GHNO(0270) "SCEPChallenge none insecure does not go with "
                                                      "%s: profile %s is for a CA, code signing, "
                                                      "smart cards or the like; configure a "
                                                      "challenge for this path",
@@ -259,7 +259,7 @@ static int check_insecure(const server_rec *s, apr_hash_t *told, apr_pool_t *pte
             apr_hash_set(told, apr_pmemdup(ptemp, &one, sizeof(one)), sizeof(one), "");
             scep_log_problem(s, APLOG_WARNING, one->place,
                              apr_psprintf(ptemp,
-                                          GHNO(0474) "SCEPChallenge none insecure: everybody who "
+                                          GHNO(0259) "SCEPChallenge none insecure: everybody who "
                                                      "reaches %s gets a certificate",
                                           entry->endpoint.path),
                              ptemp);

@@ -96,7 +96,7 @@ static void check_twins(compile_t *c)
             if (own(c, other) && !strcmp(one->path, other->path)) {
                 problem(c, other->place,
                         apr_psprintf(c->ptemp,
-                                     GHNO(0460) "<Location \"%s\"> has SCEP directives already, in "
+                                     GHNO(0245) "<Location \"%s\"> has SCEP directives already, in "
                                                 "line %d of %s; put them together",
                                      one->path, one->place.line, one->place.file));
             }
@@ -112,14 +112,14 @@ static void add_tenant(compile_t *c, scep_tenant_t *tenant, int report)
 
     if (!issuer) {
         if (report) {
-            problem(c, tenant->place, apr_psprintf(c->ptemp, GHNO(0461) "SCEPTenant: there is no "
+            problem(c, tenant->place, apr_psprintf(c->ptemp, GHNO(0246) "SCEPTenant: there is no "
                     "<Issuer %s>", tenant->issuer));
         }
         return;
     }
     if (!gh_issuer_backend(issuer)->enrol || gh_issuer_backend(issuer) == &gh_issuer_offline) {
         if (report) {
-            problem(c, tenant->place, apr_psprintf(c->ptemp, GHNO(0462) "SCEPTenant: issuer %s is "
+            problem(c, tenant->place, apr_psprintf(c->ptemp, GHNO(0247) "SCEPTenant: issuer %s is "
                     "offline and cannot issue certificates", tenant->issuer));
         }
         return;
@@ -176,13 +176,13 @@ static void check_pattern(compile_t *c, const scep_pattern_t *pattern)
         if (!profile) {
             problem(c, pattern->place,
                     apr_psprintf(c->ptemp,
-                                 GHNO(0463) "SCEPProfiles: there is no <CertificateProfile %s>",
+                                 GHNO(0248) "SCEPProfiles: there is no <CertificateProfile %s>",
                                  pattern->pattern));
         }
         else if (gh_profile_is_internal(profile)) {
             problem(c, pattern->place,
                     apr_psprintf(c->ptemp,
-                                 GHNO(0464) "SCEPProfiles: profile %s is internal and never "
+                                 GHNO(0249) "SCEPProfiles: profile %s is internal and never "
                                             "reachable by a protocol",
                                  pattern->pattern));
         }
@@ -195,7 +195,7 @@ static void check_pattern(compile_t *c, const scep_pattern_t *pattern)
     }
     problem(c, pattern->place,
             apr_psprintf(c->ptemp,
-                         GHNO(0465) "SCEPProfiles: no profile matches \"%s\"; those for code "
+                         GHNO(0250) "SCEPProfiles: no profile matches \"%s\"; those for code "
                                     "signing, smart cards and CAs have to be named in full",
                          pattern->pattern));
 }
@@ -406,7 +406,7 @@ static void check_unused(compile_t *c)
         if (own(c, section) && !section->used) {
             problem(c, section->place,
                     apr_psprintf(c->ptemp,
-                                 GHNO(0466) "<Location \"%s\"> serves no endpoint: %s",
+                                 GHNO(0251) "<Location \"%s\"> serves no endpoint: %s",
                                  section->path, explain_unused(c, section)));
         }
     }

@@ -57,18 +57,18 @@ static const char *enter_section(cmd_parms *cmd, scep_section_t *section)
     if (!parent || ap_cstr_casecmp(parent->directive, "<Location") != 0 || !path
         || parent->args[strspn(parent->args, " \t\"'")] == '~' || apr_fnmatch_test(path)) {
         return apr_psprintf(cmd->pool,
-                            GHNO(0442) "%s belongs in a <Location> without pattern, such as "
+                            GHNO(0227) "%s belongs in a <Location> without pattern, such as "
                                        "<Location \"/scep\">",
                             cmd->cmd->name);
     }
     length = strlen(path);
     if (length > 1 && path[length - 1] == '/') {
-        return apr_psprintf(cmd->pool, GHNO(0443) "remove the final slash of <Location \"%s\">: "
+        return apr_psprintf(cmd->pool, GHNO(0228) "remove the final slash of <Location \"%s\">: "
                             "httpd would not match the path without it", path);
     }
     if (strcmp(path, "/") != 0 && strcmp(path, SCEP_URL_ROOT) != 0
         && strncmp(path, SCEP_URL_ROOT "/", sizeof(SCEP_URL_ROOT)) != 0) {
-        return apr_psprintf(cmd->pool, GHNO(0444) "%s has no effect in <Location \"%s\">: SCEP is "
+        return apr_psprintf(cmd->pool, GHNO(0229) "%s has no effect in <Location \"%s\">: SCEP is "
                             "served below " SCEP_URL_ROOT " only", cmd->cmd->name, path);
     }
     if (!section->server) {
@@ -88,7 +88,7 @@ static const char *set_tenant(cmd_parms *cmd, void *dir, int argc, char *const a
         return error;
     }
     if (argc < 2) {
-        return GHNO(0445) "SCEPTenant takes a tenant and the names of its issuers";
+        return GHNO(0230) "SCEPTenant takes a tenant and the names of its issuers";
     }
     if (!section->tenants) {
         section->tenants = apr_array_make(cmd->pool, 4, sizeof(scep_tenant_t));
@@ -96,7 +96,7 @@ static const char *set_tenant(cmd_parms *cmd, void *dir, int argc, char *const a
     for (i = 0; i < argc; ++i) {
         if (!gh_name_valid(argv[i])) {
             return apr_psprintf(cmd->pool,
-                                GHNO(0446) "\"%s\" cannot be part of a URL: names have 1 to 64 "
+                                GHNO(0231) "\"%s\" cannot be part of a URL: names have 1 to 64 "
                                            "characters of A-Z a-z 0-9 _ ~ -",
                                 argv[i]);
         }
@@ -108,7 +108,7 @@ static const char *set_tenant(cmd_parms *cmd, void *dir, int argc, char *const a
             tenant = &APR_ARRAY_IDX(section->tenants, j, scep_tenant_t);
             if (!strcmp(tenant->tenant, argv[0]) && !strcmp(tenant->issuer, argv[i])) {
                 return apr_psprintf(cmd->pool,
-                                    GHNO(0447) "tenant %s has issuer %s already, by line %d of %s",
+                                    GHNO(0232) "tenant %s has issuer %s already, by line %d of %s",
                                     argv[0], argv[i], tenant->place.line, tenant->place.file);
             }
         }
@@ -157,7 +157,7 @@ static const char *set_allow(cmd_parms *cmd, void *dir, const char *algorithm)
     }
     else if (ap_cstr_casecmp(algorithm, "none")) {
         return apr_psprintf(cmd->pool,
-                            GHNO(0448) "SCEPAllow takes 3des, sha1 or none; \"%s\" cannot be "
+                            GHNO(0233) "SCEPAllow takes 3des, sha1 or none; \"%s\" cannot be "
                                        "allowed",
                             algorithm);
     }
@@ -173,7 +173,7 @@ static const char *set_reply_chain(cmd_parms *cmd, void *dir, const char *what)
         return error;
     }
     if (section->reply_chain >= 0) {
-        return GHNO(0449) "SCEPReplyChain stands twice in this location";
+        return GHNO(0234) "SCEPReplyChain stands twice in this location";
     }
     if (!ap_cstr_casecmp(what, "leaf")) {
         section->reply_chain = SCEP_REPLY_LEAF;
@@ -185,7 +185,7 @@ static const char *set_reply_chain(cmd_parms *cmd, void *dir, const char *what)
         section->reply_chain = SCEP_REPLY_FULL;
     }
     else {
-        return apr_psprintf(cmd->pool, GHNO(0450) "SCEPReplyChain takes leaf, issuer or full, not "
+        return apr_psprintf(cmd->pool, GHNO(0235) "SCEPReplyChain takes leaf, issuer or full, not "
                             "\"%s\"", what);
     }
     return NULL;
@@ -202,20 +202,20 @@ static const char *make_static(cmd_parms *cmd, scep_challenge_t *challenge, int 
     gh_result_t result;
 
     if (argc != 2 || (strncmp(argv[1], "file:", 5) && strncmp(argv[1], "exec:", 5))) {
-        return GHNO(0451) "SCEPChallenge static takes file:PATH or exec:PATH; a secret never "
+        return GHNO(0236) "SCEPChallenge static takes file:PATH or exec:PATH; a secret never "
                           "stands in the configuration";
     }
     if (scep_url_parse(&url, cmd->path, cmd->temp_pool) != APR_SUCCESS
         || strcmp(cmd->path, scep_url_path(&url, cmd->temp_pool)) != 0) {
         return apr_psprintf(cmd->pool,
-                            GHNO(0452) "a static challenge is good for one CA and one profile: put "
+                            GHNO(0237) "a static challenge is good for one CA and one profile: put "
                                        "it in a <Location \"/scep/TENANT/ISSUER/PROFILE\">, not in "
                                        "<Location \"%s\">",
                             cmd->path);
     }
     source = ap_server_root_relative(cmd->temp_pool, argv[1] + 5);
     if (!source) {
-        return apr_psprintf(cmd->pool, GHNO(0453) "\"%s\" is not a usable path", argv[1] + 5);
+        return apr_psprintf(cmd->pool, GHNO(0238) "\"%s\" is not a usable path", argv[1] + 5);
     }
     gh_result_clear(&result);
     if (gh_secret_load(&secret, apr_psprintf(cmd->temp_pool, "%.5s%s", argv[1], source), cmd->pool,
@@ -236,7 +236,7 @@ static const char *make_challenge(cmd_parms *cmd, scep_challenge_t *challenge, i
     if (argc > 0 && argc < 3 && !ap_cstr_casecmp(argv[0], "onetime")) {
         if (argc == 2 && !gh_name_valid(argv[1])) {
             return apr_psprintf(
-                cmd->pool, GHNO(0454) "\"%s\" is not a valid name of a set of challenges", argv[1]);
+                cmd->pool, GHNO(0239) "\"%s\" is not a valid name of a set of challenges", argv[1]);
         }
         challenge->name = argc == 2 ? apr_pstrcat(cmd->pool, "onetime:", argv[1], NULL) : "onetime";
         challenge->authoriser = gh_authoriser_onetime(argc == 2 ? argv[1] : "", cmd->pool);
@@ -244,14 +244,14 @@ static const char *make_challenge(cmd_parms *cmd, scep_challenge_t *challenge, i
     }
     if (argc > 0 && !ap_cstr_casecmp(argv[0], "none")) {
         if (argc != 2 || ap_cstr_casecmp(argv[1], "insecure")) {
-            return GHNO(0455) "everybody could enrol here: if that is what you want, say "
+            return GHNO(0240) "everybody could enrol here: if that is what you want, say "
                               "\"SCEPChallenge none insecure\"";
         }
         challenge->name = "none";
         challenge->authoriser = gh_authoriser_none(cmd->pool);
         return NULL;
     }
-    return apr_psprintf(cmd->pool, GHNO(0456) "SCEPChallenge takes \"static file:PATH\", \"static "
+    return apr_psprintf(cmd->pool, GHNO(0241) "SCEPChallenge takes \"static file:PATH\", \"static "
                         "exec:PATH\", \"onetime [SET]\" or \"none insecure\", not \"%s\"",
                         argc > 0 ? argv[0] : "");
 }
@@ -278,13 +278,13 @@ static const char *set_challenge(cmd_parms *cmd, void *dir, int argc, char *cons
         const scep_challenge_t *other = &APR_ARRAY_IDX(section->challenges, i, scep_challenge_t);
         if (!strcmp(other->name, challenge.name)) {
             return apr_psprintf(cmd->pool,
-                                GHNO(0457) "this location has a challenge \"%s\" already, by line "
+                                GHNO(0242) "this location has a challenge \"%s\" already, by line "
                                            "%d of %s",
                                 challenge.name, other->place.line, other->place.file);
         }
         if (!strcmp(other->name, "none") || !strcmp(challenge.name, "none")) {
             return apr_psprintf(cmd->pool,
-                                GHNO(0458) "\"none insecure\" makes the other challenge of this "
+                                GHNO(0243) "\"none insecure\" makes the other challenge of this "
                                            "location, in line %d of %s, useless; remove one of "
                                            "them",
                                 other->place.line, other->place.file);
@@ -321,7 +321,7 @@ static const char *set_concurrent(cmd_parms *cmd, void *dir, const char *text)
     }
     number = strtol(text, &end, 10);
     if (*end || end == text || number < 1 || number > CONCURRENT_MAX) {
-        return apr_psprintf(cmd->pool, GHNO(0459) "SCEPMaxConcurrent takes a number from 1 to %d",
+        return apr_psprintf(cmd->pool, GHNO(0244) "SCEPMaxConcurrent takes a number from 1 to %d",
                             CONCURRENT_MAX);
     }
     server->concurrent = (int)number;

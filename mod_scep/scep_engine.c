@@ -104,7 +104,7 @@ static void unavailable(scep_response_t *response, gh_result_t *result, apr_pool
 {
     if (!*result->number) {
         gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "unavailable", NULL,
-                       GHNO(0437) "the request cannot be answered now");
+                       GHNO(0222) "the request cannot be answered now");
     }
     set_text(response, apr_pstrcat(p, result->number, ": the request cannot be answered now; the "
                                    "log of the server says why\n", NULL));
@@ -159,7 +159,7 @@ static apr_status_t find_keys(scep_engine_t *engine, const scep_endpoint_t *endp
     if (!ra) {
         return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ra.none",
                               "Look at the errors of the start of this process.",
-                              GHNO(0438) "issuer %s has no RA in this process", endpoint->issuer);
+                              GHNO(0223) "issuer %s has no RA in this process", endpoint->issuer);
     }
     if (scep_ra_acquire(ra, keys, result) != APR_SUCCESS) {
         result->status = GH_EUNAVAILABLE;
@@ -224,11 +224,11 @@ static apr_status_t dispatch(scep_exchange_t *x)
     case -1:
         return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_REQUEST, "message.no-type",
                               "Sign a messageType attribute: a PrintableString with a number.",
-                              GHNO(0439) "the messageType is absent, repeated or not a number");
+                              GHNO(0224) "the messageType is absent, repeated or not a number");
     default:
         return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_REQUEST, "message.unknown-type",
                               "Use what GetCACaps offers.",
-                              GHNO(0440) "messageType %d is not served here", x->message->type);
+                              GHNO(0225) "messageType %d is not served here", x->message->type);
     }
 }
 
@@ -274,7 +274,9 @@ static void respond(scep_exchange_t *x, scep_response_t *response)
     gh_bytes_t der;
     apr_status_t rv;
 
-    rv = scep_reply_make(&der, &x->reply, x->message, x->keys->current, x->p, &x->result);
+    /* a client that asked GetCACert before the RA was replaced knows the one it has encrypted to */
+    rv = scep_reply_make(&der, &x->reply, x->message,
+                         x->recipient ? x->recipient : x->keys->current, x->p, &x->result);
     if (rv == APR_SUCCESS) {
         set_body(response, TYPE_MESSAGE, der);
         return;
@@ -339,7 +341,7 @@ void scep_engine_operate(scep_engine_t *engine, const scep_endpoint_t *endpoint,
     else {
         gh_result_fail(&exchange.result, GH_EBUSY, GH_FAILURE_UNAVAILABLE, "busy",
                        "Try again in a second, or raise SCEPMaxConcurrent.",
-                       GHNO(0441) "%u messages are being worked on already", engine->concurrent);
+                       GHNO(0226) "%u messages are being worked on already", engine->concurrent);
         gh_audit_take_result(request->event, &exchange.result, p);
         scep_response_text(response, HTTP_STATUS_UNAVAILABLE, &exchange.result, p);
         response->retry_after = RETRY_BUSY;

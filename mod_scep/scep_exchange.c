@@ -22,7 +22,7 @@ static apr_status_t not_opened(scep_exchange_t *x, const char *cause)
     return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_INTEGRITY, "message.open",
                           "Encrypt to the RA certificate that GetCACert gives now, and sign "
                           "message and request with the same key.",
-                          GHNO(0433) "the message cannot be opened and verified");
+                          GHNO(0218) "the message cannot be opened and verified");
 }
 
 /* Each way through opens an envelope, parses one request to its end and verifies one: where the
@@ -112,13 +112,13 @@ static apr_status_t reply_outcome(scep_exchange_t *x, const gh_enrolment_outcome
     case GH_ENROLMENT_DENIED:
         return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_DENIED, "enrolment.denied",
                               "Ask the operator, then begin anew with another transactionID.",
-                              GHNO(0434) "an operator has denied the enrolment%s%s",
+                              GHNO(0219) "an operator has denied the enrolment%s%s",
                               outcome->message ? ": " : "",
                               outcome->message ? outcome->message : "");
     default:
         return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_REQUEST, "enrolment.rejected",
                               "Change the request, or ask the operator of the CA.",
-                              GHNO(0435) "the CA has rejected the enrolment%s%s",
+                              GHNO(0220) "the CA has rejected the enrolment%s%s",
                               outcome->message ? ": " : "",
                               outcome->message ? outcome->message : "");
     }
@@ -232,7 +232,7 @@ apr_status_t scep_exchange_poll(scep_exchange_t *x)
     if (!names_issuer(x, names->issuer)) {
         rv = gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_NOT_FOUND, "poll.issuer",
                             "Name the CA whose certificate GetCACert gives after the RA's.",
-                            GHNO(0436) "the poll names another issuer");
+                            GHNO(0221) "the poll names another issuer");
         goto cleanup;
     }
     memset(&outcome, 0, sizeof(outcome));

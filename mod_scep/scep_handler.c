@@ -193,7 +193,7 @@ void scep_child_init(apr_pool_t *p, server_rec *s)
     rv = prepare_child(p);
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
-                     GHNO(0484) "SCEP answers 503 in this process, which is short of memory");
+                     GHNO(0269) "SCEP answers 503 in this process, which is short of memory");
         return;
     }
     child.s = s;
@@ -203,7 +203,7 @@ void scep_child_init(apr_pool_t *p, server_rec *s)
         return;
     }
     ap_log_error(APLOG_MARK, APLOG_ERR, 0, s,
-                 GHNO(0475) "SCEP answers 503 until mod_gatehouse has opened the store; see the "
+                 GHNO(0260) "SCEP answers 503 until mod_gatehouse has opened the store; see the "
                             "errors before");
 }
 
@@ -254,7 +254,7 @@ static int refuse_unavailable(request_rec *r, const scep_entry_t *entry)
     apr_table_setn(r->headers_out, "Retry-After", "10");
     gh_result_fail(&result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "engine.none",
                    "Try again later.",
-                   GHNO(0476) "SCEP cannot answer now: the store of this server is not open");
+                   GHNO(0261) "SCEP cannot answer now: the store of this server is not open");
     return refuse(r, HTTP_SERVICE_UNAVAILABLE, entry, &result);
 }
 
@@ -266,7 +266,7 @@ static int refuse_method(request_rec *r, const scep_entry_t *entry, const char *
     ap_discard_request_body(r);
     apr_table_setn(r->headers_out, "Allow", allow);
     gh_result_fail(&result, GH_EREFUSED, GH_FAILURE_MALFORMED, "http.method", "Use GET or POST.",
-                   GHNO(0477) "method %.20s is not served here", r->method);
+                   GHNO(0262) "method %.20s is not served here", r->method);
     return refuse(r, HTTP_METHOD_NOT_ALLOWED, entry, &result);
 }
 
@@ -330,12 +330,12 @@ static int refuse_body(request_rec *r, const scep_entry_t *entry, int status)
     if (status == HTTP_REQUEST_ENTITY_TOO_LARGE) {
         gh_result_fail(&result, GH_EREFUSED, GH_FAILURE_MALFORMED, "http.size",
                        "Send one pkiMessage.",
-                       GHNO(0478) "the body has more than %d bytes", SCEP_MESSAGE_MAX);
+                       GHNO(0263) "the body has more than %d bytes", SCEP_MESSAGE_MAX);
     }
     else {
         gh_result_fail(&result, GH_EREFUSED, GH_FAILURE_MALFORMED, "http.body",
                        "Look whether the client or a proxy closes the connection.",
-                       GHNO(0479) "the body cannot be read");
+                       GHNO(0264) "the body cannot be read");
     }
     return refuse(r, status, entry, &result);
 }
@@ -415,7 +415,7 @@ int scep_handler(request_rec *r)
         ap_discard_request_body(r);
         gh_result_fail(&result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, "route",
                        "Ask for /scep/<tenant>/<issuer>/<profile>; case matters.",
-                       GHNO(0480) "nothing is served at %.300s", r->uri);
+                       GHNO(0265) "nothing is served at %.300s", r->uri);
         return refuse(r, HTTP_NOT_FOUND, NULL, &result);
     }
     if (r->method_number != M_GET && r->method_number != M_POST) {

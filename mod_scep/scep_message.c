@@ -271,22 +271,22 @@ apr_status_t scep_message_read(scep_message_t **out, gh_bytes_t der, unsigned al
     *out = NULL;
     if (der.length == 0) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "message.empty", action,
-                              GHNO(0400) "the message is empty");
+                              GHNO(0185) "the message is empty");
     }
     if (der.length > SCEP_MESSAGE_MAX) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "message.size", action,
-                              GHNO(0401) "the message has more than %d bytes", SCEP_MESSAGE_MAX);
+                              GHNO(0186) "the message has more than %d bytes", SCEP_MESSAGE_MAX);
     }
     message = apr_pcalloc(p, sizeof(*message));
     message->type = -1;
     message->outer = parse_content_info(der, p);
     if (!message->outer) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "message.der", action,
-                              GHNO(0402) "the message is not one CMS ContentInfo and nothing else");
+                              GHNO(0187) "the message is not one CMS ContentInfo and nothing else");
     }
     if (OBJ_obj2nid(CMS_get0_type(message->outer)) != NID_pkcs7_signed) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "message.type", action,
-                              GHNO(0403) "the message is not CMS SignedData");
+                              GHNO(0188) "the message is not CMS SignedData");
     }
     infos = CMS_get0_SignerInfos(message->outer);
     message->signer_infos = infos ? sk_CMS_SignerInfo_num(infos) : 0;
@@ -312,20 +312,20 @@ static apr_status_t check_attributes(const scep_message_t *message, gh_result_t 
     if (message->signer_infos != 1) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "message.signers",
                               "Sign the message once, with the key of the request.",
-                              GHNO(0404) "the message has %d signatures instead of one",
+                              GHNO(0189) "the message has %d signatures instead of one",
                               message->signer_infos);
     }
     if (!message->transaction) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "message.transaction",
                               "Sign a transactionID attribute: a PrintableString of 1 to 256 "
                               "characters.",
-                              GHNO(0405) "the transactionID is absent, empty, repeated or not "
+                              GHNO(0190) "the transactionID is absent, empty, repeated or not "
                                          "printable");
     }
     if (message->sender_nonce.length == 0) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "message.nonce",
                               "Sign a senderNonce attribute: an OCTET STRING of 16 bytes.",
-                              GHNO(0406) "the senderNonce is absent, repeated or not of 1 to 64 "
+                              GHNO(0191) "the senderNonce is absent, repeated or not of 1 to 64 "
                                          "bytes");
     }
     return APR_SUCCESS;
@@ -336,19 +336,19 @@ static apr_status_t check_signer(const scep_message_t *message, gh_result_t *res
     if (!message->signer) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "message.signer",
                               "Enclose the signer's certificate in the message.",
-                              GHNO(0407) "the message does not enclose the certificate of its "
+                              GHNO(0192) "the message does not enclose the certificate of its "
                                          "signer");
     }
     if (!message->signer_kind || !message->signer_sha256.data) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.key",
                               "Use an RSA key of 2048, 3072 or 4096 bits.",
-                              GHNO(0408) "the signer's key is not accepted (%s)",
+                              GHNO(0193) "the signer's key is not accepted (%s)",
                               message->algorithms);
     }
     if (EVP_PKEY_get_base_id(message->signer_key) != EVP_PKEY_RSA) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.key-transport",
                               "Use an RSA key of 2048, 3072 or 4096 bits.",
-                              GHNO(0409) "the signer's key (%s) cannot be encrypted to, so the "
+                              GHNO(0194) "the signer's key (%s) cannot be encrypted to, so the "
                                          "reply could not be read",
                               message->signer_kind);
     }
@@ -356,7 +356,7 @@ static apr_status_t check_signer(const scep_message_t *message, gh_result_t *res
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.digest",
                               "Sign with SHA-256, SHA-384 or SHA-512; SCEPAllow sha1 admits SHA-1 "
                               "at one location.",
-                              GHNO(0410) "the digest or signature algorithm is not accepted (%s)",
+                              GHNO(0195) "the digest or signature algorithm is not accepted (%s)",
                               message->algorithms);
     }
     return APR_SUCCESS;
@@ -377,7 +377,7 @@ apr_status_t scep_message_verify(scep_message_t *message, gh_result_t *result)
     if (!content || !*content) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "message.content",
                               "Enclose the pkcsPKIEnvelope in the message.",
-                              GHNO(0411) "the message has no content");
+                              GHNO(0196) "the message has no content");
     }
     if (CMS_verify(message->outer, NULL, NULL, NULL, NULL,
                    CMS_BINARY | CMS_NO_SIGNER_CERT_VERIFY) != 1) {
@@ -385,7 +385,7 @@ apr_status_t scep_message_verify(scep_message_t *message, gh_result_t *result)
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_INTEGRITY, "message.signature",
                               "Sign the message with the key of the enclosed certificate; see "
                               "whether something on the way changes it.",
-                              GHNO(0412) "the signature of the message is not valid");
+                              GHNO(0197) "the signature of the message is not valid");
     }
     message->verified = 1;
     return APR_SUCCESS;
@@ -434,25 +434,25 @@ apr_status_t scep_message_admit(const scep_message_t *message,
     if (message->authenticated_envelope) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.envelope-type",
                               "Encrypt with AES-CBC in EnvelopedData.",
-                              GHNO(0413) "AuthEnvelopedData is not accepted");
+                              GHNO(0198) "AuthEnvelopedData is not accepted");
     }
     if (!message->enveloped) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "message.envelope",
                               "Send the request in EnvelopedData (RFC 8894 3.1).",
-                              GHNO(0414) "the content of the message is not EnvelopedData");
+                              GHNO(0199) "the content of the message is not EnvelopedData");
     }
     if (!message->cipher) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.cipher",
                               "Encrypt with AES-128-CBC or better; SCEPAllow 3des admits triple "
                               "DES at one location.",
-                              GHNO(0415) "the content cipher is not accepted (%s)",
+                              GHNO(0200) "the content cipher is not accepted (%s)",
                               message->algorithms);
     }
     if (message->other_recipients) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.recipient-type",
                               "Encrypt to the RA certificate that GetCACert gives, by RSA key "
                               "transport.",
-                              GHNO(0416) "%d of the recipients of the envelope are not by key "
+                              GHNO(0201) "%d of the recipients of the envelope are not by key "
                                          "transport",
                               message->other_recipients);
     }
@@ -464,14 +464,14 @@ apr_status_t scep_message_admit(const scep_message_t *message,
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_INTEGRITY, "message.recipient",
                               "Ask for GetCACert again and encrypt to the RA certificate, which is "
                               "the first one.",
-                              GHNO(0417) "of %d recipients of the envelope, %d are the RA of this "
+                              GHNO(0202) "of %d recipients of the envelope, %d are the RA of this "
                                          "issuer and %d its CAs",
                               message->recipients, sorted.ours, sorted.authorities);
     }
     if (!scep_algorithm_transport_allowed(sorted.transport)) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.transport",
                               "Use RSA key transport: PKCS#1 v1.5, or OAEP with SHA-1 or SHA-2.",
-                              GHNO(0418) "the key transport is not accepted (%s)",
+                              GHNO(0203) "the key transport is not accepted (%s)",
                               message->algorithms);
     }
     *recipient = sorted.recipient;

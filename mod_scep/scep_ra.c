@@ -153,7 +153,7 @@ static apr_status_t open_key(const scep_ra_t *ra, const gh_sealed_key_record_t *
     if (!recipient->certificate || !gh_key_matches(recipient->key, recipient->certificate)) {
         return gh_result_fail(result, GH_ECORRUPT, GH_FAILURE_INTERNAL, "ra.key",
                               "Restore the store from a backup, or remove that row of sealed_key.",
-                              GHNO(0423) "RA key %" APR_INT64_T_FMT " of issuer %s does not fit "
+                              GHNO(0208) "RA key %" APR_INT64_T_FMT " of issuer %s does not fit "
                                                                     "its certificate",
                               record->generation, gh_issuer_name(ra->issuer));
     }
@@ -197,7 +197,7 @@ static apr_status_t take_keys(const scep_ra_t *ra, const apr_array_header_t *rec
         return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ra.expired",
                               "Compare the clocks of the nodes, and the validity of the profile of "
                               "SCEPRAProfile.",
-                              GHNO(0482) "all RA certificates of issuer %s have expired",
+                              GHNO(0267) "all RA certificates of issuer %s have expired",
                               gh_issuer_name(ra->issuer));
     }
     rv = scep_ra_keys_make(keys, ra->issuer, recipients, p, result);
@@ -330,7 +330,7 @@ static apr_status_t provide(scep_ra_t *ra, apr_array_header_t **records, apr_poo
     return valid ? APR_SUCCESS
                  : gh_result_fail(&ra->failure, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ra.lost",
                                   "Look whether something else writes to the store.",
-                                  GHNO(0426) "the RA key of issuer %s was stored and is not there",
+                                  GHNO(0211) "the RA key of issuer %s was stored and is not there",
                                   gh_issuer_name(ra->issuer));
 }
 
@@ -413,12 +413,12 @@ static void report(scep_ra_t *ra, apr_status_t rv, int usable)
     }
     if (failing == 2) {
         gh_log(ra->services->log, GH_LOG_ERROR, rv,
-               GHNO(0425) "issuer %s has no RA key, SCEP answers 503: %s: %s %s", issuer,
+               GHNO(0210) "issuer %s has no RA key, SCEP answers 503: %s: %s %s", issuer,
                ra->failure.number, ra->failure.message, ra->failure.action);
     }
     else if (failing == 1) {
         gh_log(ra->services->log, GH_LOG_ERROR, rv,
-               GHNO(0483) "issuer %s goes on with the RA key it has, until that expires, since the "
+               GHNO(0268) "issuer %s goes on with the RA key it has, until that expires, since the "
                           "store cannot be asked or no new one be made: %s: %s %s",
                issuer, ra->failure.number, ra->failure.message, ra->failure.action);
     }
@@ -472,7 +472,7 @@ apr_status_t scep_ra_acquire(scep_ra_t *ra, const scep_ra_keys_t **keys, gh_resu
         return set ? APR_SUCCESS
                    : gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ra.busy",
                                     "Try again in a second.",
-                                    GHNO(0424) "the RA key of issuer %s is being made",
+                                    GHNO(0209) "the RA key of issuer %s is being made",
                                     gh_issuer_name(ra->issuer));
     }
     release_set(set);

@@ -45,7 +45,7 @@ typedef struct {
     const apr_array_header_t *recipients;   /* scep_recipient_t: those that had not expired when
                                                they were read, newest first */
     apr_time_t first_end;                   /* earliest notAfter among them */
-    const scep_recipient_t *current;        /* signs replies, is announced first */
+    const scep_recipient_t *current;        /* is announced first */
     apr_int64_t generation;                 /* of current */
     apr_time_t not_after;                   /* of current: it does nothing afterwards */
     apr_time_t renew_at;                    /* after two thirds of the life of the newest */

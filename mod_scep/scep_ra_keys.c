@@ -100,7 +100,7 @@ apr_status_t scep_ra_keys_make(scep_ra_keys_t **out, gh_issuer_t *issuer,
     if (rv != APR_SUCCESS) {
         return gh_result_openssl(result, rv, GH_FAILURE_INTERNAL, "ra.prepare",
                                  "Report this with the log lines around it.",
-                                 GHNO(0422) "the RA of issuer %s cannot be prepared",
+                                 GHNO(0207) "the RA of issuer %s cannot be prepared",
                                  gh_issuer_name(issuer));
     }
     *out = keys;

@@ -136,7 +136,7 @@ static apr_status_t sign(gh_bytes_t *der, const scep_reply_t *reply, gh_bytes_t 
     if (CMS_final(cms, in, NULL, flags) != 1) {
         rv = gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ra.sign",
                                "Look at the errors before this one.",
-                               GHNO(0419) "the RA's key does not sign");
+                               GHNO(0204) "the RA's key does not sign");
         goto cleanup;
     }
     rv = encode(der, cms, p);
@@ -160,7 +160,7 @@ apr_status_t scep_reply_make(gh_bytes_t *der, const scep_reply_t *reply,
         if (rv != APR_SUCCESS) {
             return gh_result_openssl(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "reply.encrypt",
                                      "Use an RSA key of 2048, 3072 or 4096 bits.",
-                                     GHNO(0420) "the certificate cannot be encrypted to the "
+                                     GHNO(0205) "the certificate cannot be encrypted to the "
                                      "signer's key");
         }
     }
@@ -168,7 +168,7 @@ apr_status_t scep_reply_make(gh_bytes_t *der, const scep_reply_t *reply,
     if (rv == APR_EGENERAL) {
         rv = gh_result_openssl(result, rv, GH_FAILURE_INTERNAL, NULL,
                                "Report this with the log lines around it.",
-                               GHNO(0421) "the reply cannot be made");
+                               GHNO(0206) "the reply cannot be made");
     }
     return rv;
 }

@@ -149,7 +149,7 @@ static apr_status_t take_operation(scep_query_t *query, const char *name, gh_res
     }
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "query.operation",
                           "Ask for GetCACaps, GetCACert or PKIOperation; case matters.",
-                          GHNO(0427) "unknown operation \"%.40s\"", name ? name : "");
+                          GHNO(0212) "unknown operation \"%.40s\"", name ? name : "");
 }
 
 apr_status_t scep_query_parse(scep_query_t *query, const char *args, apr_pool_t *p,
@@ -162,7 +162,7 @@ apr_status_t scep_query_parse(scep_query_t *query, const char *args, apr_pool_t 
     memset(query, 0, sizeof(*query));
     if (args && strlen(args) > QUERY_MAX) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "query.size", action,
-                              GHNO(0428) "the query has more than %d bytes", QUERY_MAX);
+                              GHNO(0213) "the query has more than %d bytes", QUERY_MAX);
     }
     while (args && *args) {
         apr_size_t length = strcspn(args, "&");
@@ -185,7 +185,7 @@ apr_status_t scep_query_parse(scep_query_t *query, const char *args, apr_pool_t 
     }
     if (operations != 1 || messages > 1) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "query.parameters", action,
-                              GHNO(0429) "the query has %d operation and %d message parameters",
+                              GHNO(0214) "the query has %d operation and %d message parameters",
                               operations, messages);
     }
     return APR_SUCCESS;
@@ -241,20 +241,20 @@ apr_status_t scep_query_message(gh_bytes_t *message, const scep_query_t *query, 
     memset(message, 0, sizeof(*message));
     if (!query->message || !*query->message) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "query.message", action,
-                              GHNO(0430) "PKIOperation by GET without message parameter");
+                              GHNO(0215) "PKIOperation by GET without message parameter");
     }
     decoded = percent_decode(query->message, strlen(query->message), p);
     clean = decoded ? clean_base64(decoded, p) : NULL;
     if (!clean || !*clean) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "query.base64", action,
-                              GHNO(0431) "the message parameter is not base64");
+                              GHNO(0216) "the message parameter is not base64");
     }
     length = strlen(clean);
     bytes = apr_palloc(p, length / 4 * 3 + 1);
     count = EVP_DecodeBlock(bytes, (const unsigned char *)clean, (int)length);
     if (count < 0) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "query.decode", action,
-                              GHNO(0432) "the message parameter cannot be decoded from base64");
+                              GHNO(0217) "the message parameter cannot be decoded from base64");
     }
     /* EVP_DecodeBlock() counts the padding too */
     while (length && clean[length - 1] == '=') {

@@ -90,19 +90,19 @@ static apr_status_t parse_options(ctl_arguments_t *arguments, const getopt_table
         if (number == ':') {
             entry = entry_of(made, optopt);
             return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
-                                  "See gatehousectl help.", GHNO(0600) "--%s needs a value",
+                                  "See gatehousectl help.", GHNO(0321) "--%s needs a value",
                                   entry != NULL ? entry->name : "?");
         }
         entry = number == '?' ? NULL : entry_of(made, number);
         if (entry == NULL) {
             return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                                   "See gatehousectl help, or gatehousectl help COMMAND.",
-                                  GHNO(0601) "%s is not an option of this command",
+                                  GHNO(0322) "%s is not an option of this command",
                                   argv[optind - 1]);
         }
         if (apr_hash_get(arguments->options, entry->name, APR_HASH_KEY_STRING) != NULL) {
             return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
-                                  "Give it once.", GHNO(0602) "--%s was given twice",
+                                  "Give it once.", GHNO(0323) "--%s was given twice",
                                   entry->name);
         }
         apr_hash_set(arguments->options, entry->name, APR_HASH_KEY_STRING,

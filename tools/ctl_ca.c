@@ -49,6 +49,6 @@ int ctl_ca_name(const char *name)
     gh_result_clear(&result);
     gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                    "Use 1 to 64 of the characters A-Z a-z 0-9 _ ~ -.",
-                   GHNO(0649) "\"%s\" cannot be the name of an issuer", name);
+                   GHNO(0370) "\"%s\" cannot be the name of an issuer", name);
     return ctl_fail_usage(&result);
 }

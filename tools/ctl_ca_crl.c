@@ -60,7 +60,7 @@ static apr_status_t load_old(next_t *next, apr_pool_t *p, gh_result_t *result)
         return gh_result_fail(result, APR_EGENERAL, GH_FAILURE_NOT_FOUND, RULE,
                               "Bring the root's newest CRL here: its number and its entries are "
                               "needed for the next.",
-                              GHNO(0661) "the CRL %s cannot be read: %s", next->path,
+                              GHNO(0382) "the CRL %s cannot be read: %s", next->path,
                               ctl_error_text(rv, p));
     }
     next->old = ctl_crl_parse(bytes, p);
@@ -70,7 +70,7 @@ static apr_status_t load_old(next_t *next, apr_pool_t *p, gh_result_t *result)
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Restore it from a copy: its number and its entries are needed for "
                               "the next.",
-                              GHNO(0662) "%s is no complete CRL of that root", next->path);
+                              GHNO(0383) "%s is no complete CRL of that root", next->path);
     }
     return APR_SUCCESS;
 }
@@ -135,7 +135,7 @@ static apr_status_t find_revoked(next_t *next, const char *what, apr_pool_t *p,
         }
         return gh_result_fail(result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, RULE,
                               "Give the path of the certificate instead.",
-                              GHNO(0663) "%s has no certificate of that root with serial %s",
+                              GHNO(0384) "%s has no certificate of that root with serial %s",
                               next->directory, what);
     }
     rv = gh_certificate_open(&certificate, what, NULL, p, result);
@@ -146,7 +146,7 @@ static apr_status_t find_revoked(next_t *next, const char *what, apr_pool_t *p,
         || X509_cmp(certificate, next->certificate) == 0) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Give the certificate of a CA below this root.",
-                              GHNO(0664) "%s was not issued by that root", what);
+                              GHNO(0385) "%s was not issued by that root", what);
     }
     next->revoke = gh_certificate_serial(certificate, p);
     return APR_SUCCESS;
@@ -200,7 +200,7 @@ static apr_status_t write_next(next_t *next, apr_pool_t *p, gh_result_t *result)
     if (rv != APR_SUCCESS) {
         return gh_result_fail(result, APR_EGENERAL, GH_FAILURE_INTERNAL, RULE,
                               "Make room, or correct the rights of the folder.",
-                              GHNO(0665) "%s cannot be written: %s", next->path,
+                              GHNO(0386) "%s cannot be written: %s", next->path,
                               ctl_error_text(rv, p));
     }
     return APR_SUCCESS;
@@ -217,7 +217,7 @@ static int read_options(next_t *next, const ctl_arguments_t *arguments)
     if (next->directory == NULL) {
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "Name the folder that ca init wrote into.",
-                       GHNO(0666) "ca crl needs --directory");
+                       GHNO(0387) "ca crl needs --directory");
         return ctl_fail_usage(&result);
     }
     next->validity = apr_time_from_sec(365 * 86400);
@@ -226,7 +226,7 @@ static int read_options(next_t *next, const ctl_arguments_t *arguments)
                              || next->validity > apr_time_from_sec(5 * 365 * (apr_int64_t)86400))) {
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "Give a number and a unit, from 1h to 5y.",
-                       GHNO(0667) "a CRL cannot be good for %s", validity);
+                       GHNO(0388) "a CRL cannot be good for %s", validity);
         return ctl_fail_usage(&result);
     }
     next->reason = reason != NULL ? gh_reason_parse(reason) : GH_REASON_NONE;
@@ -235,7 +235,7 @@ static int read_options(next_t *next, const ctl_arguments_t *arguments)
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "With --revoke, give unspecified, keyCompromise, cACompromise, "
                        "affiliationChanged, superseded or cessationOfOperation.",
-                       GHNO(0668) "the reason \"%s\" does not go with this command", reason);
+                       GHNO(0389) "the reason \"%s\" does not go with this command", reason);
         return ctl_fail_usage(&result);
     }
     return CTL_OK;

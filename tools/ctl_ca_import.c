@@ -60,7 +60,7 @@ static apr_status_t absolute(const char **path, apr_pool_t *p, gh_result_t *resu
         int error = errno;
 
         return gh_result_fail(result, APR_FROM_OS_ERROR(error), GH_FAILURE_REQUEST, RULE,
-                              "Check the path.", GHNO(0669) "%s cannot be found: %s", *path,
+                              "Check the path.", GHNO(0390) "%s cannot be found: %s", *path,
                               strerror(error));
     }
     *path = apr_pstrdup(p, real);
@@ -94,7 +94,7 @@ static apr_status_t check_chain(const import_t *import, gh_result_t *result)
     }
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                           "Give the certificates above it, up to and with the root, with --chain.",
-                          GHNO(0670) "the chain of %s does not reach a root", import->certificate);
+                          GHNO(0391) "the chain of %s does not reach a root", import->certificate);
 }
 
 static apr_status_t load(import_t *import, apr_pool_t *p, gh_result_t *result)
@@ -180,7 +180,7 @@ static int register_issuer(ctl_t *ctl, import_t *import)
     if (rv == GH_ECONFLICT) {
         gh_result_fail(&result, rv, GH_FAILURE_CONFLICT, RULE,
                        "Give this CA another name with --issuer: a name never changes its key.",
-                       GHNO(0671) "issuer %s has another key in the store", import->name);
+                       GHNO(0392) "issuer %s has another key in the store", import->name);
     }
     return rv == APR_SUCCESS ? CTL_OK : ctl_fail(&result);
 }
@@ -238,7 +238,7 @@ int ctl_ca_import(ctl_t *ctl, const ctl_arguments_t *arguments)
     import.chain = ctl_option(arguments, "chain");
     if (import.name == NULL) {
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
-                       "Name the CA with --issuer.", GHNO(0672) "ca import needs --issuer");
+                       "Name the CA with --issuer.", GHNO(0393) "ca import needs --issuer");
         return ctl_fail_usage(&result);
     }
     code = ctl_ca_name(import.name);

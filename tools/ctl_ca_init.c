@@ -95,7 +95,7 @@ static int usage_url(const char *url)
     gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                    "Give http://HOST, perhaps with a port and a path: it is written into "
                    "certificates.",
-                   GHNO(0650) "--public-url %s is not an http URL", url);
+                   GHNO(0371) "--public-url %s is not an http URL", url);
     return ctl_fail_usage(&result);
 }
 
@@ -144,7 +144,7 @@ static int read_validities(const init_t *init)
     gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                    "Give a number and a unit: at most " ROOT_VALIDITY " for the root, at most "
                    ISSUING_VALIDITY " and not more than the root for the issuing CA.",
-                   GHNO(0651) "validity %s below a root of %s is not possible", init->validity,
+                   GHNO(0372) "validity %s below a root of %s is not possible", init->validity,
                    init->root_validity);
     return ctl_fail_usage(&result);
 }
@@ -165,7 +165,7 @@ static int check_kind(const char *kind)
     gh_result_clear(&result);
     gh_result_fail(&result, APR_EINVAL, GH_FAILURE_ALGORITHM, RULE,
                    "Give RSA-2048, RSA-3072, RSA-4096, P-256, P-384 or P-521.",
-                   GHNO(0659) "\"%s\" is not a kind of key that a CA may have", kind);
+                   GHNO(0380) "\"%s\" is not a kind of key that a CA may have", kind);
     return ctl_fail_usage(&result);
 }
 
@@ -181,7 +181,7 @@ static int check_subject(const char *subject, apr_pool_t *p)
     if (X509_NAME_entry_count(name) == 0) {
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "Give at least a common name, such as CN=Example CA.",
-                       GHNO(0696) "the subject of a CA cannot be empty");
+                       GHNO(0417) "the subject of a CA cannot be empty");
         return ctl_fail_usage(&result);
     }
     return CTL_OK;
@@ -202,7 +202,7 @@ static int check_names(const init_t *init)
         gh_result_clear(&result);
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "Give two different names, none of them \"sealing\".",
-                       GHNO(0652) "the names %s and %s stand for the same files", init->name,
+                       GHNO(0373) "the names %s and %s stand for the same files", init->name,
                        init->root_name);
         return ctl_fail_usage(&result);
     }
@@ -221,7 +221,7 @@ static int read_options(init_t *init, const ctl_arguments_t *arguments, apr_pool
         gh_result_clear(&result);
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "See gatehousectl help ca init.",
-                       GHNO(0653) "ca init needs --directory, --name and --public-url");
+                       GHNO(0374) "ca init needs --directory, --name and --public-url");
         return ctl_fail_usage(&result);
     }
     init->root_name = option_or(arguments, "root-name", "root");
@@ -256,7 +256,7 @@ static apr_status_t open_directory(init_t *init, apr_pool_t *p, gh_result_t *res
         return gh_result_fail(result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
                               "Name a folder that you may write into; the one above it must "
                               "exist.",
-                              GHNO(0654) "the folder %s cannot be made: %s", init->directory,
+                              GHNO(0375) "the folder %s cannot be made: %s", init->directory,
                               strerror(errno));
     }
     init->directory = apr_pstrdup(p, path);
@@ -287,7 +287,7 @@ static apr_status_t choose_paths(init_t *init, apr_pool_t *p, gh_result_t *resul
             return gh_result_fail(result, APR_EEXIST, GH_FAILURE_CONFLICT, RULE,
                                   "Name another folder, or move what is there away: nothing is "
                                   "overwritten.",
-                                  GHNO(0655) "%s is there already", paths[i]);
+                                  GHNO(0376) "%s is there already", paths[i]);
         }
     }
     return APR_SUCCESS;
@@ -342,7 +342,7 @@ static apr_status_t write_file(init_t *init, const char *path, gh_bytes_t bytes,
     if (rv != APR_SUCCESS) {
         return gh_result_fail(result, APR_EGENERAL, GH_FAILURE_INTERNAL, RULE,
                               "Make room, or correct the rights of the folder.",
-                              GHNO(0656) "%s cannot be written: %s", path, ctl_error_text(rv, p));
+                              GHNO(0377) "%s cannot be written: %s", path, ctl_error_text(rv, p));
     }
     APR_ARRAY_PUSH(init->written, const char *) = path;
     return APR_SUCCESS;
@@ -358,7 +358,7 @@ static apr_status_t write_certificate(init_t *init, const char *path, X509 *cert
 
     if (bio == NULL || PEM_write_bio_X509(bio, certificate) != 1) {
         rv = gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, RULE, NULL,
-                               GHNO(0657) "a certificate cannot be encoded");
+                               GHNO(0378) "a certificate cannot be encoded");
     }
     else {
         bytes.length = (apr_size_t)BIO_get_mem_data(bio, &text);
@@ -390,7 +390,7 @@ static apr_status_t write_sealing_key(init_t *init, apr_pool_t *p, gh_result_t *
 
     if (RAND_priv_bytes(random, sizeof(random)) != 1) {
         return gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, RULE, NULL,
-                                 GHNO(0658) "the random generator failed");
+                                 GHNO(0379) "the random generator failed");
     }
     for (i = 0; i < SEALING_BYTES; i++) {
         snprintf(text + 2 * i, 3, "%02x", random[i]);
@@ -462,7 +462,7 @@ static apr_status_t flush_folder(const init_t *init, apr_pool_t *p, gh_result_t 
     return rv == APR_SUCCESS ? rv
          : gh_result_fail(result, rv, GH_FAILURE_INTERNAL, RULE,
                           "Look for a defect of the disk or file system.",
-                          GHNO(0660) "the folder %s cannot be flushed to the disk: %s",
+                          GHNO(0381) "the folder %s cannot be flushed to the disk: %s",
                           init->directory, ctl_error_text(rv, p));
 }
 

@@ -46,7 +46,7 @@ int ctl_serial(gh_bytes_t *serial, const char *text, apr_pool_t *p)
     gh_result_clear(&result);
     gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                    "Give hexadecimal digits, at most 20 bytes, with or without colons.",
-                   GHNO(0626) "the operand is not a serial number");
+                   GHNO(0347) "the operand is not a serial number");
     return ctl_fail_usage(&result);
 }
 
@@ -105,14 +105,14 @@ apr_status_t ctl_certificate_find(ctl_t *ctl, const char *issuer, gh_bytes_t ser
     if (baton.records->nelts == 0) {
         return gh_result_fail(result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, RULE,
                               "gatehousectl cert list shows the certificates of the store.",
-                              GHNO(0627) "there is no certificate with serial %s%s%s",
+                              GHNO(0348) "there is no certificate with serial %s%s%s",
                               gh_hex(p, serial.data, serial.length),
                               issuer != NULL ? " of issuer " : "", issuer != NULL ? issuer : "");
     }
     if (baton.records->nelts > 1) {
         return gh_result_fail(result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
                               "Say which with --issuer.",
-                              GHNO(0628) "serial %s exists under several issuers: %s",
+                              GHNO(0349) "serial %s exists under several issuers: %s",
                               gh_hex(p, serial.data, serial.length),
                               issuers_of(baton.records, p));
     }
@@ -139,7 +139,7 @@ static int list_filter(gh_certificate_filter_t *filter, apr_int64_t *limit,
         && strcmp(filter->status, "expired") != 0) {
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "Give good, held, revoked or expired.",
-                       GHNO(0629) "\"%s\" is not a status of a certificate", filter->status);
+                       GHNO(0350) "\"%s\" is not a status of a certificate", filter->status);
         return ctl_fail_usage(&result);
     }
     if (text != NULL) {
@@ -147,7 +147,7 @@ static int list_filter(gh_certificate_filter_t *filter, apr_int64_t *limit,
         if (*text == '\0' || *end != '\0' || *limit < 1) {
             gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                            "Give a number of 1 or more.",
-                           GHNO(0630) "--limit %s is not a number of certificates", text);
+                           GHNO(0351) "--limit %s is not a number of certificates", text);
             return ctl_fail_usage(&result);
         }
     }
@@ -258,7 +258,7 @@ static int print_pem(const gh_certificate_record_t *record, apr_pool_t *p)
     gh_result_clear(&result);
     gh_result_fail(&result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, RULE,
                    "Import the certificate itself with gatehousectl cert import.",
-                   GHNO(0631) "the store has the status of %s, but not the certificate",
+                   GHNO(0352) "the store has the status of %s, but not the certificate",
                    gh_hex(p, record->serial.data, record->serial.length));
     return ctl_fail(&result);
 }

@@ -216,12 +216,12 @@ static apr_status_t check_certificate(const import_t *import, X509 *certificate,
         ERR_clear_error();
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Import it for the issuer whose CA signed it.",
-                              GHNO(0639) "the CA of issuer %s did not sign it", import->issuer);
+                              GHNO(0360) "the CA of issuer %s did not sign it", import->issuer);
     }
     if (ASN1_STRING_type(serial) == V_ASN1_NEG_INTEGER || ASN1_STRING_length(serial) > 20) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Such a certificate cannot be kept here; replace it.",
-                              GHNO(0640) "its serial number is negative or longer than 20 bytes");
+                              GHNO(0361) "its serial number is negative or longer than 20 bytes");
     }
     return APR_SUCCESS;
 }
@@ -247,7 +247,7 @@ static apr_status_t add_certificate(import_t *import, X509 *certificate, gh_resu
     GENERAL_NAMES_free(names);
     if (X509_digest(certificate, EVP_sha256(), digest, &length) != 1) {
         return gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, RULE, NULL,
-                                 GHNO(0641) "a certificate cannot be hashed");
+                                 GHNO(0362) "a certificate cannot be hashed");
     }
     record->sha256.data = digest;
     record->sha256.length = length;
@@ -274,7 +274,7 @@ static apr_status_t import_one(import_t *import, X509 *certificate, const char *
         ERR_clear_error();
         gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
                        "Give certificates in PEM or DER.",
-                       GHNO(0642) "it is malformed or has a key that cannot be read");
+                       GHNO(0363) "it is malformed or has a key that cannot be read");
         refuse(import, file, number, result);
         return APR_SUCCESS;
     }
@@ -426,7 +426,7 @@ static apr_status_t register_issuer(import_t *import, gh_result_t *result)
     if (rv == GH_ECONFLICT) {
         gh_result_fail(result, rv, GH_FAILURE_CONFLICT, RULE,
                        "Give the new CA a name of its own.",
-                       GHNO(0643) "issuer %s has another key in the store", import->issuer);
+                       GHNO(0364) "issuer %s has another key in the store", import->issuer);
     }
     return rv;
 }
@@ -442,7 +442,7 @@ static apr_status_t read_crl(import_t *import, const char *path, gh_result_t *re
     if (rv != APR_SUCCESS) {
         return gh_result_fail(result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
                               "Check the path given with --crl.",
-                              GHNO(0644) "the CRL %s cannot be read: %s", path,
+                              GHNO(0365) "the CRL %s cannot be read: %s", path,
                               ctl_error_text(rv, import->ctl->p));
     }
     import->crl = ctl_crl_parse(bytes, import->ctl->p);
@@ -451,7 +451,7 @@ static apr_status_t read_crl(import_t *import, const char *path, gh_result_t *re
         ERR_clear_error();
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Give the newest complete CRL that this CA signed, in PEM or DER.",
-                              GHNO(0645) "%s is no complete CRL of issuer %s", path,
+                              GHNO(0366) "%s is no complete CRL of issuer %s", path,
                               import->issuer);
     }
     length = i2d_X509_CRL(import->crl, &der);
@@ -463,7 +463,7 @@ static apr_status_t read_crl(import_t *import, const char *path, gh_result_t *re
 
         gh_result_fail(&warning, APR_EGENERAL, GH_FAILURE_TIME, RULE,
                        "Import again with the newest CRL.",
-                       GHNO(0646) "%s is out of date: later revocations are missing in it", path);
+                       GHNO(0367) "%s is out of date: later revocations are missing in it", path);
         ctl_fail(&warning);
     }
     return APR_SUCCESS;
@@ -484,7 +484,7 @@ static apr_status_t read_sources(ctl_t *ctl, const ctl_arguments_t *arguments,
         if (rv != APR_SUCCESS) {
             return gh_result_fail(result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
                                   "Check the path; import more than a gigabyte in parts.",
-                                  GHNO(0647) "%s cannot be read: %s", sources[i].name,
+                                  GHNO(0368) "%s cannot be read: %s", sources[i].name,
                                   ctl_error_text(rv, ctl->p));
         }
         left -= sources[i].bytes.length;
@@ -539,7 +539,7 @@ int ctl_cert_import(ctl_t *ctl, const ctl_arguments_t *arguments)
     if (name == NULL) {
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "Name the <Issuer> whose CA issued the certificates with --issuer.",
-                       GHNO(0648) "cert import needs --issuer");
+                       GHNO(0369) "cert import needs --issuer");
         return ctl_fail_usage(&result);
     }
     code = ctl_configure(ctl);

@@ -63,7 +63,7 @@ static apr_status_t parse_reason(int *reason, const char *name, gh_result_t *res
     if (*reason < 0) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Reasons are " REASONS ".",
-                              GHNO(0632) "\"%s\" is not a reason for a revocation", name);
+                              GHNO(0353) "\"%s\" is not a reason for a revocation", name);
     }
     return APR_SUCCESS;
 }
@@ -176,13 +176,13 @@ static apr_status_t change_line(ctl_t *ctl, const change_t *defaults, char *line
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Write the issuer's name, the serial number and perhaps a reason, "
                               "with blanks between.",
-                              GHNO(0633) "the line does not have the form \"issuer serial "
+                              GHNO(0354) "the line does not have the form \"issuer serial "
                               "[reason]\"");
     }
     if (gh_serial_parse(&serial, *serial_text, p) != APR_SUCCESS) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Write hexadecimal digits, at most 20 bytes.",
-                              GHNO(0634) "the line has no serial number in its second place");
+                              GHNO(0355) "the line has no serial number in its second place");
     }
     if (reason != NULL && parse_reason(&change.reason, reason, result) != APR_SUCCESS) {
         return APR_EINVAL;
@@ -276,7 +276,7 @@ static int revoke_lines(ctl_t *ctl, const change_t *change)
         if (too_long) {
             rv = gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                                 "Write the issuer's name, the serial number and perhaps a reason.",
-                                GHNO(0635) "the line is too long or has a NUL byte");
+                                GHNO(0356) "the line is too long or has a NUL byte");
         }
         else if (line[strspn(line, " \t")] == '\0' || line[strspn(line, " \t")] == '#') {
             continue;
@@ -296,7 +296,7 @@ static int revoke_lines(ctl_t *ctl, const change_t *change)
     if (ferror(stdin)) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_INTERNAL, RULE,
                        "Give the lines that were not reported again.",
-                       GHNO(0636) "standard input could not be read to its end");
+                       GHNO(0357) "standard input could not be read to its end");
         return ctl_fail(&result);
     }
     return failed ? CTL_FAILED : CTL_OK;
@@ -317,7 +317,7 @@ int ctl_cert_revoke(ctl_t *ctl, const ctl_arguments_t *arguments)
                          || change.invalid_from <= 0 || change.invalid_from > apr_time_now())) {
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "Give a time in the past in UTC, such as 2026-11-20T15:04:05Z.",
-                       GHNO(0637) "--invalid-from %s is not a time in the past", time);
+                       GHNO(0358) "--invalid-from %s is not a time in the past", time);
         return ctl_fail_usage(&result);
     }
     if (strcmp(ctl_operand(arguments, 0), "-") != 0) {
@@ -326,7 +326,7 @@ int ctl_cert_revoke(ctl_t *ctl, const ctl_arguments_t *arguments)
     if (ctl_option(arguments, "issuer") != NULL) {
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "Write the issuer at the beginning of each line.",
-                       GHNO(0638) "--issuer does not go with standard input");
+                       GHNO(0359) "--issuer does not go with standard input");
         return ctl_fail_usage(&result);
     }
     code = ctl_open(ctl);

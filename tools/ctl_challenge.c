@@ -52,7 +52,7 @@ static int read_wish(wish_t *wish, const ctl_arguments_t *arguments, apr_pool_t 
     if (wish->tenant == NULL || wish->issuer == NULL || wish->profile == NULL) {
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "Take them from the device's URL, /scep/TENANT/ISSUER/PROFILE.",
-                       GHNO(0621) "a challenge needs --tenant, --issuer and --profile");
+                       GHNO(0342) "a challenge needs --tenant, --issuer and --profile");
         return ctl_fail_usage(&result);
     }
     if (expires != NULL
@@ -60,7 +60,7 @@ static int read_wish(wish_t *wish, const ctl_arguments_t *arguments, apr_pool_t 
             || wish->lifetime < apr_time_from_sec(1) || wish->lifetime > LIFETIME_MAX)) {
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "Give a number and a unit, from 1s to 366d: 30m, 4h, 2d.",
-                       GHNO(0622) "--expires %s is not a time that a challenge may last", expires);
+                       GHNO(0343) "--expires %s is not a time that a challenge may last", expires);
         return ctl_fail_usage(&result);
     }
     if (wish->subject != NULL) {
@@ -135,7 +135,7 @@ static int place_wish(ctl_t *ctl, wish_t *wish)
     if (endpoint == NULL) {
         gh_result_fail(&result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, RULE,
                        "gatehousectl urls lists the paths that are configured.",
-                       GHNO(0623) "no SCEP location serves tenant %s, issuer %s, profile %s",
+                       GHNO(0344) "no SCEP location serves tenant %s, issuer %s, profile %s",
                        wish->tenant, wish->issuer, wish->profile);
         return ctl_fail(&result);
     }
@@ -143,14 +143,14 @@ static int place_wish(ctl_t *ctl, wish_t *wish)
     if (set == NULL && sets > 1 && wish->set == NULL) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
                        "Name one with --set, as in its \"SCEPChallenge onetime NAME\".",
-                       GHNO(0624) "%s has several sets of one-time challenges", endpoint->path);
+                       GHNO(0345) "%s has several sets of one-time challenges", endpoint->path);
         return ctl_fail(&result);
     }
     if (set == NULL) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
                        "Add SCEPChallenge onetime (with the set's name, if you use one) to the "
                        "location.",
-                       GHNO(0625) "%s takes no one-time challenges%s%s", endpoint->path,
+                       GHNO(0346) "%s takes no one-time challenges%s%s", endpoint->path,
                        wish->set != NULL ? " of the set " : "",
                        wish->set != NULL ? wish->set : "");
         return ctl_fail(&result);

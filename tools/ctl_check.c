@@ -124,7 +124,7 @@ static int check_configuration(ctl_check_t *check)
     if (ctl->config->issuers->nelts == 0) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
                        "Add an <Issuer> section; gatehousectl ca init makes one.",
-                       GHNO(0673) "the configuration %s has no issuer", ctl->conf);
+                       GHNO(0394) "the configuration %s has no issuer", ctl->conf);
         ctl_verdict(check, "configuration", CTL_VERDICT_WARNING, &result);
         return CTL_OK;
     }
@@ -143,7 +143,7 @@ static void check_user(ctl_check_t *check)
         gh_result_clear(&result);
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
                        "Run gatehousectl as root (sudo) or as that user.",
-                       GHNO(0674) "this is neither root nor %s, the user of httpd's children",
+                       GHNO(0395) "this is neither root nor %s, the user of httpd's children",
                        user);
         ctl_verdict(check, "user", CTL_VERDICT_WARNING, &result);
         return;

@@ -52,21 +52,21 @@ static void check_certificate(ctl_check_t *check, const ctl_issuer_t *issuer)
     if (end <= now) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_TIME, RULE,
                        "Replace the CA: what it has issued is not valid any more.",
-                       GHNO(0675) "the CA certificate has expired at %s",
+                       GHNO(0396) "the CA certificate has expired at %s",
                        gh_time_text(check->p, end));
         ctl_verdict(check, name, CTL_VERDICT_ERROR, &result);
     }
     else if (end - now < SOON) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_TIME, RULE,
                        "Replace the CA now: certificates cannot live longer than it does.",
-                       GHNO(0676) "the CA certificate expires at %s",
+                       GHNO(0397) "the CA certificate expires at %s",
                        gh_time_text(check->p, end));
         ctl_verdict(check, name, CTL_VERDICT_WARNING, &result);
     }
     else if (kind != NULL && strcmp(kind, "RSA-2048") == 0 && end > END_OF_2030) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_ALGORITHM, RULE,
                        "Plan a CA with a stronger key: RSA-3072 or P-256 at least.",
-                       GHNO(0677) "the CA has an RSA-2048 key and lives until %s, beyond 2030",
+                       GHNO(0398) "the CA has an RSA-2048 key and lives until %s, beyond 2030",
                        gh_time_text(check->p, end));
         ctl_verdict(check, name, CTL_VERDICT_WARNING, &result);
     }
@@ -87,13 +87,13 @@ static void check_key_file(ctl_check_t *check, const ctl_issuer_t *issuer)
     if (stat(issuer->key, &info) != 0) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_UNAVAILABLE, RULE,
                        "Run this as root, or correct the path in IssuerKey.",
-                       GHNO(0678) "%s cannot be looked at: %s", issuer->key, strerror(errno));
+                       GHNO(0399) "%s cannot be looked at: %s", issuer->key, strerror(errno));
         ctl_verdict(check, name, CTL_VERDICT_ERROR, &result);
     }
     else if ((info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_DENIED, RULE,
                        "Take the rights away (chmod 600), and consider who may have read it.",
-                       GHNO(0679) "%s is accessible to group or others", issuer->key);
+                       GHNO(0400) "%s is accessible to group or others", issuer->key);
         ctl_verdict(check, name, CTL_VERDICT_ERROR, &result);
     }
     else {
@@ -137,7 +137,7 @@ static void check_token(ctl_check_t *check, const ctl_issuer_t *issuer)
     if (certificate != NULL && !gh_key_matches(key, certificate)) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
                        "Name the key and the certificate of the same CA.",
-                       GHNO(0697) "the key on the token does not belong to %s",
+                       GHNO(0418) "the key on the token does not belong to %s",
                        issuer->certificate);
         ctl_verdict(check, name, CTL_VERDICT_ERROR, &result);
         return;
@@ -181,21 +181,21 @@ static void check_crl_file(ctl_check_t *check, const ctl_issuer_t *issuer)
     if (rv != APR_SUCCESS || crl == NULL) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_UNAVAILABLE, RULE,
                        "Put a CRL there that httpd's user may read, in folders it may enter.",
-                       GHNO(0680) "%s cannot be read by httpd's children: %s", issuer->crl_file,
+                       GHNO(0401) "%s cannot be read by httpd's children: %s", issuer->crl_file,
                        rv != APR_SUCCESS ? ctl_error_text(rv, check->p) : "it is no CRL");
         ctl_verdict(check, name, CTL_VERDICT_ERROR, &result);
     }
     else if (end <= now) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_TIME, RULE,
                        "Renew it with gatehousectl ca crl, where the CA's key is.",
-                       GHNO(0681) "the CRL is out of date since %s",
+                       GHNO(0402) "the CRL is out of date since %s",
                        gh_time_text(check->p, end));
         ctl_verdict(check, name, CTL_VERDICT_ERROR, &result);
     }
     else if (end - now < SOON) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_TIME, RULE,
                        "Renew it with gatehousectl ca crl, where the CA's key is.",
-                       GHNO(0682) "the CRL ends at %s", gh_time_text(check->p, end));
+                       GHNO(0403) "the CRL ends at %s", gh_time_text(check->p, end));
         ctl_verdict(check, name, CTL_VERDICT_WARNING, &result);
     }
     else {
@@ -229,7 +229,7 @@ static void check_sealing(ctl_check_t *check)
         gh_result_clear(&result);
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
                        "Add GatehouseSealingKey file:PATH; ca init makes such a file.",
-                       GHNO(0683) "SCEP keeps keys of its own in the store, but there is no "
+                       GHNO(0404) "SCEP keeps keys of its own in the store, but there is no "
                        "sealing key");
         ctl_verdict(check, "sealing", CTL_VERDICT_ERROR, &result);
     }
@@ -266,14 +266,14 @@ void ctl_check_scep(ctl_check_t *check)
     if (open > 0) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_DENIED, RULE,
                        "Use SCEPChallenge static or onetime wherever this is not a test.",
-                       GHNO(0684) "%d SCEP paths give certificates to everybody, such as %s",
+                       GHNO(0405) "%d SCEP paths give certificates to everybody, such as %s",
                        open, open_path);
         ctl_verdict(check, "challenges.none", CTL_VERDICT_WARNING, &result);
     }
     if (closed > 0) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
                        "Add SCEPChallenge to the location, or take the path away.",
-                       GHNO(0685) "%d SCEP paths refuse every enrolment for want of a challenge, "
+                       GHNO(0406) "%d SCEP paths refuse every enrolment for want of a challenge, "
                        "such as %s", closed, closed_path);
         ctl_verdict(check, "challenges.missing", CTL_VERDICT_WARNING, &result);
     }

@@ -122,7 +122,7 @@ static void check_durability(ctl_check_t *check)
     else if (is_off(baton.fsync) || is_off(baton.full_page_writes) || is_off(baton.commit)) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
                        "Switch it on in postgresql.conf: certificates could be lost in a crash.",
-                       GHNO(0686) "PostgreSQL runs with %s = off",
+                       GHNO(0407) "PostgreSQL runs with %s = off",
                        is_off(baton.fsync) ? "fsync"
                        : is_off(baton.full_page_writes) ? "full_page_writes"
                        : "synchronous_commit");
@@ -134,7 +134,7 @@ static void check_durability(ctl_check_t *check)
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
                        "Set synchronous_standby_names, and synchronous_commit to on: otherwise a "
                        "promoted standby may lack certificates.",
-                       GHNO(0687) "PostgreSQL has %d standbys, but replication is not synchronous",
+                       GHNO(0408) "PostgreSQL has %d standbys, but replication is not synchronous",
                        (int)baton.standbys);
         ctl_verdict(check, "store.durability", CTL_VERDICT_WARNING, &result);
     }
@@ -155,7 +155,7 @@ static void check_writes(ctl_check_t *check)
     if (gh_store_stopped(check->ctl->store)) {
         gh_result_fail(&result, GH_ESTOPPED, GH_FAILURE_UNAVAILABLE, RULE,
                        "Find out why the disk failed, then stop and start httpd.",
-                       GHNO(0688) "writes to the store were stopped after a failed flush");
+                       GHNO(0409) "writes to the store were stopped after a failed flush");
         ctl_verdict(check, "store.writes", CTL_VERDICT_ERROR, &result);
         return;
     }
@@ -176,7 +176,7 @@ static void verdict_clock(ctl_check_t *check, apr_interval_time_t off, gh_result
     if (apart > CLOCK_WARNING) {
         gh_result_fail(result, APR_EGENERAL, GH_FAILURE_TIME, RULE,
                        "Let all machines follow the same time, by NTP.",
-                       GHNO(0689) "the clocks of this machine and of the database are %d seconds "
+                       GHNO(0410) "the clocks of this machine and of the database are %d seconds "
                        "apart", (int)apr_time_sec(apart));
         ctl_verdict(check, "clock", apart > CLOCK_ERROR ? CTL_VERDICT_ERROR : CTL_VERDICT_WARNING,
                     result);
@@ -196,7 +196,7 @@ static void check_clock(ctl_check_t *check, apr_time_t newest)
     gh_result_clear(&result);
     if (begin < TIME_LEAST || begin > TIME_MOST) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_TIME, RULE, "Set the clock, by NTP.",
-                       GHNO(0690) "the clock of this machine is wrong: %s",
+                       GHNO(0411) "the clock of this machine is wrong: %s",
                        gh_time_text(check->p, begin));
         ctl_verdict(check, "clock", CTL_VERDICT_ERROR, &result);
         return;
@@ -204,7 +204,7 @@ static void check_clock(ctl_check_t *check, apr_time_t newest)
     if (newest > begin + CLOCK_ERROR) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_TIME, RULE,
                        "Set the clock, by NTP; if it is right, it was wrong when the CRL was made.",
-                       GHNO(0691) "the newest CRL is from %s, which is in the future",
+                       GHNO(0412) "the newest CRL is from %s, which is in the future",
                        gh_time_text(check->p, newest));
         ctl_verdict(check, "clock", CTL_VERDICT_ERROR, &result);
         return;
@@ -226,14 +226,14 @@ static void verdict_crl(ctl_check_t *check, const char *name, const ctl_issuer_t
     if (crl->next_update <= now) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_TIME, RULE,
                        "Start httpd; if it runs, its error log says why no CRL is made.",
-                       GHNO(0692) "the CRL is out of date since %s",
+                       GHNO(0413) "the CRL is out of date since %s",
                        gh_time_text(check->p, crl->next_update));
         ctl_verdict(check, name, CTL_VERDICT_ERROR, &result);
     }
     else if (now > crl->this_update + issuer->crl_publish + CRL_LATE) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_TIME, RULE,
                        "Start httpd; if it runs, its error log says why no CRL is made.",
-                       GHNO(0693) "the CRL was to be renewed; it is from %s",
+                       GHNO(0414) "the CRL was to be renewed; it is from %s",
                        gh_time_text(check->p, crl->this_update));
         ctl_verdict(check, name, CTL_VERDICT_WARNING, &result);
     }
@@ -269,7 +269,7 @@ static apr_time_t check_crls(ctl_check_t *check)
         if (rv == APR_NOTFOUND) {
             gh_result_fail(&result, rv, GH_FAILURE_NOT_FOUND, RULE,
                            "Start httpd: it makes the first CRL at once.",
-                           GHNO(0694) "no CRL was published yet");
+                           GHNO(0415) "no CRL was published yet");
             ctl_verdict(check, name, CTL_VERDICT_WARNING, &result);
         }
         else if (rv != APR_SUCCESS) {

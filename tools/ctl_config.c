@@ -131,7 +131,7 @@ apr_status_t ctl_config_parse(ctl_config_t **config, const char *text, apr_size_
         json_decref(root);
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, RULE,
                               "Use the gatehousectl that was installed together with the modules.",
-                              GHNO(0603) "what httpd says of its configuration is not understood: "
+                              GHNO(0324) "what httpd says of its configuration is not understood: "
                               "%s", root == NULL ? error.text : "not an object");
     }
     run_as = json_object_get(root, "run_as");
@@ -168,21 +168,21 @@ apr_status_t ctl_config_load(ctl_config_t **config, const char *httpd, const cha
     if (rv != APR_SUCCESS) {
         return gh_result_fail(result, rv, GH_FAILURE_INTERNAL, RULE,
                               "Name httpd's program with --httpd or in GATEHOUSE_HTTPD.",
-                              GHNO(0604) "%s cannot be run: %s", httpd,
+                              GHNO(0325) "%s cannot be run: %s", httpd,
                               ctl_error_text(rv, p));
     }
     if (status != 0) {
         return gh_result_fail(result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
                               "Correct what httpd complains about; if it may not read a file, run "
                               "this as root.",
-                              GHNO(0605) "httpd refuses the configuration %s (exit status %d)",
+                              GHNO(0326) "httpd refuses the configuration %s (exit status %d)",
                               conf, status);
     }
     begin = out + strspn(out, " \t\r\n");
     if (*begin == '\0') {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Load mod_gatehouse with LoadModule in that configuration.",
-                              GHNO(0606) "the configuration %s does not load mod_gatehouse", conf);
+                              GHNO(0327) "the configuration %s does not load mod_gatehouse", conf);
     }
     return ctl_config_parse(config, begin, strlen(begin), p, result);
 }

@@ -70,7 +70,7 @@ static int list_filter(baton_t *baton, const ctl_arguments_t *arguments)
             gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                            "States are waiting, approved, denied, submitted, issued, rejected, "
                            "retry and in-doubt.",
-                           GHNO(0617) "\"%s\" is not a state of an enrolment", state);
+                           GHNO(0338) "\"%s\" is not a state of an enrolment", state);
             return ctl_fail_usage(&result);
         }
         baton->state = (int)parsed;
@@ -80,7 +80,7 @@ static int list_filter(baton_t *baton, const ctl_arguments_t *arguments)
         if (*limit == '\0' || *end != '\0' || baton->limit < 1 || baton->limit > 1000000) {
             gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                            "Give a number from 1 to 1000000.",
-                           GHNO(0618) "--limit %s is not a number of enrolments", limit);
+                           GHNO(0339) "--limit %s is not a number of enrolments", limit);
             return ctl_fail_usage(&result);
         }
     }
@@ -143,7 +143,7 @@ static apr_status_t find(ctl_t *ctl, const char *id, gh_enrolment_record_t **rec
     if (rv == APR_NOTFOUND) {
         gh_result_fail(result, rv, GH_FAILURE_NOT_FOUND, RULE,
                        "gatehousectl enrolment list shows their ids.",
-                       GHNO(0619) "there is no enrolment %s", id);
+                       GHNO(0340) "there is no enrolment %s", id);
     }
     return rv;
 }
@@ -310,7 +310,7 @@ int ctl_enrolment_deny(ctl_t *ctl, const ctl_arguments_t *arguments)
         gh_result_clear(&result);
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "Give one line of UTF-8 text.",
-                       GHNO(0620) "the reason is longer than %d bytes or not plain text",
+                       GHNO(0341) "the reason is longer than %d bytes or not plain text",
                        REASON_MAX);
         return ctl_fail_usage(&result);
     }

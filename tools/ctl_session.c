@@ -98,7 +98,7 @@ int ctl_configure(ctl_t *ctl)
     if (ctl->conf == NULL) {
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "Name httpd's main configuration file with -f, before the command.",
-                       GHNO(0607) "this command needs the configuration of httpd");
+                       GHNO(0328) "this command needs the configuration of httpd");
         return ctl_fail_usage(&result);
     }
     rv = ctl_config_load(&ctl->config, ctl->httpd, ctl->conf, &errors, ctl->p, &result);
@@ -119,7 +119,7 @@ const ctl_issuer_t *ctl_find_issuer(const ctl_t *ctl, const char *name, int *cod
         gh_result_clear(&result);
         gh_result_fail(&result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, RULE,
                        "gatehousectl urls lists what is configured.",
-                       GHNO(0608) "the configuration has no <Issuer %s>", name);
+                       GHNO(0329) "the configuration has no <Issuer %s>", name);
         *code = ctl_fail(&result);
     }
     return issuer;
@@ -137,13 +137,13 @@ static apr_status_t become(const ctl_config_t *config, gh_result_t *result)
 
         return gh_result_fail(result, APR_FROM_OS_ERROR(error), GH_FAILURE_INTERNAL, RULE,
                               "Run this program as root without restrictions, or as that user.",
-                              GHNO(0609) "cannot become the user of httpd's children, %s (%s)",
+                              GHNO(0330) "cannot become the user of httpd's children, %s (%s)",
                               config->user != NULL ? config->user : "?", strerror(error));
     }
     if (setuid(0) == 0) {
         return gh_result_fail(result, APR_EGENERAL, GH_FAILURE_INTERNAL, RULE,
                               "Run this program as the user of httpd's children instead.",
-                              GHNO(0610) "the rights of root did not go away");
+                              GHNO(0331) "the rights of root did not go away");
     }
     return APR_SUCCESS;
 }
@@ -159,7 +159,7 @@ int ctl_drop_privileges(ctl_t *ctl)
     if (ctl->config->uid < 0 || ctl->config->gid < 0) {
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_INTERNAL, RULE,
                        "Name them with User and Group in the configuration of httpd.",
-                       GHNO(0611) "httpd does not say whom its children run as");
+                       GHNO(0332) "httpd does not say whom its children run as");
         return ctl_fail(&result);
     }
     if (become(ctl->config, &result) != APR_SUCCESS) {
@@ -186,12 +186,12 @@ apr_status_t ctl_open_store(ctl_t *ctl, gh_result_t *result)
     if (ctl->config->store == NULL) {
         return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, RULE,
                               "Name one with GatehouseStore in the configuration of httpd.",
-                              GHNO(0612) "the configuration has no store");
+                              GHNO(0333) "the configuration has no store");
     }
     if (store_is_missing(ctl->config->store)) {
         return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, RULE,
                               "Start httpd with this configuration: it makes the store.",
-                              GHNO(0695) "the store %s was not made yet", ctl->config->store);
+                              GHNO(0416) "the store %s was not made yet", ctl->config->store);
     }
     memset(&options, 0, sizeof(options));
     options.log = &ctl->log;

@@ -138,7 +138,7 @@ static int unknown_command(const char *first, const char *second)
     gh_result_clear(&result);
     gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                    "gatehousectl help lists the commands.",
-                   GHNO(0613) "there is no command \"%s%s%s\"", first,
+                   GHNO(0334) "there is no command \"%s%s%s\"", first,
                    second != NULL ? " " : "", second != NULL ? second : "");
     return ctl_fail_usage(&result);
 }
@@ -196,7 +196,7 @@ static int take_globals(ctl_t *ctl, const ctl_arguments_t *arguments)
             gh_result_clear(&result);
             gh_result_fail(&result, APR_FROM_OS_ERROR(error), GH_FAILURE_REQUEST, RULE,
                            "Name httpd's main configuration file with -f.",
-                           GHNO(0614) "the configuration file %s cannot be found: %s", value,
+                           GHNO(0335) "the configuration file %s cannot be found: %s", value,
                            strerror(error));
             ctl_fail(&result);
             return CTL_FAILED;
@@ -218,7 +218,7 @@ static int finish(int code)
     gh_result_clear(&result);
     gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_INTERNAL, RULE,
                    "The command itself was carried out: look at its effect before repeating it.",
-                   GHNO(0615) "the output could not be written");
+                   GHNO(0336) "the output could not be written");
     ctl_fail(&result);
     return code != CTL_OK ? code : CTL_FAILED;
 }
@@ -248,7 +248,7 @@ static int run_command(ctl_t *ctl, const ctl_command_t *command, int argc,
     if (operands < command->least || (command->most >= 0 && operands > command->most)) {
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "See gatehousectl help COMMAND.",
-                       GHNO(0616) "this command takes %s, not %d operands",
+                       GHNO(0337) "this command takes %s, not %d operands",
                        command->most == 0 ? "options only" : command->operands, operands);
         return ctl_fail_usage(&result);
     }

@@ -259,12 +259,12 @@ apr_status_t gh_ledger_decide(gh_store_t *store, const char *id, int approve, co
     if (rv == APR_NOTFOUND) {
         return gh_result_fail(result, rv, GH_FAILURE_NOT_FOUND, "enrolment",
                               "List them with gatehousectl enrolment list.",
-                              GHNO(0070) "there is no enrolment %s", id);
+                              GHNO(0036) "there is no enrolment %s", id);
     }
     if (rv == GH_EREFUSED) {
         return gh_result_fail(result, rv, GH_FAILURE_CONFLICT, "enrolment.state",
                               "Only a waiting enrolment can be approved or denied.",
-                              GHNO(0071) "enrolment %s is %s", id,
+                              GHNO(0037) "enrolment %s is %s", id,
                               gh_enrolment_state_name(decide.record->state));
     }
     return rv;

@@ -55,7 +55,7 @@ static apr_status_t ask(const gh_enrolment_request_t *request,
     if (!authorisers || authorisers->nelts == 0) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "challenge.unconfigured",
                               "Configure a challenge for this location.",
-                              GHNO(0040) "nothing is configured that could authorise a request "
+                              GHNO(0018) "nothing is configured that could authorise a request "
                               "here");
     }
     for (i = 0; i < authorisers->nelts; ++i) {
@@ -115,7 +115,7 @@ apr_status_t gh_authorise_approved(gh_authorisation_t **authorisation,
     *authorisation = NULL;
     if (record->state != GH_ENROLMENT_APPROVED || !record->plan.length) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_CONFLICT, "approval", NULL,
-                              GHNO(0041) "enrolment %s is %s, not approved", record->id,
+                              GHNO(0019) "enrolment %s is %s, not approved", record->id,
                               gh_enrolment_state_name(record->state));
     }
     rv = gh_plan_decode(&plan, record->plan, p, result);

@@ -24,7 +24,7 @@ static apr_status_t missing_challenge(gh_result_t *result)
 {
     return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "challenge.missing",
                           "Give the device the challenge of this endpoint.",
-                          GHNO(0050) "the request has no challenge password");
+                          GHNO(0020) "the request has no challenge password");
 }
 
 static apr_status_t check_static(const gh_authoriser_t *authoriser, gh_store_t *store,
@@ -40,7 +40,7 @@ static apr_status_t check_static(const gh_authoriser_t *authoriser, gh_store_t *
                          secret->length)) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "challenge.static",
                               "Give the device the challenge of this endpoint.",
-                              GHNO(0051) "the challenge password is wrong");
+                              GHNO(0021) "the challenge password is wrong");
     }
     grant->rule = "challenge.static";
     return APR_SUCCESS;
@@ -131,7 +131,7 @@ static apr_status_t check_onetime(const gh_authoriser_t *authoriser, gh_store_t 
     if (EVP_Digest(request->challenge, strlen(request->challenge), digest, &length, EVP_sha256(),
                    NULL) != 1) {
         return gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_INTERNAL, NULL, NULL,
-                                 GHNO(0052) "the challenge cannot be hashed");
+                                 GHNO(0022) "the challenge cannot be hashed");
     }
     find.sha256.length = length;
     rv = gh_store_read(store, find_work, &find, result);
@@ -139,7 +139,7 @@ static apr_status_t check_onetime(const gh_authoriser_t *authoriser, gh_store_t 
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "challenge.onetime",
                               "Make a challenge with gatehousectl challenge new and give it to the "
                               "device.",
-                              GHNO(0053) "the one-time challenge is unknown");
+                              GHNO(0023) "the one-time challenge is unknown");
     }
     if (rv != APR_SUCCESS) {
         return rv;
@@ -148,7 +148,7 @@ static apr_status_t check_onetime(const gh_authoriser_t *authoriser, gh_store_t 
     if (reason) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "challenge.onetime",
                               "Make a new challenge for this endpoint and give it to the device.",
-                              GHNO(0054) "the one-time challenge %s %s", find.record->id, reason);
+                              GHNO(0024) "the one-time challenge %s %s", find.record->id, reason);
     }
     grant->rule = "challenge.onetime";
     grant->challenge_id = find.record->id;
@@ -221,13 +221,13 @@ apr_status_t gh_challenge_new(gh_store_t *store, const char *set, const char *te
     new.record.id = gh_random_id(p);
     if (!new.record.id || RAND_bytes(random, sizeof(random)) != 1) {
         return gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_INTERNAL, NULL, NULL,
-                                 GHNO(0055) "the random generator failed");
+                                 GHNO(0025) "the random generator failed");
     }
     *challenge = gh_hex(p, random, sizeof(random));
     OPENSSL_cleanse(random, sizeof(random));
     if (EVP_Digest(*challenge, strlen(*challenge), digest, &length, EVP_sha256(), NULL) != 1) {
         return gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_INTERNAL, NULL, NULL,
-                                 GHNO(0056) "the challenge cannot be hashed");
+                                 GHNO(0026) "the challenge cannot be hashed");
     }
     new.record.sha256.data = digest;
     new.record.sha256.length = length;

@@ -106,7 +106,7 @@ apr_status_t gh_crl_read(gh_crl_record_t *record, X509 *ca, gh_result_t *result)
         || X509_CRL_verify(crl, X509_get0_pubkey(ca)) != 1) {
         rv = gh_result_openssl(result, APR_EINVAL, GH_FAILURE_REQUEST, "issuer.crl",
                                "Put the DER form of a CRL of this CA into the file.",
-                               GHNO(0091) "issuer %s: the CRL file is malformed or of another CA",
+                               GHNO(0042) "issuer %s: the CRL file is malformed or of another CA",
                                record->issuer);
         goto cleanup;
     }

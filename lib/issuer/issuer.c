@@ -98,14 +98,14 @@ static apr_status_t check_certificate(gh_issuer_t *issuer, apr_time_t now, gh_re
     if (!X509_check_ca(issuer->certificate)) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "issuer.certificate",
                               "IssuerCertificate names the certificate of the CA that signs.",
-                              GHNO(0010) "issuer %s: %s is not a CA certificate", issuer->name,
+                              GHNO(0007) "issuer %s: %s is not a CA certificate", issuer->name,
                               issuer->config.certificate);
     }
     if (gh_certificate_not_after(issuer->certificate) <= now
         || gh_certificate_not_before(issuer->certificate) > now) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_TIME, "issuer.certificate",
                               "Renew the CA certificate, or correct this machine's clock.",
-                              GHNO(0011) "issuer %s: the CA certificate %s is not valid at this "
+                              GHNO(0008) "issuer %s: the CA certificate %s is not valid at this "
                               "time", issuer->name, issuer->config.certificate);
     }
     return APR_SUCCESS;
@@ -134,7 +134,7 @@ static apr_status_t load_chain(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t *
             return gh_result_openssl(result, APR_EINVAL, GH_FAILURE_REQUEST, "issuer.chain",
                                      "Order the PEM file from the CA that signed the issuer's "
                                      "certificate up to the root.",
-                                     GHNO(0012) "issuer %s: certificate %d of %s did not sign the "
+                                     GHNO(0009) "issuer %s: certificate %d of %s did not sign the "
                                      "one before it", issuer->name, i + 1, issuer->config.chain);
         }
         APR_ARRAY_PUSH(issuer->chain, X509 *) = above;
@@ -150,7 +150,7 @@ apr_status_t gh_issuer_load(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t *res
     if (!issuer->config.certificate) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "issuer.certificate",
                               "Add IssuerCertificate with the path of the CA certificate.",
-                              GHNO(0013) "issuer %s has no IssuerCertificate", issuer->name);
+                              GHNO(0010) "issuer %s has no IssuerCertificate", issuer->name);
     }
     rv = gh_certificate_open(&issuer->certificate, issuer->config.certificate,
                              issuer->config.passphrase, p, result);

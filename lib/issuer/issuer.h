@@ -60,8 +60,8 @@ struct gh_issuer_backend {
     /** Tells that its key has failed to sign; NULL where that makes no difference. */
     void (*suspect)(gh_issuer_t *issuer);
 
-    /** What signs this issuer's CRLs in this process; NULL if they are not made here now. Good until
-     *  child_init() is called again, for the thread that does so. */
+    /** What signs this issuer's CRLs in this process; NULL if they are not made here now. Good
+     *  until child_init() is called again, for the thread that does so. */
     const gh_ca_t *(*crl_signer)(gh_issuer_t *issuer);
 
     /** DER of a CRL that is made elsewhere (a file); NULL if they are made here.

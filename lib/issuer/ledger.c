@@ -56,7 +56,7 @@ static apr_status_t row_key(gh_bytes_t *key, const char *protocol, const char *t
     EVP_MD_CTX_free(context);
     if (!good) {
         return gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_INTERNAL, NULL, NULL,
-                                 GHNO(0060) "the key of the enrolment cannot be computed");
+                                 GHNO(0027) "the key of the enrolment cannot be computed");
     }
     key->data = digest;
     key->length = length;
@@ -164,7 +164,7 @@ apr_status_t gh_ledger_repeat(gh_ledger_t *ledger, const gh_enrolment_request_t 
         memset(outcome, 0, sizeof(*outcome));
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_CONFLICT, "ledger.transaction",
                               "Use a new transaction ID for a new request.",
-                              GHNO(0061) "another request was made with this transaction ID "
+                              GHNO(0028) "another request was made with this transaction ID "
                               "(enrolment %s)", look.record->id);
     }
     return APR_SUCCESS;
@@ -186,7 +186,7 @@ apr_status_t gh_ledger_poll(gh_ledger_t *ledger, const char *protocol, const cha
     if (rv == APR_NOTFOUND) {
         return gh_result_fail(result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, "ledger.poll",
                               "Send the request again.",
-                              GHNO(0062) "no enrolment of this client has this transaction ID");
+                              GHNO(0029) "no enrolment of this client has this transaction ID");
     }
     return rv;
 }
@@ -208,7 +208,7 @@ apr_status_t gh_ledger_make(gh_ledger_t *ledger, const gh_authorisation_t *autho
     if (!issuer) {
         return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "issuer",
                               "Configure the issuer again, or deny what waits for it.",
-                              GHNO(0063) "there is no issuer %s in this configuration", name);
+                              GHNO(0030) "there is no issuer %s in this configuration", name);
     }
     rv = gh_issuer_backend(issuer)->enrol(issuer, authorisation, x509, p, result);
     if (rv != APR_SUCCESS) {
@@ -230,7 +230,7 @@ apr_status_t gh_ledger_make(gh_ledger_t *ledger, const gh_authorisation_t *autho
         || EVP_Digest(record->der.data, record->der.length, digest, &length, EVP_sha256(), NULL)
            != 1) {
         return gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_INTERNAL, NULL, NULL,
-                                 GHNO(0064) "the certificate that was made cannot be encoded");
+                                 GHNO(0031) "the certificate that was made cannot be encoded");
     }
     record->sha256.data = digest;
     record->sha256.length = length;
@@ -330,7 +330,7 @@ static apr_status_t fill_record(gh_enrolment_record_t *record,
     record->id = gh_random_id(p);
     if (!record->id) {
         return gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_INTERNAL, NULL, NULL,
-                                 GHNO(0065) "the random generator failed");
+                                 GHNO(0032) "the random generator failed");
     }
     record->protocol = request->protocol;
     record->tenant = request->tenant;
@@ -379,7 +379,7 @@ static apr_status_t enrol_failed(gh_ledger_t *ledger, const gh_enrolment_request
     if (rv == GH_EREFUSED) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "challenge.onetime",
                               "Make a new challenge for this endpoint and give it to the device.",
-                              GHNO(0066) "the one-time challenge has been used meanwhile");
+                              GHNO(0033) "the one-time challenge has been used meanwhile");
     }
     if (rv == GH_ECONFLICT || rv == GH_EUNKNOWN) {
         apr_status_t repeated = gh_ledger_repeat(ledger, request, outcome, p, result);
@@ -389,7 +389,7 @@ static apr_status_t enrol_failed(gh_ledger_t *ledger, const gh_enrolment_request
         }
         return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "store",
                               "Send the request again.",
-                              GHNO(0067) "the store could not say whether the enrolment was "
+                              GHNO(0034) "the store could not say whether the enrolment was "
                               "recorded");
     }
     return rv;
@@ -406,7 +406,7 @@ apr_status_t gh_ledger_enrol(gh_ledger_t *ledger, const gh_authorisation_t *auth
     memset(outcome, 0, sizeof(*outcome));
     if (!binding_holds(authorisation, request)) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_INTERNAL, "authorisation", NULL,
-                              GHNO(0068) "the authorisation was given for another request");
+                              GHNO(0035) "the authorisation was given for another request");
     }
     rv = fill_record(&enrol.record, authorisation, request, enrol.now, p, result);
     if (rv != APR_SUCCESS) {

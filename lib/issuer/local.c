@@ -79,7 +79,7 @@ static apr_status_t check_key(gh_issuer_t *issuer, EVP_PKEY *key, gh_result_t *r
     }
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "issuer.key",
                           "Name the key and the certificate of the same CA.",
-                          GHNO(0020) "issuer %s: the key %s does not belong to the "
+                          GHNO(0011) "issuer %s: the key %s does not belong to the "
                           "certificate %s", gh_issuer_name(issuer), config->key,
                           config->certificate);
 }
@@ -129,7 +129,7 @@ static apr_status_t local_load(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t *
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "issuer.key",
                               "Add IssuerKey with a path or a pkcs11: URI, or say IssuerBackend "
                               "offline.",
-                              GHNO(0021) "issuer %s has no IssuerKey", gh_issuer_name(issuer));
+                              GHNO(0012) "issuer %s has no IssuerKey", gh_issuer_name(issuer));
     }
     rv = apr_thread_mutex_create(&local->mutex, APR_THREAD_MUTEX_DEFAULT, p);
     if (rv != APR_SUCCESS) {
@@ -208,14 +208,14 @@ static apr_status_t local_enrol(gh_issuer_t *issuer, const gh_authorisation_t *a
     *certificate = NULL;
     if (strcmp(gh_authorisation_issuer(authorisation), gh_issuer_name(issuer))) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_INTERNAL, "authorisation.issuer",
-                              NULL, GHNO(0022) "an authorisation for issuer %s was shown to %s",
+                              NULL, GHNO(0013) "an authorisation for issuer %s was shown to %s",
                               gh_authorisation_issuer(authorisation), gh_issuer_name(issuer));
     }
     signer = take(local);
     if (!signer) {
         return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "issuer.key",
                               "See the error log for the reason.",
-                              GHNO(0023) "the key of issuer %s is not usable in this process",
+                              GHNO(0014) "the key of issuer %s is not usable in this process",
                               gh_issuer_name(issuer));
     }
     rv = gh_ca_issue(certificate, signer->ca, gh_authorisation_plan(authorisation),

@@ -19,7 +19,7 @@ static apr_status_t offline_load(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t
     if (gh_issuer_config(issuer)->key) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "issuer.key",
                               "Remove IssuerKey, or say IssuerBackend local.",
-                              GHNO(0030) "issuer %s is offline but has an IssuerKey",
+                              GHNO(0015) "issuer %s is offline but has an IssuerKey",
                               gh_issuer_name(issuer));
     }
     return APR_SUCCESS;
@@ -36,7 +36,7 @@ static apr_status_t offline_enrol(gh_issuer_t *issuer, const gh_authorisation_t 
     *certificate = NULL;
     return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "issuer.offline",
                           "Use an issuer whose key is configured.",
-                          GHNO(0031) "issuer %s is offline and issues nothing",
+                          GHNO(0016) "issuer %s is offline and issues nothing",
                           gh_issuer_name(issuer));
 }
 
@@ -71,7 +71,7 @@ static apr_status_t offline_crl(gh_issuer_t *issuer, gh_bytes_t *der, apr_pool_t
         return gh_result_fail(result, rv, GH_FAILURE_UNAVAILABLE, "issuer.crl",
                               "Check the path in IssuerCRL file= and that httpd's user may "
                               "read it.",
-                              GHNO(0032) "issuer %s: the CRL file %s cannot be read",
+                              GHNO(0017) "issuer %s: the CRL file %s cannot be read",
                               gh_issuer_name(issuer), path);
     }
     der->data = (const unsigned char *)data;

@@ -269,7 +269,7 @@ static apr_status_t publish(gh_publisher_t *publisher, published_t *published, c
     }
     take_up(publisher, published, &record);
     gh_log(publisher->log, GH_LOG_INFO, APR_SUCCESS,
-           GHNO(0090) "CRL %" APR_INT64_T_FMT " of issuer %s published with %"
+           GHNO(0041) "CRL %" APR_INT64_T_FMT " of issuer %s published with %"
            APR_INT64_T_FMT " entries", record.number, record.issuer, record.entries);
     return APR_SUCCESS;
 

@@ -100,7 +100,7 @@ apr_status_t gh_revocation_set(gh_store_t *store, const char *issuer, gh_bytes_t
                               "Use unspecified, keyCompromise, affiliationChanged, superseded, "
                               "cessationOfOperation or privilegeWithdrawn; hold is a command "
                               "of its own.",
-                              GHNO(0080) "the reason %s does not go with this change",
+                              GHNO(0038) "the reason %s does not go with this change",
                               gh_reason_name(reason) ? gh_reason_name(reason) : "given");
     }
     if (status == GH_STATUS_HELD) {
@@ -119,14 +119,14 @@ apr_status_t gh_revocation_set(gh_store_t *store, const char *issuer, gh_bytes_t
     if (rv == APR_NOTFOUND) {
         return gh_result_fail(result, rv, GH_FAILURE_NOT_FOUND, "certificate",
                               "List them with gatehousectl cert list.",
-                              GHNO(0081) "issuer %s has no certificate with serial %s", issuer,
+                              GHNO(0039) "issuer %s has no certificate with serial %s", issuer,
                               hex);
     }
     if (rv == GH_EREFUSED) {
         return gh_result_fail(result, rv, GH_FAILURE_CONFLICT, "certificate.state",
                               "A good certificate can be held or revoked, a held one released or "
                               "revoked; a revoked or expired one stays so.",
-                              GHNO(0082) "certificate %s of issuer %s is %s", hex, issuer,
+                              GHNO(0040) "certificate %s of issuer %s is %s", hex, issuer,
                               state_name(change.record, event->time));
     }
     return rv;

@@ -187,7 +187,7 @@ static apr_status_t newer_schema(apr_int64_t number, int known, gh_result_t *res
     return gh_result_fail(result, GH_ECORRUPT, GH_FAILURE_INTERNAL, NULL,
                           "Run a version of Gatehouse that is at least as new as the one that "
                           "changed the store last, or restore a backup made before.",
-                          GHNO(0201) "the store has schema %" APR_INT64_T_FMT
+                          GHNO(0044) "the store has schema %" APR_INT64_T_FMT
                           ", this version knows up to %d", number, known);
 }
 
@@ -201,7 +201,7 @@ static apr_status_t run_step(gh_transaction_t *transaction, const gh_migration_t
     if (text == NULL) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, NULL,
                               "This is a fault of Gatehouse: report it.",
-                              GHNO(0202) "migration %d has an unknown word in braces", number);
+                              GHNO(0045) "migration %d has an unknown word in braces", number);
     }
     if ((rv = transaction->backend->script(transaction, text)) != APR_SUCCESS) {
         return rv;
@@ -232,7 +232,7 @@ apr_status_t gh_migrations_run(gh_transaction_t *transaction, const gh_migration
     if (number > 0) {
         return gh_result_fail(result, GH_ECORRUPT, GH_FAILURE_INTERNAL, NULL,
                               "Give Gatehouse a database of its own.",
-                              GHNO(0203) "the database has tables that are not Gatehouse's");
+                              GHNO(0046) "the database has tables that are not Gatehouse's");
     }
     rv = transaction->backend->script(transaction,
                                       gh_dialect_expand(dialect, migration_table, p));
@@ -265,7 +265,7 @@ apr_status_t gh_migrations_check(gh_transaction_t *transaction, const gh_migrati
     else if (rv == APR_SUCCESS && number < migrations->count) {
         rv = gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, NULL,
                             "Start httpd: it brings the store up to date.",
-                            GHNO(0204) "the store has schema %" APR_INT64_T_FMT
+                            GHNO(0047) "the store has schema %" APR_INT64_T_FMT
                             ", this version needs %d", number, migrations->count);
     }
     return rv;

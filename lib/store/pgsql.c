@@ -49,7 +49,7 @@ static PQconninfoOption *parse(const char *location, gh_result_t *result)
         gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, NULL,
                        "Write \"pgsql:host=... dbname=... user=...\" with keywords of libpq, "
                        "values with spaces in single quotes.",
-                       GHNO(0250) "the connection string after pgsql: cannot be parsed");
+                       GHNO(0085) "the connection string after pgsql: cannot be parsed");
     }
     return parsed;
 }
@@ -186,7 +186,7 @@ static void note_connect(gh_pgsql_store_t *pgsql, apr_status_t rv, const gh_resu
     }
     else if (rv == APR_SUCCESS && was_down) {
         gh_log(pgsql->log, GH_LOG_NOTICE, APR_SUCCESS,
-               GHNO(0251) "%s can be reached again", pgsql->name);
+               GHNO(0086) "%s can be reached again", pgsql->name);
     }
 }
 
@@ -198,7 +198,7 @@ static apr_status_t connect_slot(gh_pgsql_store_t *pgsql, int slot, apr_time_t d
     if (!may_connect(pgsql)) {
         return gh_result_fail(error, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, NULL,
                               "Check that PostgreSQL runs; Gatehouse tries again every second.",
-                              GHNO(0252) "PostgreSQL could not be reached a moment ago");
+                              GHNO(0087) "PostgreSQL could not be reached a moment ago");
     }
     rv = gh_pgsql_connect(&pgsql->connections[slot], pgsql->keywords, pgsql->values, deadline,
                           pgsql->deadline, error);
@@ -251,12 +251,12 @@ static apr_status_t commit(gh_pgsql_t *connection, int *again, gh_result_t *erro
 
     if (rv == APR_SUCCESS && strcmp(tag, "COMMIT") != 0) {
         return gh_result_fail(error, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, NULL, "Try again.",
-                              GHNO(0253) "PostgreSQL rolled the transaction back");
+                              GHNO(0088) "PostgreSQL rolled the transaction back");
     }
     if (rv == GH_EUNAVAILABLE && connection->lost && !*again) {
         return gh_result_fail(error, GH_EUNKNOWN, GH_FAILURE_UNAVAILABLE, NULL,
                               "Look whether it was done before doing it again.",
-                              GHNO(0254) "PostgreSQL did not say whether the transaction was "
+                              GHNO(0089) "PostgreSQL did not say whether the transaction was "
                               "committed");
     }
     return rv;
@@ -371,7 +371,7 @@ static apr_status_t migrate(gh_store_t *store, gh_pgsql_t *connection,
     if (encoding == NULL || strcmp(encoding, "UTF8") != 0) {
         return gh_result_fail(error, GH_ECORRUPT, GH_FAILURE_INTERNAL, NULL,
                               "Make the database anew: createdb -E UTF8 -T template0 NAME.",
-                              GHNO(0255) "the database has the encoding %s, not UTF8",
+                              GHNO(0090) "the database has the encoding %s, not UTF8",
                               encoding ? encoding : "unknown");
     }
     rv = gh_pgsql_command(connection, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", NULL,

@@ -24,7 +24,7 @@ apr_status_t gh_pgsql_lost(gh_pgsql_t *connection, const char *why, gh_result_t 
     return gh_result_fail(error, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, NULL,
                           "Check that PostgreSQL runs and can be reached; Gatehouse connects again "
                           "by itself.",
-                          GHNO(0240) "the connection to PostgreSQL was lost: %.*s",
+                          GHNO(0078) "the connection to PostgreSQL was lost: %.*s",
                           (int)strcspn(why, "\n"), why);
 }
 
@@ -77,11 +77,11 @@ static apr_status_t data_failure(const char *state, const char *message, gh_resu
 {
     if (strcmp(state, "23505") == 0) {
         return gh_result_fail(error, GH_ECONFLICT, GH_FAILURE_CONFLICT, NULL, NULL,
-                              GHNO(0241) "the store has such a row already: %s", message);
+                              GHNO(0079) "the store has such a row already: %s", message);
     }
     return gh_result_fail(error, APR_EINVAL, GH_FAILURE_INTERNAL, NULL,
                           "This is a fault of Gatehouse: report it.",
-                          GHNO(0242) "the store refused a value (SQLSTATE %s): %s", state, message);
+                          GHNO(0080) "the store refused a value (SQLSTATE %s): %s", state, message);
 }
 
 static apr_status_t server_failure(const char *state, const char *message, gh_result_t *error)
@@ -92,12 +92,12 @@ static apr_status_t server_failure(const char *state, const char *message, gh_re
                               "Check that the role may create tables in the database's schema, and "
                               "that the schema is this version's; start httpd to bring it up to "
                               "date.",
-                              GHNO(0243) "the database has not the expected schema (SQLSTATE %s): "
+                              GHNO(0081) "the database has not the expected schema (SQLSTATE %s): "
                               "%s", state, message);
     }
     return gh_result_fail(error, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, NULL,
                           "See PostgreSQL's log.",
-                          GHNO(0244) "PostgreSQL cannot serve now (SQLSTATE %s): %s", state,
+                          GHNO(0082) "PostgreSQL cannot serve now (SQLSTATE %s): %s", state,
                           message);
 }
 
@@ -221,7 +221,7 @@ apr_status_t gh_pgsql_connect(gh_pgsql_t **connection, const char *const *keywor
         rv = gh_result_fail(error, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, NULL,
                             "Check that PostgreSQL runs, and the connection string of "
                             "GatehouseStore.",
-                            GHNO(0245) "PostgreSQL cannot be reached: %.*s",
+                            GHNO(0083) "PostgreSQL cannot be reached: %.*s",
                             (int)strcspn(why, "\n"), why);
         gh_pgsql_close(made);
         return rv;

@@ -23,7 +23,7 @@ static apr_status_t fault(gh_transaction_t *transaction, const char *what)
         gh_transaction_fail(transaction, APR_EINVAL);
         gh_result_fail(&transaction->error, APR_EINVAL, GH_FAILURE_INTERNAL, NULL,
                        "This is a fault of Gatehouse: report it.",
-                       GHNO(0246) "a statement cannot be run: %s", what);
+                       GHNO(0084) "a statement cannot be run: %s", what);
     }
     return transaction->failed;
 }

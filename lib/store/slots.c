@@ -83,7 +83,7 @@ apr_status_t gh_slots_take(gh_slots_t *slots, apr_time_t deadline, int *slot, gh
         return gh_result_fail(result, GH_EBUSY, GH_FAILURE_UNAVAILABLE, NULL,
                               "Try again; if it happens often, the database is too slow for the "
                               "load or a query hangs.",
-                              GHNO(0200) "all connections to the store are in use");
+                              GHNO(0043) "all connections to the store are in use");
     }
     return APR_SUCCESS;
 }

@@ -24,7 +24,7 @@ static apr_status_t sqlite_check(const char *location, apr_pool_t *p, gh_result_
         || strlen(location) >= PATH_MAX) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, NULL,
                               "Write the whole path: sqlite3:/var/lib/gatehouse/gatehouse.db",
-                              GHNO(0230) "sqlite3: needs the absolute path of a file, not \"%s\"",
+                              GHNO(0071) "sqlite3: needs the absolute path of a file, not \"%s\"",
                               location);
     }
     return APR_SUCCESS;
@@ -47,7 +47,7 @@ apr_status_t gh_sqlite_path(const char **path, const char *location, apr_pool_t 
         return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, NULL,
                               "Make the folder (mkdir), give it to the user httpd runs as (chown) "
                               "and nobody else (chmod 750).",
-                              GHNO(0231) "the database's folder %s does not exist or cannot be "
+                              GHNO(0072) "the database's folder %s does not exist or cannot be "
                               "entered", folder);
     }
     *path = apr_pstrcat(p, strcmp(real, "/") == 0 ? "" : real, slash, NULL);
@@ -103,7 +103,7 @@ static apr_status_t open_reader(gh_sqlite_store_t *sqlite, int slot, gh_result_t
         reader = sqlite->readers[slot] = calloc(1, sizeof(*reader));
         if (reader == NULL) {
             return gh_result_fail(error, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, NULL, NULL,
-                                  GHNO(0232) "no memory for a connection to the store");
+                                  GHNO(0073) "no memory for a connection to the store");
         }
     }
     if (reader->broken) {

@@ -109,12 +109,12 @@ static apr_status_t constraint_failure(sqlite3 *db, int rc, gh_result_t *error)
     if (rc == SQLITE_CONSTRAINT_UNIQUE || rc == SQLITE_CONSTRAINT_PRIMARYKEY
         || rc == SQLITE_CONSTRAINT_ROWID) {
         return gh_result_fail(error, GH_ECONFLICT, GH_FAILURE_CONFLICT, NULL, NULL,
-                              GHNO(0210) "the store has such a row already: %s",
+                              GHNO(0051) "the store has such a row already: %s",
                               sqlite3_errmsg(db));
     }
     return gh_result_fail(error, APR_EINVAL, GH_FAILURE_INTERNAL, NULL,
                           "This is a fault of Gatehouse: report it.",
-                          GHNO(0211) "the store refused a value: %s", sqlite3_errmsg(db));
+                          GHNO(0052) "the store refused a value: %s", sqlite3_errmsg(db));
 }
 
 static apr_status_t io_failure(sqlite3 *db, int rc, gh_result_t *error)
@@ -127,17 +127,17 @@ static apr_status_t io_failure(sqlite3 *db, int rc, gh_result_t *error)
     case SQLITE_IOERR_CLOSE:
         return gh_result_fail(error, GH_ESTOPPED, GH_FAILURE_UNAVAILABLE, NULL,
                               "Check the disk and the system's log, then stop and start httpd.",
-                              GHNO(0212) "a write to the disk failed (SQLite %d, system error %d)",
+                              GHNO(0053) "a write to the disk failed (SQLite %d, system error %d)",
                               rc, sqlite3_system_errno(db));
     case SQLITE_IOERR_CORRUPTFS:
     case SQLITE_IOERR_DATA:
         return gh_result_fail(error, GH_ECORRUPT, GH_FAILURE_INTERNAL, NULL,
                               "Check the disk, then restore the database from a backup.",
-                              GHNO(0213) "the file system gives wrong data (SQLite %d)", rc);
+                              GHNO(0054) "the file system gives wrong data (SQLite %d)", rc);
     default:
         return gh_result_fail(error, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, NULL,
                               "Check the disk and the system's log.",
-                              GHNO(0214) "the database cannot be read (SQLite %d, system error %d)",
+                              GHNO(0055) "the database cannot be read (SQLite %d, system error %d)",
                               rc, sqlite3_system_errno(db));
     }
 }
@@ -157,38 +157,38 @@ apr_status_t gh_sqlite_failure(gh_sqlite_t *connection, int rc, gh_result_t *err
         return gh_result_fail(error, GH_EBUSY, GH_FAILURE_UNAVAILABLE, NULL,
                               "End the program that keeps the database locked (a shell with an "
                               "open transaction, a backup).",
-                              GHNO(0215) "another program keeps the database locked (SQLite %d)",
+                              GHNO(0056) "another program keeps the database locked (SQLite %d)",
                               rc);
     case SQLITE_FULL:
         return gh_result_fail(error, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, NULL,
                               "Free space on the disk of the database.",
-                              GHNO(0216) "no space is left for the database");
+                              GHNO(0057) "no space is left for the database");
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
         connection->broken = 1;
         return gh_result_fail(error, GH_ECORRUPT, GH_FAILURE_INTERNAL, NULL,
                               "Restore the database from a backup.",
-                              GHNO(0217) "the database is damaged: %s", sqlite3_errmsg(db));
+                              GHNO(0058) "the database is damaged: %s", sqlite3_errmsg(db));
     case SQLITE_ERROR:
     case SQLITE_MISMATCH:
     case SQLITE_SCHEMA:
         return gh_result_fail(error, GH_ECORRUPT, GH_FAILURE_INTERNAL, NULL,
                               "Start httpd of the version whose store this is; if it is, report "
                               "this.",
-                              GHNO(0218) "the database has not the expected schema: %s",
+                              GHNO(0059) "the database has not the expected schema: %s",
                               db ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
     case SQLITE_MISUSE:
     case SQLITE_RANGE:
     case SQLITE_TOOBIG:
         return gh_result_fail(error, APR_EINVAL, GH_FAILURE_INTERNAL, NULL,
                               "This is a fault of Gatehouse: report it.",
-                              GHNO(0220) "a statement has wrong parameters (SQLite %d)", rc);
+                              GHNO(0061) "a statement has wrong parameters (SQLite %d)", rc);
     default:
         connection->broken = 1;
         return gh_result_fail(error, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, NULL,
                               "Check that the database exists and that it and its folder are "
                               "readable and writable for the user httpd runs as.",
-                              GHNO(0219) "the database cannot be opened or written: %s",
+                              GHNO(0060) "the database cannot be opened or written: %s",
                               db ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
     }
 }

@@ -42,7 +42,7 @@ apr_status_t gh_gate_open(gh_gate_t **gate, const char *path, apr_pool_t *p, gh_
         rc = errno;
         return gh_result_fail(result, rc, GH_FAILURE_UNAVAILABLE, NULL,
                               "Give this file and its folder to the user httpd runs as.",
-                              GHNO(0221) "%s cannot be opened: %s", made->path,
+                              GHNO(0062) "%s cannot be opened: %s", made->path,
                               apr_strerror(rc, buffer, sizeof(buffer)));
     }
     apr_pool_cleanup_register(p, made, gate_close, apr_pool_cleanup_null);
@@ -56,7 +56,7 @@ static apr_status_t lock_failed(gh_gate_t *gate, int rc, gh_result_t *result)
 
     return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, NULL,
                           "Keep the database on a local file system.",
-                          GHNO(0222) "%s cannot be locked: %s", gate->path,
+                          GHNO(0063) "%s cannot be locked: %s", gate->path,
                           apr_strerror(rc, buffer, sizeof(buffer)));
 }
 
@@ -79,7 +79,7 @@ apr_status_t gh_gate_lock_until(gh_gate_t *gate, apr_time_t deadline, gh_result_
         if (gh_monotonic_now() >= deadline) {
             return gh_result_fail(result, GH_EBUSY, GH_FAILURE_UNAVAILABLE, NULL,
                                   "Find the process that holds this file (lsof) and end it.",
-                                  GHNO(0223) "another process has held %s for too long",
+                                  GHNO(0064) "another process has held %s for too long",
                                   gate->path);
         }
         usleep(LOCK_SLEEP);
@@ -113,5 +113,5 @@ apr_status_t gh_gate_refuse(gh_result_t *result)
 {
     return gh_result_fail(result, GH_ESTOPPED, GH_FAILURE_UNAVAILABLE, NULL,
                           "Check the disk and the system's log, then stop and start httpd.",
-                          GHNO(0224) "the store accepts no writes since a flush to disk failed");
+                          GHNO(0065) "the store accepts no writes since a flush to disk failed");
 }

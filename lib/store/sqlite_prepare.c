@@ -26,7 +26,7 @@ static apr_status_t file_failure(const char *path, const char *what, int rc, gh_
     return gh_result_fail(result, rc, GH_FAILURE_UNAVAILABLE, NULL,
                           "Give the folder and the files in it to the user httpd runs as (chown), "
                           "and let that user enter the folders above.",
-                          GHNO(0233) "%s %s: %s", path, what,
+                          GHNO(0074) "%s %s: %s", path, what,
                           apr_strerror(rc, buffer, sizeof(buffer)));
 }
 
@@ -98,7 +98,7 @@ static apr_status_t set_wal(gh_sqlite_t *connection, gh_result_t *result)
             rv = gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, NULL,
                                 "Keep the database on a local file system, and end other programs "
                                 "that use it.",
-                                GHNO(0234) "the database cannot be given a write-ahead log");
+                                GHNO(0075) "the database cannot be given a write-ahead log");
         }
         apr_pool_destroy(p);
         gh_query_end(query);
@@ -150,7 +150,7 @@ static apr_status_t copy_log(gh_store_t *store, gh_sqlite_t *connection, gh_gate
         return gh_result_fail(result, rv, GH_FAILURE_UNAVAILABLE, NULL,
                               "Check the disk and the system's log; writes stay stopped until a "
                               "start succeeds.",
-                              GHNO(0235) "the write-ahead log cannot be copied into %s: %s",
+                              GHNO(0076) "the write-ahead log cannot be copied into %s: %s",
                               store->name, error.message);
     }
     return APR_SUCCESS;
@@ -166,7 +166,7 @@ static apr_status_t lift_stop(gh_store_t *store, gh_gate_t *gate, gh_result_t *r
     }
     if (stopped) {
         gh_log(store->options.log, GH_LOG_NOTICE, APR_SUCCESS,
-               GHNO(0236) "the write-ahead log of %s was copied and flushed: writes are accepted "
+               GHNO(0077) "the write-ahead log of %s was copied and flushed: writes are accepted "
                "again", store->name);
     }
     return APR_SUCCESS;

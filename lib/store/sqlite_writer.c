@@ -164,7 +164,7 @@ static void stop_writes(gh_writer_t *writer, const gh_result_t *error)
 
     rv = gh_gate_mark(writer->gate, 1);
     gh_log(writer->log, GH_LOG_ERROR, rv,
-           GHNO(0225) "the store accepts no more writes on this machine: %s", error->message);
+           GHNO(0066) "the store accepts no more writes on this machine: %s", error->message);
 }
 
 /** @return what ends the whole batch, or APR_SUCCESS, also where the job itself failed */
@@ -371,7 +371,7 @@ apr_status_t gh_writer_start(gh_writer_t **writer, const char *path, gh_store_t 
     if ((rc = start_thread(made)) != 0) {
         rv = gh_result_fail(&error, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, NULL,
                             "Raise the limit of processes and threads.",
-                            GHNO(0226) "the writer's thread cannot be started: %s", strerror(rc));
+                            GHNO(0067) "the writer's thread cannot be started: %s", strerror(rc));
         pthread_cond_destroy(&made->wake);
         pthread_mutex_destroy(&made->mutex);
         goto cleanup;
@@ -408,12 +408,12 @@ static apr_status_t refusal(gh_writer_t *writer, gh_result_t *result)
     }
     if (writer->closing || pthread_equal(pthread_self(), writer->thread)) {
         return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, NULL, NULL,
-                              GHNO(0227) "the store is being closed");
+                              GHNO(0068) "the store is being closed");
     }
     if (writer->queued >= writer->queue_max) {
         return gh_result_fail(result, GH_EBUSY, GH_FAILURE_UNAVAILABLE, NULL,
                               "Try again; if it happens often, the disk is too slow for the load.",
-                              GHNO(0228) "%d writes are waiting for the store already",
+                              GHNO(0069) "%d writes are waiting for the store already",
                               writer->queued);
     }
     return APR_SUCCESS;
@@ -453,7 +453,7 @@ apr_status_t gh_writer_run(gh_writer_t *writer, gh_store_work_fn *work, void *ba
             job.status = gh_result_fail(result, GH_EBUSY, GH_FAILURE_UNAVAILABLE, NULL,
                                         "Try again; if it happens often, the disk is too slow for "
                                         "the load, or another program keeps the database locked.",
-                                        GHNO(0229) "the write did not get its turn in time");
+                                        GHNO(0070) "the write did not get its turn in time");
             break;
         }
     }

@@ -43,7 +43,7 @@ static apr_status_t make_store(gh_store_t **store, const char *uri,
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, NULL,
                               "Write sqlite3:/absolute/path, or \"pgsql:\" and a connection string "
                               "of PostgreSQL in quotation marks.",
-                              GHNO(0205) "the store is neither sqlite3: nor pgsql:");
+                              GHNO(0048) "the store is neither sqlite3: nor pgsql:");
     }
     if ((rv = made->backend->check(location, p, result)) != APR_SUCCESS) {
         return rv;
@@ -173,7 +173,7 @@ apr_status_t gh_transaction_again(gh_transaction_t *transaction)
         gh_transaction_fail(transaction, GH_EUNAVAILABLE);
         gh_result_fail(&transaction->error, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, NULL,
                        "Try again.",
-                       GHNO(0207) "others change the same rows all the time");
+                       GHNO(0050) "others change the same rows all the time");
     }
     return transaction->failed;
 }
@@ -267,7 +267,7 @@ apr_status_t gh_query_permitted(gh_transaction_t *transaction)
         gh_transaction_fail(transaction, APR_EINVAL);
         gh_result_fail(&transaction->error, APR_EINVAL, GH_FAILURE_INTERNAL, NULL,
                        "This is a fault of Gatehouse: report it.",
-                       GHNO(0206) "a statement was begun within a walk through rows");
+                       GHNO(0049) "a statement was begun within a walk through rows");
     }
     return transaction->failed;
 }

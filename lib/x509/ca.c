@@ -143,20 +143,20 @@ static apr_status_t check_ca(X509 *certificate, EVP_PKEY *key, gh_result_t *resu
     if ((flags & EXFLAG_INVALID) || !(flags & EXFLAG_BCONS) || X509_check_ca(certificate) != 1)
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "ca.certificate",
                               "name the certificate of a CA, version 3 with basicConstraints cA",
-                              GHNO(0375) "the issuer's certificate is not a CA certificate");
+                              GHNO(0166) "the issuer's certificate is not a CA certificate");
     if (!(flags & EXFLAG_KUSAGE) || !(usage & KU_KEY_CERT_SIGN))
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "ca.certificate",
                               "use a CA certificate with key usage keyCertSign",
-                              GHNO(0376) "the CA certificate lacks key usage keyCertSign");
+                              GHNO(0167) "the CA certificate lacks key usage keyCertSign");
     if (gh_key_kind(X509_get0_pubkey(certificate)) == NULL)
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_ALGORITHM, "ca.certificate",
                               "use RSA with 2048, 3072 or 4096 bits, P-256, P-384 or P-521",
-                              GHNO(0377) "the CA certificate has a key of a kind that is not used "
+                              GHNO(0168) "the CA certificate has a key of a kind that is not used "
                               "here");
     if (key != NULL && !gh_key_matches(key, certificate))
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "ca.key",
                               "name the key that belongs to the certificate",
-                              GHNO(0378) "the CA's key does not belong to its certificate");
+                              GHNO(0169) "the CA's key does not belong to its certificate");
     return APR_SUCCESS;
 }
 
@@ -190,7 +190,7 @@ apr_status_t gh_ca_create(gh_ca_t **ca, X509 *certificate, EVP_PKEY *key,
         || (urls != NULL && (urls->ocsp_url != NULL || urls->issuer_url != NULL)
             && made->authority_information == NULL))
         return gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, "ca", NULL,
-                                 GHNO(0379) "the CA's extensions cannot be made");
+                                 GHNO(0170) "the CA's extensions cannot be made");
     *ca = made;
     return APR_SUCCESS;
 }
@@ -299,17 +299,17 @@ static apr_status_t check_issue(const gh_ca_t *ca, const gh_plan_t *plan, apr_ti
     if (ca->key == NULL)
         return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ca.key",
                               "see the error log for why the key could not be opened",
-                              GHNO(0380) "the CA's key is not available in this process");
+                              GHNO(0171) "the CA's key is not available in this process");
     if (now >= ca->not_after || now + apr_time_from_sec(1) < ca->not_before)
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_TIME, "ca.validity",
                               "renew the CA's certificate, or correct the clock",
-                              GHNO(0381) "the CA's certificate is not valid at this time");
+                              GHNO(0172) "the CA's certificate is not valid at this time");
     if (gh_plan_is_ca(plan)
         && (ca->path_length == 0
             || (ca->path_length > 0 && plan_path_length(plan) >= ca->path_length)))
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "ca.path-length",
                               "let a CA further up sign it, such as the root",
-                              GHNO(0382) "the CA's own path length (%d) does not permit this CA "
+                              GHNO(0173) "the CA's own path length (%d) does not permit this CA "
                               "certificate", ca->path_length);
     return APR_SUCCESS;
 }
@@ -317,14 +317,14 @@ static apr_status_t check_issue(const gh_ca_t *ca, const gh_plan_t *plan, apr_ti
 static apr_status_t cannot_build(gh_result_t *result)
 {
     return gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, "ca", NULL,
-                             GHNO(0383) "a certificate cannot be built");
+                             GHNO(0174) "a certificate cannot be built");
 }
 
 static apr_status_t cannot_sign(gh_result_t *result)
 {
     return gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ca.key",
                              "check the token that holds the key",
-                             GHNO(0384) "the CA's key fails to sign");
+                             GHNO(0175) "the CA's key fails to sign");
 }
 
 apr_status_t gh_ca_issue(X509 **certificate, const gh_ca_t *ca, const gh_plan_t *plan,
@@ -370,7 +370,7 @@ apr_status_t gh_ca_self_sign(X509 **certificate, const gh_plan_t *plan, EVP_PKEY
     if (!gh_plan_is_ca(plan))
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "ca.self-signed",
                               "use a profile with ProfileBasicConstraints ca",
-                              GHNO(0385) "only a CA certificate is self-signed here");
+                              GHNO(0176) "only a CA certificate is self-signed here");
     ERR_clear_error();
     made = gh_own_certificate(p, begin_certificate(plan));
     if (made == NULL || !set_dates(made, not_before, not_before + gh_plan_validity(plan))

@@ -166,7 +166,7 @@ apr_status_t gh_crl_begin(gh_crl_builder_t **builder, const gh_ca_t *ca, apr_int
         return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "crl",
                               "the CA's certificate needs key usage cRLSign, and its key must be "
                               "available here",
-                              GHNO(0386) "a CRL cannot be made with this CA");
+                              GHNO(0177) "a CRL cannot be made with this CA");
     ERR_clear_error();
     made = apr_pcalloc(p, sizeof(*made));
     apr_pool_cleanup_register(p, made, builder_cleanup, apr_pool_cleanup_null);
@@ -183,7 +183,7 @@ apr_status_t gh_crl_begin(gh_crl_builder_t **builder, const gh_ca_t *ca, apr_int
     }
     if (!done)
         return gh_result_openssl(result, APR_ENOMEM, GH_FAILURE_INTERNAL, "crl", NULL,
-                                 GHNO(0387) "a CRL cannot be begun");
+                                 GHNO(0178) "a CRL cannot be begun");
     *builder = made;
     return APR_SUCCESS;
 }
@@ -287,7 +287,7 @@ apr_status_t gh_crl_finish(gh_crl_builder_t *builder, gh_bytes_t *der, apr_pool_
     ERR_clear_error();
     if (!wrap_entries(builder)) {
         rv = gh_result_openssl(result, APR_ENOMEM, GH_FAILURE_INTERNAL, "crl", NULL,
-                               GHNO(0388) "a CRL cannot be put together");
+                               GHNO(0179) "a CRL cannot be put together");
         goto cleanup;
     }
     if (ASN1_item_sign(ASN1_ITEM_rptr(crl_info_t), builder->crl->info->algorithm,
@@ -297,7 +297,7 @@ apr_status_t gh_crl_finish(gh_crl_builder_t *builder, gh_bytes_t *der, apr_pool_
                                    ASN1_ITEM_rptr(crl_t))) <= 0) {
         rv = gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ca.key",
                                "check the token that holds the key",
-                               GHNO(0389) "the CA's key fails to sign a CRL");
+                               GHNO(0180) "the CA's key fails to sign a CRL");
         goto cleanup;
     }
     *der = gh_own_bytes(p, data, (apr_size_t)length, 0);

@@ -36,7 +36,7 @@ static apr_status_t malformed(gh_result_t *result, const char *what)
 {
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "csr",
                           "send one PKCS#10 certification request (RFC 2986) in DER",
-                          GHNO(0337) "the certification request is malformed: %s", what);
+                          GHNO(0128) "the certification request is malformed: %s", what);
 }
 
 /** Steps over one element of definite length.
@@ -118,7 +118,7 @@ static apr_status_t check_extensions(const STACK_OF(X509_EXTENSION) *extensions,
                             sk_X509_EXTENSION_value(extensions, j))) == 0)
                 return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "csr.extensions",
                                       "ask for each extension once",
-                                      GHNO(0338) "extension %s is requested twice",
+                                      GHNO(0129) "extension %s is requested twice",
                                       gh_oid_text(object, p));
         }
     }
@@ -223,7 +223,7 @@ apr_status_t gh_csr_parse(gh_csr_t **csr, const unsigned char *der, apr_size_t l
     if (made->key == NULL)
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "csr.key",
                               "use an RSA or EC key",
-                              GHNO(0339) "the public key of the request cannot be read");
+                              GHNO(0130) "the public key of the request cannot be read");
     rv = take_attributes(made, p, result);
     ERR_clear_error();
     if (rv != APR_SUCCESS)
@@ -290,16 +290,16 @@ apr_status_t gh_csr_verify(gh_csr_t *csr, int weak_digest, gh_result_t *result)
     if (gh_key_kind(csr->key) == NULL)
         rv = gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "csr.key",
                             "use RSA with 2048, 3072 or 4096 bits, or P-256, P-384 or P-521",
-                            GHNO(0340) "the key of the request is of a kind that is not accepted");
+                            GHNO(0131) "the key of the request is of a kind that is not accepted");
     else if (!digest_is_accepted(csr->request, weak_digest))
         rv = gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "csr.digest",
                             "sign the request with SHA-256, SHA-384 or SHA-512",
-                            GHNO(0341) "the request is signed with %s, which is not accepted",
+                            GHNO(0132) "the request is signed with %s, which is not accepted",
                             gh_csr_signature_algorithm(csr));
     else if (X509_REQ_verify(csr->request, csr->key) != 1)
         rv = gh_result_fail(result, GH_EREFUSED, GH_FAILURE_INTEGRITY, "csr.signature",
                             "sign the request with the key it is for",
-                            GHNO(0342) "the signature of the request does not verify with its key");
+                            GHNO(0133) "the signature of the request does not verify with its key");
     ERR_clear_error();
     return rv;
 }

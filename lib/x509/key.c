@@ -142,10 +142,10 @@ apr_status_t gh_key_generate(EVP_PKEY **key, const char *kind, apr_pool_t *p, gh
     else
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_ALGORITHM, "key.kind",
                               "use RSA-2048, RSA-3072, RSA-4096, P-256, P-384 or P-521",
-                              GHNO(0303) "there is no kind of key named %s", kind);
+                              GHNO(0094) "there is no kind of key named %s", kind);
     if (made == NULL)
         return gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, "key.generate", NULL,
-                                 GHNO(0304) "cannot make a key of kind %s", kind);
+                                 GHNO(0095) "cannot make a key of kind %s", kind);
     *key = gh_own_key(p, made);
     return APR_SUCCESS;
 }
@@ -177,7 +177,7 @@ apr_status_t gh_key_try(EVP_PKEY *key, gh_result_t *result)
         gh_result_openssl(result, rv, GH_FAILURE_UNAVAILABLE, "key.try",
                           "make sure that the user this process runs as may open the token, and "
                           "that the token is present and its PIN right",
-                          GHNO(0305) "a trial signature failed: the key, or the token that holds "
+                          GHNO(0096) "a trial signature failed: the key, or the token that holds "
                           "it, is not accessible to this process");
         goto cleanup;
     }
@@ -186,7 +186,7 @@ apr_status_t gh_key_try(EVP_PKEY *key, gh_result_t *result)
         || EVP_DigestVerify(context, signature, length, data, sizeof(data)) != 1) {
         gh_result_openssl(result, rv, GH_FAILURE_UNAVAILABLE, "key.try",
                           "check that private and public key on the token belong together",
-                          GHNO(0306) "a trial signature cannot be verified");
+                          GHNO(0097) "a trial signature cannot be verified");
         goto cleanup;
     }
     rv = APR_SUCCESS;
@@ -226,7 +226,7 @@ apr_status_t gh_key_encode(gh_bytes_t *der, EVP_PKEY *key, apr_pool_t *p, gh_res
     if (length <= 0)
         return gh_result_openssl(result, APR_EINVAL, GH_FAILURE_INTERNAL, "key.encode",
                                  "a key that lies on a token cannot be exported",
-                                 GHNO(0307) "cannot export a private key");
+                                 GHNO(0098) "cannot export a private key");
     *der = gh_own_bytes(p, data, (apr_size_t)length, 1);
     return APR_SUCCESS;
 }
@@ -246,7 +246,7 @@ apr_status_t gh_key_decode(EVP_PKEY **key, gh_bytes_t der, apr_pool_t *p, gh_res
     if (read == NULL || gh_key_kind(read) == NULL) {
         EVP_PKEY_free(read);
         return gh_result_openssl(result, APR_EINVAL, GH_FAILURE_MALFORMED, "key.decode", NULL,
-                                 GHNO(0308) "bytes are not a private key of a kind used here");
+                                 GHNO(0099) "bytes are not a private key of a kind used here");
     }
     *key = gh_own_key(p, read);
     return APR_SUCCESS;

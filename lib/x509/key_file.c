@@ -50,7 +50,7 @@ static apr_status_t refuse_exposed(const char *path, gh_result_t *result)
 {
     return gh_result_fail(result, APR_EACCES, GH_FAILURE_DENIED, "key.permissions",
                           "chmod 600 the file, and let it belong to the user who starts httpd",
-                          GHNO(0309) "%s holds a private key and is accessible to group or others: "
+                          GHNO(0100) "%s holds a private key and is accessible to group or others: "
                           "chmod 600 %s", path, path);
 }
 
@@ -76,7 +76,7 @@ static apr_status_t read_pkcs12(const gh_file_t *file, const char *path,
     if (pkcs12 == NULL || data != file->bytes.data + file->bytes.length) {
         rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "key.file",
                             "name a PEM or PKCS#12 file",
-                            GHNO(0310) "%s is neither PEM nor PKCS#12", path);
+                            GHNO(0101) "%s is neither PEM nor PKCS#12", path);
         goto cleanup;
     }
     if (passphrase->passphrase.data != NULL)
@@ -85,7 +85,7 @@ static apr_status_t read_pkcs12(const gh_file_t *file, const char *path,
         rv = gh_result_openssl(result, APR_EINVAL, GH_FAILURE_DENIED, "key.passphrase",
                                "give the right passphrase=file:PATH or passphrase=exec:PATH; "
                                "export a file with RC2 or 3DES anew with 'openssl pkcs12 -export'",
-                               GHNO(0311) "cannot open the PKCS#12 file %s", path);
+                               GHNO(0102) "cannot open the PKCS#12 file %s", path);
 
 cleanup:
     ERR_clear_error();
@@ -104,16 +104,16 @@ static apr_status_t read_pem_key(const gh_file_t *file, const char *path, passph
     if (*key == NULL && passphrase->asked && passphrase->passphrase.data == NULL)
         rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_DENIED, "key.passphrase",
                             "add passphrase=file:PATH or passphrase=exec:PATH",
-                            GHNO(0312) "the key in %s is encrypted and no passphrase is configured",
+                            GHNO(0103) "the key in %s is encrypted and no passphrase is configured",
                             path);
     else if (*key == NULL && passphrase->asked)
         rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_DENIED, "key.passphrase",
                             "check what the configured passphrase source gives",
-                            GHNO(0313) "the passphrase does not open the key in %s", path);
+                            GHNO(0104) "the passphrase does not open the key in %s", path);
     else if (*key == NULL)
         rv = gh_result_openssl(result, APR_EINVAL, GH_FAILURE_MALFORMED, "key.file",
                                "name a file with a PEM private key",
-                               GHNO(0314) "%s has no private key that can be read", path);
+                               GHNO(0105) "%s has no private key that can be read", path);
     ERR_clear_error();
     BIO_free(bio);
     return rv;
@@ -126,7 +126,7 @@ static apr_status_t check_kind(EVP_PKEY *key, const char *source, gh_result_t *r
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_ALGORITHM, "key.kind",
                           "use RSA with 2048, 3072 or 4096 bits, or P-256, P-384 or P-521 as a "
                           "named curve",
-                          GHNO(0315) "the key in %s is of a kind that is not used here", source);
+                          GHNO(0106) "the key in %s is of a kind that is not used here", source);
 }
 
 apr_status_t gh_key_open(EVP_PKEY **key, const char *source, const char *passphrase,
@@ -203,7 +203,7 @@ apr_status_t gh_certificate_open(X509 **certificate, const char *path, const cha
     if (rv == APR_SUCCESS && opened == NULL)
         rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "certificate.file",
                             "name a file with a PEM certificate, or a PKCS#12 file that has one",
-                            GHNO(0316) "%s has no certificate that can be read", path);
+                            GHNO(0107) "%s has no certificate that can be read", path);
     ERR_clear_error();
     *certificate = gh_own_certificate(p, opened);
     apr_pool_destroy(ptemp);
@@ -239,7 +239,7 @@ apr_status_t gh_certificates_open(apr_array_header_t **certificates, const char 
         || ERR_GET_REASON(error) != PEM_R_NO_START_LINE)
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "certificate.file",
                               "name a file with PEM certificates only",
-                              GHNO(0317) "%s: certificate %d cannot be read", path,
+                              GHNO(0108) "%s: certificate %d cannot be read", path,
                               (*certificates)->nelts + 1);
     return APR_SUCCESS;
 }
@@ -313,14 +313,14 @@ apr_status_t gh_key_write(EVP_PKEY *key, const char *path, const gh_bytes_t *pas
     if (bio == NULL)
         return gh_result_openssl(result, APR_EINVAL, GH_FAILURE_INTERNAL, "key.write",
                                  "a key that lies on a token cannot be exported",
-                                 GHNO(0318) "cannot export a private key to %s", path);
+                                 GHNO(0109) "cannot export a private key to %s", path);
     length = BIO_get_mem_data(bio, &data);
     fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0) {
         rv = APR_FROM_OS_ERROR(errno);
         gh_result_fail(result, rv, GH_FAILURE_CONFLICT, "key.write",
                        "choose another path; an existing key is never overwritten",
-                       GHNO(0319) "cannot create %s: %s", path, strerror(rv));
+                       GHNO(0110) "cannot create %s: %s", path, strerror(rv));
         goto cleanup;
     }
     rv = write_all(fd, data, (apr_size_t)length);
@@ -330,7 +330,7 @@ apr_status_t gh_key_write(EVP_PKEY *key, const char *path, const gh_bytes_t *pas
     if (rv != APR_SUCCESS) {
         unlink(path);
         gh_result_fail(result, rv, GH_FAILURE_UNAVAILABLE, "key.write", "check the file system",
-                       GHNO(0320) "cannot write %s: %s", path, strerror(rv));
+                       GHNO(0111) "cannot write %s: %s", path, strerror(rv));
     }
 
 cleanup:

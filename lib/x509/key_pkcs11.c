@@ -86,7 +86,7 @@ static apr_status_t refuse_uri(const char *what, gh_result_t *result)
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "key.uri",
                           "use token, object, id, serial, model, manufacturer and type, and "
                           "behind a question mark module-path and pin-source (RFC 7512)",
-                          GHNO(0321) "the pkcs11: URI has a part that cannot be used: %s", what);
+                          GHNO(0112) "the pkcs11: URI has a part that cannot be used: %s", what);
 }
 
 static apr_status_t take_query(token_uri_t *uri, const char *name, const char *value,
@@ -118,7 +118,7 @@ static apr_status_t take_attribute(token_uri_t *uri, const char *attribute, int 
     if (strcasecmp(name, "pin-value") == 0)
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_DENIED, "key.pin",
                               "put the PIN into a file of mode 600 and add passphrase=file:PATH",
-                              GHNO(0322) "the pkcs11: URI holds a PIN (pin-value), which would be "
+                              GHNO(0113) "the pkcs11: URI holds a PIN (pin-value), which would be "
                               "in configuration files and logs");
     if (query)
         return take_query(uri, name, equals + 1, ptemp, result);
@@ -263,7 +263,7 @@ static apr_status_t open_by_engine(EVP_PKEY **key, const token_uri_t *uri, UI_ME
         rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "key.token",
                             "configure the modules in p11-kit and leave module-path out: its proxy "
                             "serves them all",
-                            GHNO(0390) "one process can use one PKCS#11 module, and %s is not the "
+                            GHNO(0181) "one process can use one PKCS#11 module, and %s is not the "
                             "one in use", module_path);
         goto cleanup;
     }
@@ -274,7 +274,7 @@ static apr_status_t open_by_engine(EVP_PKEY **key, const token_uri_t *uri, UI_ME
         rv = gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "key.token",
                                "install the pkcs11 engine of libp11 (Debian: "
                                "libengine-pkcs11-openssl) or a PKCS#11 provider",
-                               GHNO(0323) "OpenSSL has no way to PKCS#11 tokens here");
+                               GHNO(0114) "OpenSSL has no way to PKCS#11 tokens here");
         goto cleanup;
     }
     *key = ENGINE_load_private_key(engine, uri->object, method, (void *)uri->pin);
@@ -294,7 +294,7 @@ static apr_status_t open_by_engine(EVP_PKEY **key, const token_uri_t *uri, UI_ME
 {
     return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "key.token",
                           "install and activate a PKCS#11 provider for OpenSSL",
-                          GHNO(0324) "this OpenSSL has neither a PKCS#11 provider nor engines");
+                          GHNO(0115) "this OpenSSL has neither a PKCS#11 provider nor engines");
 }
 
 #endif
@@ -336,11 +336,11 @@ static apr_status_t cannot_open(const char *object, gh_result_t *result)
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "key.pin",
                               "correct what the configured passphrase source gives, then restart; "
                               "see first whether the token has locked the PIN",
-                              GHNO(0393) "the token refuses the PIN for %s: %s", object, reason);
+                              GHNO(0184) "the token refuses the PIN for %s: %s", object, reason);
     return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "key.token",
                           "check that the token is present, token and object label, and that the "
                           "user this process runs as may open the token",
-                          GHNO(0325) "cannot open the private key %s: %s", object, reason);
+                          GHNO(0116) "cannot open the private key %s: %s", object, reason);
 }
 
 apr_status_t gh_key_open_token(EVP_PKEY **key, const char *uri, const char *passphrase,
@@ -357,7 +357,7 @@ apr_status_t gh_key_open_token(EVP_PKEY **key, const char *uri, const char *pass
     if (parsed.pin == NULL) {
         rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "key.pin",
                             "add passphrase=file:PATH or passphrase=exec:PATH with the token's PIN",
-                            GHNO(0391) "there is no PIN for %s", parsed.object);
+                            GHNO(0182) "there is no PIN for %s", parsed.object);
         goto cleanup;
     }
     ERR_clear_error();

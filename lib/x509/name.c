@@ -323,7 +323,7 @@ apr_status_t gh_name_parse(X509_NAME **name, const char *text, apr_pool_t *p, gh
         X509_NAME_free(made);
         rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "name",
                             "write it like \"cn=Name,ou=Unit,o=Organization,c=DE\" (RFC 4514)",
-                            GHNO(0334) "cannot read the name \"%.200s\"", text);
+                            GHNO(0125) "cannot read the name \"%.200s\"", text);
     }
     else {
         *name = gh_own_name(p, made);

@@ -205,7 +205,7 @@ X509_NAME *gh_name_conform(const X509_NAME *name, gh_result_t *result)
     if (count > GH_NAME_MAX) {
         gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "profile.subject",
                        "ask for a shorter subject",
-                       GHNO(0332) "the subject has more than %d attributes", GH_NAME_MAX);
+                       GHNO(0123) "the subject has more than %d attributes", GH_NAME_MAX);
         goto failed;
     }
     for (i = 0; i < count; i++) {
@@ -218,7 +218,7 @@ X509_NAME *gh_name_conform(const X509_NAME *name, gh_result_t *result)
             gh_oid_copy(oid, X509_NAME_ENTRY_get_object(entry));
             gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "profile.subject",
                            "correct the subject; RFC 5280 has upper bounds and string types",
-                           GHNO(0333) "the value of subject attribute %s is empty, too long or not "
+                           GHNO(0124) "the value of subject attribute %s is empty, too long or not "
                            "text of the permitted kind", oid);
             goto failed;
         }

@@ -121,13 +121,13 @@ apr_status_t gh_file_read(gh_file_t *file, const char *path, apr_pool_t *p, gh_r
         rv = APR_FROM_OS_ERROR(errno);
         gh_result_fail(result, rv, GH_FAILURE_UNAVAILABLE, "file",
                        "check the path and the permissions of the file and its folders",
-                       GHNO(0300) "cannot open %s: %s", path, strerror(rv));
+                       GHNO(0091) "cannot open %s: %s", path, strerror(rv));
         goto cleanup;
     }
     if (!S_ISREG(info.st_mode) || info.st_size > FILE_MAX) {
         rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "file",
                             "name a PEM or PKCS#12 file",
-                            GHNO(0301) "%s is not a file, or larger than 4 MB", path);
+                            GHNO(0092) "%s is not a file, or larger than 4 MB", path);
         goto cleanup;
     }
     file->exposed = (info.st_mode & (S_IRWXG | S_IRWXO)) != 0;
@@ -137,7 +137,7 @@ apr_status_t gh_file_read(gh_file_t *file, const char *path, apr_pool_t *p, gh_r
     rv = read_all(fd, buffer, (apr_size_t)info.st_size);
     if (rv != APR_SUCCESS) {
         gh_result_fail(result, rv, GH_FAILURE_UNAVAILABLE, "file", "try again",
-                       GHNO(0302) "cannot read %s", path);
+                       GHNO(0093) "cannot read %s", path);
         goto cleanup;
     }
     file->bytes.data = buffer;

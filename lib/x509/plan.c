@@ -263,7 +263,7 @@ apr_status_t gh_plan_encode(gh_bytes_t *bytes, const gh_plan_t *plan, apr_pool_t
     ASN1_item_free((ASN1_VALUE *)info, REQUEST_INFO);
     if (length <= 0)
         return gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, "plan", NULL,
-                                 GHNO(0343) "cannot encode the plan of a certificate");
+                                 GHNO(0134) "cannot encode the plan of a certificate");
     out = apr_palloc(p, (apr_size_t)length + VALIDITY_SIZE);
     for (i = 0; i < VALIDITY_SIZE; i++)
         out[i] = (unsigned char)(validity >> (8 * (VALIDITY_SIZE - 1 - i)));
@@ -319,7 +319,7 @@ apr_status_t gh_plan_decode(gh_plan_t **plan, gh_bytes_t bytes, apr_pool_t *p, g
     if (!done)
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "plan",
                               "deny the enrolment, and let the device ask again",
-                              GHNO(0344) "what is stored of an enrolment cannot be read");
+                              GHNO(0135) "what is stored of an enrolment cannot be read");
     made->validity = (apr_interval_time_t)validity;
     *plan = made;
     return APR_SUCCESS;

@@ -218,7 +218,7 @@ apr_status_t gh_profile_complete(gh_profile_t *profile, apr_pool_t *p, gh_result
     if (error != NULL)
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "profile.contradiction",
                               "correct the profile",
-                              GHNO(0347) "profile %s: %s", profile->name, error);
+                              GHNO(0138) "profile %s: %s", profile->name, error);
     ERR_clear_error();
     collect_expressions(profile, p);
     profile->basic_constraints = gh_own_extension(p, make_basic_constraints(profile));
@@ -237,7 +237,7 @@ apr_status_t gh_profile_complete(gh_profile_t *profile, apr_pool_t *p, gh_result
         || (profile->ocsp_no_check && profile->no_check_extension == NULL))
         return gh_result_openssl(result, APR_EINVAL, GH_FAILURE_INTERNAL, "profile.contradiction",
                                  "check key usage, mapping and policies",
-                                 GHNO(0348) "profile %s: its extensions cannot be made, or fit no "
+                                 GHNO(0139) "profile %s: its extensions cannot be made, or fit no "
                                  "kind of key", profile->name);
     profile->complete = 1;
     return APR_SUCCESS;

@@ -21,12 +21,12 @@ static apr_status_t check_key(const gh_profile_t *profile, const EVP_PKEY *key, 
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "profile.key",
                               "use a key that the profile lists: RSA with 2048, 3072 or 4096 bits, "
                               "P-256, P-384 or P-521",
-                              GHNO(0369) "profile %s does not accept a key of kind %s",
+                              GHNO(0160) "profile %s does not accept a key of kind %s",
                               profile->name, kind != NULL ? kind : "other");
     if (!(*ec ? profile->usage_ec_fits : profile->usage_rsa_fits))
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "profile.key-usage",
                               "use a key of another kind, or ProfileKeyUsageMapping lenient",
-                              GHNO(0370) "the key usage of profile %s does not fit a %s key",
+                              GHNO(0161) "the key usage of profile %s does not fit a %s key",
                               profile->name, kind);
     return APR_SUCCESS;
 }
@@ -81,7 +81,7 @@ static apr_status_t add_names(gh_plan_t *plan, const gh_profile_t *profile, cons
     if (X509_NAME_entry_count(subject) == 0 && (names == NULL || profile->ca))
         return GH_REFUSE(result, "profile.subject",
                          "ask for a subject or a subject alternative name",
-                         GHNO(0371) "the certificate would have neither subject nor subject "
+                         GHNO(0162) "the certificate would have neither subject nor subject "
                          "alternative name");
     rv = gh_plan_set_subject(plan, subject);
     /* RFC 5280 4.2.1.6: critical where the subject is empty. */
@@ -107,7 +107,7 @@ static apr_status_t internal_error(apr_status_t rv, gh_result_t *result)
     if (rv == APR_SUCCESS || rv == GH_EREFUSED)
         return rv;
     return gh_result_openssl(result, rv, GH_FAILURE_INTERNAL, "profile", NULL,
-                             GHNO(0372) "the plan of a certificate cannot be made");
+                             GHNO(0163) "the plan of a certificate cannot be made");
 }
 
 apr_status_t gh_profile_apply(gh_plan_t **plan, const gh_profile_t *profile, const gh_csr_t *csr,
@@ -122,7 +122,7 @@ apr_status_t gh_profile_apply(gh_plan_t **plan, const gh_profile_t *profile, con
     *plan = NULL;
     if (profile->internal || !profile->complete)
         return GH_REFUSE(result, "profile.internal", "use another profile",
-                         GHNO(0373) "profile %s is for the CA's own use", profile->name);
+                         GHNO(0164) "profile %s is for the CA's own use", profile->name);
     rv = check_key(profile, gh_csr_key(csr), &ec, result);
     if (rv == APR_SUCCESS)
         rv = gh_profile_read_request(&requested, profile, csr,
@@ -158,7 +158,7 @@ apr_status_t gh_profile_apply_own(gh_plan_t **plan, const gh_profile_t *profile,
         return rv;
     if (X509_NAME_entry_count(name) == 0)
         return GH_REFUSE(result, "profile.subject", "give a subject",
-                         GHNO(0374) "a certificate of our own needs a subject");
+                         GHNO(0165) "a certificate of our own needs a subject");
     rv = check_key(profile, key, &ec, result);
     if (rv == APR_SUCCESS)
         rv = gh_plan_set_key(made, key);

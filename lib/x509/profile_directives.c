@@ -460,12 +460,12 @@ apr_status_t gh_profile_set(gh_profile_t *profile, const char *directive, int ar
     if (directives[i].name == NULL)
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "profile.directive",
                               "correct the spelling; the manual lists all directives",
-                              GHNO(0345) "there is no profile directive %s", directive);
+                              GHNO(0136) "there is no profile directive %s", directive);
     profile->complete = 0;
     error = argc > LIST_MAX ? "too many arguments" : setters[i](profile, &arguments);
     if (error != NULL)
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "profile.directive",
-                              directives[i].usage, GHNO(0346) "profile %s: %s: %s", profile->name,
+                              directives[i].usage, GHNO(0137) "profile %s: %s: %s", profile->name,
                               directives[i].name, error);
     return APR_SUCCESS;
 }

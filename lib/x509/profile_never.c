@@ -105,7 +105,7 @@ apr_status_t gh_allowances_make(gh_allowances_t **allowances, const apr_array_he
                                   "anyExtendedKeyUsage, smartcardLogon, pkinitClient, pkinitKDC, "
                                   "certificateRequestAgent, UPN, SID and dotted OIDs; CA "
                                   "certificates cannot be allowed",
-                                  GHNO(0349) "\"%s\" is nothing that a request may be allowed to "
+                                  GHNO(0140) "\"%s\" is nothing that a request may be allowed to "
                                   "ask for", item);
     }
     *allowances = made;
@@ -126,7 +126,7 @@ apr_status_t gh_never_check_usage(const char *oid, const char *rule,
         return APR_SUCCESS;
     return GH_REFUSE(result, rule,
                      "ask for another usage, or list it with GatehouseAllowRequest here",
-                     GHNO(0350) "no request may ask for the usage %s (%s) here", gh_eku_name(oid),
+                     GHNO(0141) "no request may ask for the usage %s (%s) here", gh_eku_name(oid),
                      item);
 }
 
@@ -182,7 +182,7 @@ apr_status_t gh_never_check_subject(const X509_NAME *name, const gh_allowances_t
             return GH_REFUSE(result, strcmp(oid, GH_OID_UPN) == 0 ? "never.upn" : "never.sid",
                              "leave it out of the name, or list UPN, SID or the OID with "
                              "GatehouseAllowRequest at this location",
-                             GHNO(0392) "no request may ask for a name with the attribute %s here",
+                             GHNO(0183) "no request may ask for a name with the attribute %s here",
                              oid);
     }
     return APR_SUCCESS;
@@ -209,7 +209,7 @@ apr_status_t gh_never_check_name(const GENERAL_NAME *name, const gh_allowances_t
     return GH_REFUSE(result, rule,
                      "leave it out, or list UPN, SID or the OID with GatehouseAllowRequest at this "
                      "location",
-                     GHNO(0351) "no request may ask for a name of type %s here",
+                     GHNO(0142) "no request may ask for a name of type %s here",
                      strcmp(oid, GH_OID_UPN) == 0 ? "UPN"
                      : name->type == GEN_URI ? "SID (URI)" : oid);
 }

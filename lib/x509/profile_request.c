@@ -42,14 +42,14 @@ typedef struct {
 static apr_status_t malformed(const reader_t *reader, const char *what)
 {
     return GH_REFUSE(reader->result, "profile.extension", "correct the request",
-                     GHNO(0352) "the requested extension %s is malformed or empty", what);
+                     GHNO(0143) "the requested extension %s is malformed or empty", what);
 }
 
 static apr_status_t refuse_ca(const reader_t *reader, const char *what)
 {
     return GH_REFUSE(reader->result, "never.ca",
                      "ask without it; CA certificates are made by profiles for them",
-                     GHNO(0353) "no request may ask for %s", what);
+                     GHNO(0144) "no request may ask for %s", what);
 }
 
 /** The usage a request asks for is ignored, unless it would make a CA. */
@@ -103,7 +103,7 @@ static apr_status_t read_san(const reader_t *reader, const X509_EXTENSION *exten
         return malformed(reader, "subjectAltName");
     if (count > GH_SAN_MAX)
         return GH_REFUSE(reader->result, "profile.san", "ask for fewer names",
-                         GHNO(0354) "the request has more than %d subject alternative names",
+                         GHNO(0145) "the request has more than %d subject alternative names",
                          GH_SAN_MAX);
     for (i = 0; i < count; i++) {
         const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
@@ -165,7 +165,7 @@ static apr_status_t read_eku(const reader_t *reader, const X509_EXTENSION *exten
         if (profile->eku_mode != GH_EKU_REQUEST && !profile->strip_unlisted)
             return GH_REFUSE(reader->result, "profile.eku",
                              "ask for no extended key usage, or use a profile that takes it",
-                             GHNO(0355) "profile %s does not take extended key usage %s from a "
+                             GHNO(0146) "profile %s does not take extended key usage %s from a "
                              "request", profile->name, gh_eku_name(oid));
     }
     if (profile->eku_mode == GH_EKU_REQUEST) {
@@ -207,7 +207,7 @@ static apr_status_t read_application_policies(const reader_t *reader,
         if (rv == APR_SUCCESS && *beyond && !reader->profile->strip_unlisted)
             rv = GH_REFUSE(reader->result, "profile.eku",
                            "ask for no application policies beyond the profile's usages",
-                           GHNO(0356) "application policy %s goes beyond the extended key usages "
+                           GHNO(0147) "application policy %s goes beyond the extended key usages "
                            "that profile %s fixes", gh_eku_name(oid), reader->profile->name);
     }
     CERTIFICATEPOLICIES_free(policies);
@@ -275,7 +275,7 @@ static apr_status_t read_other(const reader_t *reader, X509_EXTENSION *extension
     if (strcmp(oid, GH_OID_SID) == 0 && !gh_never_is_lifted(reader->allowances, GH_OID_SID))
         return GH_REFUSE(reader->result, "never.sid",
                          "leave it out, or list SID with GatehouseAllowRequest at this location",
-                         GHNO(0357) "no request may bring a security identifier (%s) here",
+                         GHNO(0148) "no request may bring a security identifier (%s) here",
                          oid);
     if (strcmp(oid, GH_OID_APPLICATION_POLICIES) == 0)
         rv = read_application_policies(reader, extension, &beyond);
@@ -286,7 +286,7 @@ static apr_status_t read_other(const reader_t *reader, X509_EXTENSION *extension
             return APR_SUCCESS;
         return GH_REFUSE(reader->result, "profile.extension",
                          "leave it out, or use a profile that takes it from requests",
-                         GHNO(0358) "profile %s does not take extension %s from a request",
+                         GHNO(0149) "profile %s does not take extension %s from a request",
                          profile->name, oid);
     }
     if (!copied_value_is_good(extension, oid))

@@ -53,7 +53,7 @@ static apr_status_t set_names(GENERAL_NAMES *names, const gh_san_rules_t *rules,
             return rv;
         if (gh_san_make(&name, gh_san_type_name(rule->type), value, NULL) != APR_SUCCESS)
             return GH_REFUSE(result, "profile.san", "check the expression of the profile",
-                             GHNO(0365) "what the profile's expression gives cannot be a name of "
+                             GHNO(0156) "what the profile's expression gives cannot be a name of "
                              "type %s", gh_san_type_name(rule->type));
         for (j = sk_GENERAL_NAME_num(names) - 1; j >= 0; j--) {
             if (gh_san_type(sk_GENERAL_NAME_value(names, j)) == rule->type)
@@ -99,7 +99,7 @@ static apr_status_t add_common_names(GENERAL_NAMES *names, const X509_NAME *subj
             continue;
         if (gh_san_make(&name, "dns", host, NULL) != APR_SUCCESS)
             return GH_REFUSE(result, "profile.san", "ask for a common name that is a DNS name",
-                             GHNO(0366) "the profile makes a DNS name of each common name, and "
+                             GHNO(0157) "the profile makes a DNS name of each common name, and "
                              "\"%.100s\" is none", host);
         if (!push_name(names, name))
             return APR_ENOMEM;
@@ -118,7 +118,7 @@ static apr_status_t check_required(const GENERAL_NAMES *names, const gh_san_rule
     for (i = 0; i < GH_SAN_TYPES; i++) {
         if (missing & (1u << i))
             return GH_REFUSE(result, "profile.san", "ask for a name of that type",
-                             GHNO(0367) "the profile requires an alternative name of type %s",
+                             GHNO(0158) "the profile requires an alternative name of type %s",
                              gh_san_type_name((gh_san_type_t)i));
     }
     return APR_SUCCESS;
@@ -142,7 +142,7 @@ apr_status_t gh_profile_make_san(GENERAL_NAMES **names, const gh_profile_t *prof
         rv = check_required(made, rules, result);
     if (rv == APR_SUCCESS && sk_GENERAL_NAME_num(made) > GH_SAN_MAX)
         rv = GH_REFUSE(result, "profile.san", "ask for fewer names",
-                       GHNO(0368) "there would be more than %d subject alternative names",
+                       GHNO(0159) "there would be more than %d subject alternative names",
                        GH_SAN_MAX);
     if (rv == APR_SUCCESS && sk_GENERAL_NAME_num(made) > 0)
         *names = made;

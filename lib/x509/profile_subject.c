@@ -27,7 +27,7 @@ apr_status_t gh_profile_expand(const char **value, const char *expression, const
         return APR_SUCCESS;
     return GH_REFUSE(result, "profile.expression",
                      "check the expression of the profile, and whether the client is authenticated",
-                     GHNO(0359) "the profile's expression for %s gives no value for this request",
+                     GHNO(0150) "the profile's expression for %s gives no value for this request",
                      what);
 }
 
@@ -117,7 +117,7 @@ static apr_status_t set_attributes(X509_NAME *subject, const gh_subject_rules_t 
             return rv;
         if (!set_attribute(subject, rule->oid, value))
             return GH_REFUSE(result, "profile.subject", "check the expression of the profile",
-                             GHNO(0360) "what the profile's expression gives cannot be a value of "
+                             GHNO(0151) "what the profile's expression gives cannot be a value of "
                              "subject attribute %s", rule->oid);
     }
     return APR_SUCCESS;
@@ -253,11 +253,11 @@ static apr_status_t apply_template(X509_NAME **subject, const char *template, ap
 
     if (filled == NULL)
         return GH_REFUSE(result, "profile.subject", "ask for a subject that has it",
-                         GHNO(0361) "the profile's subject template needs <%s>, which the request "
+                         GHNO(0152) "the profile's subject template needs <%s>, which the request "
                          "does not give", failed != NULL ? failed : "?");
     if (gh_name_parse(subject, filled, p, result) != APR_SUCCESS)
         return GH_REFUSE(result, "profile.subject", "ask for a shorter subject",
-                         GHNO(0362) "the profile's subject template gives no valid name");
+                         GHNO(0153) "the profile's subject template gives no valid name");
     return APR_SUCCESS;
 }
 
@@ -276,7 +276,7 @@ static apr_status_t check_required(X509_NAME *subject, const gh_subject_rules_t 
             const gh_attribute_t *attribute = gh_attribute_by_alias(oid);
 
             return GH_REFUSE(result, "profile.subject", "ask for a subject that has it",
-                             GHNO(0363) "the profile requires subject attribute %s",
+                             GHNO(0154) "the profile requires subject attribute %s",
                              attribute != NULL ? attribute->aliases[0] : oid);
         }
     }
@@ -302,7 +302,7 @@ apr_status_t gh_profile_make_subject(X509_NAME **subject, const gh_profile_t *pr
     if (made == NULL || !take_attributes(made, conforming, rules)) {
         ERR_clear_error();
         return GH_REFUSE(result, "profile.subject", "correct the subject",
-                         GHNO(0364) "the subject of the request cannot be taken");
+                         GHNO(0155) "the subject of the request cannot be taken");
     }
     rv = set_attributes(made, rules, context, p, result);
     if (rv == APR_SUCCESS && rules->template != NULL)

@@ -181,7 +181,7 @@ apr_status_t gh_san_check(const GENERAL_NAME *name, gh_result_t *result)
         return APR_SUCCESS;
     return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "profile.san",
                           "correct the subject alternative name",
-                          GHNO(0335) "a subject alternative name of type %s is malformed, empty, "
+                          GHNO(0126) "a subject alternative name of type %s is malformed, empty, "
                           "too long or of a kind that is never issued",
                           gh_san_type_name(gh_san_type(name)));
 }
@@ -381,7 +381,7 @@ apr_status_t gh_san_make(GENERAL_NAME **name, const char *type, const char *valu
         ERR_clear_error();
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "san",
                               "types are dns, email, ip, uri, dirname, rid and upn",
-                              GHNO(0336) "\"%.200s\" is not a subject alternative name of type %s",
+                              GHNO(0127) "\"%.200s\" is not a subject alternative name of type %s",
                               value, type);
     }
     *name = made;

@@ -63,7 +63,7 @@ apr_status_t gh_sealer_open(gh_sealer_t **sealer, const char *source, apr_pool_t
         ERR_clear_error();
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "seal.key",
                               "make one with 'openssl rand -hex 32' into a file of mode 600",
-                              GHNO(0326) "the sealing key from %s is not 64 hexadecimal digits",
+                              GHNO(0117) "the sealing key from %s is not 64 hexadecimal digits",
                               source);
     }
     memcpy(material, label, sizeof(label));
@@ -113,7 +113,7 @@ apr_status_t gh_seal(gh_bytes_t *sealed, const gh_sealer_t *sealer, gh_bytes_t d
     sealed->length = 0;
     if (data.length > SEAL_MAX)
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "seal.size", NULL,
-                              GHNO(0327) "too much data to seal");
+                              GHNO(0118) "too much data to seal");
     out = apr_palloc(p, data.length + OVERHEAD);
     memcpy(out, sealer->header, HEADER_SIZE);
     if (RAND_bytes(out + HEADER_SIZE, NONCE_SIZE) != 1
@@ -121,7 +121,7 @@ apr_status_t gh_seal(gh_bytes_t *sealed, const gh_sealer_t *sealer, gh_bytes_t d
                   out + HEADER_SIZE + NONCE_SIZE,
                   out + HEADER_SIZE + NONCE_SIZE + data.length))
         return gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, "seal", NULL,
-                                 GHNO(0328) "cannot seal %s", context);
+                                 GHNO(0119) "cannot seal %s", context);
     sealed->data = out;
     sealed->length = data.length + OVERHEAD;
     return APR_SUCCESS;
@@ -139,11 +139,11 @@ apr_status_t gh_unseal(gh_bytes_t *data, const gh_sealer_t *sealer, gh_bytes_t s
     if (sealed.length < OVERHEAD || sealed.length > SEAL_MAX + OVERHEAD
         || sealed.data[0] != SEAL_VERSION)
         return gh_result_fail(result, APR_EACCES, GH_FAILURE_INTEGRITY, "seal.form", NULL,
-                              GHNO(0329) "what is stored for %s is not a sealed secret", context);
+                              GHNO(0120) "what is stored for %s is not a sealed secret", context);
     if (memcmp(sealed.data, sealer->header, HEADER_SIZE) != 0)
         return gh_result_fail(result, APR_EACCES, GH_FAILURE_INTEGRITY, "seal.key",
                               "restore the sealing key that was used before",
-                              GHNO(0330) "%s was sealed with another key", context);
+                              GHNO(0121) "%s was sealed with another key", context);
     length = sealed.length - OVERHEAD;
     out = OPENSSL_malloc(length + 1);
     if (out == NULL)
@@ -154,7 +154,7 @@ apr_status_t gh_unseal(gh_bytes_t *data, const gh_sealer_t *sealer, gh_bytes_t s
         OPENSSL_clear_free(out, length + 1);
         ERR_clear_error();
         return gh_result_fail(result, APR_EACCES, GH_FAILURE_INTEGRITY, "seal.tag", NULL,
-                              GHNO(0331) "what is stored for %s was changed or belongs elsewhere",
+                              GHNO(0122) "what is stored for %s was changed or belongs elsewhere",
                               context);
     }
     out[length] = '\0';

@@ -36,7 +36,7 @@ def content(server):
 @pytest.fixture(scope="module")
 def server(make_module_server):
     server = make_module_server(content)
-    server.allow("GH0474")          # somebody is let in without a challenge
+    server.allow("GH0259")          # somebody is let in without a challenge
     return server
 
 
@@ -112,12 +112,12 @@ def test_the_configuration_must_be_there(server, tmp_path):
     other = tmp_path / "other.conf"
     other.write_text(f"ServerRoot {tmp_path}\n{environment.load_module('mpm_event')}nonsense\n")
     broken = run("-f", other, "cert", "list")
-    assert broken.returncode == 1 and "nonsense" in broken.stderr and "GH0605" in broken.stderr
+    assert broken.returncode == 1 and "nonsense" in broken.stderr and "GH0326" in broken.stderr
     other.write_text(f"ServerRoot {tmp_path}\nServerName localhost\nListen 127.0.0.1:1\n"
                      f"ErrorLog {tmp_path}/error.log\n" + environment.load_module("mpm_event"))
-    assert "GH0606" in run("-f", other, "cert", "list").stderr
+    assert "GH0327" in run("-f", other, "cert", "list").stderr
     missing = run("-f", server.conf, "--httpd", "/nonexistent/httpd", "cert", "list")
-    assert missing.returncode == 1 and "GH0604" in missing.stderr
+    assert missing.returncode == 1 and "GH0325" in missing.stderr
     assert run("-f", server.conf, "cert", "list",
                GATEHOUSE_HTTPD="/nonexistent/httpd").returncode == 1
 
@@ -143,7 +143,7 @@ def test_output_that_does_not_arrive(server):
             result = subprocess.run(
                 [environment.gatehousectl(), "-f", str(server.conf), "urls"], stdout=full,
                 stderr=subprocess.PIPE, text=True, check=False, env=environment.variables())
-        assert result.returncode == 1 and "GH0615" in result.stderr
+        assert result.returncode == 1 and "GH0336" in result.stderr
 
 
 # certificates
@@ -247,7 +247,7 @@ def test_lines_of_standard_input(server, subject):
     assert human.status == 1
     first, second = human.out.splitlines()
     assert first.startswith(f"line 1: revoked devices {serials[2]}")
-    assert second.startswith("line 2: failed bad") and "GH0633" in second
+    assert second.startswith("line 2: failed bad") and "GH0354" in second
     assert server.ctl("cert", "revoke", "-", stdin="").status == 0
 
 
@@ -262,7 +262,7 @@ def test_a_serial_of_two_issuers(make_server):
     mine = pem(leaf(server.authority, int(serial, 16), "both"))
     assert server.ctl("cert", "import", "--issuer", "devices", "-", stdin=mine).status == 0
     wrong = server.ctl("cert", "import", "--issuer", "other", "-", stdin=mine)
-    assert wrong.status == 1 and "GH0639" in wrong.err
+    assert wrong.status == 1 and "GH0360" in wrong.err
     theirs = pem(leaf(made["other"], int(serial, 16), "both"))
     assert server.ctl("cert", "import", "--issuer", "other", "-", stdin=theirs).status == 0
     for verb in ("show", "revoke", "hold"):
@@ -354,7 +354,7 @@ def test_challenge(server, subject):
 def test_challenge_by_alias(server, subject):
     """The profile's older name stands for the same endpoint."""
     made = challenge(server, profile="scep-signature-key-encipherment")
-    assert made.status == 1 and "GH0625" in made.err      # found, though it takes static ones only
+    assert made.status == 1 and "GH0346" in made.err      # found, though it takes static ones only
 
 
 def test_challenge_for_a_subject(server, subject):
@@ -414,11 +414,11 @@ def test_check_finds(make_server):
                          + issuer(s.authority), start=False)
     status, rows = verdicts(server)
     assert status == 1
-    assert rows["store"]["verdict"] == "error" and rows["store"]["gh"] == "GH0695"
+    assert rows["store"]["verdict"] == "error" and rows["store"]["gh"] == "GH0416"
     assert rows["certificate.short"]["verdict"] == "warning"
-    assert rows["certificate.short"]["gh"] == "GH0676"
-    assert rows["certificate.long"]["gh"] == "GH0677"       # RSA-2048 beyond 2030
-    server.allow("GH0532")          # the same about the key
+    assert rows["certificate.short"]["gh"] == "GH0397"
+    assert rows["certificate.long"]["gh"] == "GH0398"       # RSA-2048 beyond 2030
+    server.allow("GH0303")          # the same about the key
     server.start()
     wait_until(lambda: verdicts(server)[1]["crl.devices"]["verdict"] == "ok", 10, what="the CRL")
     server.stop()
@@ -457,7 +457,7 @@ def test_store_that_is_not_there(make_server):
     for command in (("cert", "list"), ("cert", "revoke", "01"), ("enrolment", "list"),
                     ("cert", "revoke", "-")):
         result = server.ctl(*command, stdin="devices 01\n")
-        assert result.status == 4 and "GH0695" in result.err, result
+        assert result.status == 4 and "GH0416" in result.err, result
 
 
 def test_privileges_are_dropped(make_server):

@@ -163,7 +163,7 @@ def test_init_fails_clean(tmp_path):
     full = subprocess.run([environment.gatehousectl(), *map(str, init(tmp_path / "ca"))],
                           check=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                           env=environment.variables(), preexec_fn=small_files)
-    assert full.returncode == 1 and "GH0656" in full.stderr, full
+    assert full.returncode == 1 and "GH0377" in full.stderr, full
     assert list((tmp_path / "ca").iterdir()) == []
 
 
@@ -248,13 +248,13 @@ def test_what_init_prints_works(make_server, tmp_path):
                what="the next CRL of the root")
     made("ca", "crl", "--directory", folder, "--validity", "7d")
     rows = {row["name"]: row for row in server.ctl_ok("check").objects}
-    assert rows["crl.root"]["verdict"] == "warning" and rows["crl.root"]["gh"] == "GH0682"
+    assert rows["crl.root"]["verdict"] == "warning" and rows["crl.root"]["gh"] == "GH0403"
     (folder / "root.crl").chmod(0o600)
-    server.allow("GH0032")          # the same in the error log
+    server.allow("GH0017")          # the same in the error log
     if environment.IS_ROOT:
         result = server.ctl("check")
         assert result.status == 1
-        assert {row["name"]: row["gh"] for row in result.objects}["crl.root"] == "GH0680"
+        assert {row["name"]: row["gh"] for row in result.objects}["crl.root"] == "GH0401"
 
 
 # tokens
@@ -300,7 +300,7 @@ def test_token(make_server, token):
                   "--chain", server.authority.root_path)
     assert answer["key"] == "pkcs11:token=ca;object=rsa2048-11"
     server.configure(with_key("rsa2048-09"))
-    assert verdict() == ("error", "GH0697")
+    assert verdict() == ("error", "GH0418")
     server.configure(with_key("nothing"))
     assert verdict()[0] == "error"
     if environment.IS_ROOT:             # the run-as user needs the token, not root
@@ -384,7 +384,7 @@ def test_import_registers(make_server, tmp_path):
     assert taken_up(old).object["registered"] is True
     assert taken_up(old).status == 0
     refused = taken_up(new)
-    assert refused.status == 1 and "GH0671" in refused.err
+    assert refused.status == 1 and "GH0392" in refused.err
     owners = {path.stat().st_uid for path in (server.root / "store").iterdir()}
     assert owners == {environment.run_as()[0]}
     server.start()

@@ -120,11 +120,11 @@ def test_on_postgresql(make_server, tmp_path):
         assert check["store.durability"]["verdict"] == "ok"
         with standby(cluster, tmp_path):
             check = {row["name"]: row for row in server.ctl_ok("check").objects}
-            assert check["store.durability"]["gh"] == "GH0687"
+            assert check["store.durability"]["gh"] == "GH0408"
         sql(cluster, "ALTER SYSTEM SET full_page_writes = off")
         sql(cluster, "SELECT pg_reload_conf()")
         check = wait_until(lambda: [row for row in server.ctl_ok("check").objects
-                                    if row["gh"] == "GH0686"], 10, what="the warning")
+                                    if row["gh"] == "GH0407"], 10, what="the warning")
         assert "full_page_writes" in check[0]["message"]
         cluster.stop()
         server.allow(*(f"GH02{number:02d}" for number in range(100)))
@@ -144,9 +144,9 @@ def test_import_refuses(server, tmp_path):
     result = server.ctl("cert", "import", "--issuer", "devices", "-", stdin=mixed)
     assert result.status == 1
     assert [row["serial"] for row in result.objects] == ["77000001"]
-    assert "certificate 1" in result.err and "GH0642" in result.err
+    assert "certificate 1" in result.err and "GH0363" in result.err
     assert "certificate 2" in result.err and "certificate 3" in result.err
-    assert "certificate 4" not in result.err and "GH0639" in result.err
+    assert "certificate 4" not in result.err and "GH0360" in result.err
     assert [row["serial"] for row in server.certificates()] == ["77000001"]
     assert server.ctl("cert", "import", "--issuer", "devices", "-", stdin="rubbish").status == 1
     assert server.ctl("cert", "import", "--issuer", "devices", tmp_path / "no.pem").status == 1
@@ -161,7 +161,7 @@ def test_import_refuses(server, tmp_path):
         crl.write_bytes(data)
         refused = server.ctl("cert", "import", "--issuer", "devices", "--crl", crl, "-",
                              stdin=pem(good))
-        assert refused.status == 1 and "GH0645" in refused.err
+        assert refused.status == 1 and "GH0366" in refused.err
     crl.write_bytes(crl_of(server.authority, None, days=-1).public_bytes(DER))
     old = server.ctl("cert", "import", "--issuer", "devices", "--crl", crl, "-", stdin=pem(good))
-    assert old.status == 0 and "GH0646" in old.err
+    assert old.status == 0 and "GH0367" in old.err

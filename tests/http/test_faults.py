@@ -16,9 +16,9 @@ from scep import Csr, ProtocolError
 COUNT = environment.count(300, 10000)
 
 # an issuer waits for the store; the store is away; a write did not come back
-UNREACHABLE = ("GH0023", "GH0240", "GH0244", "GH0245", "GH0252", "GH0253", "GH0254", "GH0067")
+UNREACHABLE = ("GH0014", "GH0078", "GH0082", "GH0083", "GH0087", "GH0088", "GH0089", "GH0034")
 # a flush failed; writes are stopped
-STOPPED = ("GH0212", "GH0224", "GH0225")
+STOPPED = ("GH0053", "GH0065", "GH0066")
 
 
 def content(server):
@@ -181,13 +181,13 @@ def test_disk_that_does_not_flush(make_server):
     assert client.enrol(standard.device_key(), CHALLENGE, "CN=before").succeeded
     switch.write_text("")
     os.chmod(switch, 0o644)
-    server.expect("GH0225")
+    server.expect("GH0066")
     server.allow(*STOPPED)
     responses = [client.send(new_request(client, f"CN=during-{number}")) for number in range(5)]
     assert {response.status for response in responses} == {503}
     switch.unlink()                     # the disk says that it is well again: it is not believed
     response = client.send(new_request(client, "CN=after"))
-    assert response.status == 503 and b"GH0224" in response.body
+    assert response.status == 503 and b"GH0065" in response.body
     assert server.get("/crl/devices.crl").status == 200
     assert client.caps() and client.ra
     stopped = server.ctl("check")

@@ -87,7 +87,7 @@ def test_issuer_on_a_token(make_server, mpm):
 
 
 @pytest.mark.parametrize("fault, number", [
-    ("pin", "GH0393"), ("token", "GH0325"), ("access", "GH0001")])
+    ("pin", "GH0184"), ("token", "GH0116"), ("access", "GH0001")])
 def test_token_that_cannot_be_used_is_said(make_server, fault, number):
     """Children find out, since only they open the token: they say so and answer 503."""
     server = make_server(content, start=False)
@@ -104,7 +104,7 @@ def test_token_that_cannot_be_used_is_said(make_server, fault, number):
     server.start()
     response = server.get(standard.STATIC + "?operation=GetCACert")
     assert response.status == 503 and b"GH" in response.body
-    server.allow("GH0023", "GH0547")
+    server.allow("GH0014", "GH0318")
     assert "seeded-wrong-pin" not in server.log.text()
     assert "APR does not understand" not in server.log.text()
 
@@ -120,8 +120,8 @@ def test_token_that_comes_back(make_server, mpm):
     server.conf.write_text(server.conf.read_text().replace(f"file:{tokens / 'pin'}",
                                                            f"file:{secret}"))
     tokens.rename(away)
-    server.expect("GH0325")
-    server.allow("GH0023")
+    server.expect("GH0116")
+    server.allow("GH0014")
     server.start()
     client = server.client(standard.STATIC)
     assert server.get(standard.STATIC + "?operation=GetCACert").status == 503
@@ -132,9 +132,9 @@ def test_token_that_comes_back(make_server, mpm):
                "the issuer")
     wait_until(lambda: enrols(client), 10, 0.2, "an enrolment")
     assert children <= set(server.children()), "this was to work without new processes"
-    wait_until(lambda: server.log.text().count("GH0548") == server.log.text().count("GH0325"), 12,
+    wait_until(lambda: server.log.text().count("GH0319") == server.log.text().count("GH0116"), 12,
                what="that each process says that the issuer works again")
-    assert server.log.text().count("GH0325") <= len(children)
+    assert server.log.text().count("GH0116") <= len(children)
 
 
 def enrols(client):
@@ -152,20 +152,20 @@ def test_token_that_fails_later(make_server):
     client = server.client(standard.STATIC)
     tokens = server.root / "tokens"
     assert client.enrol(standard.device_key(), CHALLENGE).succeeded
-    server.expect("GH0549", "GH0384")
-    server.allow("GH0023", "GH0305", "GH0325")
+    server.expect("GH0320", "GH0175")
+    server.allow("GH0014", "GH0096", "GH0116")
     folders = [path for path in tokens.iterdir() if path.is_dir()]
     for folder in folders:
         folder.rename(server.root / folder.name)
     wait_until(lambda: not enrols(client), 10, 0.05, "a failure")
-    wait_until(lambda: "GH0549" in server.log.text(), 5, what="that the failure is noticed")
+    wait_until(lambda: "GH0320" in server.log.text(), 5, what="that the failure is noticed")
     for folder in folders:
         (server.root / folder.name).rename(folder)
-    wait_until(lambda: "GH0305" in server.log.text(), 10, what="that the key was opened again")
+    wait_until(lambda: "GH0096" in server.log.text(), 10, what="that the key was opened again")
     server.graceful()
     wait_until(lambda: all(enrols(client) for _ in range(4)), 20, 0.2, "enrolments")
     text = server.log.text()
-    assert text.count("GH0384") <= text.count("GH0549") <= len(server.children())
+    assert text.count("GH0175") <= text.count("GH0320") <= len(server.children())
 
 
 def test_wrong_pin_is_tried_once(make_server):
@@ -174,11 +174,11 @@ def test_wrong_pin_is_tried_once(make_server):
     tokens = server.root / "tokens"
     write_secret(tokens / "pin", "seeded-wrong-pin")
     give(tokens, *environment.run_as()[:2])
-    server.expect("GH0393")
-    server.allow("GH0547", "GH0023")
+    server.expect("GH0184")
+    server.allow("GH0318", "GH0014")
     server.start()
     time.sleep(3)
     server.kill_children()
     wait_until(server.children, 5, what="new children")
     time.sleep(3)
-    assert server.log.text().count("GH0393") == 1
+    assert server.log.text().count("GH0184") == 1

@@ -341,7 +341,7 @@ def test_open_endpoint_is_warned_of_at_start(make_server, subject):
                                                    "SCEPChallenge none insecure")
 
     server = make_server(content, start=False)
-    server.expect("GH0474")
+    server.expect("GH0259")
     server.start()
     for challenge in (None, "anything"):
         reply = server.client(standard.CLOSED).enrol(standard.device_key(), challenge, subject)

@@ -129,7 +129,7 @@ def test_privileged_profile_needs_a_challenge(make_server, profile):
     server = make_server(content("SCEPChallenge none insecure"), start=False)
     result = server.configtest()
     assert result.returncode != 0
-    assert "GH0485" in result.stderr and profile in result.stderr, result.stderr
+    assert "GH0270" in result.stderr and profile in result.stderr, result.stderr
     lines = server.conf.read_text().splitlines()
     number = lines.index("    SCEPChallenge none insecure") + 1
     assert f"httpd.conf:{number}: " in result.stderr, result.stderr
@@ -147,7 +147,7 @@ def test_privileged_profile_below_an_open_location(make_server):
 
     result = make_server(content, start=False).configtest()
     assert result.returncode != 0
-    assert "GH0485" in result.stderr and "test-code-signing" in result.stderr, result.stderr
+    assert "GH0270" in result.stderr and "test-code-signing" in result.stderr, result.stderr
 
 
 # the store
@@ -159,12 +159,12 @@ def test_store_that_comes_after_the_children(make_server):
     assert client.enrol(standard.device_key(), CHALLENGE, "CN=before").succeeded
     store, away = server.root / "store", server.root / "store-away"
     store.rename(away)
-    server.expect("GH0231", "GH0475")
+    server.expect("GH0072", "GH0260")
     server.graceful()
     wait_until(lambda: operation(server, STATIC).status == 503, 10, what="children without store")
     response = operation(server, STATIC)
     assert response.status == 503 and response.headers["Retry-After"], response
-    assert response.body.startswith(b"GH0476"), response
+    assert response.body.startswith(b"GH0261"), response
     assert operation(server, STATIC, "GetCACaps").status == 200
     children = set(server.children())
     away.rename(store)

@@ -87,13 +87,13 @@ static void test_arguments_refused(void **state)
         const char *number;
         const char *line[6];
     } cases[] = {
-        { "GH0600", { "x", "--reason", NULL } },
-        { "GH0600", { "x", "-f", NULL } },
-        { "GH0601", { "x", "--unknown", NULL } },
-        { "GH0601", { "x", "-q", NULL } },
-        { "GH0601", { "x", "--pem=yes", NULL } },
-        { "GH0602", { "x", "--reason", "a", "--reason", "b", NULL } },
-        { "GH0602", { "x", "--json", "--json", NULL } },
+        { "GH0321", { "x", "--reason", NULL } },
+        { "GH0321", { "x", "-f", NULL } },
+        { "GH0322", { "x", "--unknown", NULL } },
+        { "GH0322", { "x", "-q", NULL } },
+        { "GH0322", { "x", "--pem=yes", NULL } },
+        { "GH0323", { "x", "--reason", "a", "--reason", "b", NULL } },
+        { "GH0323", { "x", "--json", "--json", NULL } },
     };
     ctl_arguments_t *arguments;
     gh_result_t result;
@@ -221,7 +221,7 @@ static void test_config_refused(void **state)
         gh_result_clear(&result);
         assert_int_equal(ctl_config_parse(&config, bad[i], strlen(bad[i]), pool, &result),
                          APR_EINVAL);
-        assert_string_equal(result.number, "GH0603");
+        assert_string_equal(result.number, "GH0324");
     }
     /* without "run_as", nobody is meant: not root */
     assert_int_equal(ctl_config_parse(&config, "{}", 2, pool, &result), APR_SUCCESS);

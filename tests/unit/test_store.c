@@ -14,16 +14,16 @@
 static void test_uri(void **state)
 {
     const struct { const char *uri; const char *number; } refused[] = {
-        { "", "GH0205" },
-        { "mysql:x", "GH0205" },
-        { "sqlite:/tmp/x", "GH0205" },
-        { "sqlite3:", "GH0230" },
-        { "sqlite3:gatehouse.db", "GH0230" },
-        { "sqlite3:./gatehouse.db", "GH0230" },
-        { "sqlite3:/tmp/", "GH0230" },
-        { "pgsql:host", "GH0250" },
-        { "pgsql:hots=pg1", "GH0250" },
-        { "pgsql:password=seed-3f8a hu nter2", "GH0250" }
+        { "", "GH0048" },
+        { "mysql:x", "GH0048" },
+        { "sqlite:/tmp/x", "GH0048" },
+        { "sqlite3:", "GH0071" },
+        { "sqlite3:gatehouse.db", "GH0071" },
+        { "sqlite3:./gatehouse.db", "GH0071" },
+        { "sqlite3:/tmp/", "GH0071" },
+        { "pgsql:host", "GH0085" },
+        { "pgsql:hots=pg1", "GH0085" },
+        { "pgsql:password=seed-3f8a hu nter2", "GH0085" }
     };
     const char *accepted[] = {
         "sqlite3:/var/lib/gatehouse/gatehouse.db",

@@ -111,8 +111,8 @@ static int fail_commit(gh_store_t *store, const char *trigger)
     for (i = 0; i < 10; i++) {
         pthread_join(attempts[i].id, NULL);
         EXPECT(attempts[i].status == GH_ESTOPPED);
-        EXPECT(strcmp(attempts[i].result.number, "GH0212") == 0
-               || strcmp(attempts[i].result.number, "GH0224") == 0);
+        EXPECT(strcmp(attempts[i].result.number, "GH0053") == 0
+               || strcmp(attempts[i].result.number, "GH0065") == 0);
         EXPECT(!has_enrolment(store, attempts[i].enrolment));
     }
     EXPECT(gh_store_stopped(store));
@@ -206,7 +206,7 @@ static void prepare_under_failure(store_test_t *test)
     touch(trigger);
     child = run_failing(test, "child-prepare", "", "", &output);
     assert_int_equal(wait_for(child), 1);
-    assert_string_equal(read_all(output, test->p), "GH0235\n");
+    assert_string_equal(read_all(output, test->p), "GH0076\n");
     unlink(trigger);
 }
 
@@ -227,7 +227,7 @@ static void test_stop(store_test_t *test, const char *mode, const char *suffix, 
     assert_true(gh_store_stopped(test->store));
     attempt_main(&attempt);
     assert_int_equal(attempt.status, GH_ESTOPPED);
-    assert_string_equal(attempt.result.number, "GH0224");
+    assert_string_equal(attempt.result.number, "GH0065");
     fresh = open_store(test->uri, NULL, test->p);
     attempt.store = fresh;
     attempt_main(&attempt);

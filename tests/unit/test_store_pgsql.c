@@ -76,12 +76,12 @@ static void test_unreachable(void **state)
     own_cluster("stop --immediate", test->p);
     gh_result_clear(&result);
     assert_int_equal(gh_store_write(test->store, put, (void *)"name", &result), GH_EUNAVAILABLE);
-    assert_string_equal(result.number, "GH0245");
+    assert_string_equal(result.number, "GH0083");
     begun = gh_monotonic_now();
     for (i = 0; i < 1000; i++) {
         assert_int_equal(gh_store_read(test->store, get, (void *)"name", &result),
                          GH_EUNAVAILABLE);
-        assert_string_equal(result.number, "GH0252");
+        assert_string_equal(result.number, "GH0087");
     }
     assert_true(gh_monotonic_now() - begun < apr_time_from_msec(800));
     own_cluster("start", test->p);
@@ -178,7 +178,7 @@ static void test_commit_answer_lost(void **state)
                " EXECUTE FUNCTION end_session()");
     gh_result_clear(&result);
     assert_int_equal(gh_store_write(test->store, put, (void *)"boom", &result), GH_EUNKNOWN);
-    assert_string_equal(result.number, "GH0254");
+    assert_string_equal(result.number, "GH0089");
     must_write(test->store, put, (void *)"name");
 }
 
@@ -192,7 +192,7 @@ static void test_lost_before_commit(void **state)
     assert_int_equal(gh_store_write(test->store, script, (void *)
                                     "SELECT pg_terminate_backend(pg_backend_pid())", &result),
                      GH_EUNAVAILABLE);
-    assert_string_equal(result.number, "GH0240");
+    assert_string_equal(result.number, "GH0078");
     must_write(test->store, put, (void *)"name");
 }
 

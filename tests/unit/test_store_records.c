@@ -416,7 +416,7 @@ static void test_each_revoked(void **state)
     walk.stop_at = 0;
     walk.transaction = (gh_transaction_t *)&walk;
     assert_int_equal(gh_store_read(test->store, each_revoked, &walk, &result), APR_EINVAL);
-    assert_string_equal(result.number, "GH0206");
+    assert_string_equal(result.number, "GH0049");
     walk.transaction = NULL;
     must_read(test->store, each_revoked, &walk);
     assert_int_equal(walk.count, 6);

@@ -174,7 +174,7 @@ static int check_token_access(void)
     pid = fork();
     if (pid == 0)
         _exit(gh_key_try(key, &result) == GH_EUNAVAILABLE
-              && strcmp(result.number, "GH0305") == 0 ? 0 : 1);
+              && strcmp(result.number, "GH0096") == 0 ? 0 : 1);
     STEP(2, waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
     return 0;
 }
