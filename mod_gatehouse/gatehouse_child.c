@@ -82,7 +82,8 @@ apr_status_t gatehouse_child_prepare(gatehouse_child_t *child, apr_pool_t *ptemp
 }
 
 /* Reads of SQLite are work for a processor, each connection has caches of its own: more of them
- * than processors cost memory and gain nothing. A PostgreSQL server is waited for. @return 0: default */
+ * than processors cost memory and gain nothing. A PostgreSQL server is waited for.
+ * @return 0: default */
 static int connections(const gatehouse_settings_t *settings)
 {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);

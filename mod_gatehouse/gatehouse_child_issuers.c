@@ -151,9 +151,9 @@ static void note_failed_key(gatehouse_child_t *child, gatehouse_child_issuer_t *
         return;
     }
     ap_log_error(APLOG_MARK, APLOG_ERR, 0, child->server,
-                 GHNO(0320) "issuer %s: its key has failed to sign; this process opens it again. If that is in vain, check the token, then "
-                 "restart httpd gracefully, since some PKCS#11 modules begin anew only in a new "
-                 "process",
+                 GHNO(0320) "issuer %s: its key has failed to sign; this process opens it "
+                 "again. If that is in vain, check the token, then restart httpd gracefully, "
+                 "since some PKCS#11 modules begin anew only in a new process",
                  gh_issuer_name(entry->issuer));
     apr_cpystrn(entry->logged, "?", sizeof(entry->logged));
     entry->state = GATEHOUSE_ISSUER_WAITING;
