@@ -127,7 +127,7 @@ def test_on_postgresql(make_server, tmp_path):
                                     if row["gh"] == "GH0407"], 10, what="the warning")
         assert "full_page_writes" in check[0]["message"]
         cluster.stop()
-        server.allow(*(f"GH02{number:02d}" for number in range(100)))
+        server.allow("GH0078", "GH0079", "GH0083")      # the database is away
         assert server.ctl("cert", "list").status == 4
         assert server.ctl("cert", "revoke", "-", stdin="devices 04\n" * 50).status == 4
         check = {row["name"]: row for row in server.ctl("check").objects}

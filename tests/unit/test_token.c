@@ -147,7 +147,7 @@ static int check_token_pins(void)
     gh_result_clear(&result);
     STEP(1, gh_key_open(&key, TOKEN_URI("p256"), NULL, test_pool, &result) == APR_EINVAL);
     STEP(2, strstr(result.action, "passphrase=") != NULL);
-    STEP(3, gh_key_open(&key, TOKEN_URI("p256"), wrong, test_pool, &result) == GH_EUNAVAILABLE);
+    STEP(3, gh_key_open(&key, TOKEN_URI("p256"), wrong, test_pool, &result) == GH_EREFUSED);
     STEP(4, strstr(result.message, "1111-wrong") == NULL);
     STEP(5, gh_key_open(&key, "pkcs11:token=ca;object=p256?module-path=/nonexistent.so",
                         apr_pstrcat(test_pool, "file:", scratch_path("pin"), NULL), test_pool,
