@@ -16,7 +16,11 @@
 
 APLOG_USE_MODULE(gatehouse);
 
-/** Between two attempts: doubled after each that fails. */
+/** Attempts that are made at once, and the time between two of them. */
+#define AGAIN_MAX   5
+#define AGAIN_PAUSE apr_time_from_msec(100)
+
+/** Between two attempts later: doubled after each that fails. */
 #define PAUSE_MIN apr_time_from_sec(1)
 #define PAUSE_MAX apr_time_from_sec(30)
 
@@ -88,7 +92,7 @@ static void log_failure(gatehouse_child_t *child, gatehouse_child_issuer_t *entr
 }
 
 /* @return GH_EREFUSED after a refused PIN, also one that another child has tried */
-static apr_status_t open_issuer(gatehouse_child_t *child, gatehouse_child_issuer_t *entry,
+static apr_status_t try_issuer(gatehouse_child_t *child, gatehouse_child_issuer_t *entry,
                                 gh_result_t *result)
 {
     const char *key = gh_issuer_config(entry->issuer)->key;
@@ -110,6 +114,21 @@ static apr_status_t open_issuer(gatehouse_child_t *child, gatehouse_child_issuer
         }
     }
     gatehouse_turn_end();
+    return rv;
+}
+
+/* A token may be busy for a moment while another process of httpd opens or leaves it: that is no
+ * reason to refuse requests for a second and to alarm somebody. */
+static apr_status_t open_issuer(gatehouse_child_t *child, gatehouse_child_issuer_t *entry,
+                                gh_result_t *result)
+{
+    apr_status_t rv = try_issuer(child, entry, result);
+    int again;
+
+    for (again = 0; again < AGAIN_MAX && rv == GH_EUNAVAILABLE; ++again) {
+        apr_sleep(AGAIN_PAUSE);
+        rv = try_issuer(child, entry, result);
+    }
     return rv;
 }
 
