@@ -67,7 +67,7 @@ def content(server):
                 standard.STATIC, standard.challenge(server)) + CRL_AND_CA
 
 
-@pytest.mark.parametrize("mpm", ["event", "prefork"])
+@pytest.mark.parametrize("mpm", ["event"])
 def test_issuer_on_a_token(make_server, mpm):
     server = make_server(content, mpm=mpm, loglevel="trace4")
     client = server.client(standard.STATIC)
@@ -109,7 +109,7 @@ def test_token_that_cannot_be_used_is_said(make_server, fault, number):
     assert "APR does not understand" not in server.log.text()
 
 
-@pytest.mark.parametrize("mpm", ["event", "prefork"])
+@pytest.mark.parametrize("mpm", ["event"])
 def test_token_that_comes_back(make_server, mpm):
     """A token that is away when children start is tried again, and said once per change."""
     server = make_server(content, start=False, mpm=mpm)
