@@ -7,6 +7,7 @@
 #include <httpd.h>
 #include <http_core.h>
 #include <http_log.h>
+#include <ap_mpm.h>
 #include <apr_file_info.h>
 #include <apr_strings.h>
 
@@ -207,6 +208,13 @@ static int check_issuer(gatehouse_settings_t *settings, gatehouse_issuer_section
         gatehouse_log_problem(s, section->crl_place, "IssuerCRL", apr_psprintf(ptemp, GHNO(0305)
                               "file= is for issuers whose CRL is made elsewhere; leave it out, or "
                               "say IssuerBackend offline"));
+        ++problems;
+    }
+    /* Children of prefork come and go while others use the token, and PKCS#11 modules fail then. */
+    if (config->key && gh_key_is_token(config->key) && !strcmp(ap_show_mpm(), "prefork")) {
+        gatehouse_log_problem(s, section->place, "IssuerKey", GHNO(0419) "a key on a token needs "
+                              "the event or worker MPM: with prefork tokens are not reliable. Load "
+                              "another MPM, or keep the key in a file");
         ++problems;
     }
     gh_result_clear(&result);
