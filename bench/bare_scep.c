@@ -3,7 +3,8 @@
 /*
  * The floor for a SCEP enrolment: the calls into OpenSSL that a PKCSReq takes, one after the other,
  * without httpd, policy, ledger, store or network. CA and RA are read once; nothing of a message is
- * kept for the next one.
+ * kept for the next one. What clients send is parsed in the context of x509/decoding.h, as the
+ * server does it, or with -d in the default one, as any program does it.
  */
 
 #include <stdlib.h>
@@ -11,15 +12,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <apr_general.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 
 #include "bench/support.h"
+#include "decoding_support.h"
 
 #define LIFETIME (365 * 86400L)
 #define BACKDATE 300
 
 typedef struct {
+    OSSL_LIB_CTX *decoding;             /* NULL: the default one */
     X509 *ca;
     EVP_PKEY *ca_key;
     X509 *ra;
@@ -49,11 +53,11 @@ static void prepare(server_t *server)
     add_fixed(server, "authorityInfoAccess", "caIssuers;URI:http://127.0.0.1:8080/ca/devices.cer");
 }
 
-static CMS_ContentInfo *parse(const unsigned char *data, size_t length)
+static CMS_ContentInfo *parse(const unsigned char *data, size_t length, OSSL_LIB_CTX *context)
 {
-    CMS_ContentInfo *cms = d2i_CMS_ContentInfo(NULL, &data, (long)length);
+    CMS_ContentInfo *cms = CMS_ContentInfo_new_ex(context, NULL);
 
-    bench_need(cms != NULL, "d2i_CMS_ContentInfo");
+    bench_need(cms && d2i_CMS_ContentInfo(&cms, &data, (long)length), "d2i_CMS_ContentInfo");
     return cms;
 }
 
@@ -63,17 +67,22 @@ static X509_REQ *open_request(const server_t *server, CMS_ContentInfo *outer)
     ASN1_OCTET_STRING **content = CMS_get0_content(outer);
     BIO *out = BIO_new(BIO_s_mem());
     CMS_ContentInfo *envelope;
+    const unsigned char *at;
     X509_REQ *request;
+    long length;
 
     bench_need(content && *content && out, "CMS_get0_content");
-    envelope = parse(ASN1_STRING_get0_data(*content), (size_t)ASN1_STRING_length(*content));
+    envelope = parse(ASN1_STRING_get0_data(*content), (size_t)ASN1_STRING_length(*content),
+                     NULL);
     bench_need(CMS_verify(outer, NULL, NULL, NULL, NULL, CMS_BINARY | CMS_NO_SIGNER_CERT_VERIFY),
                "CMS_verify");
     bench_need(CMS_decrypt(envelope, server->ra_key, server->ra, NULL, out, CMS_BINARY),
                "CMS_decrypt");
-    request = d2i_X509_REQ_bio(out, NULL);
-    bench_need(request && X509_REQ_verify(request, X509_REQ_get0_pubkey(request)) == 1,
-               "X509_REQ_verify");
+    length = BIO_get_mem_data(out, (char **)&at);
+    request = (X509_REQ *)ASN1_item_d2i_ex(NULL, &at, length, ASN1_ITEM_rptr(X509_REQ),
+                                           server->decoding, NULL);
+    bench_need(request && X509_REQ_verify_ex(request, X509_REQ_get0_pubkey(request),
+                                             server->decoding, NULL) == 1, "X509_REQ_verify");
     CMS_ContentInfo_free(envelope);
     BIO_free(out);
     return request;
@@ -150,7 +159,7 @@ static X509 *issue(const server_t *server, X509_REQ *request)
 }
 
 /** The certificate alone in a degenerate message, encrypted to who sent the request. */
-static BIO *encrypt(X509 *certificate, X509 *client)
+static BIO *encrypt(X509 *certificate, X509 *client, OSSL_LIB_CTX *context)
 {
     STACK_OF(X509) *recipients = sk_X509_new_null();
     CMS_ContentInfo *certs_only = CMS_sign(NULL, NULL, NULL, NULL, CMS_PARTIAL | CMS_DETACHED);
@@ -161,7 +170,7 @@ static BIO *encrypt(X509 *certificate, X509 *client)
     bench_need(recipients && certs_only && in && out && sk_X509_push(recipients, client)
                && CMS_add1_cert(certs_only, certificate) && i2d_CMS_bio(in, certs_only),
                "certs-only");
-    envelope = CMS_encrypt(recipients, in, EVP_aes_128_cbc(), CMS_BINARY);
+    envelope = CMS_encrypt_ex(recipients, in, EVP_aes_128_cbc(), CMS_BINARY, context, NULL);
     bench_need(envelope && i2d_CMS_bio(out, envelope), "CMS_encrypt");
     CMS_ContentInfo_free(envelope);
     CMS_ContentInfo_free(certs_only);
@@ -213,7 +222,7 @@ static size_t reply(const server_t *server, CMS_SignerInfo *asked, BIO *content)
 
 static size_t enrol(const server_t *server, const bench_message_t *message)
 {
-    CMS_ContentInfo *outer = parse(message->data, message->length);
+    CMS_ContentInfo *outer = parse(message->data, message->length, server->decoding);
     CMS_SignerInfo *si = bench_signer(outer);
     X509_REQ *request = open_request(server, outer);
     X509 *client = NULL, *certificate;
@@ -223,7 +232,7 @@ static size_t enrol(const server_t *server, const bench_message_t *message)
     CMS_SignerInfo_get0_algs(si, NULL, &client, NULL, NULL);
     bench_need(client && X509_get0_pubkey(client), "finding the signer");
     certificate = issue(server, request);
-    envelope = encrypt(certificate, client);
+    envelope = encrypt(certificate, client, server->decoding);
     length = reply(server, si, envelope);
     BIO_free(envelope);
     X509_free(certificate);
@@ -246,10 +255,14 @@ int main(int argc, char **argv)
     bench_pack_t pack;
     size_t first = 0, count = 1000, i, bytes = 0;
     double cpu, started;
-    int option;
+    apr_pool_t *pool;
+    int option, lean = 1;
 
-    while ((option = getopt(argc, argv, "f:n:")) != -1) {
+    while ((option = getopt(argc, argv, "df:n:")) != -1) {
         switch (option) {
+        case 'd':
+            lean = 0;
+            break;
         case 'f':
             first = bench_number(optarg, "-f");
             break;
@@ -261,10 +274,13 @@ int main(int argc, char **argv)
         }
     }
     if (argc - optind != 5 || count == 0) {
-        bench_die("usage: bare_scep [-f FIRST] [-n COUNT] CA.pem CA-KEY.pem RA.pem RA-KEY.pem "
+        bench_die("usage: bare_scep [-d] [-f FIRST] [-n COUNT] CA.pem CA-KEY.pem RA.pem RA-KEY.pem "
                   "MESSAGES");
     }
+    apr_initialize();
+    apr_pool_create(&pool, NULL);
     memset(&server, 0, sizeof(server));
+    server.decoding = lean ? decoding_context(pool) : NULL;
     server.ca = bench_read_certificate(argv[optind]);
     server.ca_key = bench_read_key(argv[optind + 1]);
     server.ra = bench_read_certificate(argv[optind + 2]);

@@ -170,6 +170,7 @@ static gatehouse_child_t *make_child(apr_pool_t *pool, gatehouse_settings_t *set
     child->server = s;
     child->prepared = settings->store_prepared;
     child->service.sealer = settings->sealer;
+    child->service.decoding = gatehouse_decoding_context(pool);
     child->service.node = settings->node;
     child->service.log = gatehouse_server_log(s, pool);
     child->service.issuers = settings->shared.issuers;

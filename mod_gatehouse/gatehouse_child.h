@@ -48,6 +48,13 @@ apr_array_header_t *gatehouse_child_issuers_make(const gatehouse_settings_t *set
  *  again those that have failed. */
 apr_status_t gatehouse_child_issuers(gatehouse_child_t *child, gh_result_t *result);
 
+/* gatehouse_decoding.c */
+
+/** The context in which this child parses what clients send, made once.
+ *  @param p of the child: all that was parsed goes before it
+ *  @return NULL: the default one */
+OSSL_LIB_CTX *gatehouse_decoding_context(apr_pool_t *p);
+
 /** Starts the thread that follows the store. It ends before child->pool is destroyed. */
 apr_status_t gatehouse_follower_start(gatehouse_child_t *child);
 

@@ -6,6 +6,7 @@
 #include <httpd.h>
 #include <apr_hash.h>
 #include <apr_optional.h>
+#include <openssl/types.h>
 
 #include "audit.h"
 #include "issuer/ledger.h"
@@ -36,6 +37,7 @@ typedef struct {
     gh_ledger_t *ledger;
     gh_publisher_t *publisher;
     const gh_sealer_t *sealer;      /* NULL if not configured */
+    OSSL_LIB_CTX *decoding;         /* in which to parse what clients send; NULL: the default */
     const char *node;
     const gh_log_t *log;            /* of the main server, for work without a request */
     apr_hash_t *issuers;

@@ -291,7 +291,8 @@ static void operate(scep_exchange_t *x, scep_engine_t *engine, gh_bytes_t der,
     gh_audit_event_t *event = x->request->event;
     apr_status_t rv;
 
-    rv = scep_message_read(&x->message, der, x->endpoint->allow, x->p, &x->result);
+    rv = scep_message_read(&x->message, der, x->endpoint->allow,
+                           x->services->decoding, x->p, &x->result);
     if (rv != APR_SUCCESS) {
         log_refusal(x);
         gh_audit_take_result(event, &x->result, x->p);

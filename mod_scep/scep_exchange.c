@@ -32,7 +32,8 @@ static void parse_decoy(const scep_exchange_t *x)
 {
     gh_csr_t *csr;
 
-    gh_csr_parse(&csr, x->keys->decoy.data, x->keys->decoy.length, x->p, NULL);
+    gh_csr_parse(&csr, x->keys->decoy.data, x->keys->decoy.length, x->services->decoding, x->p,
+                 NULL);
 }
 
 static void verify_decoy(const scep_exchange_t *x)
@@ -51,7 +52,8 @@ static apr_status_t open_request(scep_exchange_t *x, gh_csr_t **csr)
         verify_decoy(x);
         return not_opened(x, "it does not decrypt");
     }
-    if (gh_csr_parse(csr, content.data, content.length, x->p, NULL) != APR_SUCCESS) {
+    if (gh_csr_parse(csr, content.data, content.length, x->services->decoding, x->p, NULL)
+        != APR_SUCCESS) {
         /* garbage, as a bad padding that goes unnoticed leaves it, ends at its first bytes */
         parse_decoy(x);
         verify_decoy(x);

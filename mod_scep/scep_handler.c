@@ -127,6 +127,7 @@ static scep_engine_t *make_engine(void)
     services->store = service->store;
     services->ledger = service->ledger;
     services->sealer = service->sealer;
+    services->decoding = service->decoding;
     services->node = service->node;
     services->log = service->log;
     services->audit = gatehouse.audit;

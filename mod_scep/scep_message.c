@@ -24,16 +24,20 @@ static apr_status_t free_outer(void *data)
     return APR_SUCCESS;
 }
 
-static CMS_ContentInfo *parse_content_info(gh_bytes_t der, apr_pool_t *p)
+static CMS_ContentInfo *parse_content_info(gh_bytes_t der, OSSL_LIB_CTX *decoding, apr_pool_t *p)
 {
     const unsigned char *at = der.data;
-    CMS_ContentInfo *cms = d2i_CMS_ContentInfo(NULL, &at, (long)der.length);
+    CMS_ContentInfo *cms = CMS_ContentInfo_new_ex(decoding, NULL);
 
-    if (cms) {
+    if (cms && d2i_CMS_ContentInfo(&cms, &at, (long)der.length)) {
         apr_pool_cleanup_register(p, cms, free_outer, apr_pool_cleanup_null);
         if (at != der.data + der.length) {
             cms = NULL;
         }
+    }
+    else {
+        CMS_ContentInfo_free(cms);
+        cms = NULL;
     }
     ERR_clear_error();
     return cms;
@@ -238,7 +242,8 @@ static void read_envelope(scep_message_t *message, unsigned allow, apr_pool_t *p
     }
     der.data = ASN1_STRING_get0_data(*content);
     der.length = (apr_size_t)ASN1_STRING_length(*content);
-    message->envelope = parse_content_info(der, p);
+    /* opened with a key of our own, which lives in the default context */
+    message->envelope = parse_content_info(der, NULL, p);
     if (!message->envelope) {
         return;
     }
@@ -262,7 +267,7 @@ static const char *or_none(const char *name)
 }
 
 apr_status_t scep_message_read(scep_message_t **out, gh_bytes_t der, unsigned allow,
-                               apr_pool_t *p, gh_result_t *result)
+                               OSSL_LIB_CTX *decoding, apr_pool_t *p, gh_result_t *result)
 {
     static const char *const action = "Send a DER encoded pkiMessage (RFC 8894 3.2).";
     STACK_OF(CMS_SignerInfo) *infos;
@@ -279,7 +284,8 @@ apr_status_t scep_message_read(scep_message_t **out, gh_bytes_t der, unsigned al
     }
     message = apr_pcalloc(p, sizeof(*message));
     message->type = -1;
-    message->outer = parse_content_info(der, p);
+    message->decoding = decoding;
+    message->outer = parse_content_info(der, decoding, p);
     if (!message->outer) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "message.der", action,
                               GHNO(0187) "the message is not one CMS ContentInfo and nothing else");

@@ -47,6 +47,7 @@ struct scep_message {
     const char *algorithms;         /* "sha256/aes-128-cbc/rsaes-oaep/RSA-2048" */
     const char *attributes;         /* names of the SCEP attributes that it has, for diagnosis */
 
+    OSSL_LIB_CTX *decoding;
     CMS_ContentInfo *outer;
     CMS_SignerInfo *signer_info;
     int signer_infos;
@@ -71,11 +72,13 @@ typedef struct {
 /**
  * Reads a message without believing it.
  * @param allow SCEP_ALLOW_*
+ * @param decoding library context to parse it in, which outlives it (see x509/decoding.h); NULL:
+ *        the default one
  * @return APR_SUCCESS if it is SignedData, whatever else may be wrong with it;
  *         APR_EINVAL (MALFORMED) if no reply to it can be made
  */
 apr_status_t scep_message_read(scep_message_t **message, gh_bytes_t der, unsigned allow,
-                               apr_pool_t *p, gh_result_t *result);
+                               OSSL_LIB_CTX *decoding, apr_pool_t *p, gh_result_t *result);
 
 /**
  * Applies the rules for what is outside the envelope, cheap ones first, and verifies the signature

@@ -200,7 +200,7 @@ static apr_status_t take_keys(const scep_ra_t *ra, const apr_array_header_t *rec
                               GHNO(0267) "all RA certificates of issuer %s have expired",
                               gh_issuer_name(ra->issuer));
     }
-    rv = scep_ra_keys_make(keys, ra->issuer, recipients, p, result);
+    rv = scep_ra_keys_make(keys, ra->issuer, recipients, ra->services->decoding, p, result);
     if (rv == APR_SUCCESS) {
         i = (int)((*keys)->current - (const scep_recipient_t *)recipients->elts);
         (*keys)->generation = APR_ARRAY_IDX(taken, i, const gh_sealed_key_record_t *)->generation;

@@ -32,6 +32,7 @@ typedef struct {
     gh_store_t *store;
     gh_ledger_t *ledger;
     const gh_sealer_t *sealer;
+    OSSL_LIB_CTX *decoding;         /* in which messages are parsed; NULL: the default */
     const char *node;
     const gh_log_t *log;            /* for work without a request */
     void (*audit)(const gh_audit_event_t *event, apr_pool_t *p);    /* may be NULL */
@@ -82,9 +83,10 @@ void scep_ra_release(const scep_ra_keys_t *keys);
 const apr_array_header_t *scep_ra_recipients(const scep_ra_keys_t *keys, apr_pool_t *p);
 
 /** Keys from what was made elsewhere, without a store.
- *  @param recipients scep_recipient_t elements, newest first; they must not have expired */
+ *  @param recipients scep_recipient_t elements, newest first; they must not have expired
+ *  @param decoding as in scep_services_t */
 apr_status_t scep_ra_keys_make(scep_ra_keys_t **keys, gh_issuer_t *issuer,
-                               const apr_array_header_t *recipients, apr_pool_t *p,
-                               gh_result_t *result);
+                               const apr_array_header_t *recipients, OSSL_LIB_CTX *decoding,
+                               apr_pool_t *p, gh_result_t *result);
 
 #endif /* mod_scep_scep_ra_h */

@@ -57,8 +57,8 @@ static const scep_recipient_t *choose_current(const apr_array_header_t *recipien
 }
 
 apr_status_t scep_ra_keys_make(scep_ra_keys_t **out, gh_issuer_t *issuer,
-                               const apr_array_header_t *recipients, apr_pool_t *p,
-                               gh_result_t *result)
+                               const apr_array_header_t *recipients, OSSL_LIB_CTX *decoding,
+                               apr_pool_t *p, gh_result_t *result)
 {
     const apr_array_header_t *chain = gh_issuer_chain(issuer);
     apr_array_header_t *all = apr_array_make(p, 4, sizeof(gh_bytes_t));
@@ -95,7 +95,8 @@ apr_status_t scep_ra_keys_make(scep_ra_keys_t **out, gh_issuer_t *issuer,
         rv = make_decoy(&keys->decoy, keys->current->key, p);
     }
     if (rv == APR_SUCCESS) {
-        rv = gh_csr_parse(&keys->parsed_decoy, keys->decoy.data, keys->decoy.length, p, NULL);
+        rv = gh_csr_parse(&keys->parsed_decoy, keys->decoy.data, keys->decoy.length, decoding,
+                          p, NULL);
     }
     if (rv != APR_SUCCESS) {
         return gh_result_openssl(result, rv, GH_FAILURE_INTERNAL, "ra.prepare",

@@ -52,7 +52,7 @@ static apr_status_t make_envelope(gh_bytes_t *der, const scep_reply_t *reply,
     if (!recipients || !in || !sk_X509_push(recipients, message->signer)) {
         goto cleanup;
     }
-    cms = CMS_encrypt(recipients, in, message->cipher, CMS_BINARY);
+    cms = CMS_encrypt_ex(recipients, in, message->cipher, CMS_BINARY, message->decoding, NULL);
     if (cms) {
         rv = encode(der, cms, p);
     }

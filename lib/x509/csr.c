@@ -24,6 +24,8 @@
 struct gh_csr {
     X509_REQ *request;
     EVP_PKEY *key;                          /* of request */
+    const char *key_kind;                   /* NULL: not accepted */
+    OSSL_LIB_CTX *decoding;
     STACK_OF(X509_EXTENSION) *extensions;   /* NULL: none */
     const char *challenge;
     const char *subject;
@@ -199,7 +201,7 @@ static apr_status_t take_attributes(gh_csr_t *csr, apr_pool_t *p, gh_result_t *r
 }
 
 apr_status_t gh_csr_parse(gh_csr_t **csr, const unsigned char *der, apr_size_t length,
-                          apr_pool_t *p, gh_result_t *result)
+                          OSSL_LIB_CTX *decoding, apr_pool_t *p, gh_result_t *result)
 {
     gh_csr_t *made;
     const unsigned char *at;
@@ -214,7 +216,10 @@ apr_status_t gh_csr_parse(gh_csr_t **csr, const unsigned char *der, apr_size_t l
     if (!take_digests(made, p))
         return malformed(result, "not a DER SEQUENCE of the length given, or bytes behind it");
     at = made->der.data;
-    made->request = gh_own_request(p, d2i_X509_REQ(NULL, &at, (long)length));
+    made->decoding = decoding;
+    made->request = gh_own_request(p, (X509_REQ *)ASN1_item_d2i_ex(
+                                          NULL, &at, (long)length, ASN1_ITEM_rptr(X509_REQ),
+                                          decoding, NULL));
     ERR_clear_error();
     if (made->request == NULL || at != made->der.data + length)
         return malformed(result, "it cannot be parsed");
@@ -224,6 +229,7 @@ apr_status_t gh_csr_parse(gh_csr_t **csr, const unsigned char *der, apr_size_t l
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "csr.key",
                               "use an RSA or EC key",
                               GHNO(0130) "the public key of the request cannot be read");
+    made->key_kind = gh_key_kind(made->key);
     rv = take_attributes(made, p, result);
     ERR_clear_error();
     if (rv != APR_SUCCESS)
@@ -287,7 +293,7 @@ apr_status_t gh_csr_verify(gh_csr_t *csr, int weak_digest, gh_result_t *result)
     apr_status_t rv = APR_SUCCESS;
 
     /* First what is cheap: an enormous key would make the check expensive. */
-    if (gh_key_kind(csr->key) == NULL)
+    if (csr->key_kind == NULL)
         rv = gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "csr.key",
                             "use RSA with 2048, 3072 or 4096 bits, or P-256, P-384 or P-521",
                             GHNO(0131) "the key of the request is of a kind that is not accepted");
@@ -296,7 +302,7 @@ apr_status_t gh_csr_verify(gh_csr_t *csr, int weak_digest, gh_result_t *result)
                             "sign the request with SHA-256, SHA-384 or SHA-512",
                             GHNO(0132) "the request is signed with %s, which is not accepted",
                             gh_csr_signature_algorithm(csr));
-    else if (X509_REQ_verify(csr->request, csr->key) != 1)
+    else if (X509_REQ_verify_ex(csr->request, csr->key, csr->decoding, NULL) != 1)
         rv = gh_result_fail(result, GH_EREFUSED, GH_FAILURE_INTEGRITY, "csr.signature",
                             "sign the request with the key it is for",
                             GHNO(0133) "the signature of the request does not verify with its key");
@@ -322,6 +328,11 @@ gh_bytes_t gh_csr_key_sha256(const gh_csr_t *csr)
 EVP_PKEY *gh_csr_key(const gh_csr_t *csr)
 {
     return csr->key;
+}
+
+const char *gh_csr_key_kind(const gh_csr_t *csr)
+{
+    return csr->key_kind;
 }
 
 const X509_NAME *gh_csr_subject(const gh_csr_t *csr)

@@ -19,11 +19,13 @@ typedef struct gh_csr gh_csr_t;
 /**
  * Parses one request and nothing behind it. Does not verify it.
  * @param der copied where needed
+ * @param decoding library context to parse it in, which outlives it (see decoding.h); NULL: the
+ *        default one
  * @return APR_EINVAL with result: malformed, too large, a key that cannot be read, more than one
  *         extensionRequest, duplicate extensions
  */
 apr_status_t gh_csr_parse(gh_csr_t **csr, const unsigned char *der, apr_size_t length,
-                          apr_pool_t *p, gh_result_t *result);
+                          OSSL_LIB_CTX *decoding, apr_pool_t *p, gh_result_t *result);
 
 /** Verifies the signature, proof of possession. Signature digests below SHA-256 are refused unless
  *  weak_digest (SHA-1 only, never MD5). @return GH_EREFUSED with failure INTEGRITY or ALGORITHM */
@@ -35,6 +37,8 @@ gh_bytes_t gh_csr_info_sha256(const gh_csr_t *csr);
 /** SHA-256 of the SubjectPublicKeyInfo as received. */
 gh_bytes_t gh_csr_key_sha256(const gh_csr_t *csr);
 EVP_PKEY *gh_csr_key(const gh_csr_t *csr);                 /* borrowed */
+/** gh_key_kind() of it. */
+const char *gh_csr_key_kind(const gh_csr_t *csr);
 const X509_NAME *gh_csr_subject(const gh_csr_t *csr);      /* borrowed */
 const char *gh_csr_subject_text(const gh_csr_t *csr);
 /** Requested extensions, borrowed; NULL if none. */

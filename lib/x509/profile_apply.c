@@ -11,11 +11,9 @@
 #include "x509/name.h"
 #include "x509/profile_rules.h"
 
-static apr_status_t check_key(const gh_profile_t *profile, const EVP_PKEY *key, int *ec,
+static apr_status_t check_key(const gh_profile_t *profile, const char *kind, int *ec,
                               gh_result_t *result)
 {
-    const char *kind = gh_key_kind(key);
-
     *ec = kind != NULL && kind[0] == 'P';
     if (!gh_profile_allows_key(profile, kind))
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "profile.key",
@@ -123,7 +121,7 @@ apr_status_t gh_profile_apply(gh_plan_t **plan, const gh_profile_t *profile, con
     if (profile->internal || !profile->complete)
         return GH_REFUSE(result, "profile.internal", "use another profile",
                          GHNO(0164) "profile %s is for the CA's own use", profile->name);
-    rv = check_key(profile, gh_csr_key(csr), &ec, result);
+    rv = check_key(profile, gh_csr_key_kind(csr), &ec, result);
     if (rv == APR_SUCCESS)
         rv = gh_profile_read_request(&requested, profile, csr,
                                      context != NULL ? context->allowances : NULL, p, result);
@@ -159,7 +157,7 @@ apr_status_t gh_profile_apply_own(gh_plan_t **plan, const gh_profile_t *profile,
     if (X509_NAME_entry_count(name) == 0)
         return GH_REFUSE(result, "profile.subject", "give a subject",
                          GHNO(0165) "a certificate of our own needs a subject");
-    rv = check_key(profile, key, &ec, result);
+    rv = check_key(profile, gh_key_kind(key), &ec, result);
     if (rv == APR_SUCCESS)
         rv = gh_plan_set_key(made, key);
     if (rv == APR_SUCCESS)

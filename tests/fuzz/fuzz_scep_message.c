@@ -12,6 +12,7 @@
 #include <apr_general.h>
 #include <openssl/err.h>
 
+#include "decoding_support.h"
 #include "mod_scep/scep_asn1.h"
 #include "mod_scep/scep_message.h"
 #include "mod_scep/scep_reply.h"
@@ -21,6 +22,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static apr_pool_t *global;
+static OSSL_LIB_CTX *decoding;
 static scep_recipient_t ra;         /* not in a pool, where leak checkers do not look */
 static apr_array_header_t *recipients, *authorities;
 
@@ -29,6 +31,7 @@ static void initialise(void)
 {
     apr_initialize();
     apr_pool_create(&global, NULL);
+    decoding = decoding_context(global);
     ra.key = scep_test_key("rsa2048-04", global);
     ra.certificate = scep_test_certificate(ra.key, "Fuzz RA", NULL, NULL, 0, global);
     recipients = apr_array_make(global, 1, sizeof(scep_recipient_t));
@@ -47,7 +50,7 @@ static void read_content(const scep_message_t *message, const scep_recipient_t *
     if (scep_message_open(message, recipient, &content, p) != APR_SUCCESS) {
         return;
     }
-    if (gh_csr_parse(&csr, content.data, content.length, p, NULL) == APR_SUCCESS) {
+    if (gh_csr_parse(&csr, content.data, content.length, decoding, p, NULL) == APR_SUCCESS) {
         gh_csr_verify(csr, 1, NULL);
     }
     at = content.data;
@@ -71,7 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         initialise();
     }
     apr_pool_create(&p, global);
-    if (scep_message_read(&message, der, SCEP_ALLOW_3DES | SCEP_ALLOW_SHA1, p, &result)
+    if (scep_message_read(&message, der, SCEP_ALLOW_3DES | SCEP_ALLOW_SHA1, decoding, p, &result)
         == APR_SUCCESS) {
         scep_message_verify(message, &result);
         if (scep_message_admit(message, recipients, authorities, &recipient, &result)

@@ -44,7 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (scep_query_parse(&query, args, p, &result) == APR_SUCCESS
         && scep_query_message(&bytes, &query, p, &result) == APR_SUCCESS) {
-        scep_message_read(&message, bytes, 0, p, &result);
+        scep_message_read(&message, bytes, 0, NULL, p, &result);
     }
     apr_pool_destroy(p);
     return 0;

@@ -16,6 +16,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
+#include "decoding_support.h"
 #include "scep_world.h"
 #include "x509/ca.h"
 #include "x509/seal.h"
@@ -166,6 +167,7 @@ int scep_world_setup(void **state)
     if (!mkdtemp(directory)) {
         return 1;
     }
+    services.decoding = decoding_context(pool);
     client_key = scep_test_key("rsa2048-01", pool);
     other_key = scep_test_key("rsa2048-02", pool);
     client = scep_test_certificate(client_key, "client", NULL, NULL, 0, pool);

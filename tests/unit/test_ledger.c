@@ -160,7 +160,7 @@ static const gh_csr_t *make_csr(const char *name)
     X509_REQ_set_pubkey(request, device_key);
     assert_true(X509_REQ_sign(request, device_key, EVP_sha256()) > 0);
     length = i2d_X509_REQ(request, &der);
-    assert_int_equal(gh_csr_parse(&csr, der, (apr_size_t)length, pool, &result), APR_SUCCESS);
+    assert_int_equal(gh_csr_parse(&csr, der, (apr_size_t)length, NULL, pool, &result), APR_SUCCESS);
     assert_int_equal(gh_csr_verify(csr, 0, &result), APR_SUCCESS);
     OPENSSL_free(der);
     X509_NAME_free(subject);

@@ -534,7 +534,7 @@ static void test_string_types(void **state)
     assert_true(X509_REQ_set_subject_name(req, name));
     assert_true(X509_REQ_sign(req, request.key, EVP_sha256()) > 0);
     der = request_der(req);
-    assert_success(gh_csr_parse(&csr, der.data, der.length, test_pool, NULL));
+    assert_success(gh_csr_parse(&csr, der.data, der.length, NULL, test_pool, NULL));
     assert_success(gh_profile_apply(&plan, profile, csr, NULL, test_pool, NULL));
     for (i = 0; i < 4; i++)
         assert_int_equal(ASN1_STRING_type(X509_NAME_ENTRY_get_data(
@@ -548,7 +548,7 @@ static void test_string_types(void **state)
     assert_true(X509_REQ_set_subject_name(req, name));
     assert_true(X509_REQ_sign(req, request.key, EVP_sha256()) > 0);
     der = request_der(req);
-    assert_success(gh_csr_parse(&csr, der.data, der.length, test_pool, NULL));
+    assert_success(gh_csr_parse(&csr, der.data, der.length, NULL, test_pool, NULL));
     assert_int_equal(gh_profile_apply(&plan, profile, csr, NULL, test_pool, NULL), GH_EREFUSED);
     X509_NAME_free(name);
 }

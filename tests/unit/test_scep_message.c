@@ -12,6 +12,7 @@
 #include <openssl/err.h>
 #include <openssl/provider.h>
 
+#include "decoding_support.h"
 #include "mod_scep/scep_message.h"
 #include "mod_scep/scep_reply.h"
 #include "scep_builder.h"
@@ -24,6 +25,7 @@ static X509 *client, *ca, *ra, *old_ra;
 static apr_array_header_t *recipients, *authorities;
 static gh_bytes_t csr;
 static OSSL_PROVIDER *providers[2];
+static OSSL_LIB_CTX *decoding;
 
 static int setup(void **state)
 {
@@ -54,6 +56,16 @@ static int setup(void **state)
     return 0;
 }
 
+/** The same again, in the context that httpd's children use. */
+static int setup_decoding(void **state)
+{
+    if (setup(state)) {
+        return 1;
+    }
+    decoding = decoding_context(pool);
+    return 0;
+}
+
 static int teardown(void **state)
 {
     apr_pool_destroy(pool);
@@ -76,7 +88,7 @@ static apr_status_t process(gh_bytes_t der, unsigned allow, scep_message_t **mes
     apr_status_t rv;
 
     gh_result_clear(result);
-    rv = scep_message_read(message, der, allow, pool, result);
+    rv = scep_message_read(message, der, allow, decoding, pool, result);
     if (rv == APR_SUCCESS) {
         rv = scep_message_verify(*message, result);
     }
@@ -218,7 +230,8 @@ static int type_of(const scep_test_spec_t *spec)
     scep_message_t *message;
     gh_result_t result;
 
-    assert_int_equal(scep_message_read(&message, build(spec), 0, pool, &result), APR_SUCCESS);
+    assert_int_equal(scep_message_read(&message, build(spec), 0, decoding, pool, &result),
+                     APR_SUCCESS);
     return message->type;
 }
 
@@ -313,21 +326,22 @@ static void test_malformed(void **state)
     apr_size_t i;
 
     gh_result_clear(&result);
-    assert_int_equal(scep_message_read(&message, bytes, 0, pool, &result), APR_EINVAL);
+    assert_int_equal(scep_message_read(&message, bytes, 0, decoding, pool, &result), APR_EINVAL);
     assert_int_equal(result.failure, GH_FAILURE_MALFORMED);
     memcpy(copy, good.data, good.length);
     copy[good.length] = 0;
     bytes.length = good.length + 1;
-    assert_int_equal(scep_message_read(&message, bytes, 0, pool, &result), APR_EINVAL);
+    assert_int_equal(scep_message_read(&message, bytes, 0, decoding, pool, &result), APR_EINVAL);
     bytes.length = SCEP_MESSAGE_MAX + 1;
-    assert_int_equal(scep_message_read(&message, bytes, 0, pool, &result), APR_EINVAL);
+    assert_int_equal(scep_message_read(&message, bytes, 0, decoding, pool, &result), APR_EINVAL);
     assert_string_equal(result.rule, "message.size");
     for (i = 0; i < good.length; i += 1 + i / 16) {
         bytes.length = i;
-        assert_int_equal(scep_message_read(&message, bytes, 0, pool, &result), APR_EINVAL);
+        assert_int_equal(scep_message_read(&message, bytes, 0, decoding, pool, &result),
+                         APR_EINVAL);
         assert_null(message);
     }
-    assert_int_equal(scep_message_read(&message, csr, 0, pool, &result), APR_EINVAL);
+    assert_int_equal(scep_message_read(&message, csr, 0, decoding, pool, &result), APR_EINVAL);
     assert_int_equal(ERR_peek_error(), 0);
 }
 
@@ -369,7 +383,7 @@ static void test_uniform_opening(void **state)
     int i, length, failed = 0;
 
     for (i = 0; i < 40; ++i) {
-        assert_int_equal(scep_message_read(&message, der, 0, pool, &result), APR_SUCCESS);
+        assert_int_equal(scep_message_read(&message, der, 0, decoding, pool, &result), APR_SUCCESS);
         assert_int_equal(scep_message_admit(message, recipients, authorities, &recipient, &result),
                          APR_SUCCESS);
         /* of the encrypted content */
@@ -396,7 +410,8 @@ static void read_back(const scep_reply_t *reply, const scep_test_spec_t *spec, u
     gh_result_t result;
     gh_bytes_t der;
 
-    assert_int_equal(scep_message_read(&message, build(spec), allow, pool, &result), APR_SUCCESS);
+    assert_int_equal(scep_message_read(&message, build(spec), allow, decoding, pool, &result),
+                     APR_SUCCESS);
     assert_int_equal(scep_reply_make(&der, reply, message, current, pool, &result), APR_SUCCESS);
     assert_true(scep_test_reply(seen, der, client_key, client, pool));
     assert_true(seen->verified);
@@ -480,5 +495,6 @@ int main(void)
         cmocka_unit_test(test_reply_others)
     };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests_name("default context", tests, setup, teardown)
+        + cmocka_run_group_tests_name("decoding context", tests, setup_decoding, teardown);
 }

@@ -17,24 +17,27 @@
 
 static int parsed, verified;
 
-X509_REQ *d2i_X509_REQ(X509_REQ **out, const unsigned char **in, long length)
+ASN1_VALUE *ASN1_item_d2i_ex(ASN1_VALUE **out, const unsigned char **in, long length,
+                             const ASN1_ITEM *item, OSSL_LIB_CTX *context, const char *properties)
 {
-    X509_REQ *(*original)(X509_REQ **, const unsigned char **, long);
-    X509_REQ *made;
+    ASN1_VALUE *(*original)(ASN1_VALUE **, const unsigned char **, long, const ASN1_ITEM *,
+                            OSSL_LIB_CTX *, const char *);
+    ASN1_VALUE *made;
 
-    *(void **)&original = dlsym(RTLD_NEXT, "d2i_X509_REQ");
-    made = original(out, in, length);
-    parsed += made != NULL;
+    *(void **)&original = dlsym(RTLD_NEXT, "ASN1_item_d2i_ex");
+    made = original(out, in, length, item, context, properties);
+    parsed += made != NULL && item == ASN1_ITEM_rptr(X509_REQ) && context == services.decoding;
     return made;
 }
 
-int X509_REQ_verify(X509_REQ *asked, EVP_PKEY *key)
+int X509_REQ_verify_ex(X509_REQ *asked, EVP_PKEY *key, OSSL_LIB_CTX *context,
+                       const char *properties)
 {
-    int (*original)(X509_REQ *, EVP_PKEY *);
+    int (*original)(X509_REQ *, EVP_PKEY *, OSSL_LIB_CTX *, const char *);
 
-    *(void **)&original = dlsym(RTLD_NEXT, "X509_REQ_verify");
-    ++verified;
-    return original(asked, key);
+    *(void **)&original = dlsym(RTLD_NEXT, "X509_REQ_verify_ex");
+    verified += context == services.decoding;
+    return original(asked, key, context, properties);
 }
 
 /** Sends a content and expects a refusal after the uniform work. @param to whom it is encrypted */

@@ -232,7 +232,7 @@ gh_csr_t *make_csr(const request_t *request)
     gh_csr_t *csr = NULL;
 
     gh_result_clear(&result);
-    if (gh_csr_parse(&csr, der.data, der.length, test_pool, &result) != APR_SUCCESS
+    if (gh_csr_parse(&csr, der.data, der.length, NULL, test_pool, &result) != APR_SUCCESS
         || gh_csr_verify(csr, 0, &result) != APR_SUCCESS)
         fail_msg("%s", result.message);
     return csr;
