@@ -23,6 +23,14 @@ static int has_crl(gh_issuer_t *issuer)
     return backend->crl ? gh_issuer_config(issuer)->crl_file != NULL : backend->crl_signer != NULL;
 }
 
+/* A process that has just started may have none while another makes the first one. */
+static int is_behind(const gatehouse_service_t *service, const char *name, int slot,
+                     const gh_crl_t **crl, apr_pool_t *p)
+{
+    return gh_publisher_crl(service->publisher, name, crl, p) != APR_SUCCESS
+        || gatehouse_board_ahead(slot, (*crl)->number);
+}
+
 /* Waits for the newer CRL that another child has just got, which is a read of the store away. A
  * process that cannot read the store serves what it has: one request at a time waits, none where
  * that is known to be in vain. */
@@ -33,7 +41,6 @@ static void wait_for_news(const gatehouse_service_t *service, const char *name, 
     apr_time_t deadline = apr_time_now() + PATIENCE;
     apr_pool_t *ptemp;
     const gh_crl_t *crl;
-    apr_status_t rv;
 
     gatehouse_follower_wake();
     if (!gatehouse_follower_keeps_up() || apr_atomic_cas32(&waiting, 1, 0) != 0) {
@@ -43,9 +50,8 @@ static void wait_for_news(const gatehouse_service_t *service, const char *name, 
     do {
         apr_pool_clear(ptemp);
         apr_sleep(apr_time_from_msec(2));
-        rv = gh_publisher_crl(service->publisher, name, &crl, ptemp);
-    } while (gatehouse_board_ahead(slot, rv == APR_SUCCESS ? crl->number : 0)
-             && gatehouse_follower_keeps_up() && apr_time_now() < deadline);
+    } while (is_behind(service, name, slot, &crl, ptemp) && gatehouse_follower_keeps_up()
+             && apr_time_now() < deadline);
     apr_pool_destroy(ptemp);
     apr_atomic_set32(&waiting, 0);
 }
@@ -54,12 +60,12 @@ static void wait_for_news(const gatehouse_service_t *service, const char *name, 
 static apr_status_t newest_crl(const gatehouse_service_t *service, const char *name, int slot,
                                const gh_crl_t **crl, apr_pool_t *p)
 {
-    apr_status_t rv = gh_publisher_crl(service->publisher, name, crl, p);
+    apr_status_t rv;
 
-    if (gatehouse_board_ahead(slot, rv == APR_SUCCESS ? (*crl)->number : 0)) {
+    if (is_behind(service, name, slot, crl, p)) {
         wait_for_news(service, name, slot, p);
-        rv = gh_publisher_crl(service->publisher, name, crl, p);
     }
+    rv = gh_publisher_crl(service->publisher, name, crl, p);
     if (rv == APR_SUCCESS) {
         gatehouse_board_note(slot, (*crl)->number);
     }
