@@ -155,8 +155,35 @@ static const char first_schema[] =
 
     "{change_sequence}";
 
+/*
+ * A certificate has one live successor: "renewal" is keyed by the old one. A device's secret is
+ * stored as a keyed digest of it, since people choose some of them.
+ */
+static const char second_schema[] =
+    "CREATE TABLE renewal (\n"
+    "    issuer {text} NOT NULL,\n"
+    "    serial {bytes} NOT NULL CHECK (length(serial) BETWEEN 1 AND 20),\n"
+    "    enrolment {text} NOT NULL,\n"
+    "    created {integer} NOT NULL,\n"
+    "    revoke_after {integer} NOT NULL DEFAULT 0,\n"
+    "    PRIMARY KEY (issuer, serial)\n"
+    "){clustered};\n"
+    "CREATE INDEX renewal_revoke ON renewal (revoke_after) WHERE revoke_after > 0;\n"
+
+    "ALTER TABLE challenge ADD COLUMN sans {text};\n"
+
+    "ALTER TABLE device ADD COLUMN issuer {text};\n"
+    "ALTER TABLE device ADD COLUMN profile {text};\n"
+    "ALTER TABLE device ADD COLUMN secret_mac {bytes};\n"
+    "ALTER TABLE device ADD COLUMN secret_bits {integer} NOT NULL DEFAULT 0;\n"
+    "ALTER TABLE device ADD COLUMN address {text};\n"
+    "ALTER TABLE device ADD COLUMN serial_number {text};\n"
+    "ALTER TABLE device ADD COLUMN used_at {integer} NOT NULL DEFAULT 0;\n"
+    "ALTER TABLE device ADD COLUMN used_by {text};\n";
+
 static const gh_migration_t steps[] = {
-    { "first schema", first_schema }
+    { "first schema", first_schema },
+    { "renewals, devices, bound challenges", second_schema }
 };
 
 const gh_migrations_t gh_migrations = { steps, sizeof(steps) / sizeof(steps[0]) };

@@ -85,39 +85,79 @@ static apr_status_t count_migrations(gh_transaction_t *transaction, void *baton)
 static void test_steps(void **state)
 {
     store_test_t *test = *state;
-    const gh_migration_t steps[] = {
-        gh_migrations.steps[0],
+    const int known = gh_migrations.count;
+    const gh_migration_t more[] = {
         { "models", "ALTER TABLE device ADD COLUMN model {text} NOT NULL DEFAULT 'none';\n"
                     "CREATE INDEX device_model ON device (model);\n" },
         { "wrong", "CREATE TABLE half (id {integer});\nCREATE TABLE half (id {integer});\n" }
     };
-    const gh_migrations_t first = { steps, 1 }, second = { steps, 2 }, wrong = { steps, 3 };
+    gh_migration_t *steps = apr_pcalloc(test->p, (apr_size_t)(known + 2) * sizeof(*steps));
+    const gh_migrations_t first = { steps, known }, second = { steps, known + 1 },
+                          wrong = { steps, known + 2 };
     work_t w = { .p = test->p };
     gh_result_t result;
     gh_store_t *store;
 
+    memcpy(steps, gh_migrations.steps, (size_t)known * sizeof(*steps));
+    memcpy(steps + known, more, sizeof(more));
     assert_int_equal(migrate(test, &first, &result), APR_SUCCESS);
     store = open_store(test->uri, NULL, test->p);
     must_write(store, insert_device, NULL);
     must_read(store, count_migrations, &w);
-    assert_int_equal(w.number, 101);
+    assert_int_equal(w.number, 101 * known);
 
     assert_int_equal(migrate(test, &second, &result), APR_SUCCESS);
     must_read(store, count_migrations, &w);
-    assert_int_equal(w.number, 202);
+    assert_int_equal(w.number, 101 * (known + 1));
     must_read(store, read_migrated, &w);
     assert_string_equal(w.text, "a.example none");
     assert_int_equal(gh_store_write(store, insert_device, NULL, NULL), GH_ECONFLICT);
 
     assert_int_equal(migrate(test, &wrong, &result), GH_ECORRUPT);
     must_read(store, count_migrations, &w);
-    assert_int_equal(w.number, 202);
+    assert_int_equal(w.number, 101 * (known + 1));
     assert_int_equal(migrate(test, &second, &result), APR_SUCCESS);
 
     assert_int_equal(migrate(test, &first, &result), GH_ECORRUPT);
     assert_string_equal(result.number, "GH0044");
     must_read(store, read_migrated, &w);
     assert_string_equal(w.text, "a.example none");
+}
+
+static apr_status_t read_upgraded(gh_transaction_t *transaction, void *baton)
+{
+    work_t *w = baton;
+    gh_query_t *query = gh_query(transaction, "SELECT fqdn, secret_bits FROM device");
+    apr_status_t rv = gh_step(query);
+
+    if (rv == APR_SUCCESS) {
+        w->text = gh_column_text(query, 0, w->p);
+        w->number = gh_column_int64(query, 1);
+        gh_query_end(query);
+    }
+    return rv;
+}
+
+/* A store of the first schema, with something in it. */
+static void test_upgrade(void **state)
+{
+    store_test_t *test = *state;
+    const gh_migration_t old = {
+        "first schema",
+        apr_pstrcat(test->p, gh_migrations.steps[0].text,
+                    "INSERT INTO device (id, tenant, fqdn, created)"
+                    " VALUES ('0123456789abcdef0123456789abcdef', 'acme', 'old.example', 5);\n",
+                    NULL)
+    };
+    const gh_migrations_t before = { &old, 1 };
+    work_t w = { .p = test->p, .number = -1 };
+    gh_result_t result;
+
+    assert_int_equal(migrate(test, &before, &result), APR_SUCCESS);
+    assert_int_equal(migrate(test, &gh_migrations, &result), APR_SUCCESS);
+    must_read(open_store(test->uri, NULL, test->p), read_upgraded, &w);
+    assert_string_equal(w.text, "old.example");
+    assert_int_equal(w.number, 0);
 }
 
 /* Several processes that start at once. */
@@ -142,11 +182,9 @@ static void test_at_once(void **state)
     assert_int_equal(w.number, 101 * gh_migrations.count);
 }
 
-static const gh_migration_t other_steps[] = {
-    { "somebody else's", "DROP TABLE migration;\nCREATE TABLE setting (id {integer});\n"
-                         "CREATE TABLE migration (number {integer}, name {text},"
-                         " applied {integer});\n" }
-};
+static const char other_step[] =
+    "DROP TABLE migration;\nCREATE TABLE setting (id {integer});\n"
+    "CREATE TABLE migration (number {integer}, name {text}, applied {integer});\n";
 
 static apr_status_t drop_migrations(gh_transaction_t *transaction, void *baton)
 {
@@ -156,11 +194,20 @@ static apr_status_t drop_migrations(gh_transaction_t *transaction, void *baton)
 static void test_other_database(void **state)
 {
     store_test_t *test = *state;
-    const gh_migrations_t other = { other_steps, 1 };
+    gh_migration_t steps[8] = { { NULL, NULL } };
+    const gh_migrations_t other = { steps, gh_migrations.count };
+    int i;
     gh_store_options_t options = { 0 };
     gh_result_t result;
     apr_pool_t *p;
 
+    /* as many as this version knows, or it would not be opened */
+    assert_in_range(other.count, 1, 8);
+    for (i = 0; i < other.count; i++) {
+        steps[i].name = "somebody else's";
+        steps[i].text = i + 1 < other.count ? apr_psprintf(test->p, "CREATE TABLE other%d"
+                                                           " (id {integer});\n", i) : other_step;
+    }
     assert_int_equal(migrate(test, &other, &result), APR_SUCCESS);
     apr_pool_create(&p, test->p);
     must_write(open_store(test->uri, &options, p), drop_migrations, NULL);
@@ -174,6 +221,8 @@ int run_migration_tests(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_steps, empty_sqlite, close_store),
         cmocka_unit_test_setup_teardown(test_steps, empty_pgsql, close_store),
+        cmocka_unit_test_setup_teardown(test_upgrade, empty_sqlite, close_store),
+        cmocka_unit_test_setup_teardown(test_upgrade, empty_pgsql, close_store),
         cmocka_unit_test_setup_teardown(test_at_once, empty_sqlite, close_store),
         cmocka_unit_test_setup_teardown(test_at_once, empty_pgsql, close_store),
         cmocka_unit_test_setup_teardown(test_other_database, empty_sqlite, close_store),
