@@ -23,6 +23,9 @@ locate_instance() {
         state=$dir
         run_as=$(id -un)
     fi
+    case $state in
+    *[*?[]*) die "$state has a *, ? or [, a pattern for httpd: give another folder with --dir" ;;
+    esac
     [ ! -e "$state/settings" ] || [ -r "$state/settings" ] || die "$dir belongs to somebody else"
 }
 
@@ -69,9 +72,41 @@ store_shown() {
     store_uri | sed -e "s/password *= *\('[^']*'\|[^ ]*\)/password=.../" -e 's,//\([^:/@]*\):[^@]*@,//\1:...@,'
 }
 
-make_folders() {
+# "down --purge" removes what it finds under its names, so a new instance begins in a folder without
+# files of somebody else's. Only what an interrupted beginning leaves does not count.
+check_folder() {
+    local other
+    [ ! -f "$state/settings" ] || return 0
+    [ -e "$dir" ] || return 0
+    [ -d "$dir" ] || die "$dir is not a folder: give a new or an empty one with --dir DIR"
+    other=$(find "$dir" -mindepth 1 -maxdepth 1 ! -name .lock ! -name settings.new -print -quit) \
+        || die "cannot look into $dir: give a new or an empty folder with --dir DIR"
+    [ -z "$other" ] || die "$dir is no quickstart instance of this user's, and not empty" \
+        "(${other##*/} is there): give a new or an empty folder with --dir DIR"
+}
+
+# The same for a database: the tables that "down --purge" drops must be this instance's.
+check_database() {
+    local found
+    [ "$store" != sqlite ] && [ ! -f "$state/settings" ] || return 0
+    found=$(psql -qXAt -d "${store#pgsql:}" -c "SELECT string_agg(tablename, ', ' ORDER BY tablename)
+        FROM pg_catalog.pg_tables WHERE schemaname = current_schema()
+        AND tablename IN ('$(store_tables | sed "s/,/','/g")')") \
+        || die "the database cannot be used; psql says why, above"
+    [ -z "$found" ] || die "the database has tables already that an instance would call its own" \
+        "($found): give it an empty database with --store pgsql:CONNINFO"
+}
+
+# Makes the two folders and marks them as an instance's before anything else comes to be there.
+begin_instance() {
     mkdir -p "$dir" || die "cannot make the folder $dir"
     mkdir -p "$state" || die "cannot make the folder $state"
+    lock_instance
+    check_settings          # another ./quickstart may have been faster
+    write_settings
+}
+
+make_folders() {
     mkdir -p "$state/logs" "$state/run" "$state/store" "$state/tls" "$state/www"
     (umask 077; mkdir -p "$state/secrets")
     chmod 700 "$state/store"
@@ -149,7 +184,8 @@ make_secrets() {
         || openssl rand -hex 16 | put "$state/secrets/scep-challenge" 600
 }
 
-challenge() { cat "$state/secrets/scep-challenge"; }
+challenge_file() { say "$state/secrets/scep-challenge"; }
+challenge() { cat "$(challenge_file)"; }
 
 # A two-tier CA: a root whose key stays out of the server, and the issuing CA "devices".
 make_ca() {
@@ -188,11 +224,11 @@ scep_location() {
 
 write_configuration() {
     local static="SCEPChallenge static \"file:$state/secrets/scep-challenge\"" user=''
-    local library gatehouse scep profiles
+    local library gatehouse scep shipped
     library=$(installed libgatehouse.so)
     gatehouse=$(installed mod_gatehouse.so)
     scep=$(installed mod_scep.so)
-    profiles=$(installed profiles.conf)
+    shipped=$(installed gatehouse.conf)
     if is_root; then user=$(printf 'User %s\nGroup %s' "$run_as" "$(id -gn "$run_as")"); fi
     write_ctl
     put "$state/httpd.conf" 600 <<TXT
@@ -203,7 +239,7 @@ DefaultRuntimeDir "$state/run"
 PidFile "$state/run/httpd.pid"
 ErrorLog "$state/logs/error.log"
 LogLevel notice
-$(load_modules mpm_event authn_core authz_core socache_shmcb ssl)
+$(load_modules mpm_event authn_core authz_core dir socache_shmcb ssl)
 SSLSessionCache "shmcb:$state/run/ssl-sessions(512000)"
 $user
 LogFormat "%h %l %u %t \"%r\" %>s %b" common
@@ -211,8 +247,6 @@ CustomLog "$state/logs/access.log" common
 ServerTokens Prod
 TraceEnable off
 StartServers 2
-# a SCEP request by GET is longer than httpd's default permits
-LimitRequestLine 65536
 Listen 127.0.0.1:$http
 Listen 127.0.0.1:$https http
 
@@ -223,12 +257,17 @@ DocumentRoot "$state/www"
 </Directory>
 <Directory "$state/www">
     Require all granted
+    DirectoryIndex index.html
+    <Files "index.html">
+        ForceType "text/html; charset=utf-8"
+    </Files>
 </Directory>
 
+# the files of this instance; what is shipped loads modules only where nothing has
 LoadFile "$library"
 LoadModule gatehouse_module "$gatehouse"
 LoadModule scep_module "$scep"
-Include "$profiles"
+Include "${shipped%/*}/*.conf"
 
 GatehouseStore "$(store_uri)"
 GatehousePublicURL "$(url http)"
@@ -248,13 +287,6 @@ GatehouseAuditLog "$state/logs/audit.jsonl"
     IssuerKey "$state/ca/devices.key"
     IssuerChain "$state/ca/root.pem"
 </Issuer>
-
-<Location "/crl">
-    SetHandler gatehouse-crl
-</Location>
-<Location "/ca">
-    SetHandler gatehouse-ca
-</Location>
 
 # Like $profile, but somebody has to approve each request.
 <CertificateProfile scep-manual base=$profile>
@@ -281,6 +313,25 @@ $(scep_location servers privatessl-tls-server "SCEPChallenge onetime")
     </VirtualHost>
 </IfFile>
 TXT
+}
+
+# What a browser gets that opens one of the two URLs.
+write_page() {
+    local before=$changed
+    put "$state/www/index.html" 644 <<TXT
+<!DOCTYPE html>
+<title>Gatehouse demo</title>
+<h1>Gatehouse demo</h1>
+<p>This is the instance of <code>./quickstart</code>. Devices enrol by SCEP at
+<a href="$(scep_url demo)?operation=GetCACaps">/scep/demo/devices/$profile</a>.
+<p>For everybody who verifies their certificates:
+<ul>
+<li><a href="/ca/root.cer">certificate of the root CA</a>, <a href="/crl/root.crl">its CRL</a>
+<li><a href="/ca/devices.cer">certificate of the issuing CA</a>,
+    <a href="/crl/devices.crl">its CRL</a>
+</ul>
+TXT
+    changed=$before
 }
 
 write_environment() {
@@ -373,17 +424,17 @@ wait_for_scep() {
 
 # The server certificate for https: enrolled at our own SCEP service, with a one-time challenge.
 make_tls_certificate() {
-    local tls=$state/tls secret
+    local tls=$state/tls
     if ! [ -s "$tls/server.pem" ] \
         || ! openssl x509 -in "$tls/server.pem" -noout -checkend 2592000 >/dev/null; then
         say "Enrolling the certificate of the https server"
-        secret=$("$dir/gatehousectl" --json challenge new --tenant servers --issuer devices \
-            --profile privatessl-tls-server | json challenge)
-        [ -n "$secret" ] || die "gatehousectl gave no challenge"
         rm -rf "$tls/new"
         (umask 077; mkdir "$tls/new")
-        enrol "$tls/new" "$(url http)/scep/servers/devices/privatessl-tls-server" "$secret" \
-            -N CN=localhost -D localhost -A 127.0.0.1 \
+        "$dir/gatehousectl" --json challenge new --tenant servers --issuer devices \
+            --profile privatessl-tls-server | json challenge >"$tls/new/challenge"
+        [ -s "$tls/new/challenge" ] || die "gatehousectl gave no challenge"
+        enrol "$tls/new" "$(url http)/scep/servers/devices/privatessl-tls-server" \
+            "$tls/new/challenge" -N CN=localhost -D localhost -A 127.0.0.1 \
             || { cat "$tls/new/log" >&2; die "the enrolment failed"; }
         cat "$tls/new/cert.pem" "$state/ca/devices.pem" | put "$tls/server.pem.new" 644
         mv -f "$tls/new/key.pem" "$tls/server-key.pem"
@@ -396,18 +447,19 @@ make_tls_certificate() {
         || die "https does not answer at $(url https); the error log is $state/logs/error.log"
 }
 
-# enrol FOLDER URL CHALLENGE OPTION...: certmonger makes FOLDER/key.pem and enrols FOLDER/cert.pem, with
-# more options of "getcert request".
+# enrol FOLDER URL CHALLENGE-FILE OPTION...: certmonger makes FOLDER/key.pem and enrols
+# FOLDER/cert.pem, with more options of "getcert request". The challenge is in a file, since
+# everybody on a machine can read its command lines.
 enrol() {
-    local folder=$1 url=$2 secret=$3
+    local folder=$1 url=$2 challenge=$3
     shift 3
     timeout 60 "$top/scripts/certmonger-device" "$folder" sh -c '
-        folder=$1 url=$2 secret=$3
+        folder=$1 url=$2 challenge=$3
         shift 3
         getcert add-scep-ca -s -c gatehouse -u "$url" \
             && getcert request -s -c gatehouse -I device -k "$folder/key.pem" -f "$folder/cert.pem" \
-                -L "$secret" -w -v "$@"
-        getcert list -s' - "$folder" "$url" "$secret" "$@" \
+                -l "$challenge" -w -v "$@"
+        getcert list -s' - "$folder" "$url" "$challenge" "$@" \
         >"$folder/log" 2>&1 8>&- || true
     [ -s "$folder/cert.pem" ]
 }
@@ -424,31 +476,58 @@ purge_instance() {
     case $GH_QS_STORE in
     pgsql:*) purge_tables "$GH_QS_STORE" ;;
     esac
-    for name in software software.new software.old ca ca.new secrets store tls www logs run tour \
-        httpd.conf httpd.conf.new settings settings.new .lock; do
+    for name in quickstart.env quickstart.env.new gatehousectl gatehousectl.new; do
+        rm -f "$dir/$name"
+    done
+    if is_root; then rm -f "$dir/state"; fi
+    # settings nearly last: without them nobody would know whose the rest is
+    for name in software software.new software.old ca ca.new secrets store tls logs run tour \
+        httpd.conf httpd.conf.new settings.new settings .lock; do
         rm -rf "${state:?}/$name"
     done
-    rm -f "$dir/quickstart.env" "$dir/quickstart.env.new" "$dir/gatehousectl" "$dir/gatehousectl.new"
-    if is_root; then
-        rm -f "$dir/state"
-        rmdir "$state" 2>/dev/null || true
-    fi
-    rmdir "$dir" 2>/dev/null || true
     say "Removed the demo CA, its store and its configuration"
+    rm -f "$state/www/index.html" "$state/www/index.html.new"
+    rmdir "$state/www" 2>/dev/null || true
+    for name in "$state" "$dir"; do
+        [ ! -d "$name" ] || rmdir "$name" 2>/dev/null || say "What else is in $name stays there"
+        [ "$state" != "$dir" ] || break
+    done
 }
 
-# A PostgreSQL database is not ours, but the tables in it are: a new CA cannot go on with them.
+# Names of the store's tables, separated by commas.
+store_tables() {
+    sed -n 's/^ *"CREATE TABLE \(IF NOT EXISTS \)\{0,1\}\([a-z_]*\) (.*/\2/p' \
+        "$top/lib/store/migrations.c" | paste -sd, -
+}
+
+# A PostgreSQL database is not ours, but the tables in it are: a new CA cannot go on with them. psql
+# takes a connection string on its command line only, where --store was already.
 purge_tables() {
     local tables
-    tables=$(sed -n 's/^ *"CREATE TABLE \(IF NOT EXISTS \)\{0,1\}\([a-z_]*\) (.*/\2/p' \
-        "$top/lib/store/migrations.c" | paste -sd, -)
+    tables=$(store_tables)
     if ! psql -qX -v ON_ERROR_STOP=1 -d "${1#pgsql:}" -c \
         "DROP TABLE IF EXISTS $tables; DROP SEQUENCE IF EXISTS change_seq" >/dev/null; then
         warn "the tables in the database could not be removed: $tables"
     fi
 }
 
+# A command of this script for this instance, as one types it where one is.
+command_line() {
+    local words="$0 $1" given=$dir
+    [ "$dir" = "$(realpath -m -- "$top/run")" ] || {
+        case $dir in
+        *[!A-Za-z0-9_./-]*) given=$(quoted "$dir") ;;
+        esac
+        words="$words --dir $given"
+    }
+    say "$words${2:+ $2}"
+}
+
 show_urls() {
+    local ctl=$dir/gatehousectl
+    case $ctl in
+    *[!A-Za-z0-9_./-]*) ctl=$(quoted "$ctl") ;;
+    esac
     head1 "What runs"
     cat <<TXT
   SCEP                   $(scep_url demo)
@@ -461,10 +540,12 @@ show_urls() {
   For scripts            . $dir/quickstart.env
 
 What to try next
-  $dir/gatehousectl cert list
-  $dir/gatehousectl check
-  pki --scepca --url $(scep_url legacy) --caout ca --raout ra
-  openssl crl -in <(curl -s $(url http)/crl/devices.pem) -noout -text
-  ./quickstart status; ./quickstart down
+  $ctl cert list
+  $ctl challenge new --tenant servers --issuer devices --profile privatessl-tls-server
+  $ctl urls
+  $ctl check
+  curl "$(scep_url demo)?operation=GetCACaps"
+  curl -s $(url http)/crl/devices.pem | openssl crl -noout -text
+  $(command_line status); $(command_line down)
 TXT
 }

@@ -39,8 +39,8 @@ enrol_device() {
     say "   certmonger keeps the certificates of many Linux systems; it has no idea that this is a demo."
     new_device laptop
     typed "getcert add-scep-ca -c gatehouse -u $(scep_url demo)"
-    typed "getcert request -c gatehouse -k key.pem -f cert.pem -L \$GH_SCEP_CHALLENGE -N CN=laptop-17"
-    enrol "$device" "$(scep_url demo)" "$(challenge)" -N "CN=laptop-17,O=Example" \
+    typed "getcert request -c gatehouse -k key.pem -f cert.pem -l challenge -N CN=laptop-17"
+    enrol "$device" "$(scep_url demo)" "$(challenge_file)" -N "CN=laptop-17,O=Example" \
         -D laptop-17.example.com || tour_failed "the device got no certificate"
     describe "$device/cert.pem"
 }
@@ -56,8 +56,9 @@ wrong_challenge() {
     local laptop=$device
     step "Who does not know the challenge gets nothing"
     new_device stranger
-    typed "getcert request ... -L guessed -N CN=stranger"
-    ! enrol "$device" "$(scep_url demo)" guessed -N CN=stranger \
+    typed "getcert request ... -l guessed -N CN=stranger"
+    say guessed >"$device/guessed"
+    ! enrol "$device" "$(scep_url demo)" "$device/guessed" -N CN=stranger \
         || tour_failed "a stranger got a certificate"
     say "     refused; the audit log says why:"
     tail -n 1 "$state/logs/audit.jsonl" | shown
@@ -71,10 +72,12 @@ legacy_device() {
     typed "pki --scepca --url $(scep_url legacy) --caout ca --raout ra"
     (cd "$device" && timeout 60 pki --scepca --url "$(scep_url legacy)" --caout ca.der --raout ra.der \
         >>log 2>&1 8>&-) || tour_failed "strongSwan's pki got no CA certificate"
-    typed "pki --scep --url $(scep_url legacy) --cipher des3 --dn CN=router-3 ..."
-    (umask 077; openssl genrsa -traditional -out "$device/key.pem" 2048 2>/dev/null)
-    (cd "$device" && timeout 60 pki --scep --url "$(scep_url legacy)" --in key.pem \
-        --dn "C=CH, O=Example, CN=router-3" --password "$(challenge)" --cipher des3 --interval 2 \
+    typed "pki --scep --url $(scep_url legacy) --cipher des3 --dn CN=router-3" \
+        "--options challenge ..."
+    (umask 077; openssl genrsa -traditional -out "$device/key.pem" 2048 2>/dev/null
+        say "--password $(challenge)" >"$device/challenge")
+    (cd "$device" && timeout 60 pki --scep --options challenge --url "$(scep_url legacy)" \
+        --in key.pem --dn "C=CH, O=Example, CN=router-3" --cipher des3 --interval 2 \
         --cacert-enc ra.der --cacert-sig ra.der --cacert ca.der --cacert "$state/ca/root.pem" \
         --outform pem >cert.pem 2>>log 8>&-) || true
     [ -s "$device/cert.pem" ] || tour_failed "strongSwan's pki got no certificate"
@@ -93,7 +96,8 @@ manual_approval() {
     step "Somebody approves each request, where the profile says so"
     new_device phone
     typed "getcert request ... -N CN=$name      at $(scep_url manual scep-manual)"
-    enrol "$device" "$(scep_url manual scep-manual)" "$(challenge)" -N "CN=$name,O=Example" || true
+    enrol "$device" "$(scep_url manual scep-manual)" "$(challenge_file)" \
+        -N "CN=$name,O=Example" || true
     id=$(waiting_id "$name")
     [ -n "$id" ] || tour_failed "the request is not in the list"
     say "     the device is told to wait"

@@ -500,11 +500,13 @@ static void print_made(const ctl_t *ctl, const init_t *init)
         ctl_json_print(stdout, object);
         return;
     }
-    printf("Root CA     %s\n            %s\nIssuing CA  %s\n            %s\n\n"
-           "Move the root's key to a safe place that is offline:\n    %s\n"
-           "It is needed again within a year, for gatehousectl ca crl.\n\n"
-           "For the configuration of httpd:\n\n%s", init->root_subject, init->root_certificate,
-           init->subject, init->certificate, init->root_key, text);
+    /* all of it is a file that httpd can include */
+    printf("# Root CA     %s\n#             %s\n# Issuing CA  %s\n#             %s\n#\n"
+           "# Move the root's key to a safe place that is offline:\n#     %s\n"
+           "# It is needed again within a year, for gatehousectl ca crl.\n#\n"
+           "# For the configuration of httpd:\n\n%s",
+           ctl_text_printable(init->root_subject, ctl->p), init->root_certificate,
+           ctl_text_printable(init->subject, ctl->p), init->certificate, init->root_key, text);
 }
 
 int ctl_ca_init(ctl_t *ctl, const ctl_arguments_t *arguments)

@@ -2,11 +2,13 @@
 """What the documentation shows works, and what it lists is what there is."""
 
 import json
+import os
+import pathlib
 import re
 import subprocess
 
 from harness import config, environment, standard
-from harness.server import CHALLENGE, Server
+from harness.server import CHALLENGE
 
 README = environment.SOURCE / "README.md"
 ARCHITECTURE = environment.SOURCE / "docs" / "architecture.md"
@@ -22,32 +24,66 @@ def documented(heading):
     return set(re.findall(r"`([a-z_]+)`", section(heading)))
 
 
-def configure_as_the_readme(server):
-    """The configuration of README.md, with paths and URL that exist here."""
-    subprocess.run([environment.gatehousectl(), "ca", "init", "--directory", server.root / "pki",
-                    "--name", "devices", "--public-url", server.public_url], check=True,
-                   env=environment.variables(), stdout=subprocess.DEVNULL)
-    text = re.search(r"^```apache\n(.*?)^```$", README.read_text(), re.S | re.M)[1]
-    for old, new in (("/usr/local/etc/gatehouse/profiles.conf",
-                      f"{environment.SOURCE}/conf.d/profiles.conf"),
-                     ("/etc/gatehouse/ca/", f"{server.root}/pki/"),
-                     ("/etc/gatehouse/challenge", str(server.secret("challenge"))),
-                     ("/var/lib/gatehouse/", f"{server.root}/store/"),
+def fenced(language, containing=""):
+    """The block of README.md in that language that has a text in it."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```$", README.read_text(), re.S | re.M)
+    return next(block for block in blocks if containing in block)
+
+
+def here(server, text):
+    """What README.md says, with paths, user and URL that exist here."""
+    _, _, user, group = environment.run_as()
+    for old, new in (("/usr/local/etc/gatehouse", f"{server.root}/shipped"),
+                     ("/etc/gatehouse", f"{server.root}/etc"),
+                     ("/var/lib/gatehouse", f"{server.root}/var"),
+                     ("/var/log/apache2", f"{server.root}/log"),
+                     ("-o www-data -g www-data", f"-o {user} -g {group}"),
                      ("http://pki.example.com", server.public_url)):
-        assert old in text, f"README.md does not mention {old}"
         text = text.replace(old, new)
-    server.conf.write_text(config.frame(server) + text)
+    return text
+
+
+def install_shipped(server):
+    """conf.d as "make install" leaves it, but for modules that are not installed."""
+    folder = server.root / "shipped"
+    folder.mkdir()
+    subprocess.run(["make", "-C", environment.build(), "install-dist_confDATA",
+                    "install-data-hook", f"confdir={folder}"], check=True,
+                   stdout=subprocess.DEVNULL)
+    for path in folder.iterdir():
+        text = path.read_text()
+        assert "@" not in re.sub("#.*", "", text), f"{path.name} has a place holder"
+        for name in re.findall(r"^\s*LoadModule (\w+)_module", text, re.M):
+            installed = f'"{environment.apxs("LIBEXECDIR")}/mod_{name}.so"'
+            assert installed in text, f"{path.name} loads {name} from elsewhere"
+            text = text.replace(installed, f'"{environment.module("mod_" + name)}"')
+        path.write_text(text)
 
 
 def test_configuration_in_the_readme(make_server):
-    server = make_server(start=False)
-    configure_as_the_readme(server)
+    """Its own commands make what its ten lines need, and a device enrols."""
+    server = make_server(start=False, own_modules=())
+    install_shipped(server)
+    tools = pathlib.Path(environment.gatehousectl()).parent
+    subprocess.run(["sh", "-euc", here(server, fenced("sh", "ca init"))], check=True,
+                   env=environment.variables(PATH=f"{tools}:{os.environ['PATH']}"),
+                   stdout=subprocess.DEVNULL)
+    configuration = fenced("apache")
+    assert len([line for line in configuration.splitlines() if line.strip()]) == 10
+    frame = config.frame(server).replace("LimitRequestLine 65536\n", "")
+    server.conf.write_text(frame + here(server, configuration))
     server.start()
-    assert PATH in README.read_text()
-    reply = server.client(PATH).enrol(standard.device_key(), CHALLENGE, "CN=readme")
-    assert reply.succeeded
-    assert server.get("/crl/devices.crl").status == 200
-    assert server.get("/ca/devices.cer").status == 200
+    assert f"http://pki.example.com{PATH}" in README.read_text()
+    challenge = (server.root / "etc" / "challenge").read_text().strip()
+    assert server.client(PATH).enrol(standard.device_key(), challenge, "CN=readme").succeeded
+    assert server.client(PATH).enrol(standard.device_key(), CHALLENGE, "CN=stranger").failed
+    server.crl("devices")
+    for path in ("/crl/root.crl", "/ca/devices.cer", "/ca/root.cer"):
+        assert server.get(path).status == 200, path
+    for path in ("/crl", "/ca/", "/ca/readme.txt", "/ca/devices.cer/more"):
+        assert "X-Request-Id" not in server.get(path).headers, f"{path} is not another site's"
+    assert "error" not in {verdict["verdict"] for verdict in server.ctl_ok("check").objects}
+    assert "CN=readme" in (server.root / "log" / "gatehouse-audit.jsonl").read_text()
 
 
 def members(value):

@@ -7,6 +7,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/gatehouse-quickstart.XXXXXX")
 chmod 755 "$work"
 dir="$work/with blank"
 status=0
+watcher=''
 
 ok() { echo "ok quickstart: $1"; }
 not_ok() {
@@ -16,7 +17,9 @@ not_ok() {
 }
 
 finish() {
+    [ -z "$watcher" ] || kill "$watcher" 2>/dev/null
     "$top/quickstart" down --dir "$dir" --purge >/dev/null 2>&1
+    "$top/tests/fixtures/postgres" remove "$work/postgres" >/dev/null 2>&1
     rm -rf "$work"
 }
 trap finish EXIT
@@ -43,6 +46,24 @@ says() {
     if grep -qE -- "$2" "$work/out"; then ok "$1"; else not_ok "$1"; fi
 }
 
+# Notes the command lines of all processes, each once, until it is killed.
+watch_command_lines() {
+    exec /usr/bin/python3 -c '
+import glob, sys, time
+seen = set()
+with open(sys.argv[1], "w", buffering=1) as notes:
+    while True:
+        for path in glob.glob("/proc/[0-9]*/cmdline"):
+            try:
+                line = open(path, "rb").read()
+            except OSError:
+                continue
+            if line not in seen:
+                seen.add(line)
+                notes.write(line.replace(b"\0", b" ").decode(errors="replace") + "\n")
+        time.sleep(0.02)' "$1"
+}
+
 read -r http https other third <<<"$(free_ports 4)"
 
 run 3 "status before the first run is 3" status
@@ -64,7 +85,21 @@ says "the refusal names the port and the option" "$http.*--http"
 kill "$taker"
 wait "$taker" 2>/dev/null
 
+# a folder with something in it
+mkdir -p "$dir/logs"
+echo mine >"$dir/logs/mine"
+run 1 "a folder with other files is refused" up --http "$http" --https "$https" --no-tour
+says "the refusal names the folder and what is in it" "with blank is no quickstart instance.*logs"
+run 0 "down --purge there does nothing" down --purge
+[ "$(cd "$dir" && find . | sort | xargs)" = ". ./logs ./logs/mine" ] \
+    && ok "the folder is as it was" || not_ok "the folder is as it was"
+rm -r "$dir"
+
+watch_command_lines "$work/command-lines" &
+watcher=$!
 run 0 "the first run works, with its tour" --http "$http" --https "$https"
+kill "$watcher"
+watcher=''
 says "the tour enrolled a device" "A device enrols"
 says "the tour verified a chain" "cert.pem: OK"
 says "the tour showed a revocation in the CRL" "certificate revoked"
@@ -91,6 +126,17 @@ for key in GH_TLS_CA GH_ROOT GH_CA GH_CONF GH_ERROR_LOG GH_AUDIT_LOG GH_PIDFILE 
 done
 if [ -z "$missing" ]; then ok "its paths are absolute and exist"; else not_ok "wrong paths:$missing"; fi
 
+# everybody on a machine can read command lines
+grep -E "^getcert request .* -l " "$work/command-lines" >"$work/out" \
+    && grep -q "^pki --scep --options " "$work/command-lines" \
+    && ok "the commands of the tour were seen" || not_ok "the commands of the tour were seen"
+grep -E -e "$GH_SCEP_CHALLENGE" -e "^(getcert|pki) .*(-L|--challenge-password|--password) " \
+    "$work/command-lines" >"$work/out"
+[ ! -s "$work/out" ] \
+    && ok "no secret is on a command line" || not_ok "no secret is on a command line"
+
+curl -sS --noproxy '*' -D - "$GH_HTTP" >"$work/out" 2>&1
+says "the URL that is printed shows a page" "^Content-Type: text/html"
 curl -sS --noproxy '*' --cacert "$GH_TLS_CA" -o /dev/null "$GH_HTTPS/crl/devices.crl" 2>"$work/out" \
     && ok "https is verified by GH_TLS_CA" || not_ok "https is verified by GH_TLS_CA"
 "$GH_CTL" --json cert list >"$work/list" 2>"$work/out" && [ -s "$work/list" ] \
@@ -111,6 +157,40 @@ kill -0 "$pid" 2>/dev/null && not_ok "the server is gone" || ok "the server is g
 run 0 "it starts again" up --no-tour
 "$GH_CTL" --json cert list >"$work/list" 2>"$work/out"
 [ "$before" = "$(wc -l <"$work/list")" ] && ok "with its state" || not_ok "with its state"
+before=$(openssl x509 -in "$GH_CA" -noout -fingerprint)
+echo mine >"$dir/mine"
+run 0 "up --purge makes another one, with other ports" up --purge --http "$other" \
+    --https "$third" --no-tour
+[ "$before" != "$(openssl x509 -in "$GH_CA" -noout -fingerprint)" ] \
+    && ok "it has a CA of its own" || not_ok "it has a CA of its own"
+[ "$(cat "$dir/mine")" = mine ] \
+    && ok "what others put there stays" || not_ok "what others put there stays"
+rm "$dir/mine"
 run 0 "down --purge removes it" down --purge
 [ ! -e "$dir" ] && [ ! -e "$(dirname "$GH_CONF")" ] && ok "nothing is left of it" || not_ok "nothing is left of it"
+
+# PostgreSQL: tables that are somebody else's
+if database=$("$top/tests/fixtures/postgres" start "$work/postgres" 2>"$work/out"); then
+    ok "a database server for the test started"
+else
+    not_ok "a database server for the test started"
+    exit 1
+fi
+sql() { psql -qXAt -v ON_ERROR_STOP=1 -d "${database#pgsql:}" -c "$1"; }
+tables() {
+    sql "SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_tables
+        WHERE schemaname = 'public'"
+}
+sql "CREATE TABLE theirs (id INT); CREATE TABLE device (id INT)"
+run 1 "a database with tables of these names is refused" up --store "$database" --http "$http" \
+    --https "$https" --no-tour
+says "the refusal names them" "\(device\).*--store"
+sql "DROP TABLE device"
+run 0 "it works with PostgreSQL" up --store "$database" --http "$http" --https "$https" --no-tour
+case $(tables) in
+*certificate_der*theirs*) ok "its tables are in the database" ;;
+*) not_ok "its tables are in the database: $(tables)" ;;
+esac
+run 0 "down --purge removes it from the database" down --purge
+[ "$(tables)" = theirs ] && ok "and nothing else" || not_ok "and nothing else: $(tables)"
 exit "$status"
