@@ -16,6 +16,7 @@
 
 #include "gatehouse_child.h"
 #include "gatehouse_memory.h"
+#include "issuer/renewal.h"
 #include "log.h"
 #include "status.h"
 #include "store/challenges.h"
@@ -54,7 +55,9 @@ typedef struct {
 
 enum {
     JOB_PREPARE, JOB_OPEN, JOB_READ,    /* while one of these fails, the others would fail too */
-    JOB_ISSUERS, JOB_APPROVED, JOB_CRLS, JOB_AUDIT, JOB_PURGE, JOB_TRIM,
+    JOB_ISSUERS,
+    JOB_AUDIT,                          /* a decision is logged before what follows from it */
+    JOB_APPROVED, JOB_RENEWALS, JOB_CRLS, JOB_PURGE, JOB_TRIM,
     JOBS
 };
 
@@ -108,6 +111,26 @@ static apr_status_t issue_approved(follower_t *follower, apr_pool_t *ptemp, gh_r
     rv = gh_ledger_issue_approved(follower->child->service.ledger, &events, ptemp, result);
     for (i = 0; events && i < events->nelts; ++i) {
         gatehouse_audit(APR_ARRAY_IDX(events, i, gh_audit_event_t *), ptemp);
+    }
+    return rv;
+}
+
+/* Old certificates that renewals have replaced, once the time for it has come. */
+static apr_status_t revoke_renewed(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
+{
+    const gatehouse_service_t *service = &follower->child->service;
+    apr_array_header_t *events = NULL;
+    apr_status_t rv;
+    int i;
+
+    rv = gh_renewal_revoke_due(service->store, service->node, &events, ptemp, result);
+    for (i = 0; rv == APR_SUCCESS && i < events->nelts; ++i) {
+        const gh_audit_event_t *event = APR_ARRAY_IDX(events, i, gh_audit_event_t *);
+
+        ap_log_error(APLOG_MARK, APLOG_INFO, 0, follower->child->server, GHNO(0438) "certificate "
+                     "%s of issuer %s was revoked: %s", event->serial, event->issuer,
+                     event->message);
+        gatehouse_audit(event, ptemp);
     }
     return rv;
 }
@@ -313,9 +336,10 @@ apr_status_t gatehouse_follower_start(gatehouse_child_t *child)
         [JOB_OPEN] = { .what = "opening the store", .run = open_store },
         [JOB_READ] = { .what = "following the store", .run = read_store },
         [JOB_ISSUERS] = { .what = "registering the issuers", .run = start_issuers },
-        [JOB_APPROVED] = { .what = "issuing what was approved", .run = issue_approved },
-        [JOB_CRLS] = { .what = "publishing CRLs", .run = publish_crls },
         [JOB_AUDIT] = { .what = "copying decisions to the audit log", .run = log_decisions },
+        [JOB_APPROVED] = { .what = "issuing what was approved", .run = issue_approved },
+        [JOB_RENEWALS] = { .what = "revoking what was renewed", .run = revoke_renewed },
+        [JOB_CRLS] = { .what = "publishing CRLs", .run = publish_crls },
         [JOB_PURGE] = { .what = "removing old challenges", .run = purge_challenges },
         [JOB_TRIM] = { .what = "giving memory back", .run = trim_memory },
     };

@@ -37,6 +37,13 @@ ASN1_SEQUENCE(SCEP_ISSUER_AND_SUBJECT) = {
 
 IMPLEMENT_ASN1_FUNCTIONS(SCEP_ISSUER_AND_SUBJECT)
 
+ASN1_SEQUENCE(SCEP_ISSUER_AND_SERIAL) = {
+    ASN1_SIMPLE(SCEP_ISSUER_AND_SERIAL, issuer, X509_NAME),
+    ASN1_SIMPLE(SCEP_ISSUER_AND_SERIAL, serial, ASN1_INTEGER)
+} ASN1_SEQUENCE_END(SCEP_ISSUER_AND_SERIAL)
+
+IMPLEMENT_ASN1_FUNCTIONS(SCEP_ISSUER_AND_SERIAL)
+
 /* certs-only: the certificates are declared a sequence, under the tag of the set, so that encoding
  * keeps their order */
 
@@ -49,6 +56,7 @@ typedef struct {
     STACK_OF(X509_ALGOR) *digests;
     SCEP_NO_CONTENT *content;
     STACK_OF(ASN1_TYPE) *certificates;
+    STACK_OF(ASN1_TYPE) *crls;
     STACK_OF(ASN1_TYPE) *signers;
 } SCEP_CERTIFICATES;
 
@@ -66,6 +74,7 @@ ASN1_SEQUENCE(SCEP_CERTIFICATES) = {
     ASN1_SET_OF(SCEP_CERTIFICATES, digests, X509_ALGOR),
     ASN1_SIMPLE(SCEP_CERTIFICATES, content, SCEP_NO_CONTENT),
     ASN1_IMP_SEQUENCE_OF_OPT(SCEP_CERTIFICATES, certificates, ASN1_ANY, 0),
+    ASN1_IMP_SEQUENCE_OF_OPT(SCEP_CERTIFICATES, crls, ASN1_ANY, 1),
     ASN1_SET_OF(SCEP_CERTIFICATES, signers, ASN1_ANY)
 } static_ASN1_SEQUENCE_END(SCEP_CERTIFICATES)
 
@@ -122,7 +131,7 @@ scep_attribute_t scep_attribute_find(const ASN1_OBJECT *object)
     return (scep_attribute_t)i;
 }
 
-static int push_certificate(STACK_OF(ASN1_TYPE) *stack, gh_bytes_t der)
+static int push(STACK_OF(ASN1_TYPE) *stack, gh_bytes_t der)
 {
     ASN1_STRING *string = ASN1_STRING_type_new(V_ASN1_SEQUENCE);
     ASN1_TYPE *type = ASN1_TYPE_new();
@@ -140,14 +149,39 @@ static int push_certificate(STACK_OF(ASN1_TYPE) *stack, gh_bytes_t der)
     return 1;
 }
 
-apr_status_t scep_certs_only(gh_bytes_t *der, const apr_array_header_t *certificates,
-                             apr_pool_t *p)
+/** @param list of which nothing is copied; NULL: left out */
+static apr_status_t fill(STACK_OF(ASN1_TYPE) **stack, const apr_array_header_t *list)
+{
+    int i;
+
+    if (!list) {
+        return APR_SUCCESS;
+    }
+    *stack = sk_ASN1_TYPE_new_null();
+    if (!*stack) {
+        return APR_ENOMEM;
+    }
+    for (i = 0; i < list->nelts; ++i) {
+        gh_bytes_t one = APR_ARRAY_IDX(list, i, gh_bytes_t);
+
+        if (one.length < 2 || one.data[0] != (V_ASN1_SEQUENCE | V_ASN1_CONSTRUCTED)) {
+            return APR_EINVAL;
+        }
+        if (!push(*stack, one)) {
+            return APR_ENOMEM;
+        }
+    }
+    return APR_SUCCESS;
+}
+
+static apr_status_t degenerate(gh_bytes_t *der, const apr_array_header_t *certificates,
+                               const apr_array_header_t *crls, apr_pool_t *p)
 {
     const ASN1_ITEM *item = ASN1_ITEM_rptr(SCEP_CERTIFICATES_INFO);
     SCEP_CERTIFICATES_INFO *info;
     unsigned char *encoded = NULL;
     apr_status_t rv = APR_ENOMEM;
-    int i, length;
+    int length;
 
     memset(der, 0, sizeof(*der));
     info = (SCEP_CERTIFICATES_INFO *)ASN1_item_new(item);
@@ -156,27 +190,20 @@ apr_status_t scep_certs_only(gh_bytes_t *der, const apr_array_header_t *certific
     }
     info->type = OBJ_nid2obj(NID_pkcs7_signed);
     info->certificates->content->type = OBJ_nid2obj(NID_pkcs7_data);
-    info->certificates->certificates = sk_ASN1_TYPE_new_null();
-    if (!info->certificates->certificates) {
-        goto cleanup;
+    rv = fill(&info->certificates->certificates, certificates);
+    if (rv == APR_SUCCESS) {
+        rv = fill(&info->certificates->crls, crls);
     }
-    for (i = 0; i < certificates->nelts; ++i) {
-        gh_bytes_t one = APR_ARRAY_IDX(certificates, i, gh_bytes_t);
-        if (one.length < 2 || one.data[0] != (V_ASN1_SEQUENCE | V_ASN1_CONSTRUCTED)) {
-            rv = APR_EINVAL;
-            goto cleanup;
-        }
-        if (!push_certificate(info->certificates->certificates, one)) {
-            goto cleanup;
-        }
+    if (rv != APR_SUCCESS) {
+        goto cleanup;
     }
     length = ASN1_item_i2d((const ASN1_VALUE *)info, &encoded, item);
     if (length <= 0) {
+        rv = APR_ENOMEM;
         goto cleanup;
     }
     der->data = apr_pmemdup(p, encoded, (apr_size_t)length);
     der->length = (apr_size_t)length;
-    rv = APR_SUCCESS;
 
 cleanup:
     if (rv != APR_SUCCESS) {
@@ -185,6 +212,20 @@ cleanup:
     OPENSSL_free(encoded);
     ASN1_item_free((ASN1_VALUE *)info, item);
     return rv;
+}
+
+apr_status_t scep_certs_only(gh_bytes_t *der, const apr_array_header_t *certificates,
+                             apr_pool_t *p)
+{
+    return degenerate(der, certificates, NULL, p);
+}
+
+apr_status_t scep_crl_only(gh_bytes_t *der, gh_bytes_t crl, apr_pool_t *p)
+{
+    apr_array_header_t *crls = apr_array_make(p, 1, sizeof(gh_bytes_t));
+
+    APR_ARRAY_PUSH(crls, gh_bytes_t) = crl;
+    return degenerate(der, NULL, crls, p);
 }
 
 const char *scep_algorithm_name(const ASN1_OBJECT *object, apr_pool_t *p)

@@ -85,6 +85,14 @@ typedef struct {
 
 DECLARE_ASN1_FUNCTIONS(SCEP_ISSUER_AND_SUBJECT)
 
+/** What GetCert and GetCRL carry (RFC 5652 10.2.4). */
+typedef struct {
+    X509_NAME *issuer;
+    ASN1_INTEGER *serial;
+} SCEP_ISSUER_AND_SERIAL;
+
+DECLARE_ASN1_FUNCTIONS(SCEP_ISSUER_AND_SERIAL)
+
 /**
  * A certs-only SignedData (RFC 8894 3.4) in document order: CMS_* would sort the certificates by
  * their encoding, and clients take the first one for theirs.
@@ -93,6 +101,10 @@ DECLARE_ASN1_FUNCTIONS(SCEP_ISSUER_AND_SUBJECT)
  */
 apr_status_t scep_certs_only(gh_bytes_t *der, const apr_array_header_t *certificates,
                              apr_pool_t *p);
+
+/** The same form with a CRL, and no certificates (RFC 8894 3.4).
+ *  @return APR_EINVAL if it is not a SEQUENCE */
+apr_status_t scep_crl_only(gh_bytes_t *der, gh_bytes_t crl, apr_pool_t *p);
 
 /**
  * Name of an algorithm for logs: OpenSSL's long name, or the OID where it has none; an OID of more

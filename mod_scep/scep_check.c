@@ -20,8 +20,6 @@ APLOG_USE_MODULE(scep);
 #define REQUEST_LINE_LEAST 65536
 #define RA_KEY_KIND "RSA-2048"
 
-static const scep_place_t nowhere = { NULL, 0 };
-
 int scep_final_pass(void)
 {
     return ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_CREATE_PRE_CONFIG
@@ -75,17 +73,39 @@ apr_hash_t *scep_handlers(apr_pool_t *p)
     return handlers;
 }
 
-const char *scep_handler_of(apr_hash_t *handlers, const core_dir_config *core, apr_pool_t *p)
+const char *scep_handler_of(apr_hash_t *handlers, const core_dir_config *core, scep_place_t *place,
+                            apr_pool_t *p)
 {
     const ap_directive_t *directive;
 
+    memset(place, 0, sizeof(*place));
     if (!core->expr_handler) {
         return core->handler;
     }
-    directive = apr_hash_get(handlers, place_key(core->expr_handler->filename,
-                                                 core->expr_handler->line_number, p),
+    place->file = core->expr_handler->filename;
+    place->line = (int)core->expr_handler->line_number;
+    directive = apr_hash_get(handlers, place_key(place->file, core->expr_handler->line_number, p),
                              APR_HASH_KEY_STRING);
     return directive ? unquoted(p, directive->args) : "";
+}
+
+/** @return the path of a <Location> without pattern, NULL for every other directive */
+static const char *plain_location(const ap_directive_t *directive, apr_pool_t *p)
+{
+    const char *path;
+
+    if (ap_cstr_casecmp(directive->directive, "<Location")) {
+        return NULL;
+    }
+    path = unquoted(p, directive->args);
+    path = apr_pstrmemdup(p, path, strcspn(path, ">"));
+    return *path == '~' || apr_fnmatch_test(path) ? NULL : path;
+}
+
+static int is_scep_handler(const ap_directive_t *directive, apr_pool_t *p)
+{
+    return !ap_cstr_casecmp(directive->directive, "SetHandler")
+           && !strcmp(unquoted(p, directive->args), SCEP_HANDLER);
 }
 
 /** Where it would lead nowhere. */
@@ -99,22 +119,68 @@ static int check_handlers(server_rec *s, apr_hash_t *handlers, apr_pool_t *ptemp
         const ap_directive_t *parent = directive->parent;
         scep_place_t place = { directive->filename, directive->line_num };
         const char *path;
-        apr_size_t length;
 
-        if (!parent || strcmp(unquoted(ptemp, directive->args), SCEP_HANDLER)) {
+        if (!parent || !is_scep_handler(directive, ptemp)) {
             continue;
         }
-        path = unquoted(ptemp, parent->args);
-        length = strcspn(path, ">");
-        path = apr_pstrmemdup(ptemp, path, length);
-        if (ap_cstr_casecmp(parent->directive, "<Location") || *path == '~'
-            || apr_fnmatch_test(path)) {
+        path = plain_location(parent, ptemp);
+        if (!path) {
             scep_log_problem(s, APLOG_ERR, place, apr_psprintf(ptemp, GHNO(0252) "SetHandler "
                              SCEP_HANDLER " belongs in a <Location> without pattern, not in %s %s",
                              parent->directive, parent->args), ptemp);
             ++problems;
         }
-        else if (length > 1 && path[length - 1] == '/') {
+        else if (!scep_location_serves(path)) {
+            scep_log_problem(s, APLOG_ERR, place, apr_psprintf(ptemp, GHNO(0445) "SetHandler "
+                             SCEP_HANDLER " has no effect in <Location \"%s\">: SCEP is served "
+                             "below " SCEP_URL_ROOT " only", path), ptemp);
+            ++problems;
+        }
+    }
+    return problems;
+}
+
+/** @return 1 if a server with endpoints has a section for this path, or the section says that */
+static int is_about_scep(const server_rec *main_server, const ap_directive_t *section,
+                         const char *path, apr_pool_t *p)
+{
+    const ap_directive_t *child;
+    const server_rec *s;
+    int i;
+
+    for (child = section->first_child; child; child = child->next) {
+        if (is_scep_handler(child, p)) {
+            return 1;
+        }
+    }
+    for (s = main_server; s; s = s->next) {
+        const core_server_config *core = ap_get_core_module_config(s->module_config);
+        for (i = 0; scep_server(s)->listed->nelts && i < core->sec_url->nelts; ++i) {
+            const core_dir_config *dir = ap_get_core_module_config(
+                APR_ARRAY_IDX(core->sec_url, i, ap_conf_vector_t *));
+            if (!strcmp(dir->d, path)) {
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
+/** Whatever a section says, such as Require, would not hold for the path without its slash, which
+ *  leads to the same endpoint. */
+static int check_slashes(server_rec *s, const ap_directive_t *directive, apr_pool_t *ptemp)
+{
+    int problems = 0;
+
+    for (; directive; directive = directive->next) {
+        const char *path = plain_location(directive, ptemp);
+        scep_place_t place = { directive->filename, directive->line_num };
+
+        if (directive->first_child) {
+            problems += check_slashes(s, directive->first_child, ptemp);
+        }
+        if (path && strncmp(path, SCEP_URL_ROOT "/", sizeof(SCEP_URL_ROOT)) == 0
+            && path[strlen(path) - 1] == '/' && is_about_scep(s, directive, path, ptemp)) {
             scep_log_problem(s, APLOG_ERR, place,
                              apr_psprintf(ptemp,
                                           GHNO(0253) "remove the final slash of <Location \"%s\">: "
@@ -128,6 +194,26 @@ static int check_handlers(server_rec *s, apr_hash_t *handlers, apr_pool_t *ptemp
 }
 
 /* The RA */
+
+/** Of the first section that has endpoints, for what these miss. */
+static scep_place_t place_of_endpoints(const server_rec *main_server)
+{
+    scep_place_t nowhere = { NULL, 0 };
+    const server_rec *s;
+    int i;
+
+    for (s = main_server; s; s = s->next) {
+        const core_server_config *core = ap_get_core_module_config(s->module_config);
+        for (i = 0; i < core->sec_url->nelts; ++i) {
+            const scep_section_t *section = ap_get_module_config(
+                APR_ARRAY_IDX(core->sec_url, i, ap_conf_vector_t *), &scep_module);
+            if (section && section->used) {
+                return section->place;
+            }
+        }
+    }
+    return nowhere;
+}
 
 static int check_ra(server_rec *s, const gatehouse_config_t *config, apr_pool_t *ptemp)
 {
@@ -157,11 +243,13 @@ static int check_ra(server_rec *s, const gatehouse_config_t *config, apr_pool_t 
                             name);
     }
     if (text) {
-        scep_log_problem(s, APLOG_ERR, server->ra_profile_place, text, ptemp);
+        scep_log_problem(s, APLOG_ERR,
+                         server->ra_profile ? server->ra_profile_place : place_of_endpoints(s),
+                         text, ptemp);
         ++problems;
     }
     if (!config->sealing_configured) {
-        scep_log_problem(s, APLOG_ERR, nowhere,
+        scep_log_problem(s, APLOG_ERR, place_of_endpoints(s),
                          GHNO(0257) "GatehouseSealingKey is missing: SCEP keeps the key of its RA "
                                     "in the store, sealed. Make one with \"openssl rand -hex 32\" "
                                     "and add GatehouseSealingKey file:PATH",
@@ -272,7 +360,8 @@ int scep_check(server_rec *main_server, const gatehouse_config_t *config, apr_ha
                apr_pool_t *ptemp)
 {
     apr_hash_t *told = apr_hash_make(ptemp);
-    int problems = check_handlers(main_server, handlers, ptemp);
+    int problems = check_handlers(main_server, handlers, ptemp)
+                   + check_slashes(main_server, ap_conftree, ptemp);
     int endpoints = 0;
     server_rec *s;
 
@@ -284,6 +373,7 @@ int scep_check(server_rec *main_server, const gatehouse_config_t *config, apr_ha
         }
     }
     if (endpoints) {
+        scep_warn_managers(main_server, ptemp);
         problems += check_ra(main_server, config, ptemp);
     }
     return problems;

@@ -19,18 +19,11 @@
 
 APLOG_USE_MODULE(scep);
 
-/** A <Location> of a server, in the order in which httpd merges them. */
-typedef struct {
-    const char *path;
-    const char *handler;            /* SetHandler, or NULL */
-    scep_section_t *scep;           /* NULL without SCEP directives */
-} location_t;
-
 typedef struct {
     server_rec *s;
     const gatehouse_config_t *config;
     const gh_allowances_t *(*allowances)(server_rec *s, const char *path);
-    apr_array_header_t *locations;  /* location_t */
+    apr_array_header_t *locations;  /* scep_location_t */
     apr_array_header_t *tenants;    /* scep_tenant_t *, each pair once */
     scep_server_t *server;
     apr_pool_t *p;
@@ -44,64 +37,9 @@ static void problem(compile_t *c, scep_place_t place, const char *text)
     ++c->problems;
 }
 
-/** As httpd matches a plain <Location>. */
-static int covers(const char *location, const char *path)
-{
-    apr_size_t length = strlen(location);
-
-    return strncmp(location, path, length) == 0
-           && (length == 0 || location[length - 1] == '/' || path[length] == '/'
-               || path[length] == '\0');
-}
-
-static void collect_locations(compile_t *c, apr_hash_t *handlers)
-{
-    const core_server_config *core = ap_get_core_module_config(c->s->module_config);
-    int i;
-
-    c->locations = apr_array_make(c->ptemp, core->sec_url->nelts, sizeof(location_t));
-    for (i = 0; i < core->sec_url->nelts; ++i) {
-        ap_conf_vector_t *section = APR_ARRAY_IDX(core->sec_url, i, ap_conf_vector_t *);
-        const core_dir_config *dir = ap_get_core_module_config(section);
-        location_t location;
-
-        /* patterns have no SCEP directives; what else they say never reaches the table */
-        if (dir->r || dir->d_is_fnmatch) {
-            continue;
-        }
-        location.path = dir->d;
-        location.handler = scep_handler_of(handlers, dir, c->ptemp);
-        location.scep = ap_get_module_config(section, &scep_module);
-        if (location.scep && !location.scep->server) {
-            location.scep = NULL;
-        }
-        APR_ARRAY_PUSH(c->locations, location_t) = location;
-    }
-}
-
 static int own(const compile_t *c, const scep_section_t *section)
 {
     return section && section->server == c->s;
-}
-
-/** Two sections of one path in one server: nobody can tell which was meant. */
-static void check_twins(compile_t *c)
-{
-    int i, j;
-
-    for (i = 0; i < c->locations->nelts; ++i) {
-        const scep_section_t *one = APR_ARRAY_IDX(c->locations, i, location_t).scep;
-        for (j = i + 1; own(c, one) && j < c->locations->nelts; ++j) {
-            const scep_section_t *other = APR_ARRAY_IDX(c->locations, j, location_t).scep;
-            if (own(c, other) && !strcmp(one->path, other->path)) {
-                problem(c, other->place,
-                        apr_psprintf(c->ptemp,
-                                     GHNO(0245) "<Location \"%s\"> has SCEP directives already, in "
-                                                "line %d of %s; put them together",
-                                     one->path, one->place.line, one->place.file));
-            }
-        }
-    }
 }
 
 static void add_tenant(compile_t *c, scep_tenant_t *tenant, int report)
@@ -139,7 +77,7 @@ static void collect_tenants(compile_t *c)
 
     c->tenants = apr_array_make(c->ptemp, 8, sizeof(scep_tenant_t *));
     for (i = 0; i < c->locations->nelts; ++i) {
-        scep_section_t *section = APR_ARRAY_IDX(c->locations, i, location_t).scep;
+        scep_section_t *section = APR_ARRAY_IDX(c->locations, i, scep_location_t).scep;
         for (j = 0; section && section->tenants && j < section->tenants->nelts; ++j) {
             add_tenant(c, &APR_ARRAY_IDX(section->tenants, j, scep_tenant_t), own(c, section));
         }
@@ -166,10 +104,22 @@ static int pattern_admits(const compile_t *c, const char *pattern, const gh_prof
     return apr_hash_get(c->config->profiles, pattern, APR_HASH_KEY_STRING) == profile;
 }
 
+/** Its path is kept for another protocol, so that it would never be served. */
+static void refuse_reserved(compile_t *c, const scep_pattern_t *pattern,
+                            const gh_profile_t *profile)
+{
+    problem(c, pattern->place,
+            apr_psprintf(c->ptemp,
+                         GHNO(0447) "SCEPProfiles: \"%s\" is profile %s, whose name is reserved "
+                                    "in URLs; give it another name",
+                         pattern->pattern, gh_profile_name(profile)));
+}
+
 static void check_pattern(compile_t *c, const scep_pattern_t *pattern)
 {
     const gh_profile_t *profile;
     apr_hash_index_t *hi;
+    int admits = 0;
 
     if (!is_wildcard(pattern->pattern)) {
         profile = apr_hash_get(c->config->profiles, pattern->pattern, APR_HASH_KEY_STRING);
@@ -178,6 +128,9 @@ static void check_pattern(compile_t *c, const scep_pattern_t *pattern)
                     apr_psprintf(c->ptemp,
                                  GHNO(0248) "SCEPProfiles: there is no <CertificateProfile %s>",
                                  pattern->pattern));
+        }
+        else if (scep_url_reserved(gh_profile_name(profile))) {
+            refuse_reserved(c, pattern, profile);
         }
         else if (gh_profile_is_internal(profile)) {
             problem(c, pattern->place,
@@ -189,15 +142,23 @@ static void check_pattern(compile_t *c, const scep_pattern_t *pattern)
         return;
     }
     for (hi = apr_hash_first(c->ptemp, c->config->profiles); hi; hi = apr_hash_next(hi)) {
-        if (pattern_admits(c, pattern->pattern, apr_hash_this_val(hi))) {
-            return;
+        profile = apr_hash_this_val(hi);
+        if (pattern_admits(c, pattern->pattern, profile)) {
+            admits = 1;
+            /* once, also where it has aliases */
+            if (scep_url_reserved(gh_profile_name(profile))
+                && !strcmp(apr_hash_this_key(hi), gh_profile_name(profile))) {
+                refuse_reserved(c, pattern, profile);
+            }
         }
     }
-    problem(c, pattern->place,
-            apr_psprintf(c->ptemp,
-                         GHNO(0250) "SCEPProfiles: no profile matches \"%s\"; those for code "
-                                    "signing, smart cards and CAs have to be named in full",
-                         pattern->pattern));
+    if (!admits) {
+        problem(c, pattern->place,
+                apr_psprintf(c->ptemp,
+                             GHNO(0250) "SCEPProfiles: no profile matches \"%s\"; those for code "
+                                        "signing, smart cards and CAs have to be named in full",
+                             pattern->pattern));
+    }
 }
 
 static void check_patterns(compile_t *c)
@@ -205,21 +166,58 @@ static void check_patterns(compile_t *c)
     int i, j;
 
     for (i = 0; i < c->locations->nelts; ++i) {
-        const scep_section_t *section = APR_ARRAY_IDX(c->locations, i, location_t).scep;
+        const scep_section_t *section = APR_ARRAY_IDX(c->locations, i, scep_location_t).scep;
         for (j = 0; own(c, section) && section->patterns && j < section->patterns->nelts; ++j) {
             check_pattern(c, &APR_ARRAY_IDX(section->patterns, j, scep_pattern_t));
         }
     }
 }
 
+/** Names become those that the store has: aliases are resolved. */
+static void check_renewal(compile_t *c, const scep_section_t *section)
+{
+    const apr_array_header_t *profiles = section->renewal ? section->renewal->profiles : NULL;
+    int i;
+
+    for (i = 0; profiles && i < profiles->nelts; ++i) {
+        const char **name = &APR_ARRAY_IDX(profiles, i, const char *);
+        const gh_profile_t *profile = apr_hash_get(c->config->profiles, *name,
+                                                   APR_HASH_KEY_STRING);
+
+        if (profile) {
+            *name = gh_profile_name(profile);
+        }
+        else {
+            problem(c, section->renewal_place,
+                    apr_psprintf(c->ptemp, GHNO(0468) "SCEPRenewal: there is no "
+                                 "<CertificateProfile %s>", *name));
+        }
+    }
+}
+
+static void check_renewals(compile_t *c)
+{
+    int i;
+
+    for (i = 0; i < c->locations->nelts; ++i) {
+        const scep_location_t *location = &APR_ARRAY_IDX(c->locations, i, scep_location_t);
+
+        if (location->own && location->scep) {
+            check_renewal(c, location->scep);
+        }
+    }
+}
+
 /* Endpoints */
 
-/** What holds at a path: later and so narrower sections override. */
+/** What holds at a path: later and so narrower sections override; scep_check_locations() has
+ *  refused all others. */
 typedef struct {
     const char *handler;
     int has_tenant;
     const apr_array_header_t *patterns;
     const apr_array_header_t *challenges;
+    const gh_renewal_policy_t *renewal;
     int allow;
     int reply_chain;
 } effective_t;
@@ -243,10 +241,10 @@ static void merge(const compile_t *c, const scep_url_t *url, const char *path, e
 
     memset(e, 0, sizeof(*e));
     for (i = 0; i < c->locations->nelts; ++i) {
-        const location_t *location = &APR_ARRAY_IDX(c->locations, i, location_t);
+        const scep_location_t *location = &APR_ARRAY_IDX(c->locations, i, scep_location_t);
         const scep_section_t *section = location->scep;
 
-        if (!covers(location->path, path)) {
+        if (!scep_location_covers(location->path, path)) {
             continue;
         }
         e->handler = location->handler ? location->handler : e->handler;
@@ -256,6 +254,7 @@ static void merge(const compile_t *c, const scep_url_t *url, const char *path, e
         e->has_tenant |= lists_tenant(section, url);
         e->patterns = section->patterns ? section->patterns : e->patterns;
         e->challenges = section->challenges ? section->challenges : e->challenges;
+        e->renewal = section->renewal_place.file ? section->renewal : e->renewal;
         e->allow = section->allow >= 0 ? section->allow : e->allow;
         e->reply_chain = section->reply_chain >= 0 ? section->reply_chain : e->reply_chain;
     }
@@ -281,8 +280,8 @@ static void mark_used(const compile_t *c, const char *path)
     int i;
 
     for (i = 0; i < c->locations->nelts; ++i) {
-        const location_t *location = &APR_ARRAY_IDX(c->locations, i, location_t);
-        if (location->scep && covers(location->path, path)) {
+        const scep_location_t *location = &APR_ARRAY_IDX(c->locations, i, scep_location_t);
+        if (location->scep && scep_location_covers(location->path, path)) {
             location->scep->used = 1;
         }
     }
@@ -319,6 +318,8 @@ static void add_endpoint(compile_t *c, const scep_tenant_t *tenant, const gh_pro
     entry->endpoint.allow = (unsigned)e.allow;
     entry->endpoint.reply_chain = (scep_reply_chain_t)e.reply_chain;
     entry->endpoint.authorisers = authorisers;
+    entry->endpoint.managers = scep_managers(e.challenges);
+    entry->endpoint.renewal = e.renewal;
     entry->endpoint.allowances = c->allowances(c->s, path);
     apr_hash_set(c->server->entries, path, APR_HASH_KEY_STRING, entry);
     APR_ARRAY_PUSH(c->server->listed, scep_entry_t *) = entry;
@@ -402,7 +403,7 @@ static void check_unused(compile_t *c)
     int i;
 
     for (i = 0; i < c->locations->nelts; ++i) {
-        const scep_section_t *section = APR_ARRAY_IDX(c->locations, i, location_t).scep;
+        const scep_section_t *section = APR_ARRAY_IDX(c->locations, i, scep_location_t).scep;
         if (own(c, section) && !section->used) {
             problem(c, section->place,
                     apr_psprintf(c->ptemp,
@@ -412,7 +413,8 @@ static void check_unused(compile_t *c)
     }
 }
 
-static compile_t *compile_server(server_rec *s, const scep_server_t *main_server,
+static compile_t *compile_server(server_rec *s, server_rec *main_server,
+                                 const scep_server_t *settings,
                                  const gatehouse_config_t *config, apr_hash_t *handlers,
                                  const gh_allowances_t *(*allowances)(server_rec *, const char *),
                                  apr_pool_t *p, apr_pool_t *ptemp)
@@ -420,7 +422,7 @@ static compile_t *compile_server(server_rec *s, const scep_server_t *main_server
     compile_t *c = apr_pcalloc(ptemp, sizeof(*c));
 
     /* a configuration of its own, since httpd gives virtual hosts that of the main server */
-    c->server = apr_pmemdup(p, main_server, sizeof(*main_server));
+    c->server = apr_pmemdup(p, settings, sizeof(*settings));
     c->server->entries = apr_hash_make(p);
     c->server->listed = apr_array_make(p, 16, sizeof(scep_entry_t *));
     ap_set_module_config(s->module_config, &scep_module, c->server);
@@ -429,10 +431,11 @@ static compile_t *compile_server(server_rec *s, const scep_server_t *main_server
     c->allowances = allowances;
     c->p = p;
     c->ptemp = ptemp;
-    collect_locations(c, handlers);
-    check_twins(c);
+    c->locations = scep_locations(main_server, s, handlers, ptemp);
+    c->problems += scep_check_locations(s, c->locations, ptemp);
     collect_tenants(c);
     check_patterns(c);
+    check_renewals(c);
     add_endpoints(c);
     return c;
 }
@@ -447,8 +450,8 @@ int scep_compile(server_rec *main_server, const gatehouse_config_t *config, apr_
     int i, problems = 0;
 
     for (s = main_server; s; s = s->next) {
-        APR_ARRAY_PUSH(compiled, compile_t *) = compile_server(s, &settings, config, handlers,
-                                                               allowances, p, ptemp);
+        APR_ARRAY_PUSH(compiled, compile_t *)
+            = compile_server(s, main_server, &settings, config, handlers, allowances, p, ptemp);
     }
     /* a section of the main server may serve virtual hosts only */
     for (i = 0; i < compiled->nelts; ++i) {

@@ -32,23 +32,36 @@ void *scep_create_section(apr_pool_t *p, char *path)
     scep_section_t *section = apr_pcalloc(p, sizeof(*section));
 
     section->path = apr_pstrdup(p, path);
+    section->said = apr_array_make(p, 4, sizeof(scep_said_t));
     section->allow = -1;
     section->reply_chain = -1;
     return section;
 }
 
-static scep_place_t place_of(const cmd_parms *cmd)
+scep_place_t scep_place_of(const cmd_parms *cmd)
 {
     scep_place_t place = { cmd->directive->filename, cmd->directive->line_num };
 
     return place;
 }
 
-/**
- * Settings belong to names, not to spellings of a path, so that only plain locations can have them.
- * @return an error, or NULL
- */
-static const char *enter_section(cmd_parms *cmd, scep_section_t *section)
+static void note(scep_section_t *section, const cmd_parms *cmd)
+{
+    scep_said_t *said;
+    int i;
+
+    for (i = 0; i < section->said->nelts; ++i) {
+        if (!strcmp(APR_ARRAY_IDX(section->said, i, scep_said_t).directive, cmd->cmd->name)) {
+            return;
+        }
+    }
+    said = apr_array_push(section->said);
+    said->directive = cmd->cmd->name;
+    said->place = scep_place_of(cmd);
+    said->adds = !strcmp(cmd->cmd->name, "SCEPTenant");
+}
+
+const char *scep_enter_section(cmd_parms *cmd, scep_section_t *section)
 {
     const ap_directive_t *parent = cmd->directive->parent;
     const char *path = cmd->path;
@@ -66,22 +79,22 @@ static const char *enter_section(cmd_parms *cmd, scep_section_t *section)
         return apr_psprintf(cmd->pool, GHNO(0228) "remove the final slash of <Location \"%s\">: "
                             "httpd would not match the path without it", path);
     }
-    if (strcmp(path, "/") != 0 && strcmp(path, SCEP_URL_ROOT) != 0
-        && strncmp(path, SCEP_URL_ROOT "/", sizeof(SCEP_URL_ROOT)) != 0) {
+    if (!scep_location_serves(path)) {
         return apr_psprintf(cmd->pool, GHNO(0229) "%s has no effect in <Location \"%s\">: SCEP is "
                             "served below " SCEP_URL_ROOT " only", cmd->cmd->name, path);
     }
     if (!section->server) {
         section->server = cmd->server;
-        section->place = place_of(cmd);
+        section->place = scep_place_of(cmd);
     }
+    note(section, cmd);
     return NULL;
 }
 
 static const char *set_tenant(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
     scep_section_t *section = dir;
-    const char *error = enter_section(cmd, section);
+    const char *error = scep_enter_section(cmd, section);
     int i, j;
 
     if (error) {
@@ -89,6 +102,10 @@ static const char *set_tenant(cmd_parms *cmd, void *dir, int argc, char *const a
     }
     if (argc < 2) {
         return GHNO(0230) "SCEPTenant takes a tenant and the names of its issuers";
+    }
+    if (scep_url_reserved(argv[0])) {
+        return apr_psprintf(cmd->pool, GHNO(0446) "SCEPTenant: the name \"%s\" is reserved in "
+                            "URLs; give the tenant another name", argv[0]);
     }
     if (!section->tenants) {
         section->tenants = apr_array_make(cmd->pool, 4, sizeof(scep_tenant_t));
@@ -115,7 +132,7 @@ static const char *set_tenant(cmd_parms *cmd, void *dir, int argc, char *const a
         tenant = apr_array_push(section->tenants);
         tenant->tenant = argv[0];
         tenant->issuer = argv[i];
-        tenant->place = place_of(cmd);
+        tenant->place = scep_place_of(cmd);
     }
     return NULL;
 }
@@ -123,7 +140,7 @@ static const char *set_tenant(cmd_parms *cmd, void *dir, int argc, char *const a
 static const char *set_profiles(cmd_parms *cmd, void *dir, const char *pattern)
 {
     scep_section_t *section = dir;
-    const char *error = enter_section(cmd, section);
+    const char *error = scep_enter_section(cmd, section);
     scep_pattern_t *one;
 
     if (error) {
@@ -134,14 +151,14 @@ static const char *set_profiles(cmd_parms *cmd, void *dir, const char *pattern)
     }
     one = apr_array_push(section->patterns);
     one->pattern = pattern;
-    one->place = place_of(cmd);
+    one->place = scep_place_of(cmd);
     return NULL;
 }
 
 static const char *set_allow(cmd_parms *cmd, void *dir, const char *algorithm)
 {
     scep_section_t *section = dir;
-    const char *error = enter_section(cmd, section);
+    const char *error = scep_enter_section(cmd, section);
 
     if (error) {
         return error;
@@ -167,7 +184,7 @@ static const char *set_allow(cmd_parms *cmd, void *dir, const char *algorithm)
 static const char *set_reply_chain(cmd_parms *cmd, void *dir, const char *what)
 {
     scep_section_t *section = dir;
-    const char *error = enter_section(cmd, section);
+    const char *error = scep_enter_section(cmd, section);
 
     if (error) {
         return error;
@@ -220,10 +237,15 @@ static const char *make_static(cmd_parms *cmd, scep_challenge_t *challenge, int 
     gh_result_clear(&result);
     if (gh_secret_load(&secret, apr_psprintf(cmd->temp_pool, "%.5s%s", argv[1], source), cmd->pool,
                        &result) != APR_SUCCESS) {
-        return apr_psprintf(cmd->pool, "%s: %s. %s", result.number, result.message, result.action);
+        if (!scep_dump_problem(cmd, &result)) {
+            return apr_psprintf(cmd->pool, "%s: %s. %s", result.number, result.message,
+                                result.action);
+        }
+        /* nothing is served, and nobody authorised */
+        secret.length = 0;
     }
     challenge->name = "static";
-    challenge->authoriser = gh_authoriser_static(secret, cmd->pool);
+    challenge->authoriser = secret.length ? gh_authoriser_static(secret, cmd->pool) : NULL;
     return NULL;
 }
 
@@ -242,6 +264,18 @@ static const char *make_challenge(cmd_parms *cmd, scep_challenge_t *challenge, i
         challenge->authoriser = gh_authoriser_onetime(argc == 2 ? argv[1] : "", cmd->pool);
         return NULL;
     }
+    if (argc > 0 && !ap_cstr_casecmp(argv[0], "device")) {
+        if (argc != 1) {
+            return GHNO(0491) "SCEPChallenge device takes nothing else: gatehousectl device add "
+                              "makes the registrations";
+        }
+        challenge->name = "device";
+        challenge->authoriser = gh_authoriser_device(cmd->pool);
+        return NULL;
+    }
+    if (argc > 0 && !ap_cstr_casecmp(argv[0], "manager")) {
+        return scep_make_manager(cmd, challenge, argc, argv);
+    }
     if (argc > 0 && !ap_cstr_casecmp(argv[0], "none")) {
         if (argc != 2 || ap_cstr_casecmp(argv[1], "insecure")) {
             return GHNO(0240) "everybody could enrol here: if that is what you want, say "
@@ -252,25 +286,38 @@ static const char *make_challenge(cmd_parms *cmd, scep_challenge_t *challenge, i
         return NULL;
     }
     return apr_psprintf(cmd->pool, GHNO(0241) "SCEPChallenge takes \"static file:PATH\", \"static "
-                        "exec:PATH\", \"onetime [SET]\" or \"none insecure\", not \"%s\"",
+                        "exec:PATH\", \"onetime [SET]\", \"device\", \"manager file:PATH\" or "
+                        "\"none insecure\", not \"%s\"",
                         argc > 0 ? argv[0] : "");
+}
+
+/** Moves the last one to the front: who signs as a manager that may not any more is refused by
+ *  that, whatever secret the request has. */
+static void put_first(apr_array_header_t *challenges)
+{
+    scep_challenge_t *all = (scep_challenge_t *)challenges->elts;
+    scep_challenge_t last = all[challenges->nelts - 1];
+
+    memmove(all + 1, all, (size_t)(challenges->nelts - 1) * sizeof(*all));
+    all[0] = last;
 }
 
 static const char *set_challenge(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
     scep_section_t *section = dir;
-    const char *error = enter_section(cmd, section);
+    const char *error = scep_enter_section(cmd, section);
     scep_challenge_t challenge;
     int i;
 
     if (error) {
         return error;
     }
+    memset(&challenge, 0, sizeof(challenge));
     error = make_challenge(cmd, &challenge, argc, argv);
     if (error) {
         return error;
     }
-    challenge.place = place_of(cmd);
+    challenge.place = scep_place_of(cmd);
     if (!section->challenges) {
         section->challenges = apr_array_make(cmd->pool, 2, sizeof(scep_challenge_t));
     }
@@ -291,6 +338,9 @@ static const char *set_challenge(cmd_parms *cmd, void *dir, int argc, char *cons
         }
     }
     APR_ARRAY_PUSH(section->challenges, scep_challenge_t) = challenge;
+    if (challenge.managers) {
+        put_first(section->challenges);
+    }
     return NULL;
 }
 
@@ -305,7 +355,7 @@ static const char *set_ra_profile(cmd_parms *cmd, void *dir, const char *name)
         return error;
     }
     server->ra_profile = name;
-    server->ra_profile_place = place_of(cmd);
+    server->ra_profile_place = scep_place_of(cmd);
     return NULL;
 }
 
@@ -334,7 +384,10 @@ const command_rec scep_directives[] = {
     AP_INIT_ITERATE("SCEPProfiles", set_profiles, NULL, ACCESS_CONF,
                     "names of certificate profiles, or patterns with '*'"),
     AP_INIT_TAKE_ARGV("SCEPChallenge", set_challenge, NULL, ACCESS_CONF,
-                      "static file:PATH|exec:PATH, onetime [SET], or none insecure"),
+                      "static file:PATH|exec:PATH, onetime [SET], device, manager file:PATH, or "
+                      "none insecure"),
+    AP_INIT_TAKE_ARGV("SCEPRenewal", scep_set_renewal, NULL, ACCESS_CONF,
+                      "off, or by-certificate with settings: who may renew without a challenge"),
     AP_INIT_ITERATE("SCEPAllow", set_allow, NULL, ACCESS_CONF,
                     "legacy algorithms that are accepted: 3des, sha1, or none"),
     AP_INIT_TAKE1("SCEPReplyChain", set_reply_chain, NULL, ACCESS_CONF,

@@ -37,19 +37,30 @@ typedef struct {
 } scep_pattern_t;
 
 typedef struct {
-    const char *name;               /* "static", "onetime", "onetime:set", "none" */
+    const char *name;               /* "static", "onetime", "onetime:set", "device", ... */
     gh_authoriser_t *authoriser;
+    const apr_array_header_t *managers;     /* X509 *; NULL for all but "manager" */
     scep_place_t place;
 } scep_challenge_t;
+
+/** A directive that stands in a <Location>, however often. */
+typedef struct {
+    const char *directive;
+    scep_place_t place;             /* of the first one */
+    int adds;                       /* to what wider locations say; others replace that */
+} scep_said_t;
 
 /** SCEP directives of one <Location>; what it does not have is NULL or -1. */
 typedef struct {
     const char *path;
     const server_rec *server;       /* in which it was written */
     scep_place_t place;             /* of its first SCEP directive */
+    apr_array_header_t *said;       /* scep_said_t, each directive once */
     apr_array_header_t *tenants;    /* scep_tenant_t; added to those of wider locations */
     apr_array_header_t *patterns;   /* scep_pattern_t; these and what follows replace wider ones' */
     apr_array_header_t *challenges; /* scep_challenge_t */
+    const gh_renewal_policy_t *renewal;     /* NULL: off, if renewal_place says something */
+    scep_place_t renewal_place;     /* file NULL: not said here */
     int allow;
     int reply_chain;
     int used;                       /* some endpoint is at or below it */
@@ -79,6 +90,46 @@ extern const command_rec scep_directives[];
 void *scep_create_server(apr_pool_t *p, server_rec *s);
 void *scep_create_section(apr_pool_t *p, char *path);
 scep_server_t *scep_server(const server_rec *s);
+scep_place_t scep_place_of(const cmd_parms *cmd);
+/** To be called first by each directive of a <Location>: settings belong to names, not to spellings
+ *  of a path, so that only plain locations can have them.
+ *  @return an error, or NULL */
+const char *scep_enter_section(cmd_parms *cmd, scep_section_t *section);
+
+/* scep_config_challenge.c */
+
+/** SCEPChallenge manager. @return an error, or NULL */
+const char *scep_make_manager(cmd_parms *cmd, scep_challenge_t *challenge, int argc,
+                              char *const argv[]);
+/** The managers among the challenges of a location; NULL: none. @param challenges may be NULL */
+const apr_array_header_t *scep_managers(const apr_array_header_t *challenges);
+/** Warns of managers' certificates that are not valid, or not for long. */
+void scep_warn_managers(server_rec *main_server, apr_pool_t *ptemp);
+
+/* scep_config_renewal.c */
+
+const char *scep_set_renewal(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
+
+/* scep_locations.c */
+
+/** A <Location> without pattern that holds in a server. */
+typedef struct {
+    const char *path;
+    const char *handler;            /* SetHandler, or NULL */
+    scep_place_t handler_place;
+    int own;                        /* written in this server, not taken over from the main one */
+    scep_section_t *scep;           /* NULL without SCEP directives */
+} scep_location_t;
+
+/** As httpd matches a plain <Location>. */
+int scep_location_covers(const char *location, const char *path);
+/** @return 1 if some path that SCEP may serve is at or below this location */
+int scep_location_serves(const char *location);
+/** scep_location_t of a server, in the order in which httpd merges them. */
+apr_array_header_t *scep_locations(server_rec *main_server, server_rec *s, apr_hash_t *handlers,
+                                   apr_pool_t *p);
+/** No two may be ambiguous. @return how many problems were logged */
+int scep_check_locations(server_rec *s, const apr_array_header_t *locations, apr_pool_t *ptemp);
 
 /* scep_compile.c */
 
@@ -91,8 +142,9 @@ int scep_compile(server_rec *s, const gatehouse_config_t *config, apr_hash_t *ha
 
 /** All SetHandler directives, by place. */
 apr_hash_t *scep_handlers(apr_pool_t *p);
-/** What SetHandler says in a section: NULL if it does not stand there. */
-const char *scep_handler_of(apr_hash_t *handlers, const core_dir_config *core, apr_pool_t *p);
+/** What SetHandler says in a section, and where: NULL if it does not stand there. */
+const char *scep_handler_of(apr_hash_t *handlers, const core_dir_config *core, scep_place_t *place,
+                            apr_pool_t *p);
 /** Checks what the tables rest on. @return how many problems were logged */
 int scep_check(server_rec *s, const gatehouse_config_t *config, apr_hash_t *handlers,
                apr_pool_t *ptemp);
@@ -117,5 +169,8 @@ void scep_register_dump(gatehouse_dump_fn *fn, apr_pool_t *pconf);
 /* scep_dump.c */
 
 void scep_dump(void *json, server_rec *s, apr_pool_t *p);
+/** Takes down for the dump that a secret cannot be had, see gatehouse_dump_problem().
+ *  @return 0 if it is an error */
+int scep_dump_problem(const cmd_parms *cmd, const gh_result_t *result);
 
 #endif /* mod_scep_scep_config_h */

@@ -10,6 +10,16 @@
 #include "mod_scep/scep_config.h"
 #include "mod_scep/scep_message.h"
 
+/* While the configuration is read, the functions of mod_gatehouse are not at hand otherwise. */
+int scep_dump_problem(const cmd_parms *cmd, const gh_result_t *result)
+{
+    APR_OPTIONAL_FN_TYPE(gatehouse_dump_problem) *note
+        = APR_RETRIEVE_OPTIONAL_FN(gatehouse_dump_problem);
+
+    return note && note(cmd->pool, NULL, cmd->cmd->name, cmd->directive->filename,
+                        cmd->directive->line_num, result);
+}
+
 static json_t *dump_challenges(const scep_entry_t *entry)
 {
     json_t *array = json_array();

@@ -6,6 +6,7 @@
 #include <apr_tables.h>
 
 #include "issuer/authorisation.h"
+#include "issuer/renewal.h"
 #include "x509/profile.h"
 
 /* What is configured for one /scep/<tenant>/<issuer>/<profile>, whatever the protocol side. */
@@ -25,6 +26,8 @@ typedef struct {
     unsigned allow;                         /* SCEP_ALLOW_* */
     scep_reply_chain_t reply_chain;
     const apr_array_header_t *authorisers;  /* gh_authoriser_t *; empty: every request is refused */
+    const apr_array_header_t *managers;     /* X509 *: who may sign for devices; NULL: nobody */
+    const gh_renewal_policy_t *renewal;     /* NULL: no renewal by certificate */
     const gh_allowances_t *allowances;      /* NULL: none */
 } scep_endpoint_t;
 

@@ -144,6 +144,7 @@ void scep_engine_caps(const scep_endpoint_t *endpoint, scep_response_t *response
 {
     memset(response, 0, sizeof(*response));
     set_text(response, apr_pstrcat(p, "AES\nPOSTPKIOperation\nSHA-256\nSHA-512\nSCEPStandard\n",
+                                   endpoint->renewal ? "Renewal\n" : "",
                                    endpoint->allow & SCEP_ALLOW_3DES ? "DES3\n" : "",
                                    endpoint->allow & SCEP_ALLOW_SHA1 ? "SHA-1\n" : "", NULL));
 }
@@ -151,10 +152,11 @@ void scep_engine_caps(const scep_endpoint_t *endpoint, scep_response_t *response
 /** @param keys to be released
  *  @return APR_SUCCESS; GH_EUNAVAILABLE (UNAVAILABLE) whatever the reason: no client is to blame */
 static apr_status_t find_keys(scep_engine_t *engine, const scep_endpoint_t *endpoint,
-                              const scep_ra_keys_t **keys, gh_result_t *result)
+                              scep_ra_t **found, const scep_ra_keys_t **keys, gh_result_t *result)
 {
     scep_ra_t *ra = apr_hash_get(engine->ras, endpoint->issuer, APR_HASH_KEY_STRING);
 
+    *found = ra;
     *keys = NULL;
     if (!ra) {
         return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ra.none",
@@ -173,12 +175,13 @@ void scep_engine_certificates(scep_engine_t *engine, const scep_endpoint_t *endp
                               const gh_log_t *log, scep_response_t *response, apr_pool_t *p)
 {
     const scep_ra_keys_t *keys;
+    scep_ra_t *ra;
     gh_bytes_t body;
     gh_result_t result;
 
     memset(response, 0, sizeof(*response));
     gh_result_clear(&result);
-    if (find_keys(engine, endpoint, &keys, &result) != APR_SUCCESS) {
+    if (find_keys(engine, endpoint, &ra, &keys, &result) != APR_SUCCESS) {
         unavailable(response, &result, p);
         gh_log(log, GH_LOG_ERROR, result.status, "%s: %s", result.number, result.message);
         return;
@@ -196,6 +199,11 @@ static const char *event_name(int type)
     switch (type) {
     case SCEP_PKCS_REQ:
         return "enrol";
+    case SCEP_RENEWAL_REQ:
+        return "renew";
+    case SCEP_GET_CERT:
+    case SCEP_GET_CRL:
+        return "query";
     case SCEP_CERT_POLL:
         return "poll";
     default:
@@ -203,10 +211,23 @@ static const char *event_name(int type)
     }
 }
 
-static apr_status_t admit(scep_exchange_t *x)
+static apr_status_t find_recipient(scep_exchange_t *x)
 {
     return scep_message_admit(x->message, scep_ra_recipients(x->keys, x->p), x->keys->authorities,
                               &x->recipient, &x->result);
+}
+
+/** A client may know a newer RA than this process, from another one that has just made it. */
+static apr_status_t admit(scep_exchange_t *x)
+{
+    apr_status_t rv = find_recipient(x);
+
+    if (rv != APR_SUCCESS && !strcmp(x->result.rule, SCEP_RULE_RECIPIENT)
+        && scep_ra_renew(x->ra, &x->keys)) {
+        gh_result_clear(&x->result);
+        rv = find_recipient(x);
+    }
+    return rv;
 }
 
 /** Every type that is not handled is refused; no branch can do without an authorisation object. */
@@ -216,32 +237,32 @@ static apr_status_t dispatch(scep_exchange_t *x)
 
     switch (x->message->type) {
     case SCEP_PKCS_REQ:
+    case SCEP_RENEWAL_REQ:
         rv = admit(x);
         return rv == APR_SUCCESS ? scep_exchange_enrol(x) : rv;
     case SCEP_CERT_POLL:
         rv = admit(x);
         return rv == APR_SUCCESS ? scep_exchange_poll(x) : rv;
-    case -1:
-        return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_REQUEST, "message.no-type",
-                              "Sign a messageType attribute: a PrintableString with a number.",
-                              GHNO(0224) "the messageType is absent, repeated or not a number");
+    case SCEP_GET_CERT:
+    case SCEP_GET_CRL:
+        rv = admit(x);
+        return rv == APR_SUCCESS ? scep_exchange_query(x) : rv;
     default:
-        return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_REQUEST, "message.unknown-type",
-                              "Use what GetCACaps offers.",
-                              GHNO(0225) "messageType %d is not served here", x->message->type);
+        return scep_message_refuse_type(x->message, &x->result);
     }
 }
 
 static void log_refusal(const scep_exchange_t *x)
 {
     const scep_message_t *message = x->message;
+    const char *cause = x->cause ? x->cause : x->result.cause;
     int ours = fail_info(x->result.failure) < 0;
 
     gh_log(x->request->log, ours ? GH_LOG_ERROR : GH_LOG_INFO,
            ours ? x->result.status : APR_SUCCESS,
            "%s: %s%s%s; %s; rule %s, transaction %s, algorithms %s, attributes %s",
-           *x->result.number ? x->result.number : "-", x->result.message, x->cause ? ": " : "",
-           x->cause ? x->cause : "", x->endpoint->path, x->result.rule ? x->result.rule : "-",
+           *x->result.number ? x->result.number : "-", x->result.message, *cause ? ": " : "",
+           cause, x->endpoint->path, x->result.rule ? x->result.rule : "-",
            message && message->transaction ? message->transaction : "-",
            message ? message->algorithms : "-",
            message && message->attributes ? message->attributes : "-");
@@ -302,7 +323,7 @@ static void operate(scep_exchange_t *x, scep_engine_t *engine, gh_bytes_t der,
     event->transaction = x->message->transaction;
     event->algorithms = x->message->algorithms;
     event->event = event_name(x->message->type);
-    rv = find_keys(engine, x->endpoint, &x->keys, &x->result);
+    rv = find_keys(engine, x->endpoint, &x->ra, &x->keys, &x->result);
     if (rv == APR_SUCCESS) {
         rv = scep_message_verify(x->message, &x->result);
     }

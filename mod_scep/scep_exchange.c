@@ -14,7 +14,7 @@
  * Whatever is wrong between decryption and a verified request looks the same from outside, or our
  * key could be used to decrypt what others have sent (Bleichenbacher, Vaudenay).
  */
-static apr_status_t not_opened(scep_exchange_t *x, const char *cause)
+apr_status_t scep_exchange_not_opened(scep_exchange_t *x, const char *cause)
 {
     ERR_clear_error();
     x->cause = cause;
@@ -41,7 +41,67 @@ static void verify_decoy(const scep_exchange_t *x)
     gh_csr_verify(x->keys->parsed_decoy, 0, NULL);
 }
 
-/** Opens a message that carries a request for a certificate, signed by the request's own key. */
+static int is_self_issued(const X509 *certificate)
+{
+    return X509_NAME_cmp(X509_get_subject_name(certificate), X509_get_issuer_name(certificate))
+           == 0;
+}
+
+static int is_manager(const scep_exchange_t *x)
+{
+    const apr_array_header_t *managers = x->endpoint->managers;
+    int i;
+
+    for (i = 0; managers && i < managers->nelts; ++i) {
+        if (X509_cmp(APR_ARRAY_IDX(managers, i, X509 *), x->message->signer) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/** Who signs with another key than the request's must be a manager, or hold a certificate that is
+ *  to be renewed (RFC 8894 2.3); which of them, and whether that is so, is decided later. */
+static int may_speak_for_other(const scep_exchange_t *x)
+{
+    return is_manager(x) || !is_self_issued(x->message->signer);
+}
+
+/**
+ * A renewal: a RenewalReq; a PKCSReq for another key, signed under an earlier certificate, as
+ * older clients do; one for the same key, if that is permitted and there is no challenge.
+ */
+static int is_renewal(const scep_exchange_t *x, const gh_csr_t *csr)
+{
+    if (x->message->type == SCEP_RENEWAL_REQ) {
+        return 1;
+    }
+    if (is_self_issued(x->message->signer) || is_manager(x)) {
+        return 0;
+    }
+    return EVP_PKEY_eq(gh_csr_key(csr), x->message->signer_key) != 1
+           || (x->endpoint->renewal && x->endpoint->renewal->same_key && !gh_csr_challenge(csr));
+}
+
+static apr_status_t check_renewal(scep_exchange_t *x)
+{
+    if (is_self_issued(x->message->signer)) {
+        return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_REQUEST, "renewal.self-signed",
+                              "Sign it with the certificate that is to be renewed, or send a "
+                              "PKCSReq.",
+                              GHNO(0461) "a RenewalReq cannot be signed by a self-signed "
+                                         "certificate");
+    }
+    if (!x->endpoint->renewal) {
+        return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_DENIED, "renewal.off",
+                              "Enrol anew with a challenge, or let the administrator configure "
+                              "SCEPRenewal.",
+                              GHNO(0462) "renewal by certificate is not configured here");
+    }
+    return APR_SUCCESS;
+}
+
+/** Opens a message that carries a request for a certificate. */
 static apr_status_t open_request(scep_exchange_t *x, gh_csr_t **csr)
 {
     gh_bytes_t content;
@@ -50,18 +110,19 @@ static apr_status_t open_request(scep_exchange_t *x, gh_csr_t **csr)
     if (scep_message_open(x->message, x->recipient, &content, x->p) != APR_SUCCESS) {
         parse_decoy(x);
         verify_decoy(x);
-        return not_opened(x, "it does not decrypt");
+        return scep_exchange_not_opened(x, "it does not decrypt");
     }
     if (gh_csr_parse(csr, content.data, content.length, x->services->decoding, x->p, NULL)
         != APR_SUCCESS) {
         /* garbage, as a bad padding that goes unnoticed leaves it, ends at its first bytes */
         parse_decoy(x);
         verify_decoy(x);
-        return not_opened(x, "the content is not an acceptable PKCS#10 request");
+        return scep_exchange_not_opened(x, "the content is not an acceptable PKCS#10 request");
     }
-    if (EVP_PKEY_eq(gh_csr_key(*csr), x->message->signer_key) != 1) {
+    if (EVP_PKEY_eq(gh_csr_key(*csr), x->message->signer_key) != 1 && !may_speak_for_other(x)) {
         verify_decoy(x);
-        return not_opened(x, "the request has another key than the signer of the message");
+        return scep_exchange_not_opened(x, "the request has another key than the signer of the "
+                                           "message, which is self-signed");
     }
     gh_result_clear(&result);
     if (gh_csr_verify(*csr, x->endpoint->allow & SCEP_ALLOW_SHA1, &result) != APR_SUCCESS) {
@@ -69,7 +130,7 @@ static apr_status_t open_request(scep_exchange_t *x, gh_csr_t **csr)
         if (result.failure == GH_FAILURE_ALGORITHM) {
             verify_decoy(x);
         }
-        return not_opened(x, "the signature of the request is not valid or its digest not "
+        return scep_exchange_not_opened(x, "the signature of the request is not valid or its digest not "
                              "accepted");
     }
     return APR_SUCCESS;
@@ -137,8 +198,10 @@ static void fill_request(gh_enrolment_request_t *enrolment, const scep_exchange_
     enrolment->profile = x->endpoint->profile;
     enrolment->transaction = x->message->transaction;
     enrolment->signer_sha256 = x->message->signer_sha256;
+    enrolment->signer = x->message->signer;
     enrolment->csr = csr;
     enrolment->challenge = gh_csr_challenge(csr);
+    enrolment->sealer = x->services->sealer;
     enrolment->client = x->request->client;
     enrolment->user = x->request->user;
     enrolment->request_id = x->request->id;
@@ -153,8 +216,11 @@ static apr_status_t authorise_and_enrol(scep_exchange_t *x, const gh_enrolment_r
     gh_authorisation_t *authorisation;
     apr_status_t rv;
 
-    rv = gh_authorise(&authorisation, enrolment, x->endpoint->authorisers, x->services->store, x->p,
-                      &x->result);
+    rv = x->renews
+        ? gh_authorise_renewal(&authorisation, enrolment, x->endpoint->renewal,
+                               x->endpoint->authorisers, x->services->store, x->p, &x->result)
+        : gh_authorise(&authorisation, enrolment, x->endpoint->authorisers, x->services->store,
+                       x->p, &x->result);
     if (rv != APR_SUCCESS) {
         return rv;
     }
@@ -173,8 +239,16 @@ apr_status_t scep_exchange_enrol(scep_exchange_t *x)
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    fill_request(&enrolment, x, csr);
     x->request->event->subject = gh_csr_subject_text(csr);
+    x->renews = is_renewal(x, csr);
+    if (x->renews) {
+        x->request->event->event = "renew";
+        rv = check_renewal(x);
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+    }
+    fill_request(&enrolment, x, csr);
     memset(&outcome, 0, sizeof(outcome));
     rv = gh_ledger_repeat(x->services->ledger, &enrolment, &outcome, x->p, &x->result);
     if (rv == APR_SUCCESS) {
@@ -201,13 +275,22 @@ apr_status_t scep_exchange_enrol(scep_exchange_t *x)
 
 /* CertPoll */
 
-/** @return 1 if a name is that of the issuer or of its RA, which some clients take for it */
-static int names_issuer(const scep_exchange_t *x, const X509_NAME *name)
+int scep_exchange_names_issuer(const scep_exchange_t *x, const X509_NAME *name)
 {
     const X509 *ra = x->recipient->certificate;
 
     return X509_NAME_cmp(name, X509_get_issuer_name(ra)) == 0
            || X509_NAME_cmp(name, X509_get_subject_name(ra)) == 0;
+}
+
+apr_status_t scep_exchange_open(scep_exchange_t *x, gh_bytes_t *content)
+{
+    apr_status_t rv = scep_message_open(x->message, x->recipient, content, x->p);
+
+    /* it carries no request; whether something else does must not be seen from the time */
+    parse_decoy(x);
+    verify_decoy(x);
+    return rv == APR_SUCCESS ? rv : scep_exchange_not_opened(x, "it does not decrypt");
 }
 
 apr_status_t scep_exchange_poll(scep_exchange_t *x)
@@ -218,20 +301,17 @@ apr_status_t scep_exchange_poll(scep_exchange_t *x)
     gh_bytes_t content;
     apr_status_t rv;
 
-    rv = scep_message_open(x->message, x->recipient, &content, x->p);
-    /* a poll carries no request; whether something else does must not be seen from the time */
-    parse_decoy(x);
-    verify_decoy(x);
+    rv = scep_exchange_open(x, &content);
     if (rv != APR_SUCCESS) {
-        return not_opened(x, "it does not decrypt");
+        return rv;
     }
     at = content.data;
     names = d2i_SCEP_ISSUER_AND_SUBJECT(NULL, &at, (long)content.length);
     if (!names || at != content.data + content.length) {
-        rv = not_opened(x, "the content is not an IssuerAndSubject");
+        rv = scep_exchange_not_opened(x, "the content is not an IssuerAndSubject");
         goto cleanup;
     }
-    if (!names_issuer(x, names->issuer)) {
+    if (!scep_exchange_names_issuer(x, names->issuer)) {
         rv = gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_NOT_FOUND, "poll.issuer",
                             "Name the CA whose certificate GetCACert gives after the RA's.",
                             GHNO(0221) "the poll names another issuer");

@@ -126,6 +126,7 @@ static scep_engine_t *make_engine(void)
     services = apr_pcalloc(child.pool, sizeof(*services));
     services->store = service->store;
     services->ledger = service->ledger;
+    services->publisher = service->publisher;
     services->sealer = service->sealer;
     services->decoding = service->decoding;
     services->node = service->node;

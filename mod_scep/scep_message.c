@@ -337,6 +337,18 @@ static apr_status_t check_attributes(const scep_message_t *message, gh_result_t 
     return APR_SUCCESS;
 }
 
+apr_status_t scep_message_refuse_type(const scep_message_t *message, gh_result_t *result)
+{
+    if (message->type < 0) {
+        return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "message.no-type",
+                              "Sign a messageType attribute: a PrintableString with a number.",
+                              GHNO(0224) "the messageType is absent, repeated or not a number");
+    }
+    return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "message.unknown-type",
+                          "Use what GetCACaps offers.",
+                          GHNO(0225) "messageType %d is not served here", message->type);
+}
+
 static apr_status_t check_signer(const scep_message_t *message, gh_result_t *result)
 {
     if (!message->signer) {
@@ -467,7 +479,7 @@ apr_status_t scep_message_admit(const scep_message_t *message,
                            CMS_get0_RecipientInfos(message->envelope), i), recipients, authorities);
     }
     if (sorted.ours != 1 || sorted.ours + sorted.authorities != message->recipients) {
-        return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_INTEGRITY, "message.recipient",
+        return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_INTEGRITY, SCEP_RULE_RECIPIENT,
                               "Ask for GetCACert again and encrypt to the RA certificate, which is "
                               "the first one.",
                               GHNO(0202) "of %d recipients of the envelope, %d are the RA of this "

@@ -24,6 +24,9 @@ typedef struct scep_message scep_message_t;
 /** Largest message read, checked before anything is decoded. */
 #define SCEP_MESSAGE_MAX 65536
 
+/** Rule of the refusal of a message that is not encrypted to the RA. */
+#define SCEP_RULE_RECIPIENT "message.recipient"
+
 /** Most recipients of one envelope: some clients encrypt to all certificates of GetCACert. */
 #define SCEP_RECIPIENTS_MAX 8
 
@@ -87,6 +90,9 @@ apr_status_t scep_message_read(scep_message_t **message, gh_bytes_t der, unsigne
  * @return GH_EREFUSED with failure REQUEST, ALGORITHM or INTEGRITY
  */
 apr_status_t scep_message_verify(scep_message_t *message, gh_result_t *result);
+
+/** The refusal of a message whose type is not served. @return GH_EREFUSED with failure REQUEST */
+apr_status_t scep_message_refuse_type(const scep_message_t *message, gh_result_t *result);
 
 /**
  * Checks that the envelope is one that may be opened here: by key transport only, to exactly one of

@@ -12,6 +12,7 @@
 #include "audit.h"
 #include "issuer/issuer.h"
 #include "issuer/ledger.h"
+#include "issuer/publisher.h"
 #include "log.h"
 #include "mod_scep/scep_message.h"
 #include "result.h"
@@ -31,6 +32,7 @@ typedef struct scep_ra scep_ra_t;
 typedef struct {
     gh_store_t *store;
     gh_ledger_t *ledger;
+    gh_publisher_t *publisher;      /* may be NULL: GetCRL is not answered then */
     const gh_sealer_t *sealer;
     OSSL_LIB_CTX *decoding;         /* in which messages are parsed; NULL: the default */
     const char *node;
@@ -43,8 +45,10 @@ struct scep_ra_set;
 /** The keys of an RA at one time; immutable, and parsed once. */
 typedef struct {
     struct scep_ra_set *set;                /* what they live in; NULL if that is the caller's */
-    const apr_array_header_t *recipients;   /* scep_recipient_t: those that had not expired when
-                                               they were read, newest first */
+    const apr_array_header_t *recipients;   /* scep_recipient_t: those that were valid and not
+                                               revoked when they were read, newest first */
+    const apr_array_header_t *generations;  /* apr_int64_t: what the store had then; NULL if keys
+                                               were made without one */
     apr_time_t first_end;                   /* earliest notAfter among them */
     const scep_recipient_t *current;        /* is announced first */
     apr_int64_t generation;                 /* of current */
@@ -68,13 +72,23 @@ scep_ra_t *scep_ra_create(gh_issuer_t *issuer, const gh_profile_t *profile,
 
 /**
  * The keys of now. They are made on first use by any process of any node. After two thirds of their
- * certificate's life the next generation is made, again by whoever is first; the store is asked
- * every few seconds whether somebody was. While that fails, the keys there are do as long as their
- * certificate is valid, and not longer. Thread-safe.
+ * certificate's life the next generation is made, again by whoever is first, and at once when the
+ * newest certificate is revoked or held: such keys neither sign nor decrypt. The store is asked
+ * every second what others have made or revoked. While that fails, the keys there are do as long as
+ * their certificate is valid, and not longer. Thread-safe.
  * @param keys to be given back by scep_ra_release()
  * @return GH_EUNAVAILABLE; GH_EREFUSED if no RA certificate can be had
  */
 apr_status_t scep_ra_acquire(scep_ra_t *ra, const scep_ra_keys_t **keys, gh_result_t *result);
+
+/**
+ * Keys for a message that is encrypted to none of those in hand: another process may have made the
+ * next generation a moment ago. The store is asked at once, at most ten times a second.
+ * Thread-safe.
+ * @param keys from scep_ra_acquire(); given back if there are others, which take their place
+ * @return 1 if there are others
+ */
+int scep_ra_renew(scep_ra_t *ra, const scep_ra_keys_t **keys);
 
 /** @param keys may be NULL; nothing of them may be used any more */
 void scep_ra_release(const scep_ra_keys_t *keys);

@@ -41,7 +41,9 @@ static apr_status_t make_envelope(gh_bytes_t *der, const scep_reply_t *reply,
     CMS_ContentInfo *cms = NULL;
     BIO *in = NULL;
     gh_bytes_t certificates;
-    apr_status_t rv = scep_certs_only(&certificates, reply->certificates, p);
+    apr_status_t rv = reply->crl.length
+        ? scep_crl_only(&certificates, reply->crl, p)
+        : scep_certs_only(&certificates, reply->certificates, p);
 
     if (rv != APR_SUCCESS) {
         goto cleanup;

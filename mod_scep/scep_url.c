@@ -32,6 +32,11 @@ static int listed(const char *const *list, const char *name, apr_size_t length)
     return 0;
 }
 
+int scep_url_reserved(const char *name)
+{
+    return listed(reserved, name, strlen(name));
+}
+
 /** @param tail what follows the profile, without the slash before it */
 static int tail_absorbed(const char *tail)
 {
@@ -74,7 +79,7 @@ apr_status_t scep_url_parse(scep_url_t *url, const char *path, apr_pool_t *p)
         }
         at += length;
     }
-    if (listed(reserved, names[2], strlen(names[2]))) {
+    if (scep_url_reserved(names[2])) {
         return APR_NOTFOUND;
     }
     if (at[0] == '/' && at[1] && !tail_absorbed(at + 1)) {

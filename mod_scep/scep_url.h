@@ -27,6 +27,9 @@ typedef struct {
  */
 apr_status_t scep_url_parse(scep_url_t *url, const char *path, apr_pool_t *p);
 
+/** @return 1 for "intune" and "mdm", which no tenant and no profile may be called */
+int scep_url_reserved(const char *name);
+
 /** /scep/<tenant>/<issuer>/<profile>, in p. */
 const char *scep_url_path(const scep_url_t *url, apr_pool_t *p);
 

@@ -10,6 +10,7 @@
 #include "issuer/ledger_private.h"
 #include "status.h"
 #include "store/housekeeping.h"
+#include "store/renewals.h"
 
 #define CLAIM_INTERVAL  apr_time_from_sec(10)
 #define CLAIM_LIMIT     16
@@ -105,6 +106,9 @@ static apr_status_t finish_work(gh_transaction_t *transaction, void *baton)
                            finish->issue ? GH_ENROLMENT_ISSUED : GH_ENROLMENT_REJECTED, NULL,
                            finish->message,
                            finish->issue ? finish->issue->certificate.serial : none, finish->now);
+    if (rv == APR_SUCCESS && finish->issue) {
+        rv = gh_renewal_issued(transaction, finish->record->id, finish->now);
+    }
     if (rv == APR_SUCCESS) {
         rv = finish->issue ? gh_ledger_store_issue(transaction, finish->issue)
             : gh_audit_insert(transaction, finish->event, finish->line, 1);

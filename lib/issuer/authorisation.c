@@ -5,9 +5,11 @@
 #include <apr_strings.h>
 
 #include "issuer/authorisation.h"
+#include "issuer/renewal.h"
 #include "log.h"
 #include "status.h"
 #include "store/enrolments.h"
+#include "store/renewals.h"
 
 struct gh_authorisation {
     const char *protocol;
@@ -16,10 +18,14 @@ struct gh_authorisation {
     const char *profile;
     const char *subject;
     const char *rule;
-    const char *challenge_id;
+    const char *message;
+    gh_consume_fn *consume;
+    void *consume_baton;
+    int secret_bits;
     gh_bytes_t key_sha256;
     gh_bytes_t request_sha256;
     const gh_plan_t *plan;
+    const gh_renewal_record_t *renewal;
     int needs_approval;
 };
 
@@ -41,17 +47,49 @@ static gh_authorisation_t *make(const char *protocol, const char *location, cons
     return authorisation;
 }
 
-/* Asks one after the other. The refusal that is reported is that of the last one asked, unless one
- * could not tell: then a later try may succeed. */
+/** What several authorisers said. */
+typedef struct {
+    gh_result_t unavailable;        /* the last one that could not tell */
+    int cannot_tell;
+    char causes[sizeof(((gh_result_t *)0)->cause)];
+    char number[sizeof(((gh_result_t *)0)->number)];
+    int differ;                     /* they refused for different reasons */
+} answers_t;
+
+static void note_refusal(answers_t *answers, const gh_authoriser_t *authoriser,
+                         const gh_result_t *refusal, int first)
+{
+    apr_size_t length = strlen(answers->causes);
+
+    apr_snprintf(answers->causes + length, sizeof(answers->causes) - length, "%s%s: %s",
+                 first ? "" : "; ", authoriser->name,
+                 *refusal->cause ? refusal->cause : refusal->message);
+    answers->differ |= !first && strcmp(answers->number, refusal->number) != 0;
+    apr_cpystrn(answers->number, refusal->number, sizeof(answers->number));
+}
+
+/* Which of several refused, and why, is for the log: each of them tells a requester as much as if
+ * it stood alone, but all together would tell which device or challenge exists. */
+static apr_status_t refuse_all(const answers_t *answers, gh_result_t *result)
+{
+    if (answers->differ) {
+        gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "challenge",
+                       "Give the device what this endpoint asks for.",
+                       GHNO(0470) "nothing that this location takes grants the request");
+    }
+    gh_result_cause(result, "%s", answers->causes);
+    return GH_EREFUSED;
+}
+
+/* Asks one after the other. If all refuse, but one could not tell, a later try may succeed. */
 static apr_status_t ask(const gh_enrolment_request_t *request,
                         const apr_array_header_t *authorisers, gh_store_t *store,
                         gh_grant_t *grant, apr_pool_t *p, gh_result_t *result)
 {
-    gh_result_t unavailable;
-    int cannot_tell = 0;
+    answers_t answers;
     int i;
 
-    gh_result_clear(&unavailable);
+    memset(&answers, 0, sizeof(answers));
     if (!authorisers || authorisers->nelts == 0) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "challenge.unconfigured",
                               "Configure a challenge for this location.",
@@ -64,19 +102,38 @@ static apr_status_t ask(const gh_enrolment_request_t *request,
 
         memset(grant, 0, sizeof(*grant));
         rv = authoriser->check(authoriser, store, request, grant, p, result);
-        if (rv == APR_SUCCESS) {
-            return APR_SUCCESS;
+        if (rv == APR_SUCCESS || grant->final) {
+            return rv;
         }
-        if (rv != GH_EREFUSED && result) {
-            unavailable = *result;
-            cannot_tell = 1;
+        if (rv != GH_EREFUSED) {
+            answers.unavailable = *result;
+            answers.unavailable.status = rv;
+            answers.cannot_tell = 1;
         }
+        note_refusal(&answers, authoriser, result, i == 0);
     }
-    if (cannot_tell) {
-        *result = unavailable;
-        return unavailable.status;
+    if (answers.cannot_tell) {
+        *result = answers.unavailable;
+        return result->status;
     }
-    return GH_EREFUSED;
+    return authorisers->nelts == 1 ? GH_EREFUSED : refuse_all(&answers, result);
+}
+
+static gh_authorisation_t *make_granted(const gh_enrolment_request_t *request,
+                                        const gh_grant_t *grant, const gh_plan_t *plan,
+                                        apr_pool_t *p)
+{
+    gh_authorisation_t *authorisation =
+        make(request->protocol, request->location, request->issuer,
+             gh_profile_name(request->profile), grant->rule, plan, p);
+
+    authorisation->message = grant->message;
+    authorisation->consume = grant->consume;
+    authorisation->consume_baton = grant->consume_baton;
+    authorisation->secret_bits = grant->secret_bits;
+    authorisation->request_sha256 = gh_csr_info_sha256(request->csr);
+    authorisation->needs_approval = gh_profile_needs_approval(request->profile);
+    return authorisation;
 }
 
 apr_status_t gh_authorise(gh_authorisation_t **authorisation,
@@ -97,11 +154,53 @@ apr_status_t gh_authorise(gh_authorisation_t **authorisation,
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    *authorisation = make(request->protocol, request->location, request->issuer,
-                          gh_profile_name(request->profile), grant.rule, plan, p);
-    (*authorisation)->challenge_id = grant.challenge_id;
-    (*authorisation)->request_sha256 = gh_csr_info_sha256(request->csr);
-    (*authorisation)->needs_approval = gh_profile_needs_approval(request->profile);
+    *authorisation = make_granted(request, &grant, plan, p);
+    return APR_SUCCESS;
+}
+
+static const gh_renewal_record_t *note_renewal(const gh_renewed_t *renewed,
+                                               const gh_renewal_policy_t *policy, apr_pool_t *p)
+{
+    gh_renewal_record_t *record = apr_pcalloc(p, sizeof(*record));
+
+    record->issuer = renewed->issuer;
+    record->serial = renewed->serial;
+    record->revoke_after = policy->revoke_old;
+    return record;
+}
+
+apr_status_t gh_authorise_renewal(gh_authorisation_t **authorisation,
+                                  const gh_enrolment_request_t *request,
+                                  const gh_renewal_policy_t *policy,
+                                  const apr_array_header_t *authorisers, gh_store_t *store,
+                                  apr_pool_t *p, gh_result_t *result)
+{
+    gh_renewed_t renewed;
+    gh_grant_t grant;
+    gh_plan_t *plan;
+    apr_status_t rv;
+
+    *authorisation = NULL;
+    memset(&grant, 0, sizeof(grant));
+    rv = gh_renewal_check(&renewed, request, policy, store, p, result);
+    if (rv == APR_SUCCESS && policy->challenge) {
+        rv = ask(request, authorisers, store, &grant, p, result);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = gh_profile_apply(&plan, request->profile, request->csr, &request->context, p,
+                              result);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = gh_renewal_compare(&renewed, plan, p, result);
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    grant.rule = "renewal";
+    grant.message = apr_pstrcat(p, "renews ", gh_hex(p, renewed.serial.data,
+                                                     renewed.serial.length), NULL);
+    *authorisation = make_granted(request, &grant, plan, p);
+    (*authorisation)->renewal = note_renewal(&renewed, policy, p);
     return APR_SUCCESS;
 }
 
@@ -190,9 +289,28 @@ const char *gh_authorisation_rule(const gh_authorisation_t *authorisation)
     return authorisation->rule;
 }
 
-const char *gh_authorisation_challenge_id(const gh_authorisation_t *authorisation)
+const char *gh_authorisation_message(const gh_authorisation_t *authorisation)
 {
-    return authorisation->challenge_id;
+    return authorisation->message;
+}
+
+int gh_authorisation_secret_bits(const gh_authorisation_t *authorisation)
+{
+    return authorisation->secret_bits;
+}
+
+apr_status_t gh_authorisation_consume(const gh_authorisation_t *authorisation,
+                                      gh_transaction_t *transaction, const char *enrolment,
+                                      apr_time_t now)
+{
+    return authorisation->consume
+        ? authorisation->consume(transaction, authorisation->consume_baton, enrolment, now)
+        : APR_SUCCESS;
+}
+
+const gh_renewal_record_t *gh_authorisation_renewal(const gh_authorisation_t *authorisation)
+{
+    return authorisation->renewal;
 }
 
 int gh_authorisation_needs_approval(const gh_authorisation_t *authorisation)

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include <apr_lib.h>
 #include <apr_strings.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -16,8 +17,11 @@
 #include "store/challenges.h"
 #include "store/housekeeping.h"
 #include "x509/name.h"
+#include "x509/san.h"
 
 #define CHALLENGE_BYTES     20
+/* Longer ones are cut or not found at all by programs that read pages of NDES. */
+#define TYPED_BYTES         16
 #define CHALLENGE_LIFETIME  apr_time_from_sec(3600)
 
 static apr_status_t missing_challenge(gh_result_t *result)
@@ -86,6 +90,17 @@ static apr_status_t find_work(gh_transaction_t *transaction, void *baton)
     return gh_challenge_find(transaction, find->sha256, &find->record, find->pool);
 }
 
+/* The names that are asked for, all of them and no more. */
+static int sans_equal(const char *expected, const gh_csr_t *csr, apr_pool_t *p)
+{
+    GENERAL_NAMES *names;
+    const char *asked;
+
+    return gh_csr_sans(csr, &names, p, NULL) == APR_SUCCESS
+        && gh_san_normal(&asked, names, p, NULL) == APR_SUCCESS
+        && !strcmp(expected, asked);
+}
+
 static int subject_equal(const char *expected, const gh_csr_t *csr, apr_pool_t *p)
 {
     X509_NAME *name;
@@ -94,7 +109,7 @@ static int subject_equal(const char *expected, const gh_csr_t *csr, apr_pool_t *
         && !X509_NAME_cmp(name, gh_csr_subject(csr));
 }
 
-/* Why a challenge that exists does not fit, or NULL. Only its holder can learn this. */
+/* Why a challenge that exists does not fit, or NULL. This is for the log. */
 static const char *misfit(const gh_challenge_record_t *record, const char *set,
                           const gh_enrolment_request_t *request, apr_pool_t *p)
 {
@@ -112,7 +127,16 @@ static const char *misfit(const gh_challenge_record_t *record, const char *set,
     if (record->subject && !subject_equal(record->subject, request->csr, p)) {
         return "was made for another subject";
     }
+    if (record->sans && !sans_equal(record->sans, request->csr, p)) {
+        return "was made for other alternative names";
+    }
     return NULL;
+}
+
+static apr_status_t consume_onetime(gh_transaction_t *transaction, void *baton,
+                                    const char *enrolment, apr_time_t now)
+{
+    return gh_challenge_consume(transaction, baton, enrolment, now);
 }
 
 static apr_status_t check_onetime(const gh_authoriser_t *authoriser, gh_store_t *store,
@@ -135,23 +159,22 @@ static apr_status_t check_onetime(const gh_authoriser_t *authoriser, gh_store_t 
     }
     find.sha256.length = length;
     rv = gh_store_read(store, find_work, &find, result);
-    if (rv == APR_NOTFOUND) {
-        return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "challenge.onetime",
-                              "Make a challenge with gatehousectl challenge new and give it to the "
-                              "device.",
-                              GHNO(0023) "the one-time challenge is unknown");
-    }
-    if (rv != APR_SUCCESS) {
+    if (rv != APR_SUCCESS && rv != APR_NOTFOUND) {
         return rv;
     }
-    reason = misfit(find.record, authoriser->data, request, p);
+    reason = rv == APR_NOTFOUND ? "is unknown" : misfit(find.record, authoriser->data, request, p);
     if (reason) {
-        return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "challenge.onetime",
-                              "Make a new challenge for this endpoint and give it to the device.",
-                              GHNO(0024) "the one-time challenge %s %s", find.record->id, reason);
+        gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "challenge.onetime",
+                       "Make a challenge for this endpoint and give it to the device.",
+                       GHNO(0023) "the one-time challenge is not accepted");
+        gh_result_cause(result, GHNO(0024) "the one-time challenge %s%s%s",
+                        find.record ? find.record->id : "", find.record ? " " : "", reason);
+        return GH_EREFUSED;
     }
     grant->rule = "challenge.onetime";
-    grant->challenge_id = find.record->id;
+    grant->consume = consume_onetime;
+    grant->consume_baton = (void *)find.record->id;
+    grant->secret_bits = 8 * TYPED_BYTES;   /* at least; how it was made is not stored */
     return APR_SUCCESS;
 }
 
@@ -169,78 +192,137 @@ typedef struct {
     gh_challenge_record_t record;
     gh_audit_event_t event;
     const char *line;
+    int most;                       /* 0: any number */
+    int full;                       /* there are as many already */
 } new_baton_t;
 
+/* SQLite has one writer, so that the number is exact; with PostgreSQL requests that arrive at the
+ * same moment may get some more. */
 static apr_status_t new_work(gh_transaction_t *transaction, void *baton)
 {
     new_baton_t *new = baton;
-    apr_status_t rv = gh_challenge_insert(transaction, &new->record);
+    apr_int64_t count = 0;
+    apr_status_t rv = APR_SUCCESS;
 
+    new->full = 0;
+    if (new->most) {
+        rv = gh_challenge_count(transaction, &new->record, new->record.created, &count);
+        new->full = rv == APR_SUCCESS && count >= new->most;
+        rv = new->full ? GH_EREFUSED : rv;
+    }
+    if (rv == APR_SUCCESS) {
+        rv = gh_challenge_insert(transaction, &new->record);
+    }
     return rv == APR_SUCCESS
         ? gh_audit_insert(transaction, &new->event, new->line, 0) : rv;
 }
 
-static void describe_new(new_baton_t *new, const char *node, const char *actor, apr_pool_t *p)
+static void describe_new(new_baton_t *new, const gh_challenge_spec_t *spec, apr_pool_t *p)
 {
     new->event.time = new->record.created;
-    new->event.id = gh_random_id(p);
+    new->event.id = spec->request_id ? spec->request_id : gh_random_id(p);
+    new->event.client = spec->client;
     new->event.event = "challenge";
-    new->event.protocol = "ctl";
+    new->event.protocol = spec->protocol;
     new->event.tenant = new->record.tenant;
     new->event.issuer = new->record.issuer;
     new->event.profile = new->record.profile;
     new->event.subject = new->record.subject;
-    new->event.node = node;
-    new->event.user = actor;
+    new->event.rule = spec->request_id ? "challenge.for" : "operator";
+    new->event.node = spec->node;
+    new->event.user = spec->actor;
     new->event.result = "done";
     new->event.message = apr_psprintf(p, "one-time challenge %s made, valid until %s",
                                       new->record.id, gh_time_text(p, new->record.expires));
     new->line = gh_audit_line(&new->event, p);
 }
 
-apr_status_t gh_challenge_new(gh_store_t *store, const char *set, const char *tenant,
-                              const char *issuer, const char *profile, const char *subject,
-                              apr_interval_time_t lifetime, const char *node, const char *actor,
-                              const char **id,
-                              const char **challenge, apr_time_t *expires, apr_pool_t *p,
-                              gh_result_t *result)
+/* What the request must say, in the one way in which it is stored. */
+static apr_status_t bind_names(gh_challenge_record_t *record, const gh_challenge_spec_t *spec,
+                               apr_pool_t *p, gh_result_t *result)
 {
-    unsigned char random[CHALLENGE_BYTES];
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned int length;
+    GENERAL_NAMES *names;
     X509_NAME *name;
-    new_baton_t new = {0};
-    apr_status_t rv;
+    apr_status_t rv = APR_SUCCESS;
 
-    if (subject) {
-        rv = gh_name_parse(&name, subject, p, result);
-        if (rv != APR_SUCCESS) {
-            return rv;
+    if (spec->subject) {
+        rv = gh_name_parse(&name, spec->subject, p, result);
+        record->subject = spec->subject;
+    }
+    if (rv == APR_SUCCESS && spec->sans && spec->sans->nelts) {
+        rv = gh_san_read(&names, spec->sans, p, result);
+        if (rv == APR_SUCCESS) {
+            rv = gh_san_normal(&record->sans, names, p, result);
         }
     }
-    new.record.id = gh_random_id(p);
-    if (!new.record.id || RAND_bytes(random, sizeof(random)) != 1) {
+    return rv == GH_EREFUSED ? APR_EINVAL : rv;
+}
+
+/* @param digest room for EVP_MAX_MD_SIZE bytes, to which the record points */
+static apr_status_t make_secret(gh_challenge_record_t *record, const char **challenge,
+                                unsigned char *digest, int typed, apr_pool_t *p,
+                                gh_result_t *result)
+{
+    unsigned char random[CHALLENGE_BYTES];
+    apr_size_t size = typed ? TYPED_BYTES : CHALLENGE_BYTES;
+    unsigned int length;
+    char *text, *c;
+
+    record->id = gh_random_id(p);
+    if (!record->id || RAND_bytes(random, (int)size) != 1) {
         return gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_INTERNAL, NULL, NULL,
                                  GHNO(0025) "the random generator failed");
     }
-    *challenge = gh_hex(p, random, sizeof(random));
+    text = apr_pstrdup(p, gh_hex(p, random, size));
     OPENSSL_cleanse(random, sizeof(random));
-    if (EVP_Digest(*challenge, strlen(*challenge), digest, &length, EVP_sha256(), NULL) != 1) {
+    for (c = text; typed && *c; ++c) {
+        *c = (char)apr_toupper(*c);
+    }
+    if (EVP_Digest(text, strlen(text), digest, &length, EVP_sha256(), NULL) != 1) {
         return gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_INTERNAL, NULL, NULL,
                                  GHNO(0026) "the challenge cannot be hashed");
     }
-    new.record.sha256.data = digest;
-    new.record.sha256.length = length;
-    new.record.set = set ? set : "";
-    new.record.tenant = tenant;
-    new.record.issuer = issuer;
-    new.record.profile = profile;
-    new.record.subject = subject;
+    record->sha256.data = digest;
+    record->sha256.length = length;
+    *challenge = text;
+    return APR_SUCCESS;
+}
+
+apr_status_t gh_challenge_new(gh_store_t *store, const gh_challenge_spec_t *spec,
+                              gh_challenge_made_t *made, apr_pool_t *p, gh_result_t *result)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    new_baton_t new = {0};
+    apr_status_t rv;
+
+    memset(made, 0, sizeof(*made));
+    rv = bind_names(&new.record, spec, p, result);
+    if (rv == APR_SUCCESS) {
+        rv = make_secret(&new.record, &made->challenge, digest, spec->typed, p, result);
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (spec->most) {
+        new.most = spec->most;
+        new.record.holder = apr_pstrcat(p, spec->protocol, " ", spec->actor, NULL);
+    }
+    new.record.set = spec->set ? spec->set : "";
+    new.record.tenant = spec->tenant;
+    new.record.issuer = spec->issuer;
+    new.record.profile = spec->profile;
     new.record.created = apr_time_now();
-    new.record.expires = new.record.created + (lifetime ? lifetime : CHALLENGE_LIFETIME);
-    describe_new(&new, node, actor, p);
+    new.record.expires = new.record.created + (spec->lifetime ? spec->lifetime
+                                                              : CHALLENGE_LIFETIME);
+    describe_new(&new, spec, p);
+    made->id = new.record.id;
+    made->expires = new.record.expires;
     rv = gh_store_write(store, new_work, &new, result);
-    *id = new.record.id;
-    *expires = new.record.expires;
+    if (new.full) {
+        return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_CONFLICT, "challenge.most",
+                              "Use those that were given, or wait until they expire.",
+                              GHNO(0492) "%s has %d unused challenges for this endpoint already",
+                              spec->actor, spec->most);
+    }
     return rv;
 }

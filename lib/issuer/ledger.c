@@ -8,8 +8,8 @@
 
 #include "issuer/ledger_private.h"
 #include "status.h"
-#include "store/challenges.h"
 #include "store/housekeeping.h"
+#include "store/renewals.h"
 #include "x509/name.h"
 
 gh_ledger_t *gh_ledger_create(gh_store_t *store, apr_hash_t *issuers, const char *node,
@@ -261,6 +261,7 @@ typedef struct {
     const gh_authorisation_t *authorisation;
     gh_issue_t issue;
     int issued;
+    int renewed;                    /* the old certificate has a live successor */
     gh_audit_event_t *event;        /* when nothing was issued yet */
     const char *line;
     apr_time_t now;
@@ -288,18 +289,35 @@ static apr_status_t retire_old(gh_transaction_t *transaction, enrol_t *enrol)
     return rv;
 }
 
+/* @return GH_EREFUSED if the old certificate has got a live successor meanwhile */
+static apr_status_t note_renewal(gh_transaction_t *transaction, enrol_t *enrol)
+{
+    gh_renewal_record_t record = *gh_authorisation_renewal(enrol->authorisation);
+    apr_status_t rv;
+
+    record.enrolment = enrol->record.id;
+    record.created = enrol->now;
+    record.revoke_after = record.revoke_after < 0 ? 0 : enrol->now + record.revoke_after;
+    rv = gh_renewal_put(transaction, &record, enrol->pool);
+    enrol->renewed = rv == GH_ECONFLICT;
+    return enrol->renewed ? GH_EREFUSED : rv;
+}
+
 static apr_status_t enrol_work(gh_transaction_t *transaction, void *baton)
 {
     enrol_t *enrol = baton;
-    const char *challenge = gh_authorisation_challenge_id(enrol->authorisation);
     apr_status_t rv;
 
     rv = retire_old(transaction, enrol);
     if (rv == APR_SUCCESS) {
         rv = gh_enrolment_insert(transaction, &enrol->record);
     }
-    if (rv == APR_SUCCESS && challenge) {
-        rv = gh_challenge_consume(transaction, challenge, enrol->record.id, enrol->now);
+    if (rv == APR_SUCCESS) {
+        rv = gh_authorisation_consume(enrol->authorisation, transaction, enrol->record.id,
+                                      enrol->now);
+    }
+    if (rv == APR_SUCCESS && gh_authorisation_renewal(enrol->authorisation)) {
+        rv = note_renewal(transaction, enrol);
     }
     if (rv == APR_SUCCESS) {
         rv = enrol->issued ? gh_ledger_store_issue(transaction, &enrol->issue)
@@ -365,21 +383,25 @@ static apr_status_t prepare_waiting(enrol_t *enrol, gh_audit_event_t *event, apr
     event->subject = enrol->record.subject;
     event->rule = enrol->record.rule;
     event->result = "pending";
-    event->message = apr_psprintf(p, "enrolment %s waits for approval", enrol->record.id);
+    event->message = apr_pstrcat(p, "enrolment ", enrol->record.id, " waits for approval",
+                                 event->message ? "; " : "", event->message, NULL);
     enrol->event = event;
     enrol->line = gh_audit_line(event, p);
     return APR_SUCCESS;
 }
 
 /* What to say when the transaction did not happen, or may not have happened. */
-static apr_status_t enrol_failed(gh_ledger_t *ledger, const gh_enrolment_request_t *request,
-                                 apr_status_t rv, gh_enrolment_outcome_t *outcome, apr_pool_t *p,
+static apr_status_t enrol_failed(gh_ledger_t *ledger, const gh_authorisation_t *authorisation,
+                                 const gh_enrolment_request_t *request, apr_status_t rv,
+                                 gh_enrolment_outcome_t *outcome, apr_pool_t *p,
                                  gh_result_t *result)
 {
     if (rv == GH_EREFUSED) {
-        return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "challenge.onetime",
+        return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED,
+                              gh_authorisation_rule(authorisation),
                               "Make a new challenge for this endpoint and give it to the device.",
-                              GHNO(0033) "the one-time challenge has been used meanwhile");
+                              GHNO(0033) "what is good for one request only has been used "
+                              "meanwhile");
     }
     if (rv == GH_ECONFLICT || rv == GH_EUNKNOWN) {
         apr_status_t repeated = gh_ledger_repeat(ledger, request, outcome, p, result);
@@ -408,6 +430,7 @@ apr_status_t gh_ledger_enrol(gh_ledger_t *ledger, const gh_authorisation_t *auth
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_INTERNAL, "authorisation", NULL,
                               GHNO(0035) "the authorisation was given for another request");
     }
+    event->message = gh_authorisation_message(authorisation);
     rv = fill_record(&enrol.record, authorisation, request, enrol.now, p, result);
     if (rv != APR_SUCCESS) {
         return rv;
@@ -428,7 +451,12 @@ apr_status_t gh_ledger_enrol(gh_ledger_t *ledger, const gh_authorisation_t *auth
     rv = gh_store_write(ledger->store, enrol_work, &enrol, result);
     if (rv != APR_SUCCESS) {
         event->serial = NULL;
-        return enrol_failed(ledger, request, rv, outcome, p, result);
+        if (enrol.renewed) {
+            return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_CONFLICT, "renewal.successor",
+                                  "Use the successor.",
+                                  GHNO(0442) "the certificate has been renewed meanwhile");
+        }
+        return enrol_failed(ledger, authorisation, request, rv, outcome, p, result);
     }
     outcome->state = enrol.record.state;
     outcome->id = enrol.record.id;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include <apr_thread_mutex.h>
+#include <openssl/x509v3.h>
 
 #include "issuer/authorisation.h"
 #include "issuer/issuer.h"
@@ -119,6 +120,20 @@ static apr_status_t make_signer(signer_t **signer, gh_issuer_t *issuer, int with
     return APR_SUCCESS;
 }
 
+/* Without a CRL nobody would learn what was revoked. Without the extension every usage is permitted
+ * (RFC 5280 6.1.4 (n), 6.3.3 (f)). */
+static apr_status_t check_crl_usage(gh_issuer_t *issuer, gh_result_t *result)
+{
+    if (X509_get_key_usage(gh_issuer_certificate(issuer)) & KU_CRL_SIGN) {
+        return APR_SUCCESS;
+    }
+    return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "issuer.certificate",
+                          "Use a CA certificate with key usages keyCertSign and cRLSign: an issuer "
+                          "that signs here makes CRLs, too.",
+                          GHNO(0440) "issuer %s: %s lacks key usage cRLSign",
+                          gh_issuer_name(issuer), gh_issuer_config(issuer)->certificate);
+}
+
 static apr_status_t local_load(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t *result)
 {
     const gh_issuer_config_t *config = gh_issuer_config(issuer);
@@ -130,6 +145,10 @@ static apr_status_t local_load(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t *
                               "Add IssuerKey with a path or a pkcs11: URI, or say IssuerBackend "
                               "offline.",
                               GHNO(0012) "issuer %s has no IssuerKey", gh_issuer_name(issuer));
+    }
+    rv = check_crl_usage(issuer, result);
+    if (rv != APR_SUCCESS) {
+        return rv;
     }
     rv = apr_thread_mutex_create(&local->mutex, APR_THREAD_MUTEX_DEFAULT, p);
     if (rv != APR_SUCCESS) {

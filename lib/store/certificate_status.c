@@ -51,11 +51,17 @@ static int no_reason(int reason)
     return reason == GH_REASON_NONE || reason == REASON_UNSPECIFIED;
 }
 
-/** @return 1 if the state says what is asked for already; no reason contradicts no recorded one */
+/** The one change that a revoked certificate admits: its key turned out to be compromised. */
+static int raises_reason(const state_t *state, int reason)
+{
+    return no_reason(state->reason) && reason == REASON_KEY_COMPROMISE;
+}
+
+/** @return 1 if nothing is to be changed: to revoke or hold again is no fault */
 static int already_so(const state_t *state, gh_status_t status, int reason)
 {
     return state->status == status
-        && (status == GH_STATUS_GOOD || reason == state->reason || no_reason(reason));
+        && (status != GH_STATUS_REVOKED || !raises_reason(state, reason));
 }
 
 static int permitted(const state_t *state, gh_status_t status, int reason)
@@ -66,8 +72,7 @@ static int permitted(const state_t *state, gh_status_t status, int reason)
     case GH_STATUS_HELD:
         return status == GH_STATUS_GOOD || status == GH_STATUS_REVOKED;
     case GH_STATUS_REVOKED:
-        return status == GH_STATUS_REVOKED && no_reason(state->reason)
-            && reason == REASON_KEY_COMPROMISE;
+        return status == GH_STATUS_REVOKED && raises_reason(state, reason);
     }
     return 0;
 }
@@ -124,6 +129,18 @@ apr_status_t gh_certificate_set_status(gh_transaction_t *transaction, const char
     }
     *changed = 1;
     return APR_SUCCESS;
+}
+
+apr_status_t gh_certificate_status(gh_transaction_t *transaction, const char *issuer,
+                                   gh_bytes_t serial, gh_status_t *status)
+{
+    state_t state;
+    apr_status_t rv = read_state(transaction, issuer, serial, &state);
+
+    if (rv == APR_SUCCESS) {
+        *status = state.status;
+    }
+    return rv;
 }
 
 static void read_entry(gh_query_t *query, const char *issuer, gh_certificate_record_t *record,

@@ -48,6 +48,11 @@ struct gh_certificate_record {
 apr_status_t gh_issuer_register(gh_transaction_t *transaction, const char *name,
                                 gh_bytes_t key_sha256, gh_bytes_t certificate);
 
+/** The key that an issuer's name belongs to. @param key_sha256 as registered, in p
+ *  @return APR_NOTFOUND if the name was never registered */
+apr_status_t gh_issuer_key(gh_transaction_t *transaction, const char *name,
+                           gh_bytes_t *key_sha256, apr_pool_t *p);
+
 /** Adds a certificate. @return GH_ECONFLICT if issuer and serial exist already */
 apr_status_t gh_certificate_insert(gh_transaction_t *transaction,
                                    const gh_certificate_record_t *record);
@@ -78,17 +83,21 @@ apr_status_t gh_certificate_list(gh_transaction_t *transaction,
 
 /**
  * Sets the status by the table of states: good to held or revoked, held to good (release) or
- * revoked, revoked to revoked only to raise its reason from unspecified or none to keyCompromise
- * (the time stays, as it does when a held certificate is revoked). Revoking again without a reason
- * changes nothing.
+ * revoked, revoked to revoked to raise its reason from unspecified or none to keyCompromise (the
+ * time stays, as it does when a held certificate is revoked). Otherwise a revocation of what is
+ * revoked is accepted and changes nothing, whatever its reason.
  * @param reason, invalid_from recorded for revoked and held
- * @param changed set to 0 if the certificate was in that state with that reason already
+ * @param changed set to 0 if nothing was changed
  * @return APR_NOTFOUND for an unknown certificate, GH_EREFUSED for a transition that the table does
  *         not have or a certificate that expired before now
  */
 apr_status_t gh_certificate_set_status(gh_transaction_t *transaction, const char *issuer,
                                        gh_bytes_t serial, gh_status_t status, int reason,
                                        apr_time_t invalid_from, apr_time_t now, int *changed);
+
+/** The status of one certificate; one that has expired keeps it. @return APR_NOTFOUND */
+apr_status_t gh_certificate_status(gh_transaction_t *transaction, const char *issuer,
+                                   gh_bytes_t serial, gh_status_t *status);
 
 /** Called for each entry of a CRL, ordered by serial. The record has issuer, serial, reason,
  *  revoked_at, invalid_from and not_after only, and is valid within the call; the transaction must

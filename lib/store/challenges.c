@@ -11,7 +11,8 @@ apr_status_t gh_challenge_insert(gh_transaction_t *transaction,
 
     query = gh_query(transaction,
                      "INSERT INTO challenge (id, sha256, challenge_set, tenant, issuer, profile,"
-                     " subject, created, expires) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)");
+                     " subject, sans, holder, created, expires)"
+                     " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)");
     gh_bind_text(query, record->id);
     gh_bind_bytes(query, record->sha256);
     gh_bind_text(query, record->set ? record->set : "");
@@ -19,6 +20,8 @@ apr_status_t gh_challenge_insert(gh_transaction_t *transaction,
     gh_bind_text(query, record->issuer);
     gh_bind_text(query, record->profile);
     gh_bind_text(query, record->subject);
+    gh_bind_text(query, record->sans);
+    gh_bind_text(query, record->holder);
     gh_bind_int64(query, record->created);
     gh_bind_int64(query, record->expires);
     return gh_execute(query);
@@ -32,8 +35,8 @@ apr_status_t gh_challenge_find(gh_transaction_t *transaction, gh_bytes_t sha256,
     apr_status_t rv;
 
     query = gh_query(transaction,
-                     "SELECT id, sha256, challenge_set, tenant, issuer, profile, subject, created,"
-                     " expires, used_at, used_by FROM challenge WHERE sha256 = $1");
+                     "SELECT id, sha256, challenge_set, tenant, issuer, profile, subject, sans,"
+                     " holder, created, expires, used_at, used_by FROM challenge WHERE sha256 = $1");
     gh_bind_bytes(query, sha256);
     if ((rv = gh_step(query)) != APR_SUCCESS) {
         return rv == APR_EOF ? APR_NOTFOUND : rv;
@@ -46,13 +49,40 @@ apr_status_t gh_challenge_find(gh_transaction_t *transaction, gh_bytes_t sha256,
     found->issuer = gh_column_text(query, 4, p);
     found->profile = gh_column_text(query, 5, p);
     found->subject = gh_column_text(query, 6, p);
-    found->created = gh_column_int64(query, 7);
-    found->expires = gh_column_int64(query, 8);
-    found->used_at = gh_column_int64(query, 9);
-    found->used_by = gh_column_text(query, 10, p);
+    found->sans = gh_column_text(query, 7, p);
+    found->holder = gh_column_text(query, 8, p);
+    found->created = gh_column_int64(query, 9);
+    found->expires = gh_column_int64(query, 10);
+    found->used_at = gh_column_int64(query, 11);
+    found->used_by = gh_column_text(query, 12, p);
     gh_query_end(query);
     *record = found;
     return APR_SUCCESS;
+}
+
+apr_status_t gh_challenge_count(gh_transaction_t *transaction,
+                                const gh_challenge_record_t *record, apr_time_t now,
+                                apr_int64_t *count)
+{
+    gh_query_t *query;
+    apr_status_t rv;
+
+    query = gh_query(transaction,
+                     "SELECT count(*) FROM challenge WHERE holder = $1 AND challenge_set = $2"
+                     " AND tenant = $3 AND issuer = $4 AND profile = $5 AND used_at = 0"
+                     " AND expires > $6");
+    gh_bind_text(query, record->holder);
+    gh_bind_text(query, record->set ? record->set : "");
+    gh_bind_text(query, record->tenant);
+    gh_bind_text(query, record->issuer);
+    gh_bind_text(query, record->profile);
+    gh_bind_int64(query, now);
+    rv = gh_step(query);
+    if (rv == APR_SUCCESS) {
+        *count = gh_column_int64(query, 0);
+        gh_query_end(query);
+    }
+    return rv;
 }
 
 /* One statement finds, checks and uses, so that nothing can come between. */

@@ -16,6 +16,8 @@ typedef struct {
     const char *issuer;
     const char *profile;
     const char *subject;            /* RFC 4514 that the request must have, NULL for any */
+    const char *sans;               /* gh_san_normal() that the request must have, NULL for any */
+    const char *holder;             /* for whom it counts in gh_challenge_count(), or NULL */
     apr_time_t created;
     apr_time_t expires;
     apr_time_t used_at;             /* 0 if unused */
@@ -29,6 +31,12 @@ apr_status_t gh_challenge_insert(gh_transaction_t *transaction,
 /** @return APR_NOTFOUND */
 apr_status_t gh_challenge_find(gh_transaction_t *transaction, gh_bytes_t sha256,
                                gh_challenge_record_t **record, apr_pool_t *p);
+
+/** Counts challenges for the set, tenant, issuer, profile and holder of a record that are unused and
+ *  have not expired. */
+apr_status_t gh_challenge_count(gh_transaction_t *transaction,
+                                const gh_challenge_record_t *record, apr_time_t now,
+                                apr_int64_t *count);
 
 /** Uses a challenge up for an enrolment: succeeds once, whatever runs beside it.
  *  @return GH_EREFUSED if it is unknown, used or expired */

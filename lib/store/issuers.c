@@ -38,3 +38,18 @@ apr_status_t gh_issuer_register(gh_transaction_t *transaction, const char *name,
     }
     return gh_rows_changed(transaction) == 1 ? APR_SUCCESS : GH_ECONFLICT;
 }
+
+apr_status_t gh_issuer_key(gh_transaction_t *transaction, const char *name,
+                           gh_bytes_t *key_sha256, apr_pool_t *p)
+{
+    gh_query_t *query = gh_query(transaction, "SELECT key_sha256 FROM issuer WHERE name = $1");
+    apr_status_t rv;
+
+    gh_bind_text(query, name);
+    if ((rv = gh_step(query)) != APR_SUCCESS) {
+        return rv == APR_EOF ? APR_NOTFOUND : rv;
+    }
+    *key_sha256 = gh_column_bytes(query, 0, p);
+    gh_query_end(query);
+    return APR_SUCCESS;
+}

@@ -171,11 +171,14 @@ static const char second_schema[] =
     "CREATE INDEX renewal_revoke ON renewal (revoke_after) WHERE revoke_after > 0;\n"
 
     "ALTER TABLE challenge ADD COLUMN sans {text};\n"
+    "ALTER TABLE challenge ADD COLUMN holder {text};\n"
+    "CREATE INDEX challenge_holder ON challenge (holder, expires) WHERE holder IS NOT NULL;\n"
 
     "ALTER TABLE device ADD COLUMN issuer {text};\n"
     "ALTER TABLE device ADD COLUMN profile {text};\n"
     "ALTER TABLE device ADD COLUMN secret_mac {bytes};\n"
     "ALTER TABLE device ADD COLUMN secret_bits {integer} NOT NULL DEFAULT 0;\n"
+    "ALTER TABLE device ADD COLUMN single_use {integer} NOT NULL DEFAULT 1;\n"
     "ALTER TABLE device ADD COLUMN address {text};\n"
     "ALTER TABLE device ADD COLUMN serial_number {text};\n"
     "ALTER TABLE device ADD COLUMN used_at {integer} NOT NULL DEFAULT 0;\n"

@@ -65,6 +65,30 @@ static apr_status_t pgsql_check(const char *location, apr_pool_t *p, gh_result_t
     return APR_SUCCESS;
 }
 
+/** The configuration may be read by more people than the database, and is printed by tools. */
+static apr_status_t pgsql_refuse_secret(const char *location, gh_result_t *result)
+{
+    PQconninfoOption *parsed = PQconninfoParse(location, NULL), *option;
+    const char *keyword = NULL;
+    apr_status_t rv = APR_SUCCESS;
+
+    for (option = parsed; option != NULL && option->keyword != NULL; option++) {
+        /* the libpq marks what is not to be shown with '*' */
+        if (option->val != NULL && option->val[0] != '\0' && option->dispchar[0] == '*') {
+            keyword = option->keyword;
+        }
+    }
+    if (keyword != NULL) {
+        rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_DENIED, NULL,
+                            "Put it into a file for httpd's user only, and name that with "
+                            "passfile=, or use a service file.",
+                            GHNO(0441) "the connection string after pgsql: has a secret in it, %s=",
+                            keyword);
+    }
+    PQconninfoFree(parsed);
+    return rv;
+}
+
 static const char *pgsql_name(const char *location, apr_pool_t *p)
 {
     const char *shown[] = { "host", "hostaddr", "port", "dbname", "user", "service" };
@@ -412,6 +436,7 @@ const gh_store_backend_t gh_store_pgsql = {
     .kind = "pgsql",
     .dialect = &gh_dialect_pgsql,
     .check = pgsql_check,
+    .refuse_secret = pgsql_refuse_secret,
     .name = pgsql_name,
     .prepare = pgsql_prepare,
     .open = pgsql_open,

@@ -169,6 +169,7 @@ const gh_store_backend_t gh_store_sqlite = {
     .check = sqlite_check,
     .name = sqlite_name,
     .prepare = gh_sqlite_prepare,
+    .examine = gh_sqlite_examine,
     .open = sqlite_open,
     .read = sqlite_read,
     .write = sqlite_write,

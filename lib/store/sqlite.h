@@ -53,6 +53,9 @@ apr_status_t gh_sqlite_prepare(gh_store_t *store, apr_uid_t uid, apr_gid_t gid,
                                const gh_migrations_t *migrations, apr_pool_t *p,
                                gh_result_t *result);
 
+apr_status_t gh_sqlite_examine(gh_store_t *store, apr_uid_t uid, apr_gid_t gid, apr_pool_t *p,
+                               gh_result_t *result);
+
 /** The path with its folder's symbolic links resolved. */
 apr_status_t gh_sqlite_path(const char **path, const char *location, apr_pool_t *p,
                             gh_result_t *result);

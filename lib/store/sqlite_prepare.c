@@ -30,11 +30,17 @@ static apr_status_t file_failure(const char *path, const char *what, int rc, gh_
                           apr_strerror(rc, buffer, sizeof(buffer)));
 }
 
+static const char *folder_of(const char *path, apr_pool_t *p)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash == path ? "/" : apr_pstrmemdup(p, path, slash - path);
+}
+
 /** Makes the entries of a file's folder durable. */
 static apr_status_t flush_folder(const char *path, apr_pool_t *p, gh_result_t *result)
 {
-    const char *slash = strrchr(path, '/');
-    const char *folder = slash == path ? "/" : apr_pstrmemdup(p, path, slash - path);
+    const char *folder = folder_of(path, p);
     int descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int rc = 0;
 
@@ -47,19 +53,33 @@ static apr_status_t flush_folder(const char *path, apr_pool_t *p, gh_result_t *r
     return rc == 0 ? APR_SUCCESS : file_failure(folder, "cannot be flushed to disk", rc, result);
 }
 
+static apr_status_t check_folder(const char *path, apr_pool_t *p, gh_result_t *result)
+{
+    const char *folder = folder_of(path, p);
+
+    return access(folder, R_OK | W_OK | X_OK) == 0
+               ? APR_SUCCESS
+               : file_failure(folder, "cannot be read and written", errno, result);
+}
+
+static apr_status_t check_regular(const char *path, const struct stat *info, gh_result_t *result)
+{
+    return S_ISREG(info->st_mode) ? APR_SUCCESS
+                                  : file_failure(path, "is not a regular file", EINVAL, result);
+}
+
 /**
  * Makes the database file if there is none, for its owner and group only. An existing one is never
  * opened here: closing it would take away the locks of a store that this process has open.
  */
 static apr_status_t make_file(const char *path, apr_pool_t *p, gh_result_t *result)
 {
-    const char *slash = strrchr(path, '/');
-    const char *folder = slash == path ? "/" : apr_pstrmemdup(p, path, slash - path);
     struct stat info;
+    apr_status_t rv;
     int descriptor;
 
-    if (access(folder, R_OK | W_OK | X_OK) != 0) {
-        return file_failure(folder, "cannot be read and written", errno, result);
+    if ((rv = check_folder(path, p, result)) != APR_SUCCESS) {
+        return rv;
     }
     descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
     if (descriptor >= 0) {
@@ -72,8 +92,8 @@ static apr_status_t make_file(const char *path, apr_pool_t *p, gh_result_t *resu
     if (lstat(path, &info) != 0) {
         return file_failure(path, "cannot be examined", errno, result);
     }
-    if (!S_ISREG(info.st_mode)) {
-        return file_failure(path, "is not a regular file", EINVAL, result);
+    if ((rv = check_regular(path, &info, result)) != APR_SUCCESS) {
+        return rv;
     }
     if ((info.st_mode & 07777 & ~FILE_MODE) != 0
         && chmod(path, info.st_mode & FILE_MODE) != 0) {
@@ -246,6 +266,32 @@ static apr_status_t give_files(gh_store_t *store, apr_uid_t uid, apr_gid_t gid, 
     return rv;
 }
 
+/** What prepare_here() needs, as far as that can be seen without making or changing anything. */
+static apr_status_t examine_here(gh_store_t *store, const gh_migrations_t *migrations,
+                                 apr_pool_t *p, gh_result_t *result)
+{
+    struct stat info;
+    const char *path;
+    apr_status_t rv;
+
+    if ((rv = gh_sqlite_path(&path, store->location, p, result)) != APR_SUCCESS
+        || (rv = check_folder(path, p, result)) != APR_SUCCESS) {
+        return rv;
+    }
+    if (lstat(path, &info) != 0) {
+        return APR_SUCCESS;
+    }
+    rv = check_regular(path, &info, result);
+    /* one that belongs to somebody else may be given to this user first */
+    if (rv == APR_SUCCESS && info.st_uid == geteuid() && access(path, R_OK | W_OK) != 0) {
+        rv = file_failure(path, "cannot be read and written", errno, result);
+    }
+    return rv;
+}
+
+typedef apr_status_t sqlite_work_fn(gh_store_t *store, const gh_migrations_t *migrations,
+                                    apr_pool_t *p, gh_result_t *result);
+
 /** What the process of the user reports; rule and action texts are the same in both. */
 typedef struct {
     apr_status_t status;
@@ -253,8 +299,8 @@ typedef struct {
 } report_t;
 
 static void __attribute__((noreturn))
-prepare_as_user(gh_store_t *store, const gh_migrations_t *migrations, apr_uid_t uid,
-                apr_gid_t gid, int output, apr_pool_t *p)
+work_as_user(sqlite_work_fn *work, gh_store_t *store, const gh_migrations_t *migrations,
+             apr_uid_t uid, apr_gid_t gid, int output, apr_pool_t *p)
 {
     const struct passwd *user = getpwuid(uid);
     report_t report;
@@ -266,14 +312,14 @@ prepare_as_user(gh_store_t *store, const gh_migrations_t *migrations, apr_uid_t 
                                      errno, &report.result);
     }
     else {
-        report.status = prepare_here(store, migrations, p, &report.result);
+        report.status = work(store, migrations, p, &report.result);
     }
     _exit(write(output, &report, sizeof(report)) == (ssize_t)sizeof(report) ? 0 : 1);
 }
 
-static apr_status_t prepare_in_process_of_user(gh_store_t *store, apr_uid_t uid, apr_gid_t gid,
-                                               const gh_migrations_t *migrations, apr_pool_t *p,
-                                               gh_result_t *result)
+static apr_status_t work_in_process_of_user(sqlite_work_fn *work, gh_store_t *store, apr_uid_t uid,
+                                            apr_gid_t gid, const gh_migrations_t *migrations,
+                                            apr_pool_t *p, gh_result_t *result)
 {
     report_t report;
     int ends[2], status;
@@ -284,7 +330,7 @@ static apr_status_t prepare_in_process_of_user(gh_store_t *store, apr_uid_t uid,
         return file_failure(store->name, "cannot be prepared in another process", errno, result);
     }
     if ((pid = fork()) == 0) {
-        prepare_as_user(store, migrations, uid, gid, ends[1], p);
+        work_as_user(work, store, migrations, uid, gid, ends[1], p);
     }
     close(ends[1]);
     do {
@@ -303,13 +349,18 @@ static apr_status_t prepare_in_process_of_user(gh_store_t *store, apr_uid_t uid,
     return report.status;
 }
 
+static int is_for_another_user(apr_uid_t uid)
+{
+    return geteuid() == 0 && uid != (apr_uid_t)-1 && uid != 0;
+}
+
 apr_status_t gh_sqlite_prepare(gh_store_t *store, apr_uid_t uid, apr_gid_t gid,
                                const gh_migrations_t *migrations, apr_pool_t *p,
                                gh_result_t *result)
 {
     apr_status_t rv;
 
-    if (geteuid() != 0 || uid == (apr_uid_t)-1 || uid == 0) {
+    if (!is_for_another_user(uid)) {
         return prepare_here(store, migrations, p, result);
     }
     if (gid == (apr_gid_t)-1) {
@@ -318,5 +369,15 @@ apr_status_t gh_sqlite_prepare(gh_store_t *store, apr_uid_t uid, apr_gid_t gid,
     if ((rv = give_files(store, uid, gid, p, result)) != APR_SUCCESS) {
         return rv;
     }
-    return prepare_in_process_of_user(store, uid, gid, migrations, p, result);
+    return work_in_process_of_user(prepare_here, store, uid, gid, migrations, p, result);
+}
+
+apr_status_t gh_sqlite_examine(gh_store_t *store, apr_uid_t uid, apr_gid_t gid, apr_pool_t *p,
+                               gh_result_t *result)
+{
+    if (!is_for_another_user(uid)) {
+        return examine_here(store, NULL, p, result);
+    }
+    return work_in_process_of_user(examine_here, store, uid, gid == (apr_gid_t)-1 ? getegid() : gid,
+                                   NULL, p, result);
 }

@@ -70,8 +70,28 @@ static apr_status_t make_store(gh_store_t **store, const char *uri,
 apr_status_t gh_store_uri_check(const char *uri, apr_pool_t *p, gh_result_t *result)
 {
     gh_store_t *store;
+    apr_status_t rv = make_store(&store, uri, NULL, p, result);
 
-    return make_store(&store, uri, NULL, p, result);
+    if (rv == APR_SUCCESS && store->backend->refuse_secret != NULL) {
+        rv = store->backend->refuse_secret(store->location, result);
+    }
+    return rv;
+}
+
+apr_status_t gh_store_examine(const char *uri, apr_uid_t uid, apr_gid_t gid, apr_pool_t *p,
+                              gh_result_t *result)
+{
+    apr_pool_t *ptemp;
+    gh_store_t *store;
+    apr_status_t rv;
+
+    apr_pool_create(&ptemp, p);
+    rv = make_store(&store, uri, NULL, ptemp, result);
+    if (rv == APR_SUCCESS && store->backend->examine != NULL) {
+        rv = store->backend->examine(store, uid, gid, ptemp, result);
+    }
+    apr_pool_destroy(ptemp);
+    return rv;
 }
 
 apr_status_t gh_store_migrate(const char *uri, apr_uid_t uid, apr_gid_t gid,

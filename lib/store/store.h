@@ -49,7 +49,8 @@ typedef struct {
 typedef apr_status_t gh_store_work_fn(gh_transaction_t *transaction, void *baton);
 
 /**
- * Checks the form of a store URI without opening it: "sqlite3:/absolute/path" or "pgsql:CONNINFO".
+ * Checks what a configuration says, without opening it: "sqlite3:/absolute/path" or
+ * "pgsql:CONNINFO" without a password.
  * @return APR_SUCCESS or APR_EINVAL
  */
 apr_status_t gh_store_uri_check(const char *uri, apr_pool_t *p, gh_result_t *result);
@@ -63,6 +64,14 @@ apr_status_t gh_store_uri_check(const char *uri, apr_pool_t *p, gh_result_t *res
  */
 apr_status_t gh_store_prepare(const char *uri, apr_uid_t uid, apr_gid_t gid,
                               const gh_store_options_t *options, apr_pool_t *p,
+                              gh_result_t *result);
+
+/**
+ * Looks whether gh_store_prepare() with the same uid and gid could make the store ready, as far as
+ * folder and files of SQLite tell. Makes and changes nothing. PostgreSQL need not be reachable.
+ * @return APR_SUCCESS; otherwise as gh_store_prepare() would
+ */
+apr_status_t gh_store_examine(const char *uri, apr_uid_t uid, apr_gid_t gid, apr_pool_t *p,
                               gh_result_t *result);
 
 /**

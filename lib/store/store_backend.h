@@ -46,9 +46,14 @@ struct gh_store_backend {
     const gh_dialect_t *dialect;
 
     apr_status_t (*check)(const char *location, apr_pool_t *p, gh_result_t *result);
+    /** Refuses a location that holds a secret; NULL: none can. */
+    apr_status_t (*refuse_secret)(const char *location, gh_result_t *result);
     const char *(*name)(const char *location, apr_pool_t *p);
     apr_status_t (*prepare)(gh_store_t *store, apr_uid_t uid, apr_gid_t gid,
                             const gh_migrations_t *migrations, apr_pool_t *p,
+                            gh_result_t *result);
+    /** Looks whether prepare() could do its work; NULL: nothing can be said before. */
+    apr_status_t (*examine)(gh_store_t *store, apr_uid_t uid, apr_gid_t gid, apr_pool_t *p,
                             gh_result_t *result);
     apr_status_t (*open)(gh_store_t *store, gh_result_t *result);
     apr_status_t (*read)(gh_store_t *store, gh_store_work_fn *work, void *baton,

@@ -131,6 +131,11 @@ def content_info(oid, content):
     return der.sequence(der.oid(oid), der.explicit(0, content))
 
 
+def issuer_and_serial(issuer, serial):
+    """Content of GetCert and GetCRL (RFC 8894 3.3.4)."""
+    return der.sequence(name(issuer), der.integer(serial))
+
+
 def issuer_and_subject(issuer, subject):
     """Content of CertPoll (RFC 8894 3.3.3)."""
     return der.sequence(name(issuer), name(subject))

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 
 from . import der
 from .identity import hash_of
-from .message import CIPHERS, DATA, ENVELOPED_DATA, SCEP, SIGNED_DATA, decrypt, digest_of
+from .message import CIPHERS, DATA, ENVELOPED_DATA, GETCRL, SCEP, SIGNED_DATA, decrypt, digest_of
 
 SUCCESS, FAILURE, PENDING = "0", "2", "3"
 BAD_ALG, BAD_MESSAGE_CHECK, BAD_REQUEST, BAD_TIME, BAD_CERT_ID = "0", "1", "2", "3", "4"
@@ -59,6 +59,17 @@ def certs_only(content):
     need(signed["encap_content_info"]["content"].native is None, "certs-only has content")
     need(not signed["crls"], "certs-only has CRLs")
     return certificates_of(signed)
+
+
+def crl_only(content):
+    """The CRL of a degenerate SignedData that has one, and nothing else (RFC 8894 3.4)."""
+    info = cms.ContentInfo.load(content, strict=True)
+    need(info["content_type"].dotted == SIGNED_DATA, "the CRL is not in SignedData")
+    signed = info["content"]
+    need(len(signed["signer_infos"]) == 0, "CRL-only has signers")
+    need(not certificates_of(signed), "there are certificates beside the CRL")
+    need(len(signed["crls"]) == 1, "not one CRL")
+    return signed["crls"][0].chosen.dump()
 
 
 class Opened:
@@ -128,6 +139,7 @@ class CertRep:
         content = self.signed["encap_content_info"]["content"]
         self.envelope = None if content.native is None else content.native
         self.issued = None              # DER of the certificate, once verified
+        self.crl = None                 # of an answer to GetCRL
         self.inner = []
         self.cipher = None
         self.transport = None
@@ -167,6 +179,9 @@ class CertRep:
             need(self.envelope is not None, "SUCCESS without pkcsPKIEnvelope")
             opened = Opened(self.envelope, request.identity, strict)
             self.cipher, self.transport = opened.cipher, opened.transport
+            if request.message_type == GETCRL:
+                self.crl = crl_only(opened.content)
+                return self
             self.inner = certs_only(opened.content)
             need(self.inner, "no certificate in the reply")
             self.issued = self.inner[0]
