@@ -27,7 +27,9 @@ void gh_audit_take_result(gh_audit_event_t *event, const gh_result_t *result, ap
     event->result = refused ? "refused" : "failed";
     event->rule = result->rule;
     event->gh = result->number[0] ? apr_pstrdup(p, result->number) : NULL;
-    event->message = result->message[0] ? apr_pstrdup(p, result->message) : NULL;
+    event->message = result->message[0]
+        ? apr_pstrcat(p, result->message, result->cause[0] ? ": " : "", result->cause, NULL)
+        : NULL;
 }
 
 /* Cuts at limit bytes and replaces what is not UTF-8, since jansson refuses to write it. */

@@ -41,7 +41,8 @@ struct gh_audit_event {
 /** Longest line written, with its newline: a write to a pipe of up to PIPE_BUF bytes is atomic. */
 #define GH_AUDIT_LINE_MAX 4096
 
-/** Takes result, rule, gh and message of the event from a result; result "refused" or "failed". */
+/** Takes result, rule, gh and message of the event from a result, with its cause; result "refused"
+ *  or "failed". */
 void gh_audit_take_result(gh_audit_event_t *event, const struct gh_result *result, apr_pool_t *p);
 
 /**

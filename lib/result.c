@@ -66,6 +66,18 @@ apr_status_t gh_result_fail(gh_result_t *result, apr_status_t status, gh_failure
     return status;
 }
 
+void gh_result_cause(gh_result_t *result, const char *format, ...)
+{
+    va_list arguments;
+
+    if (result) {
+        va_start(arguments, format);
+        vsnprintf(result->cause, sizeof(result->cause), format, arguments);
+        va_end(arguments);
+        make_printable(result->cause);
+    }
+}
+
 apr_status_t gh_result_openssl(gh_result_t *result, apr_status_t status, gh_failure_t failure,
                                const char *rule, const char *action, const char *format, ...)
 {

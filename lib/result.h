@@ -35,6 +35,7 @@ struct gh_result {
     const char *rule;           /* static text naming the rule that refused, or NULL */
     char message[512];          /* what was wrong, without the number; no secrets */
     char action[256];           /* what to do about it; may be empty */
+    char cause[512];            /* for logs alone: what the requester is not told; may be empty */
 };
 
 /** Empties a result: success, nothing to say. */
@@ -56,6 +57,11 @@ void gh_result_clear(gh_result_t *result);
 apr_status_t gh_result_fail(gh_result_t *result, apr_status_t status, gh_failure_t failure,
                             const char *rule, const char *action, const char *format, ...)
     __attribute__((format(printf, 6, 7)));
+
+/** Adds the cause to a failure: what operators should know and a requester should not. Cut and made
+ *  printable like a message. @param result may be NULL */
+void gh_result_cause(gh_result_t *result, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /**
  * As gh_result_fail(), with the first error of OpenSSL's queue of this thread appended to the

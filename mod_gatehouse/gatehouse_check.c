@@ -10,6 +10,7 @@
 #include <ap_mpm.h>
 #include <apr_file_info.h>
 #include <apr_strings.h>
+#include <unixd.h>
 
 #include "gatehouse_private.h"
 #include "log.h"
@@ -66,8 +67,8 @@ void gatehouse_log_problem(server_rec *s, gatehouse_place_t place, const char *w
     log_place(s, APLOG_ERR, place, what, explanation);
 }
 
-static void warn(gatehouse_settings_t *settings, gatehouse_place_t place, const char *what,
-                 const char *text)
+void gatehouse_warn(gatehouse_settings_t *settings, gatehouse_place_t place, const char *what,
+                    const char *text)
 {
     gatehouse_warning_t *warning = apr_array_push(settings->warnings);
 
@@ -99,7 +100,9 @@ static int check_sealing_key(gatehouse_settings_t *settings, server_rec *s, apr_
     }
     gh_result_clear(&result);
     rv = gh_sealer_open(&settings->sealer, settings->sealing_key, p, &result);
-    if (rv != APR_SUCCESS) {
+    if (rv != APR_SUCCESS
+        && !gatehouse_dump_problem(p, NULL, "GatehouseSealingKey", settings->sealing_key_place.file,
+                                   settings->sealing_key_place.line, &result)) {
         gatehouse_log_problem(s, settings->sealing_key_place, "GatehouseSealingKey",
                               gatehouse_explain(&result, rv, ptemp));
         return 1;
@@ -176,10 +179,10 @@ static void warn_short_key(gatehouse_settings_t *settings,
 
     if (kind && !strcmp(kind, "RSA-2048")
         && gh_certificate_not_after(certificate) > end_of_2030) {
-        warn(settings, section->certificate_place, "IssuerCertificate",
-             apr_psprintf(p, GHNO(0303) "the RSA key of CA %s has 2048 bits and is to be used "
-                          "beyond 2030; plan a new CA with RSA-3072 or P-256 or better",
-                          section->name));
+        gatehouse_warn(settings, section->certificate_place, "IssuerCertificate",
+                       apr_psprintf(p, GHNO(0303) "the RSA key of CA %s has 2048 bits and is to be "
+                                    "used beyond 2030; plan a new CA with RSA-3072 or P-256 or "
+                                    "better", section->name));
     }
 }
 
@@ -221,6 +224,11 @@ static int check_issuer(gatehouse_settings_t *settings, gatehouse_issuer_section
     rv = gh_issuer_load(section->issuer, p, &result);
     if (rv != APR_SUCCESS) {
         place = issuer_place(section, &result, &what, ptemp);
+        if (gatehouse_dump_problem(p, section->name, what, place.file, place.line, &result)) {
+            apr_hash_set(settings->shared.issuers, section->name, APR_HASH_KEY_STRING,
+                         section->issuer);
+            return problems;
+        }
         gatehouse_log_problem(s, place, what, gatehouse_explain(&result, rv, ptemp));
         return problems + 1;
     }
@@ -237,6 +245,60 @@ static int check_issuer(gatehouse_settings_t *settings, gatehouse_issuer_section
     return problems;
 }
 
+/* What one of them revokes would be missing from the CRL of the other, which has the same name. */
+static int check_shared_keys(const gatehouse_settings_t *settings, server_rec *s,
+                             apr_pool_t *ptemp)
+{
+    int i, j, problems = 0;
+
+    for (i = 1; i < settings->issuers->nelts; ++i) {
+        const gatehouse_issuer_section_t *one
+            = APR_ARRAY_IDX(settings->issuers, i, gatehouse_issuer_section_t *);
+        gh_bytes_t key = gh_issuer_key_sha256(one->issuer);
+
+        for (j = 0; key.length && j < i; ++j) {
+            const gatehouse_issuer_section_t *other
+                = APR_ARRAY_IDX(settings->issuers, j, gatehouse_issuer_section_t *);
+            gh_bytes_t before = gh_issuer_key_sha256(other->issuer);
+
+            if (key.length == before.length && !memcmp(key.data, before.data, key.length)) {
+                gatehouse_log_problem(s, one->certificate_place, "IssuerCertificate",
+                                      apr_psprintf(ptemp, GHNO(0450) "the CA of <Issuer %s> has the "
+                                                   "key of <Issuer %s>, in line %d of %s; keep one "
+                                                   "of them: a CA has one CRL, with all that was "
+                                                   "revoked", one->name, other->name,
+                                                   other->certificate_place.line,
+                                                   other->certificate_place.file));
+                ++problems;
+            }
+        }
+    }
+    return problems;
+}
+
+/* A start makes the store ready, and says what is wrong. A test says so before, since a graceful
+ * restart goes on with a store that it cannot open. gatehousectl, which asks for the dump, has
+ * commands that need no store, and looks at it itself. */
+static int check_store(const gatehouse_settings_t *settings, server_rec *s, apr_pool_t *ptemp)
+{
+    gh_result_t result;
+    apr_status_t rv;
+
+    if (!settings->store || ap_state_query(AP_SQ_RUN_MODE) != AP_SQ_RM_CONFIG_TEST
+        || ap_exists_config_define("DUMP_GATEHOUSE")) {
+        return 0;
+    }
+    gh_result_clear(&result);
+    rv = gh_store_examine(settings->store, ap_unixd_config.user_id, ap_unixd_config.group_id, ptemp,
+                          &result);
+    if (rv == APR_SUCCESS) {
+        return 0;
+    }
+    gatehouse_log_problem(s, settings->store_place, "GatehouseStore",
+                          gatehouse_explain(&result, rv, ptemp));
+    return 1;
+}
+
 static void check_clock(gatehouse_settings_t *settings)
 {
     static const gatehouse_place_t nowhere = { NULL, 0 };
@@ -244,9 +306,49 @@ static void check_clock(gatehouse_settings_t *settings)
 
     /* a day for the time zone of the builder's machine */
     if (built && apr_time_now() < built - apr_time_from_sec(86400)) {
-        warn(settings, nowhere, "clock", GHNO(0307) "this machine's clock is before the day on "
-             "which Gatehouse was built; set it before any certificate is issued");
+        gatehouse_warn(settings, nowhere, "clock", GHNO(0307) "this machine's clock is before the "
+                       "day on which Gatehouse was built; set it before any certificate is issued");
     }
+}
+
+/* Whether a chain of successors leads back to where it began. */
+static int is_circle(const gh_issuer_t *issuer)
+{
+    const gh_issuer_t *next = gh_issuer_next(issuer);
+
+    while (next && next != issuer) {
+        next = gh_issuer_next(next);
+    }
+    return next != NULL;
+}
+
+static int link_successors(gatehouse_settings_t *settings, server_rec *s, apr_pool_t *ptemp)
+{
+    int i, problems = 0;
+
+    for (i = 0; i < settings->issuers->nelts; ++i) {
+        const gatehouse_issuer_section_t *section
+            = APR_ARRAY_IDX(settings->issuers, i, gatehouse_issuer_section_t *);
+        const char *name = section->config.next;
+        gh_issuer_t *next = name ? apr_hash_get(settings->shared.issuers, name,
+                                                APR_HASH_KEY_STRING) : NULL;
+
+        if (!name) {
+            continue;
+        }
+        if (next && gh_issuer_backend(next) != &gh_issuer_offline) {
+            gh_issuer_set_next(section->issuer, next);
+        }
+        if (!gh_issuer_next(section->issuer) || is_circle(section->issuer)) {
+            gh_issuer_set_next(section->issuer, NULL);
+            gatehouse_log_problem(s, section->next_place, "IssuerNext",
+                                  apr_psprintf(ptemp, GHNO(0501) "issuer %s cannot take over from "
+                                  "%s: name another <Issuer> that signs here, without a circle",
+                                  name, section->name));
+            ++problems;
+        }
+    }
+    return problems;
 }
 
 int gatehouse_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
@@ -275,7 +377,11 @@ int gatehouse_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
     if (settings->store) {
         check_clock(settings);
     }
-    gatehouse_collect_locations(settings, s, pconf);
+    problems += check_shared_keys(settings, s, ptemp);
+    problems += link_successors(settings, s, ptemp);
+    problems += gatehouse_collect_locations(settings, s, pconf);
+    problems += check_store(settings, s, ptemp);
+    gatehouse_check_addresses(settings, pconf);
     if (ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST) {
         gatehouse_log_warnings(settings, s);
     }

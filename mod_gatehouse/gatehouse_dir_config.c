@@ -1,7 +1,8 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-/* GatehouseAllowRequest: what a location lifts of the list that nobody may ask for. A location that
- * has the directive decides for itself; what wider ones say no longer holds there. */
+/* GatehouseAllowRequest: what a location lifts of the list that nobody may ask for. The narrowest
+ * location that has the directive decides alone. Since httpd applies locations in the order in
+ * which they stand, a wider one behind a narrower one is refused: both readings agree. */
 
 #include <string.h>
 #include <httpd.h>
@@ -43,11 +44,17 @@ const char *gatehouse_allow_request(cmd_parms *cmd, void *dir, int argc, char *c
     if (!in_plain_location(cmd)) {
         return GHNO(0298) "GatehouseAllowRequest belongs inside a <Location> without patterns";
     }
+    if (cmd->path[1] && cmd->path[strlen(cmd->path) - 1] == '/') {
+        return apr_psprintf(cmd->pool, GHNO(0448) "remove the final slash of <Location \"%s\">: "
+                            "httpd would not match the path without it", cmd->path);
+    }
     if (argc == 0) {
         return GHNO(0299) "GatehouseAllowRequest needs what to allow, or \"none\"";
     }
     if (!config->items) {
         config->items = apr_array_make(cmd->pool, 4, sizeof(const char *));
+        config->server = cmd->server;
+        config->place = gatehouse_place(cmd);
     }
     for (i = 0; i < argc; ++i) {
         if (strcmp(argv[i], "none")) {
@@ -65,9 +72,36 @@ const char *gatehouse_allow_request(cmd_parms *cmd, void *dir, int argc, char *c
     return rv == APR_SUCCESS ? NULL : gatehouse_explain(&result, rv, cmd->pool);
 }
 
-/* In the order in which httpd applies them: the main server's, then the virtual host's. */
-void gatehouse_collect_locations(gatehouse_settings_t *settings, server_rec *s, apr_pool_t *p)
+/* Whether the last location of a list would replace an earlier, narrower one, or one of its path. A
+ * virtual host may say otherwise than the main server for a path. */
+static int check_order(const apr_array_header_t *list, server_rec *s, apr_pool_t *p)
 {
+    const gatehouse_allowed_location_t *all = (const gatehouse_allowed_location_t *)list->elts;
+    const gatehouse_allowed_location_t *last = &all[list->nelts - 1];
+    int i, problems = 0;
+
+    for (i = 0; i < list->nelts - 1 && last->server == s; ++i) {
+        if (gatehouse_path_covers(last->path, all[i].path)
+            && (strcmp(last->path, all[i].path) || all[i].server == s)) {
+            gatehouse_log_problem(s, last->place, "GatehouseAllowRequest",
+                                  apr_psprintf(p, GHNO(0449) "<Location \"%s\"> stands behind "
+                                               "<Location \"%s\">, which has the directive as "
+                                               "well, in line %d of %s: put wide locations before "
+                                               "narrow ones, and one path into one location. A "
+                                               "virtual host stands behind the main server",
+                                               last->path, all[i].path, all[i].place.line,
+                                               all[i].place.file));
+            ++problems;
+        }
+    }
+    return problems;
+}
+
+/* In the order in which httpd applies them: the main server's, then the virtual host's. */
+int gatehouse_collect_locations(gatehouse_settings_t *settings, server_rec *s, apr_pool_t *p)
+{
+    int problems = 0;
+
     for (; s; s = s->next) {
         const core_server_config *core = ap_get_core_module_config(s->module_config);
         apr_array_header_t *list = apr_array_make(p, 2, sizeof(gatehouse_allowed_location_t));
@@ -82,13 +116,17 @@ void gatehouse_collect_locations(gatehouse_settings_t *settings, server_rec *s, 
                 gatehouse_allowed_location_t *allowed = apr_array_push(list);
 
                 allowed->path = location->d;
+                allowed->server = dir->server;
+                allowed->place = dir->place;
                 allowed->allowances = dir->allowances;
+                problems += check_order(list, s, p);
             }
         }
         if (list->nelts) {
             apr_hash_set(settings->locations, apr_pmemdup(p, &s, sizeof(s)), sizeof(s), list);
         }
     }
+    return problems;
 }
 
 const gh_allowances_t *gatehouse_allowances(server_rec *s, const char *path)

@@ -17,12 +17,27 @@
 
 #include "gatehouse_private.h"
 
-static apr_array_header_t *members;     /* of other modules; lives in pconf */
+/* These live in pconf. */
+static apr_array_header_t *members;     /* of other modules */
+static json_t *problems;                /* array of objects; NULL if there are none */
 
 static apr_status_t forget_members(void *data)
 {
     members = NULL;
     return APR_SUCCESS;
+}
+
+static apr_status_t forget_problems(void *data)
+{
+    json_decref(problems);
+    problems = NULL;
+    return APR_SUCCESS;
+}
+
+static int is_dumping(void)
+{
+    return ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST
+        && ap_exists_config_define("DUMP_GATEHOUSE");
 }
 
 void gatehouse_register_dump(gatehouse_dump_fn *fn, apr_pool_t *pconf)
@@ -40,6 +55,47 @@ static json_t *text(const char *value)
     json_t *json = value ? json_string(value) : NULL;
 
     return json ? json : json_null();
+}
+
+/* What a directive that names a key or secret is about, as "gatehousectl check" calls it. */
+static const char *problem_name(const char *directive, const char *issuer, apr_pool_t *p)
+{
+    static const char *const names[][2] = {
+        { "IssuerCertificate", "certificate" }, { "IssuerKey", "key" }, { "IssuerChain", "chain" },
+        { "GatehouseSealingKey", "sealing" }, { "SCEPChallenge", "challenges" }
+    };
+    const char *name = "issuer";
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); ++i) {
+        if (!strcmp(names[i][0], directive)) {
+            name = names[i][1];
+        }
+    }
+    return issuer ? apr_pstrcat(p, name, ".", issuer, NULL) : name;
+}
+
+int gatehouse_dump_problem(apr_pool_t *pconf, const char *issuer, const char *directive,
+                           const char *file, int line, const gh_result_t *result)
+{
+    json_t *problem;
+
+    if (!is_dumping() || !*result->number) {
+        return 0;
+    }
+    if (!problems) {
+        problems = json_array();
+        apr_pool_cleanup_register(pconf, NULL, forget_problems, apr_pool_cleanup_null);
+    }
+    problem = json_object();
+    json_object_set_new(problem, "name", text(problem_name(directive, issuer, pconf)));
+    json_object_set_new(problem, "place", text(apr_psprintf(pconf, "%s:%d: %s", file, line,
+                                                            directive)));
+    json_object_set_new(problem, "gh", text(result->number));
+    json_object_set_new(problem, "message", text(result->message));
+    json_object_set_new(problem, "action", text(*result->action ? result->action : NULL));
+    json_array_append_new(problems, problem);
+    return 1;
 }
 
 static json_t *run_as(apr_pool_t *p)
@@ -160,7 +216,7 @@ void gatehouse_dump(apr_pool_t *pconf, server_rec *s)
     json_t *json;
     int i;
 
-    if (!settings || !ap_exists_config_define("DUMP_GATEHOUSE")) {
+    if (!settings || !is_dumping()) {
         return;
     }
     json = json_object();
@@ -168,6 +224,7 @@ void gatehouse_dump(apr_pool_t *pconf, server_rec *s)
     json_object_set_new(json, "store", text(settings->store));
     json_object_set_new(json, "public_url", text(settings->public_url));
     json_object_set_new(json, "sealing", json_boolean(settings->shared.sealing_configured));
+    json_object_set_new(json, "sealing_key", text(settings->sealing_key));
     json_object_set_new(json, "node", text(settings->node));
     json_object_set_new(json, "audit_log", text(settings->audit_log));
     json_object_set_new(json, "run_as", run_as(pconf));
@@ -176,6 +233,7 @@ void gatehouse_dump(apr_pool_t *pconf, server_rec *s)
     json_object_set_new(json, "listen", listeners(pconf));
     json_object_set_new(json, "issuers", issuers(settings));
     json_object_set_new(json, "profiles", profiles(settings));
+    json_object_set_new(json, "problems", problems ? json_incref(problems) : json_array());
     for (i = 0; members && i < members->nelts; ++i) {
         APR_ARRAY_IDX(members, i, gatehouse_dump_fn *)(json, s, pconf);
     }

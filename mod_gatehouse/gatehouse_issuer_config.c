@@ -185,6 +185,27 @@ const char *gatehouse_set_issuer_crl(cmd_parms *cmd, void *dir, int argc, char *
     return err;
 }
 
+const char *gatehouse_set_issuer_next(cmd_parms *cmd, void *dir, const char *name,
+                                      const char *option)
+{
+    gatehouse_issuer_section_t *section;
+    const char *err = SECTION_OF(cmd, &section, next_place);
+
+    if (err) {
+        return err;
+    }
+    if (!gh_name_valid(name)
+        || (option && (strncmp(option, "from=", 5)
+                       || gh_time_parse(&section->config.next_from, option + 5)
+                              != APR_SUCCESS))) {
+        return apr_psprintf(cmd->pool, GHNO(0500) "IssuerNext takes the name of an issuer, and "
+                            "perhaps from=TIME, such as from=2027-01-31T00:00:00Z; not \"%s\"",
+                            option ? option : name);
+    }
+    section->config.next = name;
+    return NULL;
+}
+
 static ap_directive_t *find_directive(ap_directive_t *section, const char *name)
 {
     ap_directive_t *child;
@@ -242,6 +263,8 @@ static const char *make_issuer(cmd_parms *cmd, gatehouse_issuer_section_t *secti
     config->chain = section->config.chain;
     config->public_url = section->config.public_url;
     config->crl_file = section->config.crl_file;
+    config->next = section->config.next;
+    config->next_from = section->config.next_from;
     return crl_times(cmd, section, config);
 }
 

@@ -33,6 +33,7 @@ typedef struct {
     gatehouse_place_t key_place;
     gatehouse_place_t chain_place;
     gatehouse_place_t crl_place;
+    gatehouse_place_t next_place;
     gatehouse_place_t public_url_place;
     gh_issuer_config_t config;              /* what was said; times 0 where nothing was */
     gh_issuer_t *issuer;                    /* made when the section ends */
@@ -66,6 +67,8 @@ typedef struct {
 /** A plain <Location> with GatehouseAllowRequest. */
 typedef struct {
     const char *path;
+    const server_rec *server;               /* in which it was written */
+    gatehouse_place_t place;
     const gh_allowances_t *allowances;
 } gatehouse_allowed_location_t;
 
@@ -103,6 +106,8 @@ typedef struct {
 typedef struct {
     apr_array_header_t *items;              /* const char *, NULL if there is no such directive */
     gh_allowances_t *allowances;
+    const server_rec *server;               /* in which the directive stands */
+    gatehouse_place_t place;                /* of the first one */
 } gatehouse_dir_t;
 
 /* gatehouse_config.c: directives of the server */
@@ -139,6 +144,8 @@ const char *gatehouse_set_issuer_key(cmd_parms *cmd, void *dir, const char *sour
                                      const char *option);
 const char *gatehouse_set_issuer_chain(cmd_parms *cmd, void *dir, const char *path);
 const char *gatehouse_set_issuer_crl(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
+const char *gatehouse_set_issuer_next(cmd_parms *cmd, void *dir, const char *name,
+                                      const char *option);
 
 /* gatehouse_profile_config.c: <CertificateProfile> */
 
@@ -153,7 +160,8 @@ int gatehouse_check_profiles(gatehouse_settings_t *settings, server_rec *s, apr_
 void *gatehouse_create_dir_config(apr_pool_t *p, char *path);
 void *gatehouse_merge_dir_config(apr_pool_t *p, void *base, void *add);
 const char *gatehouse_allow_request(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
-void gatehouse_collect_locations(gatehouse_settings_t *settings, server_rec *s, apr_pool_t *p);
+/** Finds them in all servers. @return how many problems were logged */
+int gatehouse_collect_locations(gatehouse_settings_t *settings, server_rec *s, apr_pool_t *p);
 const gh_allowances_t *gatehouse_allowances(server_rec *s, const char *path);
 
 /* gatehouse_check.c: what a configuration means as a whole */
@@ -167,8 +175,15 @@ int gatehouse_first_pass(void);
 /** Logs a failure, number first, with the place of its directive if there is one. */
 void gatehouse_log_problem(server_rec *s, gatehouse_place_t place, const char *what,
                            const char *explanation);
+/** Notes something that does not prevent a start. The texts live as long as the settings. */
+void gatehouse_warn(gatehouse_settings_t *settings, gatehouse_place_t place, const char *what,
+                    const char *text);
 /** Logs what gatehouse_check_config() has found worth a warning: once there is an error log. */
 void gatehouse_log_warnings(const gatehouse_settings_t *settings, server_rec *s);
+
+/* gatehouse_addresses.c: whether what certificates say of CRLs and CA certificates is true */
+
+void gatehouse_check_addresses(gatehouse_settings_t *settings, apr_pool_t *p);
 
 /* gatehouse_child.c, gatehouse_follower.c: what lives in a child */
 
@@ -250,6 +265,8 @@ int gatehouse_content_send(request_rec *r, const gatehouse_content_t *content);
 
 void gatehouse_dump(apr_pool_t *pconf, server_rec *s);
 void gatehouse_register_dump(gatehouse_dump_fn *fn, apr_pool_t *pconf);
+int gatehouse_dump_problem(apr_pool_t *pconf, const char *issuer, const char *directive,
+                           const char *file, int line, const gh_result_t *result);
 
 /* gatehouse_version.c */
 

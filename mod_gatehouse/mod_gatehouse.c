@@ -37,11 +37,13 @@ static const command_rec directives[] = {
     AP_INIT_TAKE1("IssuerBackend", gatehouse_set_issuer_backend, NULL, RSRC_CONF,
                   "what signs: local (default) or offline"),
     AP_INIT_TAKE1("IssuerCertificate", gatehouse_set_issuer_certificate, NULL, RSRC_CONF,
-                  "PEM or PKCS#12 file with the CA's certificate"),
+                  "PEM, DER or PKCS#12 file with the CA's certificate"),
     AP_INIT_TAKE12("IssuerKey", gatehouse_set_issuer_key, NULL, RSRC_CONF,
                    "file or pkcs11: URI of the CA's key, passphrase=file:PATH or exec:PATH"),
     AP_INIT_TAKE1("IssuerChain", gatehouse_set_issuer_chain, NULL, RSRC_CONF,
                   "PEM file with the certificates above the CA's, up to the root"),
+    AP_INIT_TAKE12("IssuerNext", gatehouse_set_issuer_next, NULL, RSRC_CONF,
+                   "the issuer that takes over, and from=TIME when"),
     AP_INIT_TAKE_ARGV("IssuerCRL", gatehouse_set_issuer_crl, NULL, RSRC_CONF,
                       "validity=TIME publish=TIME delay=TIME file=PATH"),
 
@@ -146,6 +148,7 @@ static void register_hooks(apr_pool_t *p)
     APR_REGISTER_OPTIONAL_FN(gatehouse_allowances);
     APR_REGISTER_OPTIONAL_FN(gatehouse_expand);
     APR_REGISTER_OPTIONAL_FN(gatehouse_register_dump);
+    APR_REGISTER_OPTIONAL_FN(gatehouse_dump_problem);
 
     /* First, so that protocol modules find issuers and profiles in their own check. */
     ap_hook_check_config(gatehouse_check_config, NULL, NULL, APR_HOOK_FIRST);

@@ -73,4 +73,17 @@ APR_DECLARE_OPTIONAL_FN(apr_status_t, gatehouse_expand,
 typedef void gatehouse_dump_fn(void *json, server_rec *s, apr_pool_t *p);
 APR_DECLARE_OPTIONAL_FN(void, gatehouse_register_dump, (gatehouse_dump_fn *fn, apr_pool_t *pconf));
 
+/**
+ * Takes down for the dump that a key or secret cannot be had. A start is refused then, but
+ * gatehousectl has to learn the configuration all the same: most of what it does needs no key, and
+ * a revocation must not wait for one.
+ * @param issuer of whose section the directive is, or NULL
+ * @param file, line where the directive stands
+ * @return 1 if there will be a dump: go on as if there were no problem, since nothing will be
+ *         served; 0 otherwise: it is an error of the configuration
+ */
+APR_DECLARE_OPTIONAL_FN(int, gatehouse_dump_problem,
+                        (apr_pool_t *pconf, const char *issuer, const char *directive,
+                         const char *file, int line, const gh_result_t *result));
+
 #endif /* mod_gatehouse_h */

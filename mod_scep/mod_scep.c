@@ -11,6 +11,7 @@
 
 #include "log.h"
 #include "mod_scep/scep_config.h"
+#include "mod_scep/scep_web.h"
 
 #if !AP_MODULE_MAGIC_AT_LEAST(20120211, 105)
 #error "mod_scep needs a newer httpd 2.4"
@@ -39,6 +40,8 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
     handlers = scep_handlers(ptemp);
     problems = scep_compile(s, config, handlers, scep_gatehouse_allowances, pconf, ptemp);
     problems += scep_check(s, config, handlers, ptemp);
+    scep_web_find_gatehouse();
+    problems += scep_web_check(s, config, handlers, ptemp);
     if (problems) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -57,12 +60,15 @@ static void register_hooks(apr_pool_t *p)
     /* before core looks for files, and mod_dir redirects to directories */
     ap_hook_map_to_storage(scep_map_to_storage, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_handler(scep_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_handler(scep_web_challenge_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_handler(scep_web_ndes_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_handler(scep_web_profile_handler, NULL, NULL, APR_HOOK_MIDDLE);
 }
 
 module AP_MODULE_DECLARE_DATA scep_module = {
     STANDARD20_MODULE_STUFF,
     scep_create_section,
-    NULL,                           /* sections are merged by scep_compile() */
+    scep_merge_sections,
     scep_create_server,
     NULL,
     scep_directives,

@@ -61,7 +61,8 @@ static apr_status_t check_length(gh_bytes_t der, gh_result_t *result)
     if (says != der.length) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "capture.length",
                               "Capture it whole and alone: logs and terminals cut long lines.",
-                              GHNO(0423) "the message says that it has %lu bytes, and there are %lu",
+                              GHNO(0423) "the message says that it has %lu bytes, and there are "
+                                         "%lu",
                               says, (unsigned long)der.length);
     }
     return APR_SUCCESS;

@@ -287,6 +287,26 @@ static void mark_used(const compile_t *c, const char *path)
     }
 }
 
+/** The policy for one endpoint: certificates of the issuer in its path, and of those that take over
+ *  from it, are renewed by whoever issues there now. */
+static const gh_renewal_policy_t *renewal_at(const gh_renewal_policy_t *said,
+                                             const gh_issuer_t *issuer, apr_pool_t *p)
+{
+    gh_renewal_policy_t *policy;
+    apr_array_header_t *issuers;
+
+    if (!said || !gh_issuer_next(issuer)) {
+        return said;
+    }
+    policy = apr_pmemdup(p, said, sizeof(*said));
+    issuers = apr_array_make(p, 2, sizeof(const char *));
+    for (; issuer; issuer = gh_issuer_next(issuer)) {
+        APR_ARRAY_PUSH(issuers, const char *) = gh_issuer_name(issuer);
+    }
+    policy->issuers = issuers;
+    return policy;
+}
+
 /** Under the profile's own name only: what httpd asks for at a <Location>, such as Require, would
  *  not hold for another path that led to the same endpoint. */
 static void add_endpoint(compile_t *c, const scep_tenant_t *tenant, const gh_profile_t *profile)
@@ -319,7 +339,8 @@ static void add_endpoint(compile_t *c, const scep_tenant_t *tenant, const gh_pro
     entry->endpoint.reply_chain = (scep_reply_chain_t)e.reply_chain;
     entry->endpoint.authorisers = authorisers;
     entry->endpoint.managers = scep_managers(e.challenges);
-    entry->endpoint.renewal = e.renewal;
+    entry->endpoint.ca = apr_hash_get(c->config->issuers, url.issuer, APR_HASH_KEY_STRING);
+    entry->endpoint.renewal = renewal_at(e.renewal, entry->endpoint.ca, c->p);
     entry->endpoint.allowances = c->allowances(c->s, path);
     apr_hash_set(c->server->entries, path, APR_HASH_KEY_STRING, entry);
     APR_ARRAY_PUSH(c->server->listed, scep_entry_t *) = entry;

@@ -38,6 +38,18 @@ void *scep_create_section(apr_pool_t *p, char *path)
     return section;
 }
 
+void *scep_merge_sections(apr_pool_t *p, void *base, void *add)
+{
+    const scep_section_t *wider = base;
+    scep_section_t *merged = add;
+
+    if (wider->web) {
+        merged = apr_pmemdup(p, merged, sizeof(*merged));
+        merged->web = scep_merge_web(p, wider->web, merged->web);
+    }
+    return merged;
+}
+
 scep_place_t scep_place_of(const cmd_parms *cmd)
 {
     scep_place_t place = { cmd->directive->filename, cmd->directive->line_num };
@@ -392,6 +404,22 @@ const command_rec scep_directives[] = {
                     "legacy algorithms that are accepted: 3des, sha1, or none"),
     AP_INIT_TAKE1("SCEPReplyChain", set_reply_chain, NULL, ACCESS_CONF,
                   "certificates in a reply: leaf, issuer or full"),
+    AP_INIT_TAKE_ARGV("SCEPChallengeFor", scep_set_challenge_for, NULL, ACCESS_CONF,
+                      "tenant, issuer, profile and perhaps set that challenges are made for"),
+    AP_INIT_TAKE1("SCEPChallengePermit", scep_set_challenge_permit, NULL, ACCESS_CONF,
+                  "an expression that says who may have challenges"),
+    AP_INIT_FLAG("SCEPChallengePlain", scep_set_challenge_plain, NULL, ACCESS_CONF,
+                 "whether challenges are sent over connections without TLS"),
+    AP_INIT_TAKE1("SCEPNDESPasswords", scep_set_ndes_passwords, NULL, ACCESS_CONF,
+                  "how many unused passwords a user of an NDES page may have"),
+    AP_INIT_TAKE1("SCEPProfileSubject", scep_set_profile_subject, NULL, ACCESS_CONF,
+                  "subject of configuration profiles: attributes with expressions"),
+    AP_INIT_TAKE2("SCEPProfileAltName", scep_set_profile_alt_name, NULL, ACCESS_CONF,
+                  "alternative name of configuration profiles: its type and an expression"),
+    AP_INIT_TAKE1("SCEPProfileOrganization", scep_set_profile_organization, NULL, ACCESS_CONF,
+                  "organization that configuration profiles name"),
+    AP_INIT_TAKE2("SCEPProfileSigner", scep_set_profile_signer, NULL, ACCESS_CONF,
+                  "certificate and key that sign configuration profiles"),
     AP_INIT_TAKE1("SCEPRAProfile", set_ra_profile, NULL, RSRC_CONF,
                   "certificate profile of the RA certificates"),
     AP_INIT_TAKE1("SCEPMaxConcurrent", set_concurrent, NULL, RSRC_CONF,

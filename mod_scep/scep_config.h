@@ -50,6 +50,9 @@ typedef struct {
     int adds;                       /* to what wider locations say; others replace that */
 } scep_said_t;
 
+/** Directives of pages that make challenges: scep_web.h. */
+typedef struct scep_web scep_web_t;
+
 /** SCEP directives of one <Location>; what it does not have is NULL or -1. */
 typedef struct {
     const char *path;
@@ -64,6 +67,7 @@ typedef struct {
     int allow;
     int reply_chain;
     int used;                       /* some endpoint is at or below it */
+    scep_web_t *web;                /* the only ones that httpd merges; these may be anywhere */
 } scep_section_t;
 
 /** An endpoint and what only the glue wants to know of it. */
@@ -89,6 +93,9 @@ typedef struct {
 extern const command_rec scep_directives[];
 void *scep_create_server(apr_pool_t *p, server_rec *s);
 void *scep_create_section(apr_pool_t *p, char *path);
+/** What httpd merges for a request: the directives of pages that make challenges. All others are
+ *  merged by scep_compile(), by names. */
+void *scep_merge_sections(apr_pool_t *p, void *base, void *add);
 scep_server_t *scep_server(const server_rec *s);
 scep_place_t scep_place_of(const cmd_parms *cmd);
 /** To be called first by each directive of a <Location>: settings belong to names, not to spellings
@@ -110,6 +117,21 @@ void scep_warn_managers(server_rec *main_server, apr_pool_t *ptemp);
 
 const char *scep_set_renewal(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
 
+/* scep_config_web.c: directives of pages that make challenges */
+
+const char *scep_set_challenge_for(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
+const char *scep_set_challenge_permit(cmd_parms *cmd, void *dir, const char *text);
+const char *scep_set_challenge_plain(cmd_parms *cmd, void *dir, int on);
+const char *scep_set_ndes_passwords(cmd_parms *cmd, void *dir, const char *text);
+const char *scep_set_profile_subject(cmd_parms *cmd, void *dir, const char *text);
+const char *scep_set_profile_alt_name(cmd_parms *cmd, void *dir, const char *type,
+                                      const char *text);
+const char *scep_set_profile_organization(cmd_parms *cmd, void *dir, const char *text);
+const char *scep_set_profile_signer(cmd_parms *cmd, void *dir, const char *certificate,
+                                    const char *key);
+/** @param add may be NULL */
+scep_web_t *scep_merge_web(apr_pool_t *p, const scep_web_t *base, const scep_web_t *add);
+
 /* scep_locations.c */
 
 /** A <Location> without pattern that holds in a server. */
@@ -119,6 +141,7 @@ typedef struct {
     scep_place_t handler_place;
     int own;                        /* written in this server, not taken over from the main one */
     scep_section_t *scep;           /* NULL without SCEP directives */
+    const scep_web_t *web;          /* NULL without directives of pages that make challenges */
 } scep_location_t;
 
 /** As httpd matches a plain <Location>. */
@@ -160,6 +183,8 @@ int scep_handler(request_rec *r);
 /** Keeps files and directories below the document root out of it: no redirect, no file access. */
 int scep_map_to_storage(request_rec *r);
 void scep_child_init(apr_pool_t *p, server_rec *s);
+/** @return OK, or an HTTP status: 413 beyond the most bytes that a body may have */
+int scep_read_body(request_rec *r, apr_size_t most, gh_bytes_t *body);
 /** Finds mod_gatehouse's functions. @return 0 if it is not loaded */
 int scep_find_gatehouse(void);
 const gatehouse_config_t *scep_gatehouse_config(void);

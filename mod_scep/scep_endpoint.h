@@ -6,6 +6,7 @@
 #include <apr_tables.h>
 
 #include "issuer/authorisation.h"
+#include "issuer/issuer.h"
 #include "issuer/renewal.h"
 #include "x509/profile.h"
 
@@ -21,7 +22,8 @@ typedef enum {
 typedef struct {
     const char *path;
     const char *tenant;
-    const char *issuer;
+    const char *issuer;                     /* as in the path */
+    gh_issuer_t *ca;                        /* of that name; see gh_issuer_at() */
     const gh_profile_t *profile;
     unsigned allow;                         /* SCEP_ALLOW_* */
     scep_reply_chain_t reply_chain;

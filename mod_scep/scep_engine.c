@@ -14,12 +14,14 @@
 #define TYPE_TEXT       "text/plain"
 #define TYPE_MESSAGE    "application/x-pki-message"
 #define TYPE_CA_RA      "application/x-x509-ca-ra-cert"
+#define TYPE_NEXT_CA    "application/x-x509-next-ca-cert"
 
 #define RETRY_BUSY          1
 #define RETRY_UNAVAILABLE   10
 
 #define HTTP_STATUS_OK              200
 #define HTTP_STATUS_BAD_REQUEST     400
+#define HTTP_STATUS_NOT_FOUND       404
 #define HTTP_STATUS_INTERNAL        500
 #define HTTP_STATUS_UNAVAILABLE     503
 
@@ -140,28 +142,35 @@ static int fail_info(gh_failure_t failure)
 
 /* GetCACaps and GetCACert */
 
+/** Who issues at an endpoint now: the issuer in its path, or one that has taken over from it. */
+static gh_issuer_t *issuer_now(const scep_endpoint_t *endpoint)
+{
+    return gh_issuer_at(endpoint->ca, apr_time_now());
+}
+
 void scep_engine_caps(const scep_endpoint_t *endpoint, scep_response_t *response, apr_pool_t *p)
 {
     memset(response, 0, sizeof(*response));
     set_text(response, apr_pstrcat(p, "AES\nPOSTPKIOperation\nSHA-256\nSHA-512\nSCEPStandard\n",
                                    endpoint->renewal ? "Renewal\n" : "",
+                                   gh_issuer_next(issuer_now(endpoint)) ? "GetNextCACert\n" : "",
                                    endpoint->allow & SCEP_ALLOW_3DES ? "DES3\n" : "",
                                    endpoint->allow & SCEP_ALLOW_SHA1 ? "SHA-1\n" : "", NULL));
 }
 
 /** @param keys to be released
  *  @return APR_SUCCESS; GH_EUNAVAILABLE (UNAVAILABLE) whatever the reason: no client is to blame */
-static apr_status_t find_keys(scep_engine_t *engine, const scep_endpoint_t *endpoint,
-                              scep_ra_t **found, const scep_ra_keys_t **keys, gh_result_t *result)
+static apr_status_t find_keys(scep_engine_t *engine, const char *issuer, scep_ra_t **found,
+                              const scep_ra_keys_t **keys, gh_result_t *result)
 {
-    scep_ra_t *ra = apr_hash_get(engine->ras, endpoint->issuer, APR_HASH_KEY_STRING);
+    scep_ra_t *ra = apr_hash_get(engine->ras, issuer, APR_HASH_KEY_STRING);
 
     *found = ra;
     *keys = NULL;
     if (!ra) {
         return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ra.none",
                               "Look at the errors of the start of this process.",
-                              GHNO(0223) "issuer %s has no RA in this process", endpoint->issuer);
+                              GHNO(0223) "issuer %s has no RA in this process", issuer);
     }
     if (scep_ra_acquire(ra, keys, result) != APR_SUCCESS) {
         result->status = GH_EUNAVAILABLE;
@@ -169,6 +178,11 @@ static apr_status_t find_keys(scep_engine_t *engine, const scep_endpoint_t *endp
         return GH_EUNAVAILABLE;
     }
     return APR_SUCCESS;
+}
+
+static void log_unavailable(const gh_log_t *log, const gh_result_t *result)
+{
+    gh_log(log, GH_LOG_ERROR, result->status, "%s: %s", result->number, result->message);
 }
 
 void scep_engine_certificates(scep_engine_t *engine, const scep_endpoint_t *endpoint,
@@ -181,15 +195,64 @@ void scep_engine_certificates(scep_engine_t *engine, const scep_endpoint_t *endp
 
     memset(response, 0, sizeof(*response));
     gh_result_clear(&result);
-    if (find_keys(engine, endpoint, &ra, &keys, &result) != APR_SUCCESS) {
+    if (find_keys(engine, gh_issuer_name(issuer_now(endpoint)), &ra, &keys, &result)
+        != APR_SUCCESS) {
         unavailable(response, &result, p);
-        gh_log(log, GH_LOG_ERROR, result.status, "%s: %s", result.number, result.message);
+        log_unavailable(log, &result);
         return;
     }
     body.data = apr_pmemdup(p, keys->ca_certificates.data, keys->ca_certificates.length);
     body.length = keys->ca_certificates.length;
     set_body(response, TYPE_CA_RA, body);
     scep_ra_release(keys);
+}
+
+/** Those of the successor, signed by the RA of now (RFC 8894 4.7.1). */
+static apr_status_t sign_next(gh_bytes_t *body, scep_engine_t *engine, const char *now,
+                              const char *next, apr_pool_t *p, gh_result_t *result)
+{
+    const scep_ra_keys_t *keys = NULL, *next_keys = NULL;
+    scep_ra_t *ra;
+    apr_status_t rv = find_keys(engine, now, &ra, &keys, result);
+
+    if (rv == APR_SUCCESS) {
+        rv = find_keys(engine, next, &ra, &next_keys, result);
+    }
+    if (rv == APR_SUCCESS
+        && scep_reply_sign(body, next_keys->ca_certificates, keys->current, p) != APR_SUCCESS) {
+        rv = gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ra.sign",
+                               "See the errors before this one, and report it.",
+                               GHNO(0543) "the answer to GetNextCACert cannot be made");
+    }
+    scep_ra_release(next_keys);
+    scep_ra_release(keys);
+    return rv;
+}
+
+void scep_engine_next_certificates(scep_engine_t *engine, const scep_endpoint_t *endpoint,
+                                   const gh_log_t *log, scep_response_t *response, apr_pool_t *p)
+{
+    const gh_issuer_t *now = issuer_now(endpoint);
+    const gh_issuer_t *next = gh_issuer_next(now);
+    gh_result_t result;
+    gh_bytes_t body;
+
+    memset(response, 0, sizeof(*response));
+    gh_result_clear(&result);
+    if (!next) {
+        gh_result_fail(&result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, "next.none",
+                       "Ask for it only if GetCACaps offers it.",
+                       GHNO(0439) "issuer %s has no successor yet", gh_issuer_name(now));
+        scep_response_text(response, HTTP_STATUS_NOT_FOUND, &result, p);
+        return;
+    }
+    if (sign_next(&body, engine, gh_issuer_name(now), gh_issuer_name(next), p, &result)
+        != APR_SUCCESS) {
+        unavailable(response, &result, p);
+        log_unavailable(log, &result);
+        return;
+    }
+    set_body(response, TYPE_NEXT_CA, body);
 }
 
 /* PKIOperation */
@@ -217,15 +280,45 @@ static apr_status_t find_recipient(scep_exchange_t *x)
                               &x->recipient, &x->result);
 }
 
+/** A client that asked GetCACert before another issuer took over is served by the one that it
+ *  knows, whose certificate it trusts. @return 1 if that is another one */
+static int go_back(scep_exchange_t *x)
+{
+    const scep_ra_keys_t *keys;
+    gh_result_t ignored;
+    scep_ra_t *ra;
+
+    gh_result_clear(&ignored);
+    if (!strcmp(x->issuer, x->endpoint->issuer)
+        || find_keys(x->engine, x->endpoint->issuer, &ra, &keys, &ignored) != APR_SUCCESS) {
+        return 0;
+    }
+    scep_ra_release(x->keys);
+    x->keys = keys;
+    x->ra = ra;
+    x->issuer = x->endpoint->issuer;
+    x->request->event->issuer = x->issuer;
+    return 1;
+}
+
 /** A client may know a newer RA than this process, from another one that has just made it. */
 static apr_status_t admit(scep_exchange_t *x)
 {
+    gh_result_t first;
     apr_status_t rv = find_recipient(x);
 
     if (rv != APR_SUCCESS && !strcmp(x->result.rule, SCEP_RULE_RECIPIENT)
         && scep_ra_renew(x->ra, &x->keys)) {
         gh_result_clear(&x->result);
         rv = find_recipient(x);
+    }
+    first = x->result;
+    if (rv != APR_SUCCESS && !strcmp(x->result.rule, SCEP_RULE_RECIPIENT) && go_back(x)) {
+        gh_result_clear(&x->result);
+        rv = find_recipient(x);
+        if (rv != APR_SUCCESS) {
+            x->result = first;
+        }
     }
     return rv;
 }
@@ -323,7 +416,10 @@ static void operate(scep_exchange_t *x, scep_engine_t *engine, gh_bytes_t der,
     event->transaction = x->message->transaction;
     event->algorithms = x->message->algorithms;
     event->event = event_name(x->message->type);
-    rv = find_keys(engine, x->endpoint, &x->ra, &x->keys, &x->result);
+    x->engine = engine;
+    x->issuer = gh_issuer_name(issuer_now(x->endpoint));
+    event->issuer = x->issuer;
+    rv = find_keys(engine, x->issuer, &x->ra, &x->keys, &x->result);
     if (rv == APR_SUCCESS) {
         rv = scep_message_verify(x->message, &x->result);
     }

@@ -55,6 +55,11 @@ void scep_engine_caps(const scep_endpoint_t *endpoint, scep_response_t *response
 void scep_engine_certificates(scep_engine_t *engine, const scep_endpoint_t *endpoint,
                               const gh_log_t *log, scep_response_t *response, apr_pool_t *p);
 
+/** GetNextCACert: the same of the issuer that takes over, signed by the RA of now; 404 if none is
+ *  announced (RFC 8894 4.7). */
+void scep_engine_next_certificates(scep_engine_t *engine, const scep_endpoint_t *endpoint,
+                                   const gh_log_t *log, scep_response_t *response, apr_pool_t *p);
+
 /** PKIOperation. */
 void scep_engine_operate(scep_engine_t *engine, const scep_endpoint_t *endpoint,
                          gh_bytes_t message, const scep_request_t *request,

@@ -130,7 +130,8 @@ static apr_status_t open_request(scep_exchange_t *x, gh_csr_t **csr)
         if (result.failure == GH_FAILURE_ALGORITHM) {
             verify_decoy(x);
         }
-        return scep_exchange_not_opened(x, "the signature of the request is not valid or its digest not "
+        return scep_exchange_not_opened(x, "the signature of the request is not valid or its "
+                                           "digest not "
                              "accepted");
     }
     return APR_SUCCESS;
@@ -194,7 +195,7 @@ static void fill_request(gh_enrolment_request_t *enrolment, const scep_exchange_
     enrolment->protocol = "scep";
     enrolment->location = x->endpoint->path;
     enrolment->tenant = x->endpoint->tenant;
-    enrolment->issuer = x->endpoint->issuer;
+    enrolment->issuer = x->issuer;
     enrolment->profile = x->endpoint->profile;
     enrolment->transaction = x->message->transaction;
     enrolment->signer_sha256 = x->message->signer_sha256;
@@ -318,7 +319,7 @@ apr_status_t scep_exchange_poll(scep_exchange_t *x)
         goto cleanup;
     }
     memset(&outcome, 0, sizeof(outcome));
-    rv = gh_ledger_poll(x->services->ledger, "scep", x->endpoint->tenant, x->endpoint->issuer,
+    rv = gh_ledger_poll(x->services->ledger, "scep", x->endpoint->tenant, x->issuer,
                         gh_profile_name(x->endpoint->profile), x->message->transaction,
                         x->message->signer_sha256, &outcome, x->p, &x->result);
     if (rv == APR_SUCCESS) {

@@ -11,9 +11,11 @@
 /* One message and what is decided about it; within the engine. */
 
 typedef struct {
+    scep_engine_t *engine;
     const scep_services_t *services;
     const scep_endpoint_t *endpoint;
     const scep_request_t *request;
+    const char *issuer;             /* whose RA the message is for */
     scep_ra_t *ra;
     const scep_ra_keys_t *keys;
     scep_message_t *message;

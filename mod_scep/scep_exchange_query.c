@@ -49,7 +49,7 @@ static apr_status_t find_work(gh_transaction_t *transaction, void *baton)
 static apr_status_t answer_certificate(scep_exchange_t *x, const ASN1_INTEGER *serial)
 {
     find_t find = {
-        .issuer = x->endpoint->issuer, .tenant = x->endpoint->tenant, .pool = x->p
+        .issuer = x->issuer, .tenant = x->endpoint->tenant, .pool = x->p
     };
     apr_array_header_t *certificates;
     apr_status_t rv = APR_SUCCESS;
@@ -80,12 +80,12 @@ static apr_status_t answer_crl(scep_exchange_t *x)
     const gh_crl_t *crl;
 
     if (!x->services->publisher
-        || gh_publisher_crl(x->services->publisher, x->endpoint->issuer, &crl, x->p)
+        || gh_publisher_crl(x->services->publisher, x->issuer, &crl, x->p)
                != APR_SUCCESS) {
         return gh_result_fail(&x->result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "query.crl",
                               "Wait a second, and see the error log for why none can be made.",
                               GHNO(0464) "no CRL of issuer %s was published yet",
-                              x->endpoint->issuer);
+                              x->issuer);
     }
     x->reply.crl = crl->der;
     return APR_SUCCESS;
@@ -119,7 +119,7 @@ apr_status_t scep_exchange_query(scep_exchange_t *x)
     apr_status_t rv = scep_exchange_open(x, &content);
 
     if (rv == APR_SUCCESS) {
-        rv = gh_issued_check_holder(x->message->signer, x->endpoint->issuer, x->endpoint->tenant,
+        rv = gh_issued_check_holder(x->message->signer, x->issuer, x->endpoint->tenant,
                                     x->services->store, x->p, &x->result);
     }
     if (rv != APR_SUCCESS) {

@@ -17,6 +17,7 @@
 #include "mod_scep/scep_config.h"
 #include "mod_scep/scep_message.h"
 #include "mod_scep/scep_url.h"
+#include "mod_scep/scep_web.h"
 #include "status.h"
 
 APLOG_USE_MODULE(scep);
@@ -94,7 +95,7 @@ static void add_issuers(scep_engine_t *made, server_rec *main_server,
             const scep_entry_t *entry = APR_ARRAY_IDX(server->listed, i, scep_entry_t *);
             gh_issuer_t *issuer = apr_hash_get(service->issuers, entry->endpoint.issuer,
                                                APR_HASH_KEY_STRING);
-            if (issuer) {
+            for (; issuer; issuer = gh_issuer_next(issuer)) {
                 scep_engine_add_issuer(made, issuer, profile, p);
             }
         }
@@ -283,18 +284,17 @@ static const scep_entry_t *find_entry(request_rec *r)
     return apr_hash_get(server->entries, scep_url_path(&url, r->pool), APR_HASH_KEY_STRING);
 }
 
-/** @return OK, or an HTTP status: 413 beyond the largest message */
-static int read_body(request_rec *r, gh_bytes_t *body)
+int scep_read_body(request_rec *r, apr_size_t most, gh_bytes_t *body)
 {
     unsigned char *data;
-    apr_size_t size = SCEP_MESSAGE_MAX + 1;
+    apr_size_t size = most + 1;
     int status = ap_setup_client_block(r, REQUEST_CHUNKED_DECHUNK);
 
     memset(body, 0, sizeof(*body));
     if (status != OK) {
         return status;
     }
-    if (r->remaining > SCEP_MESSAGE_MAX) {
+    if (r->remaining > (apr_off_t)most) {
         return HTTP_REQUEST_ENTITY_TOO_LARGE;
     }
     if (!ap_should_client_block(r)) {
@@ -313,7 +313,7 @@ static int read_body(request_rec *r, gh_bytes_t *body)
             break;
         }
         body->length += (apr_size_t)got;
-        if (body->length > SCEP_MESSAGE_MAX) {
+        if (body->length > most) {
             return HTTP_REQUEST_ENTITY_TOO_LARGE;
         }
         if (body->length == size) {
@@ -353,7 +353,7 @@ static int operate(request_rec *r, const scep_entry_t *entry, const scep_query_t
 
     gh_result_clear(&result);
     if (r->method_number == M_POST) {
-        status = read_body(r, &message);
+        status = scep_read_body(r, SCEP_MESSAGE_MAX, &message);
         if (status != OK) {
             return refuse_body(r, entry, status);
         }
@@ -392,6 +392,10 @@ static int serve(request_rec *r, const scep_entry_t *entry, const scep_query_t *
     case SCEP_GET_CA_CERT:
         scep_engine_certificates(engine, &entry->endpoint, gatehouse.request_log(r), &response,
                                  r->pool);
+        break;
+    case SCEP_GET_NEXT_CA_CERT:
+        scep_engine_next_certificates(engine, &entry->endpoint, gatehouse.request_log(r),
+                                      &response, r->pool);
         break;
     default:
         scep_engine_caps(&entry->endpoint, &response, r->pool);
@@ -433,14 +437,17 @@ int scep_handler(request_rec *r)
 int scep_map_to_storage(request_rec *r)
 {
     const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);
+    const scep_section_t *section = ap_get_module_config(r->per_dir_config, &scep_module);
     const char *handler = core->handler;
     const char *error = NULL;
 
-    if (strncmp(r->uri, SCEP_URL_ROOT, sizeof(SCEP_URL_ROOT) - 1) != 0) {
+    if (strncmp(r->uri, SCEP_URL_ROOT, sizeof(SCEP_URL_ROOT) - 1) != 0
+        && (!section || !section->web)) {
         return DECLINED;
     }
     if (core->expr_handler) {
         handler = ap_expr_str_exec(r, core->expr_handler, &error);
     }
-    return handler && !error && !strcmp(handler, SCEP_HANDLER) ? OK : DECLINED;
+    return handler && !error && (!strcmp(handler, SCEP_HANDLER) || scep_web_is_handler(handler))
+               ? OK : DECLINED;
 }

@@ -58,6 +58,7 @@ apr_array_header_t *scep_locations(server_rec *main_server, server_rec *s, apr_h
         location.own = i >= inherited;
         location.handler = scep_handler_of(handlers, dir, &location.handler_place, p);
         location.scep = ap_get_module_config(section, &scep_module);
+        location.web = location.scep ? location.scep->web : NULL;
         if (location.scep && !location.scep->server) {
             location.scep = NULL;
         }
@@ -106,8 +107,8 @@ static int check_directives(server_rec *s, const scep_location_t *narrow,
         if (before && !said->adds) {
             scep_log_problem(s, APLOG_ERR, said->place,
                              apr_psprintf(ptemp,
-                                          GHNO(0443) "%s in <Location \"%s\"> stands behind that of "
-                                          "the narrower <Location \"%s\">, in line %d of %s: "
+                                          GHNO(0443) "%s in <Location \"%s\"> stands behind that "
+                                          "of the narrower <Location \"%s\">, in line %d of %s: "
                                           "put wide locations before narrow ones%s",
                                           said->directive, wide->path, narrow->path,
                                           before->place.line, before->place.file,

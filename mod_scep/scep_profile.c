@@ -73,7 +73,7 @@ apr_status_t scep_profile_subject(const char **subject, const apr_array_header_t
             return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "profile.subject",
                                   "See what the user is called, and what SCEPProfileSubject makes "
                                   "of it.",
-                                  GHNO(W01) "%s of a subject cannot be \"%.100s\"", one->type,
+                                  GHNO(0502) "%s of a subject cannot be \"%.100s\"", one->type,
                                   one->value);
         }
     }
@@ -81,7 +81,7 @@ apr_status_t scep_profile_subject(const char **subject, const apr_array_header_t
     if (!name || !same_name(name, *subject, p)) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "profile.subject",
                               "Leave attributes out of SCEPProfileSubject.",
-                              GHNO(W02) "the subject is too long");
+                              GHNO(0503) "the subject is too long");
     }
     return APR_SUCCESS;
 }
@@ -283,14 +283,18 @@ static void alternative_names(plist_t *plist, const apr_array_header_t *names)
     end(plist);
 }
 
-/** Devices compare MD5 and SHA-1; the fingerprint only tells which of the certificates that
- *  GetCACert has is the CA's, and the profile brings the root along. */
-static void fingerprint(plist_t *plist, const X509 *certificate)
+/** Who stands between could give a device certificates of his own, and would get the challenge.
+ *  Devices compare the end of the chain in the answer to GetCACert, by SHA-1 or MD5: 32 bytes they
+ *  refuse (SecSCEPValidateCACertMessage of Apple's Security framework). */
+static void fingerprint(plist_t *plist, const scep_profile_t *profile)
 {
+    const X509 *last = profile->chain->nelts
+                           ? APR_ARRAY_IDX(profile->chain, profile->chain->nelts - 1, X509 *)
+                           : profile->authority;
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned int length;
 
-    if (!X509_digest(certificate, EVP_sha1(), digest, &length)) {
+    if (!X509_digest(last, EVP_sha1(), digest, &length)) {
         plist->failed = 1;
         return;
     }
@@ -320,7 +324,7 @@ static apr_status_t scep_payload(plist_t *plist, const scep_profile_t *profile,
     integer(plist, "Retries", RETRIES);
     integer(plist, "RetryDelay", RETRY_DELAY);
     no(plist, "KeyIsExtractable");
-    fingerprint(plist, profile->authority);
+    fingerprint(plist, profile);
     end(plist);
     end(plist);
     return rv;
@@ -412,13 +416,13 @@ apr_status_t scep_profile_write(gh_bytes_t *bytes, const scep_profile_t *profile
     if (rv == APR_SUCCESS && plist.unclean) {
         rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "profile.text",
                             "Look for control characters in names, and for text that is not UTF-8.",
-                            GHNO(W03) "a configuration profile cannot have a text that it should");
+                            GHNO(0504) "a configuration profile cannot have a text that it should");
     }
     else if (rv == APR_SUCCESS && plist.failed) {
         ERR_clear_error();
         rv = gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_INTERNAL, NULL,
                             "Look whether memory is short.",
-                            GHNO(W04) "the configuration profile cannot be written");
+                            GHNO(0505) "the configuration profile cannot be written");
     }
     return rv;
 }

@@ -4,6 +4,7 @@
 
 #include "mod_scep/scep_profile.h"
 
+#include <apr_strings.h>
 #include <openssl/bio.h>
 #include <openssl/cms.h>
 #include <openssl/x509.h>
@@ -28,7 +29,7 @@ static apr_status_t no_memory(gh_result_t *result)
 {
     return gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_INTERNAL, NULL,
                              "Look whether memory is short.",
-                             GHNO(W05) "the signer of profiles cannot be kept");
+                             GHNO(0506) "the signer of profiles cannot be kept");
 }
 
 apr_status_t scep_profile_signer_open(scep_profile_signer_t **made, const char *certificate,
@@ -41,7 +42,7 @@ apr_status_t scep_profile_signer_open(scep_profile_signer_t **made, const char *
 
     if (gh_key_is_token(key)) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, NULL, "Name a key file.",
-                              GHNO(W06) "profiles are not signed with keys on tokens");
+                              GHNO(0507) "profiles are not signed with keys on tokens");
     }
     rv = gh_certificates_open(&certificates, certificate, p, result);
     if (rv == APR_SUCCESS) {
@@ -54,7 +55,7 @@ apr_status_t scep_profile_signer_open(scep_profile_signer_t **made, const char *
     if (!gh_key_matches(signer->key, signer->certificate)) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, NULL,
                               "Name the certificate of this key; it is the first of its file.",
-                              GHNO(W07) "%s is not the key of %s", key, certificate);
+                              GHNO(0508) "%s is not the key of %s", key, certificate);
     }
     signer->chain = sk_X509_new_null();
     if (!signer->chain) {
@@ -89,7 +90,7 @@ apr_status_t scep_profile_sign(gh_bytes_t *der, gh_bytes_t plist,
     if (length < 0) {
         rv = gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_INTERNAL, NULL,
                                "See whether the key of SCEPProfileSigner can sign.",
-                               GHNO(W08) "the configuration profile cannot be signed");
+                               GHNO(0509) "the configuration profile cannot be signed");
     }
     else {
         der->data = apr_pmemdup(p, bytes, (apr_size_t)length);

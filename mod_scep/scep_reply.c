@@ -19,18 +19,23 @@ static BIO *bytes_bio(gh_bytes_t bytes)
     return BIO_new_mem_buf(bytes.data ? (const void *)bytes.data : "", (int)bytes.length);
 }
 
+/**
+ * Encodes, if nothing has failed before either. OpenSSL 3.0 goes on when it has no memory to sort the
+ * members of a SET: it leaves an error behind, and in the encoding whatever was in its buffer.
+ */
 static apr_status_t encode(gh_bytes_t *der, CMS_ContentInfo *cms, apr_pool_t *p)
 {
     unsigned char *encoded = NULL;
     int length = i2d_CMS_ContentInfo(cms, &encoded);
+    apr_status_t rv = APR_EGENERAL;
 
-    if (length <= 0) {
-        return APR_EGENERAL;
+    if (length > 0 && ERR_peek_error() == 0) {
+        der->data = apr_pmemdup(p, encoded, (apr_size_t)length);
+        der->length = (apr_size_t)length;
+        rv = APR_SUCCESS;
     }
-    der->data = apr_pmemdup(p, encoded, (apr_size_t)length);
-    der->length = (apr_size_t)length;
     OPENSSL_free(encoded);
-    return APR_SUCCESS;
+    return rv;
 }
 
 /** The certificates, encrypted to the client. */
@@ -135,7 +140,8 @@ static apr_status_t sign(gh_bytes_t *der, const scep_reply_t *reply, gh_bytes_t 
     if (!si || !add_attributes(si, reply, message)) {
         goto cleanup;
     }
-    if (CMS_final(cms, in, NULL, flags) != 1) {
+    /* verified, since a lack of memory may have disturbed the key for a while, see gh_ca_issue() */
+    if (CMS_final(cms, in, NULL, flags) != 1 || CMS_SignerInfo_verify(si) != 1) {
         rv = gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ra.sign",
                                "Look at the errors before this one.",
                                GHNO(0204) "the RA's key does not sign");
@@ -149,6 +155,24 @@ cleanup:
     return rv;
 }
 
+apr_status_t scep_reply_sign(gh_bytes_t *der, gh_bytes_t content, const scep_recipient_t *ra,
+                             apr_pool_t *p)
+{
+    unsigned flags = CMS_BINARY | CMS_NOSMIMECAP;
+    CMS_ContentInfo *cms = CMS_sign(NULL, NULL, NULL, NULL, CMS_PARTIAL | flags);
+    BIO *in = bytes_bio(content);
+    apr_status_t rv = APR_EGENERAL;
+
+    memset(der, 0, sizeof(*der));
+    if (cms && in && CMS_add1_signer(cms, ra->certificate, ra->key, EVP_sha256(), flags)
+        && CMS_final(cms, in, NULL, flags) == 1) {
+        rv = encode(der, cms, p);
+    }
+    BIO_free(in);
+    CMS_ContentInfo_free(cms);
+    return rv;
+}
+
 apr_status_t scep_reply_make(gh_bytes_t *der, const scep_reply_t *reply,
                              const scep_message_t *message, const scep_recipient_t *ra,
                              apr_pool_t *p, gh_result_t *result)
@@ -157,6 +181,7 @@ apr_status_t scep_reply_make(gh_bytes_t *der, const scep_reply_t *reply,
     apr_status_t rv;
 
     memset(der, 0, sizeof(*der));
+    ERR_clear_error();
     if (reply->status == SCEP_SUCCESS) {
         rv = make_envelope(&envelope, reply, message, p);
         if (rv != APR_SUCCESS) {

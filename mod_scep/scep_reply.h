@@ -30,4 +30,9 @@ apr_status_t scep_reply_make(gh_bytes_t *der, const scep_reply_t *reply,
                              const scep_message_t *message, const scep_recipient_t *ra,
                              apr_pool_t *p, gh_result_t *result);
 
+/** SignedData around a content, signed by the RA with SHA-256, whose certificate it encloses.
+ *  @return APR_EGENERAL, with OpenSSL's errors */
+apr_status_t scep_reply_sign(gh_bytes_t *der, gh_bytes_t content, const scep_recipient_t *ra,
+                             apr_pool_t *p);
+
 #endif /* mod_scep_scep_reply_h */

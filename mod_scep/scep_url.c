@@ -142,6 +142,7 @@ static apr_status_t take_operation(scep_query_t *query, const char *name, gh_res
     } operations[] = {
         { "GetCACaps", SCEP_GET_CA_CAPS },
         { "GetCACert", SCEP_GET_CA_CERT },
+        { "GetNextCACert", SCEP_GET_NEXT_CA_CERT },
         { "PKIOperation", SCEP_PKI_OPERATION }
     };
     apr_size_t i;
@@ -153,7 +154,8 @@ static apr_status_t take_operation(scep_query_t *query, const char *name, gh_res
         }
     }
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "query.operation",
-                          "Ask for GetCACaps, GetCACert or PKIOperation; case matters.",
+                          "Ask for GetCACaps, GetCACert, GetNextCACert or PKIOperation; case "
+                          "matters.",
                           GHNO(0212) "unknown operation \"%.40s\"", name ? name : "");
 }
 

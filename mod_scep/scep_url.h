@@ -36,6 +36,7 @@ const char *scep_url_path(const scep_url_t *url, apr_pool_t *p);
 typedef enum {
     SCEP_GET_CA_CAPS,
     SCEP_GET_CA_CERT,
+    SCEP_GET_NEXT_CA_CERT,
     SCEP_PKI_OPERATION
 } scep_operation_t;
 

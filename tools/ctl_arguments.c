@@ -78,6 +78,25 @@ static const ctl_option_t *entry_of(const getopt_tables_t *made, int number)
     return NULL;
 }
 
+static int is_repeatable(const ctl_option_t *entry)
+{
+    apr_size_t length = entry->value != NULL ? strlen(entry->value) : 0;
+
+    return length > 3 && strcmp(entry->value + length - 3, "...") == 0;
+}
+
+static void add_value(ctl_arguments_t *arguments, const char *name, const char *value,
+                      apr_pool_t *p)
+{
+    apr_array_header_t *values = apr_hash_get(arguments->values, name, APR_HASH_KEY_STRING);
+
+    if (values == NULL) {
+        values = apr_array_make(p, 4, sizeof(const char *));
+        apr_hash_set(arguments->values, name, APR_HASH_KEY_STRING, values);
+    }
+    APR_ARRAY_PUSH(values, const char *) = value;
+}
+
 static apr_status_t parse_options(ctl_arguments_t *arguments, const getopt_tables_t *made,
                                   int argc, char **argv, apr_pool_t *p, gh_result_t *result)
 {
@@ -99,6 +118,10 @@ static apr_status_t parse_options(ctl_arguments_t *arguments, const getopt_table
                                   "See gatehousectl help, or gatehousectl help COMMAND.",
                                   GHNO(0322) "%s is not an option of this command",
                                   argv[optind - 1]);
+        }
+        if (is_repeatable(entry)) {
+            add_value(arguments, entry->name, apr_pstrdup(p, optarg), p);
+            continue;
         }
         if (apr_hash_get(arguments->options, entry->name, APR_HASH_KEY_STRING) != NULL) {
             return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
@@ -125,6 +148,7 @@ apr_status_t ctl_arguments_parse(ctl_arguments_t **arguments, const ctl_option_t
         copy[i] = apr_pstrdup(p, argv[i]);
     }
     parsed->options = apr_hash_make(p);
+    parsed->values = apr_hash_make(p);
     parsed->operands = apr_array_make(p, 4, sizeof(const char *));
     tables_make(&made, tables, all, p);
 
@@ -142,6 +166,11 @@ apr_status_t ctl_arguments_parse(ctl_arguments_t **arguments, const ctl_option_t
 const char *ctl_option(const ctl_arguments_t *arguments, const char *name)
 {
     return apr_hash_get(arguments->options, name, APR_HASH_KEY_STRING);
+}
+
+const apr_array_header_t *ctl_option_all(const ctl_arguments_t *arguments, const char *name)
+{
+    return apr_hash_get(arguments->values, name, APR_HASH_KEY_STRING);
 }
 
 int ctl_operands(const ctl_arguments_t *arguments)

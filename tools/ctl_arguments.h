@@ -14,12 +14,14 @@
 typedef struct {
     const char *name;           /* without "--" */
     char letter;                /* short form, or 0 */
-    const char *value;          /* what help calls its value; NULL: it takes none */
+    const char *value;          /* what help calls its value; NULL: it takes none; with "..." at
+                                   its end it may be given several times */
     const char *help;
 } ctl_option_t;
 
 typedef struct {
     apr_hash_t *options;        /* const char * by name; "" for an option without value */
+    apr_hash_t *values;         /* array of const char * by name, of those that may be repeated */
     apr_array_header_t *operands;   /* const char * */
 } ctl_arguments_t;
 
@@ -37,6 +39,9 @@ apr_status_t ctl_arguments_parse(ctl_arguments_t **arguments, const ctl_option_t
 
 /** The value of an option, "" for one that takes none, NULL if it was not given. */
 const char *ctl_option(const ctl_arguments_t *arguments, const char *name);
+
+/** The values of an option that may be repeated, const char *; NULL if it was not given. */
+const apr_array_header_t *ctl_option_all(const ctl_arguments_t *arguments, const char *name);
 
 int ctl_operands(const ctl_arguments_t *arguments);
 const char *ctl_operand(const ctl_arguments_t *arguments, int number);

@@ -140,6 +140,14 @@ static int change_operand(ctl_t *ctl, const ctl_arguments_t *arguments, const ch
     }
     else {
         puts(described(record, change->done, changed, ctl->p));
+        if (!changed && record->status == GH_STATUS_REVOKED) {
+            const char *reason = gh_reason_name(record->reason);
+
+            printf("It was revoked already, at %s, %s%s: that stays.\n",
+                   gh_time_text(ctl->p, record->revoked_at),
+                   reason != NULL ? "for the reason " : "without a reason",
+                   reason != NULL ? reason : "");
+        }
     }
     return CTL_OK;
 }

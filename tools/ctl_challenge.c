@@ -12,6 +12,7 @@
 #include "ctl_output.h"
 #include "issuer/authorisation.h"
 #include "x509/name.h"
+#include "x509/san.h"
 
 #define RULE "challenge"
 
@@ -23,6 +24,7 @@ const ctl_option_t ctl_challenge_new_options[] = {
     { "profile", 0, "PROFILE", "profile of the SCEP path" },
     { "expires", 0, "DURATION", "how long it may be used, such as 30m or 2d (1h)" },
     { "subject", 0, "DN", "the subject that the request must have" },
+    { "san", 0, "NAME...", "an alternative name of the request, all of them and no others" },
     { "set", 0, "NAME", "of \"SCEPChallenge onetime NAME\", if there are several" },
     { NULL, 0, NULL, NULL }
 };
@@ -32,6 +34,7 @@ typedef struct {
     const char *issuer;
     const char *profile;
     const char *subject;
+    const apr_array_header_t *sans;
     const char *set;
     apr_interval_time_t lifetime;
 } wish_t;
@@ -39,6 +42,7 @@ typedef struct {
 static int read_wish(wish_t *wish, const ctl_arguments_t *arguments, apr_pool_t *p)
 {
     const char *expires = ctl_option(arguments, "expires");
+    GENERAL_NAMES *names;
     X509_NAME *name;
     gh_result_t result;
 
@@ -47,6 +51,7 @@ static int read_wish(wish_t *wish, const ctl_arguments_t *arguments, apr_pool_t 
     wish->issuer = ctl_option(arguments, "issuer");
     wish->profile = ctl_option(arguments, "profile");
     wish->subject = ctl_option(arguments, "subject");
+    wish->sans = ctl_option_all(arguments, "san");
     wish->set = ctl_option(arguments, "set");
     wish->lifetime = apr_time_from_sec(3600);
     if (wish->tenant == NULL || wish->issuer == NULL || wish->profile == NULL) {
@@ -69,6 +74,9 @@ static int read_wish(wish_t *wish, const ctl_arguments_t *arguments, apr_pool_t 
         }
         wish->subject = gh_name_text(name, p);
     }
+    if (wish->sans != NULL && gh_san_read(&names, wish->sans, p, &result) != APR_SUCCESS) {
+        return ctl_fail_usage(&result);
+    }
     return CTL_OK;
 }
 
@@ -81,34 +89,34 @@ static const char *set_of(const char *challenge)
     return strncmp(challenge, "onetime:", 8) == 0 ? challenge + 8 : NULL;
 }
 
-/* Chooses the endpoint's set: the one asked for, else the only one there is.
- * @param sets how many the endpoint has */
-static const char *choose_set(const ctl_endpoint_t *endpoint, const char *asked, int *sets)
+/* What the endpoints of one path take: virtual hosts may differ. */
+typedef struct {
+    const ctl_endpoint_t *endpoint; /* one of them, NULL if there is none */
+    const char *set;                /* the one asked for, else the last one; NULL if there is none */
+    int several;                    /* there are different sets */
+} offer_t;
+
+static void add_sets(offer_t *offer, const ctl_endpoint_t *endpoint, const char *asked)
 {
-    const char *chosen = NULL;
     int i;
 
-    *sets = 0;
     for (i = 0; i < endpoint->challenges->nelts; i++) {
         const char *set = set_of(APR_ARRAY_IDX(endpoint->challenges, i, const char *));
 
-        if (set == NULL) {
-            continue;
-        }
-        ++*sets;
-        if (asked == NULL || strcmp(asked, set) == 0) {
-            chosen = set;
+        if (set != NULL && (asked == NULL || strcmp(asked, set) == 0)) {
+            offer->several |= offer->set != NULL && strcmp(offer->set, set) != 0;
+            offer->set = set;
         }
     }
-    return asked == NULL && *sets > 1 ? NULL : chosen;
 }
 
-static const ctl_endpoint_t *find_endpoint(const ctl_config_t *config, const wish_t *wish)
+static void find_offer(offer_t *offer, const ctl_config_t *config, const wish_t *wish)
 {
     const ctl_profile_t *profile = ctl_config_profile(config, wish->profile);
     const char *name = profile != NULL ? profile->name : wish->profile;
     int i;
 
+    memset(offer, 0, sizeof(*offer));
     for (i = 0; i < config->endpoints->nelts; i++) {
         const ctl_endpoint_t *endpoint = APR_ARRAY_IDX(config->endpoints, i,
                                                        const ctl_endpoint_t *);
@@ -117,55 +125,68 @@ static const ctl_endpoint_t *find_endpoint(const ctl_config_t *config, const wis
             && strcmp(endpoint->issuer, wish->issuer) == 0
             && (strcmp(endpoint->profile, name) == 0
                 || strcmp(endpoint->profile, wish->profile) == 0)) {
-            return endpoint;
+            offer->endpoint = endpoint;
+            add_sets(offer, endpoint, wish->set);
         }
     }
-    return NULL;
 }
 
 /* A challenge that no endpoint would take must not be handed out. */
 static int place_wish(ctl_t *ctl, wish_t *wish)
 {
-    const ctl_endpoint_t *endpoint = find_endpoint(ctl->config, wish);
     gh_result_t result;
-    const char *set;
-    int sets;
+    offer_t offer;
 
     gh_result_clear(&result);
-    if (endpoint == NULL) {
+    find_offer(&offer, ctl->config, wish);
+    if (offer.endpoint == NULL) {
         gh_result_fail(&result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, RULE,
                        "gatehousectl urls lists the paths that are configured.",
                        GHNO(0344) "no SCEP location serves tenant %s, issuer %s, profile %s",
                        wish->tenant, wish->issuer, wish->profile);
         return ctl_fail(&result);
     }
-    set = choose_set(endpoint, wish->set, &sets);
-    if (set == NULL && sets > 1 && wish->set == NULL) {
+    if (offer.several) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
                        "Name one with --set, as in its \"SCEPChallenge onetime NAME\".",
-                       GHNO(0345) "%s has several sets of one-time challenges", endpoint->path);
+                       GHNO(0345) "%s has several sets of one-time challenges",
+                       offer.endpoint->path);
         return ctl_fail(&result);
     }
-    if (set == NULL) {
+    if (offer.set == NULL) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
                        "Add SCEPChallenge onetime (with the set's name, if you use one) to the "
                        "location.",
-                       GHNO(0346) "%s takes no one-time challenges%s%s", endpoint->path,
+                       GHNO(0346) "%s takes no one-time challenges%s%s", offer.endpoint->path,
                        wish->set != NULL ? " of the set " : "",
                        wish->set != NULL ? wish->set : "");
         return ctl_fail(&result);
     }
-    wish->set = set;
-    wish->profile = endpoint->profile;
+    wish->set = offer.set;
+    wish->profile = offer.endpoint->profile;
     return CTL_OK;
+}
+
+static void fill_spec(gh_challenge_spec_t *spec, const wish_t *wish, const ctl_t *ctl)
+{
+    memset(spec, 0, sizeof(*spec));
+    spec->set = wish->set;
+    spec->tenant = wish->tenant;
+    spec->issuer = wish->issuer;
+    spec->profile = wish->profile;
+    spec->subject = wish->subject;
+    spec->sans = wish->sans;
+    spec->lifetime = wish->lifetime;
+    spec->node = ctl->config->node;
+    spec->actor = ctl->actor;
+    spec->protocol = "ctl";
 }
 
 int ctl_challenge_new(ctl_t *ctl, const ctl_arguments_t *arguments)
 {
     wish_t wish;
-    const char *id;
-    const char *challenge;
-    apr_time_t expires;
+    gh_challenge_spec_t spec;
+    gh_challenge_made_t made;
     gh_result_t result;
     json_t *object;
     int code;
@@ -181,22 +202,21 @@ int ctl_challenge_new(ctl_t *ctl, const ctl_arguments_t *arguments)
         return code;
     }
     gh_result_clear(&result);
-    if (gh_challenge_new(ctl->store, wish.set, wish.tenant, wish.issuer, wish.profile,
-                         wish.subject, wish.lifetime, ctl->config->node, ctl->actor, &id,
-                         &challenge, &expires, ctl->p, &result) != APR_SUCCESS) {
+    fill_spec(&spec, &wish, ctl);
+    if (gh_challenge_new(ctl->store, &spec, &made, ctl->p, &result) != APR_SUCCESS) {
         return ctl_fail(&result);
     }
     if (ctl->json) {
         object = json_object();
-        json_object_set_new(object, "id", json_string(id));
-        json_object_set_new(object, "challenge", json_string(challenge));
-        json_object_set_new(object, "expires", ctl_json_time(expires, ctl->p));
+        json_object_set_new(object, "id", json_string(made.id));
+        json_object_set_new(object, "challenge", json_string(made.challenge));
+        json_object_set_new(object, "expires", ctl_json_time(made.expires, ctl->p));
         ctl_json_print(stdout, object);
     }
     else {
-        ctl_field_print(stdout, "challenge", challenge, ctl->p);
-        ctl_field_print(stdout, "id", id, ctl->p);
-        ctl_field_print(stdout, "expires", gh_time_text(ctl->p, expires), ctl->p);
+        ctl_field_print(stdout, "challenge", made.challenge, ctl->p);
+        ctl_field_print(stdout, "id", made.id, ctl->p);
+        ctl_field_print(stdout, "expires", gh_time_text(ctl->p, made.expires), ctl->p);
     }
     return CTL_OK;
 }

@@ -218,67 +218,65 @@ void ctl_check_crl_files(ctl_check_t *check)
     }
 }
 
-static void check_sealing(ctl_check_t *check)
-{
-    gh_result_t result;
+/* Paths that have a property, each once: virtual hosts may have the same. */
+typedef struct {
+    apr_hash_t *paths;
+    const char *one;
+} paths_t;
 
-    if (check->ctl->config->sealing) {
-        ctl_verdict_ok(check, "sealing", "the sealing key is configured");
+static void add_path(paths_t *paths, const char *path)
+{
+    apr_hash_set(paths->paths, path, APR_HASH_KEY_STRING, path);
+    paths->one = paths->one != NULL ? paths->one : path;
+}
+
+static int is_open(const ctl_endpoint_t *endpoint)
+{
+    int i;
+
+    for (i = 0; i < endpoint->challenges->nelts; i++) {
+        if (strcmp(APR_ARRAY_IDX(endpoint->challenges, i, const char *), "none") == 0) {
+            return 1;
+        }
     }
-    else if (check->ctl->config->endpoints->nelts > 0) {
-        gh_result_clear(&result);
-        gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
-                       "Add GatehouseSealingKey file:PATH; ca init makes such a file.",
-                       GHNO(0404) "SCEP keeps keys of its own in the store, but there is no "
-                       "sealing key");
-        ctl_verdict(check, "sealing", CTL_VERDICT_ERROR, &result);
-    }
+    return 0;
 }
 
 void ctl_check_scep(ctl_check_t *check)
 {
     const apr_array_header_t *endpoints = check->ctl->config->endpoints;
-    const char *open_path = NULL;
-    const char *closed_path = NULL;
-    int open = 0;
-    int closed = 0;
+    paths_t opened = { apr_hash_make(check->p), NULL };
+    paths_t closed = { apr_hash_make(check->p), NULL };
     gh_result_t result;
     int i;
-    int k;
 
-    check_sealing(check);
     for (i = 0; i < endpoints->nelts; i++) {
         const ctl_endpoint_t *endpoint = APR_ARRAY_IDX(endpoints, i, const ctl_endpoint_t *);
 
         if (endpoint->challenges->nelts == 0) {
-            closed++;
-            closed_path = closed_path != NULL ? closed_path : endpoint->path;
+            add_path(&closed, endpoint->path);
         }
-        for (k = 0; k < endpoint->challenges->nelts; k++) {
-            if (strcmp(APR_ARRAY_IDX(endpoint->challenges, k, const char *), "none") == 0) {
-                open++;
-                open_path = open_path != NULL ? open_path : endpoint->path;
-                break;
-            }
+        else if (is_open(endpoint)) {
+            add_path(&opened, endpoint->path);
         }
     }
     gh_result_clear(&result);
-    if (open > 0) {
+    if (opened.one != NULL) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_DENIED, RULE,
                        "Use SCEPChallenge static or onetime wherever this is not a test.",
                        GHNO(0405) "%d SCEP paths give certificates to everybody, such as %s",
-                       open, open_path);
+                       (int)apr_hash_count(opened.paths), opened.one);
         ctl_verdict(check, "challenges.none", CTL_VERDICT_WARNING, &result);
     }
-    if (closed > 0) {
+    if (closed.one != NULL) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
                        "Add SCEPChallenge to the location, or take the path away.",
                        GHNO(0406) "%d SCEP paths refuse every enrolment for want of a challenge, "
-                       "such as %s", closed, closed_path);
+                       "such as %s", (int)apr_hash_count(closed.paths), closed.one);
         ctl_verdict(check, "challenges.missing", CTL_VERDICT_WARNING, &result);
     }
-    if (open == 0 && closed == 0 && endpoints->nelts > 0) {
+    if (opened.one == NULL && closed.one == NULL && endpoints->nelts > 0) {
         ctl_verdict_ok(check, "challenges", "all %d SCEP paths ask for a challenge",
-                       endpoints->nelts);
+                       ctl_config_paths(check->ctl->config));
     }
 }

@@ -292,7 +292,9 @@ void ctl_check_store(ctl_check_t *check)
     gh_result_clear(&result);
     if (ctl_open_store(check->ctl, &result) != APR_SUCCESS
         || gh_store_read(check->ctl->store, now_work, &baton, &result) != APR_SUCCESS) {
+        check->ctl->store = NULL;
         ctl_verdict(check, "store", CTL_VERDICT_ERROR, &result);
+        ctl_check_ra(check);
         return;
     }
     ctl_verdict_ok(check, "store", "%s can be reached and has the schema of this version",
@@ -302,4 +304,5 @@ void ctl_check_store(ctl_check_t *check)
         check_durability(check);
     }
     check_clock(check, check_crls(check));
+    ctl_check_ra(check);
 }

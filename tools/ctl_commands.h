@@ -30,6 +30,10 @@ extern const ctl_option_t ctl_cert_import_options[];
 extern const ctl_option_t ctl_enrolment_list_options[];
 extern const ctl_option_t ctl_enrolment_deny_options[];
 extern const ctl_option_t ctl_challenge_new_options[];
+extern const ctl_option_t ctl_device_add_options[];
+extern const ctl_option_t ctl_device_list_options[];
+extern const ctl_option_t ctl_device_one_options[];
+extern const ctl_option_t ctl_scep_explain_options[];
 
 ctl_command_fn ctl_ca_init;
 ctl_command_fn ctl_ca_crl;
@@ -45,6 +49,11 @@ ctl_command_fn ctl_enrolment_show;
 ctl_command_fn ctl_enrolment_approve;
 ctl_command_fn ctl_enrolment_deny;
 ctl_command_fn ctl_challenge_new;
+ctl_command_fn ctl_scep_explain;
+ctl_command_fn ctl_device_add;
+ctl_command_fn ctl_device_list;
+ctl_command_fn ctl_device_show;
+ctl_command_fn ctl_device_remove;
 ctl_command_fn ctl_check;
 ctl_command_fn ctl_urls;
 

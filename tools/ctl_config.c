@@ -62,6 +62,7 @@ static apr_array_header_t *parse_issuers(const json_t *root, apr_pool_t *p)
         issuer->key = member_text(element, "key", p);
         issuer->passphrase = member_text(element, "passphrase", p);
         issuer->chain = member_text(element, "chain", p);
+        issuer->public_url = member_text(element, "public_url", p);
         issuer->crl_file = member_text(element, "crl_file", p);
         issuer->crl_validity = member_interval(element, "crl_validity");
         issuer->crl_publish = member_interval(element, "crl_publish");
@@ -118,6 +119,27 @@ static apr_array_header_t *parse_endpoints(const json_t *root, apr_pool_t *p)
     return endpoints;
 }
 
+static apr_array_header_t *parse_problems(const json_t *root, apr_pool_t *p)
+{
+    apr_array_header_t *problems = apr_array_make(p, 2, sizeof(ctl_problem_t *));
+    const json_t *element;
+    size_t i;
+
+    json_array_foreach(json_object_get(root, "problems"), i, element) {
+        ctl_problem_t *problem = apr_pcalloc(p, sizeof(*problem));
+
+        problem->name = member_text(element, "name", p);
+        problem->place = member_text(element, "place", p);
+        problem->number = member_text(element, "gh", p);
+        problem->message = member_text(element, "message", p);
+        problem->action = member_text(element, "action", p);
+        if (problem->name != NULL && problem->message != NULL) {
+            APR_ARRAY_PUSH(problems, ctl_problem_t *) = problem;
+        }
+    }
+    return problems;
+}
+
 apr_status_t ctl_config_parse(ctl_config_t **config, const char *text, apr_size_t length,
                               apr_pool_t *p, gh_result_t *result)
 {
@@ -139,6 +161,7 @@ apr_status_t ctl_config_parse(ctl_config_t **config, const char *text, apr_size_
     parsed->store = member_text(root, "store", p);
     parsed->public_url = member_text(root, "public_url", p);
     parsed->sealing = json_is_true(json_object_get(root, "sealing"));
+    parsed->sealing_key = member_text(root, "sealing_key", p);
     parsed->node = member_text(root, "node", p);
     parsed->audit_log = member_text(root, "audit_log", p);
     parsed->user = member_text(run_as, "user", p);
@@ -149,6 +172,7 @@ apr_status_t ctl_config_parse(ctl_config_t **config, const char *text, apr_size_
     parsed->issuers = parse_issuers(root, p);
     parsed->profiles = parse_profiles(root, p);
     parsed->endpoints = parse_endpoints(root, p);
+    parsed->problems = parse_problems(root, p);
     json_decref(root);
     *config = parsed;
     return APR_SUCCESS;
@@ -199,6 +223,59 @@ const ctl_issuer_t *ctl_config_issuer(const ctl_config_t *config, const char *na
         }
     }
     return NULL;
+}
+
+/* What httpd listens on, if nobody has said under which name it is known. */
+static const char *local_url(const ctl_config_t *config, apr_pool_t *p)
+{
+    const char *address;
+
+    if (config->listen->nelts == 0) {
+        return "http://localhost";
+    }
+    address = APR_ARRAY_IDX(config->listen, 0, const char *);
+    if (strchr(address, ':') == NULL) {
+        return apr_pstrcat(p, "http://localhost:", address, NULL);
+    }
+    if (strncmp(address, "*:", 2) == 0 || strncmp(address, "0.0.0.0:", 8) == 0
+        || strncmp(address, "[::]:", 5) == 0) {
+        return apr_pstrcat(p, "http://localhost", strrchr(address, ':'), NULL);
+    }
+    return apr_pstrcat(p, "http://", address, NULL);
+}
+
+const char *ctl_config_public_url(const ctl_config_t *config, const char *name, apr_pool_t *p)
+{
+    const ctl_issuer_t *issuer = ctl_config_issuer(config, name);
+
+    if (issuer != NULL && issuer->public_url != NULL) {
+        return issuer->public_url;
+    }
+    return config->public_url != NULL ? config->public_url : local_url(config, p);
+}
+
+static int has_path_before(const ctl_config_t *config, int end)
+{
+    const char *path = APR_ARRAY_IDX(config->endpoints, end, const ctl_endpoint_t *)->path;
+    int i;
+
+    for (i = 0; i < end; i++) {
+        if (strcmp(APR_ARRAY_IDX(config->endpoints, i, const ctl_endpoint_t *)->path, path) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int ctl_config_paths(const ctl_config_t *config)
+{
+    int count = 0;
+    int i;
+
+    for (i = 0; i < config->endpoints->nelts; i++) {
+        count += !has_path_before(config, i);
+    }
+    return count;
 }
 
 static int profile_named(const ctl_profile_t *profile, const char *name)

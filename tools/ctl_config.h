@@ -18,6 +18,7 @@ typedef struct {
     const char *key;
     const char *passphrase;
     const char *chain;
+    const char *public_url;
     const char *crl_file;
     apr_interval_time_t crl_validity;
     apr_interval_time_t crl_publish;
@@ -43,11 +44,21 @@ typedef struct {
     apr_array_header_t *algorithms; /* const char *: "3des", "sha1" */
 } ctl_endpoint_t;
 
+/** A key or secret that httpd cannot have, for which it would not start. */
+typedef struct {
+    const char *name;               /* "key.devices", "sealing", as check names it */
+    const char *place;              /* "file:line: directive" */
+    const char *number;             /* "GH0091" */
+    const char *message;
+    const char *action;
+} ctl_problem_t;
+
 typedef struct {
     const char *version;
     const char *store;
     const char *public_url;
     int sealing;
+    const char *sealing_key;        /* gh_secret_load() form */
     const char *node;
     const char *audit_log;
     const char *user;               /* whom httpd's children run as */
@@ -58,6 +69,7 @@ typedef struct {
     apr_array_header_t *issuers;    /* ctl_issuer_t * */
     apr_array_header_t *profiles;   /* ctl_profile_t * */
     apr_array_header_t *endpoints;  /* ctl_endpoint_t * */
+    apr_array_header_t *problems;   /* ctl_problem_t * */
 } ctl_config_t;
 
 /** Reads the JSON of "httpd -t -D DUMP_GATEHOUSE". Unknown members are ignored.
@@ -76,6 +88,13 @@ apr_status_t ctl_config_load(ctl_config_t **config, const char *httpd, const cha
 
 /** The issuer by that name, or NULL. */
 const ctl_issuer_t *ctl_config_issuer(const ctl_config_t *config, const char *name);
+
+/** The URL under which an issuer is reached: its own, that of all issuers, or what httpd listens
+ *  on; without final slash, in p. */
+const char *ctl_config_public_url(const ctl_config_t *config, const char *issuer, apr_pool_t *p);
+
+/** How many SCEP paths there are; virtual hosts may have the same. */
+int ctl_config_paths(const ctl_config_t *config);
 
 /** The profile by that name or alias, or NULL. */
 const ctl_profile_t *ctl_config_profile(const ctl_config_t *config, const char *name);

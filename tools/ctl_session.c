@@ -189,6 +189,13 @@ apr_status_t ctl_open_store(ctl_t *ctl, gh_result_t *result)
                               GHNO(0333) "the configuration has no store");
     }
     if (store_is_missing(ctl->config->store)) {
+        /* what httpd could not make either is said as httpd says it */
+        apr_status_t rv = gh_store_examine(ctl->config->store, (apr_uid_t)-1, (apr_gid_t)-1, ctl->p,
+                                           result);
+
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
         return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, RULE,
                               "Start httpd with this configuration: it makes the store.",
                               GHNO(0416) "the store %s was not made yet", ctl->config->store);

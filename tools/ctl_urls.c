@@ -17,6 +17,7 @@ typedef struct {
     const char *issuer;
     const char *profile;
     const apr_array_header_t *challenges;
+    const char *servers;            /* NULL: all virtual hosts alike */
 } url_t;
 
 static const char *joined(const apr_array_header_t *texts, apr_pool_t *p)
@@ -34,7 +35,8 @@ static const char *joined(const apr_array_header_t *texts, apr_pool_t *p)
 
 static void print_url(ctl_t *ctl, ctl_table_t *table, const url_t *url)
 {
-    const char *const row[] = { url->kind, url->url, joined(url->challenges, ctl->p) };
+    const char *const row[] = { url->kind, url->url, joined(url->challenges, ctl->p),
+                                url->servers };
     json_t *object;
     json_t *challenges;
     int i;
@@ -55,36 +57,91 @@ static void print_url(ctl_t *ctl, ctl_table_t *table, const url_t *url)
                                                                     const char *)));
     }
     json_object_set_new(object, "challenges", challenges);
+    json_object_set_new(object, "server", ctl_json_text(url->servers, ctl->p));
     ctl_json_print(stdout, object);
 }
 
-/* The public URL if there is one, else what httpd listens on. */
-static const char *base_url(const ctl_config_t *config, apr_pool_t *p)
+static const ctl_endpoint_t *endpoint_at(const ctl_config_t *config, int i)
 {
-    const char *address;
+    return APR_ARRAY_IDX(config->endpoints, i, const ctl_endpoint_t *);
+}
 
-    if (config->public_url != NULL) {
-        return config->public_url;
+static int same_texts(const apr_array_header_t *a, const apr_array_header_t *b)
+{
+    int i;
+
+    for (i = 0; i < a->nelts && i < b->nelts; i++) {
+        if (strcmp(APR_ARRAY_IDX(a, i, const char *), APR_ARRAY_IDX(b, i, const char *)) != 0) {
+            return 0;
+        }
     }
-    if (config->listen->nelts == 0) {
-        return "http://localhost";
+    return a->nelts == b->nelts;
+}
+
+static int same_path(const ctl_endpoint_t *a, const ctl_endpoint_t *b)
+{
+    return strcmp(a->path, b->path) == 0;
+}
+
+/* Whether two virtual hosts have the same path and treat it alike. */
+static int alike(const ctl_endpoint_t *a, const ctl_endpoint_t *b)
+{
+    return same_path(a, b) && same_texts(a->challenges, b->challenges)
+        && same_texts(a->algorithms, b->algorithms);
+}
+
+/*
+ * The virtual hosts that treat a path as one endpoint does.
+ * @param first set to 0 if there is such a one before it
+ * @return NULL if all that have the path do
+ */
+static const char *servers_of(const ctl_config_t *config, int number, int *first, apr_pool_t *p)
+{
+    const ctl_endpoint_t *endpoint = endpoint_at(config, number);
+    apr_array_header_t *servers = apr_array_make(p, 2, sizeof(const char *));
+    int differ = 0;
+    int i;
+
+    *first = 1;
+    for (i = 0; i < config->endpoints->nelts; i++) {
+        const ctl_endpoint_t *other = endpoint_at(config, i);
+
+        if (alike(endpoint, other)) {
+            *first = *first && i >= number;
+            APR_ARRAY_PUSH(servers, const char *) = other->server != NULL ? other->server : "?";
+        }
+        else if (same_path(endpoint, other)) {
+            differ = 1;
+        }
     }
-    address = APR_ARRAY_IDX(config->listen, 0, const char *);
-    if (strchr(address, ':') == NULL) {
-        return apr_pstrcat(p, "http://localhost:", address, NULL);
+    return differ ? joined(servers, p) : NULL;
+}
+
+static void print_endpoints(ctl_t *ctl, ctl_table_t *table)
+{
+    const ctl_config_t *config = ctl->config;
+    int i;
+
+    for (i = 0; i < config->endpoints->nelts; i++) {
+        const ctl_endpoint_t *endpoint = endpoint_at(config, i);
+        int first;
+        const char *servers = servers_of(config, i, &first, ctl->p);
+        url_t url = { "scep", apr_pstrcat(ctl->p, ctl_config_public_url(config, endpoint->issuer,
+                                                                         ctl->p),
+                                          endpoint->path, NULL),
+                      endpoint->tenant, endpoint->issuer, endpoint->profile, endpoint->challenges,
+                      servers };
+
+        if (first) {
+            print_url(ctl, table, &url);
+        }
     }
-    if (strncmp(address, "*:", 2) == 0 || strncmp(address, "0.0.0.0:", 8) == 0
-        || strncmp(address, "[::]:", 5) == 0) {
-        return apr_pstrcat(p, "http://localhost", strrchr(address, ':'), NULL);
-    }
-    return apr_pstrcat(p, "http://", address, NULL);
 }
 
 int ctl_urls(ctl_t *ctl, const ctl_arguments_t *arguments)
 {
-    static const char *const headings[] = { "KIND", "URL", "CHALLENGES", NULL };
+    static const char *const headings[] = { "KIND", "URL", "CHALLENGES", "SERVER", NULL };
     ctl_table_t *table = ctl_table_create(headings, ctl->p);
-    const char *base;
     int code;
     int i;
 
@@ -92,21 +149,14 @@ int ctl_urls(ctl_t *ctl, const ctl_arguments_t *arguments)
     if (code != CTL_OK) {
         return code;
     }
-    base = base_url(ctl->config, ctl->p);
-    for (i = 0; i < ctl->config->endpoints->nelts; i++) {
-        const ctl_endpoint_t *endpoint = APR_ARRAY_IDX(ctl->config->endpoints, i,
-                                                       const ctl_endpoint_t *);
-        url_t url = { "scep", apr_pstrcat(ctl->p, base, endpoint->path, NULL), endpoint->tenant,
-                      endpoint->issuer, endpoint->profile, endpoint->challenges };
-
-        print_url(ctl, table, &url);
-    }
+    print_endpoints(ctl, table);
     for (i = 0; i < ctl->config->issuers->nelts; i++) {
         const ctl_issuer_t *issuer = APR_ARRAY_IDX(ctl->config->issuers, i, const ctl_issuer_t *);
+        const char *base = ctl_config_public_url(ctl->config, issuer->name, ctl->p);
         url_t crl = { "crl", apr_pstrcat(ctl->p, base, "/crl/", issuer->name, ".crl", NULL),
-                      NULL, issuer->name, NULL, NULL };
+                      NULL, issuer->name, NULL, NULL, NULL };
         url_t ca = { "ca", apr_pstrcat(ctl->p, base, "/ca/", issuer->name, ".cer", NULL),
-                     NULL, issuer->name, NULL, NULL };
+                     NULL, issuer->name, NULL, NULL, NULL };
 
         print_url(ctl, table, &crl);
         print_url(ctl, table, &ca);

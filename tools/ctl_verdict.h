@@ -6,6 +6,7 @@
 #include <apr_hash.h>
 
 #include "ctl.h"
+#include "x509/seal.h"
 
 /* What the parts of "check" say, one line each. */
 
@@ -19,6 +20,8 @@ typedef struct {
     ctl_t *ctl;
     apr_pool_t *p;
     apr_hash_t *certificates;       /* X509 * of CAs, by name of the issuer */
+    apr_hash_t *told;               /* names of what httpd has judged itself: no second verdict */
+    gh_sealer_t *sealer;            /* NULL if there is no sealing key, or none that can be had */
     int warnings;
     int errors;
 } ctl_check_t;
@@ -34,9 +37,12 @@ void ctl_verdict(ctl_check_t *check, const char *name, ctl_verdict_t verdict,
 /* The parts. Those that read files of root come before privileges go, the others behind. */
 
 void ctl_check_files(ctl_check_t *check);       /* certificates, keys */
+void ctl_check_addresses(ctl_check_t *check);   /* what CA certificates say of the CA above */
 void ctl_check_tokens(ctl_check_t *check);      /* keys that children open */
-void ctl_check_scep(ctl_check_t *check);        /* challenges, sealing */
+void ctl_check_scep(ctl_check_t *check);        /* challenges */
+void ctl_check_sealing(ctl_check_t *check);     /* the sealing key itself */
 void ctl_check_store(ctl_check_t *check);       /* store, clock, CRLs of the store */
+void ctl_check_ra(ctl_check_t *check);          /* keys in the store: RAs, and whose they are */
 void ctl_check_crl_files(ctl_check_t *check);   /* CRLs of offline CAs */
 
 #endif /* gatehousectl_ctl_verdict_h */

@@ -132,8 +132,8 @@ int gh_authorisation_secret_bits(const gh_authorisation_t *authorisation);
 apr_status_t gh_authorisation_consume(const gh_authorisation_t *authorisation,
                                       gh_transaction_t *transaction, const char *enrolment,
                                       apr_time_t now);
-/** What to note of the certificate that is renewed, but for enrolment and times: revoke_after is the
- *  delay, -1 for never; NULL: nothing is renewed. */
+/** What to note of the certificate that is renewed, but for enrolment and times: revoke_after is
+ *  the delay, -1 for never; NULL: nothing is renewed. */
 const struct gh_renewal_record *gh_authorisation_renewal(
     const gh_authorisation_t *authorisation);
 int gh_authorisation_needs_approval(const gh_authorisation_t *authorisation);
@@ -164,7 +164,7 @@ typedef struct {
     const char *profile;
     const char *subject;            /* RFC 4514 that the request must have; NULL: any */
     const apr_array_header_t *sans; /* const char * "DNS:a.example", "IP:192.0.2.1", ...: these and
-                                       no others must be asked for; NULL or empty: any */
+                                       no others must be asked for; empty: none; NULL: any */
     apr_interval_time_t lifetime;   /* 0: one hour */
     int typed;                      /* 32 digits in upper case, for people and for pages of NDES */
     int most;                       /* unused ones for this set and endpoint that the actor may have

@@ -249,7 +249,7 @@ static apr_status_t bind_names(gh_challenge_record_t *record, const gh_challenge
         rv = gh_name_parse(&name, spec->subject, p, result);
         record->subject = spec->subject;
     }
-    if (rv == APR_SUCCESS && spec->sans && spec->sans->nelts) {
+    if (rv == APR_SUCCESS && spec->sans) {
         rv = gh_san_read(&names, spec->sans, p, result);
         if (rv == APR_SUCCESS) {
             rv = gh_san_normal(&record->sans, names, p, result);

@@ -14,6 +14,7 @@ struct gh_issuer {
     gh_bytes_t certificate_der;
     gh_bytes_t key_sha256;
     apr_array_header_t *chain;
+    gh_issuer_t *next;
     void *data;
 };
 
@@ -67,6 +68,24 @@ gh_bytes_t gh_issuer_key_sha256(const gh_issuer_t *issuer)
 const apr_array_header_t *gh_issuer_chain(const gh_issuer_t *issuer)
 {
     return issuer->chain;
+}
+
+void gh_issuer_set_next(gh_issuer_t *issuer, gh_issuer_t *next)
+{
+    issuer->next = next;
+}
+
+gh_issuer_t *gh_issuer_next(const gh_issuer_t *issuer)
+{
+    return issuer->next;
+}
+
+gh_issuer_t *gh_issuer_at(gh_issuer_t *issuer, apr_time_t now)
+{
+    while (issuer->next && issuer->config.next_from && issuer->config.next_from <= now) {
+        issuer = issuer->next;
+    }
+    return issuer;
 }
 
 void gh_issuer_set_data(gh_issuer_t *issuer, void *data)

@@ -92,6 +92,8 @@ typedef struct {
     apr_interval_time_t crl_publish;    /* IssuerCRL publish=, default 24 h */
     apr_interval_time_t crl_delay;      /* IssuerCRL delay=: least time between two after
                                            revocations, default 60 s */
+    const char *next;                   /* IssuerNext: name of the issuer that takes over */
+    apr_time_t next_from;               /* IssuerNext from=: when it does; 0: announced only */
 } gh_issuer_config_t;
 
 /** @return NULL if the name is not valid; configuration set to defaults */
@@ -121,6 +123,15 @@ gh_bytes_t gh_issuer_certificate_der(const gh_issuer_t *issuer);
 gh_bytes_t gh_issuer_key_sha256(const gh_issuer_t *issuer);
 /** X509 * elements above the CA's certificate, in order, root last; borrowed. */
 const apr_array_header_t *gh_issuer_chain(const gh_issuer_t *issuer);
+
+/** Says who takes over; called once, while the configuration is checked. */
+void gh_issuer_set_next(gh_issuer_t *issuer, gh_issuer_t *next);
+
+/** Who takes over, or NULL. */
+gh_issuer_t *gh_issuer_next(const gh_issuer_t *issuer);
+
+/** Who issues in an issuer's place at a time: itself, or those that have taken over. */
+gh_issuer_t *gh_issuer_at(gh_issuer_t *issuer, apr_time_t now);
 
 /* For back ends. */
 void gh_issuer_set_data(gh_issuer_t *issuer, void *data);

@@ -262,7 +262,9 @@ static const gh_ca_t *local_crl_signer(gh_issuer_t *issuer)
 
 static X509 *local_next_certificate(gh_issuer_t *issuer)
 {
-    return NULL;
+    gh_issuer_t *next = gh_issuer_next(issuer);
+
+    return next ? gh_issuer_certificate(next) : NULL;
 }
 
 const gh_issuer_backend_t gh_issuer_local = {

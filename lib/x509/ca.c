@@ -108,10 +108,9 @@ static ASN1_OCTET_STRING *key_identifier(const X509_PUBKEY *key)
     unsigned char digest[SHA256_DIGEST_LENGTH];
     int length = 0;
 
-    if (X509_PUBKEY_get0_param(NULL, &bits, &length, NULL, key) && length > 0) {
-        SHA256(bits, (size_t)length, digest);
+    if (X509_PUBKEY_get0_param(NULL, &bits, &length, NULL, key) && length > 0
+        && SHA256(bits, (size_t)length, digest) != NULL)
         identifier = ASN1_OCTET_STRING_new();
-    }
     if (identifier != NULL && !ASN1_OCTET_STRING_set(identifier, digest, KEY_IDENTIFIER_SIZE)) {
         ASN1_OCTET_STRING_free(identifier);
         identifier = NULL;
@@ -140,11 +139,12 @@ static apr_status_t check_ca(X509 *certificate, EVP_PKEY *key, gh_result_t *resu
     apr_uint32_t flags = X509_get_extension_flags(certificate);
     apr_uint32_t usage = X509_get_key_usage(certificate);
 
-    if ((flags & EXFLAG_INVALID) || !(flags & EXFLAG_BCONS) || X509_check_ca(certificate) != 1)
+    if ((flags & EXFLAG_INVALID) || !(flags & EXFLAG_BCONS) || !(flags & EXFLAG_CA))
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "ca.certificate",
                               "name the certificate of a CA, version 3 with basicConstraints cA",
                               GHNO(0166) "the issuer's certificate is not a CA certificate");
-    if (!(flags & EXFLAG_KUSAGE) || !(usage & KU_KEY_CERT_SIGN))
+    /* Without the extension every usage is permitted (RFC 5280 6.1.4 (n)). */
+    if ((flags & EXFLAG_KUSAGE) && !(usage & KU_KEY_CERT_SIGN))
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "ca.certificate",
                               "use a CA certificate with key usage keyCertSign",
                               GHNO(0167) "the CA certificate lacks key usage keyCertSign");
@@ -350,9 +350,14 @@ apr_status_t gh_ca_issue(X509 **certificate, const gh_ca_t *ca, const gh_plan_t 
         || !X509_set_issuer_name(made, X509_get_subject_name(ca->certificate))
         || !X509_add_ext(made, ca->authority_key, -1)
         || !add_optional(made, ca->distribution_point)
-        || !add_optional(made, ca->authority_information))
+        || !add_optional(made, ca->authority_information)
+        /* a name of several values that OpenSSL had no memory to sort, see scep_reply.c */
+        || ERR_peek_error() != 0)
         return cannot_build(result);
-    if (X509_sign(made, ca->key, ca->digest) <= 0)
+    /* What goes out must be right even if the key's own computation was disturbed: by a fault, or
+     * by a lack of memory while OpenSSL renewed what blinds it. */
+    if (X509_sign(made, ca->key, ca->digest) <= 0
+        || X509_verify(made, X509_get0_pubkey(ca->certificate)) != 1)
         return cannot_sign(result);
     ERR_clear_error();
     *certificate = made;

@@ -28,7 +28,8 @@ typedef struct {
 
 /**
  * @param certificate, key owned by the caller and outliving p; key NULL: nothing can be signed yet
- * @return APR_EINVAL if the certificate is not a CA's, lacks keyCertSign, or does not fit the key
+ * @return APR_EINVAL if the certificate is not a CA's, has a keyUsage without keyCertSign, or does
+ *         not fit the key
  */
 apr_status_t gh_ca_create(gh_ca_t **ca, X509 *certificate, EVP_PKEY *key,
                           const gh_ca_urls_t *urls, apr_pool_t *p, gh_result_t *result);

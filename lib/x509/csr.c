@@ -20,6 +20,7 @@
 #define ATTRIBUTES_MAX  32
 #define EXTENSIONS_MAX  32
 #define CHALLENGE_MAX   16384
+#define TEXTS_MAX       64
 
 struct gh_csr {
     X509_REQ *request;
@@ -62,13 +63,14 @@ static gh_bytes_t element(const unsigned char **at, const unsigned char *end,
     return whole;
 }
 
-static gh_bytes_t digest(gh_bytes_t bytes, apr_pool_t *p)
+/** @return 0 if there is no memory */
+static int digest(gh_bytes_t *made, gh_bytes_t bytes, apr_pool_t *p)
 {
     unsigned char *data = apr_palloc(p, SHA256_DIGEST_LENGTH);
-    gh_bytes_t made = { data, SHA256_DIGEST_LENGTH };
 
-    SHA256(bytes.data, bytes.length, data);
-    return made;
+    made->data = data;
+    made->length = SHA256_DIGEST_LENGTH;
+    return SHA256(bytes.data, bytes.length, data) != NULL;
 }
 
 /** Takes digests over what was received, not over what would be written again. */
@@ -91,9 +93,7 @@ static int take_digests(gh_csr_t *csr, apr_pool_t *p)
     key = element(&at, end, &ignored);
     if (key.data == NULL)
         return 0;
-    csr->info_sha256 = digest(info, p);
-    csr->key_sha256 = digest(key, p);
-    return 1;
+    return digest(&csr->info_sha256, info, p) && digest(&csr->key_sha256, key, p);
 }
 
 /** The one value of an attribute, or NULL if it has another number of them. */
@@ -353,6 +353,51 @@ const STACK_OF(X509_EXTENSION) *gh_csr_extensions(const gh_csr_t *csr)
 const char *gh_csr_challenge(const gh_csr_t *csr)
 {
     return csr->challenge;
+}
+
+/** @return 0 if it is no text */
+static int push_text(apr_array_header_t *texts, int type, const ASN1_STRING *value, apr_pool_t *p)
+{
+    unsigned char *utf8 = NULL;
+    int length = -1;
+
+    if (is_text(type) && texts->nelts < TEXTS_MAX)
+        length = ASN1_STRING_to_UTF8(&utf8, value);
+    if (length >= 0 && memchr(utf8, '\0', (size_t)length) == NULL)
+        APR_ARRAY_PUSH(texts, const char *) = apr_pstrmemdup(p, (char *)utf8, (apr_size_t)length);
+    else
+        length = -1;
+    OPENSSL_free(utf8);
+    ERR_clear_error();
+    return length >= 0;
+}
+
+apr_array_header_t *gh_csr_texts(const gh_csr_t *csr, int nid, apr_pool_t *p)
+{
+    apr_array_header_t *texts = apr_array_make(p, 2, sizeof(const char *));
+    X509_NAME *subject = X509_REQ_get_subject_name(csr->request);
+    int at = -1, i;
+
+    while ((at = X509_REQ_get_attr_by_NID(csr->request, nid, at)) >= 0) {
+        X509_ATTRIBUTE *attribute = X509_REQ_get_attr(csr->request, at);
+
+        for (i = 0; i < X509_ATTRIBUTE_count(attribute); i++) {
+            const ASN1_TYPE *value = X509_ATTRIBUTE_get0_type(attribute, i);
+
+            /* first the type: only a string has a string */
+            if (!is_text(value->type)
+                || !push_text(texts, value->type, value->value.asn1_string, p))
+                return NULL;
+        }
+    }
+    at = -1;
+    while ((at = X509_NAME_get_index_by_NID(subject, nid, at)) >= 0) {
+        const ASN1_STRING *value = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at));
+
+        if (!push_text(texts, ASN1_STRING_type(value), value, p))
+            return NULL;
+    }
+    return texts;
 }
 
 const char *gh_csr_signature_algorithm(const gh_csr_t *csr)

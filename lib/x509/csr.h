@@ -4,7 +4,9 @@
 #define gatehouse_x509_csr_h
 
 #include <apr_pools.h>
+#include <apr_tables.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 #include "result.h"
 #include "text.h"
@@ -43,6 +45,16 @@ const X509_NAME *gh_csr_subject(const gh_csr_t *csr);      /* borrowed */
 const char *gh_csr_subject_text(const gh_csr_t *csr);
 /** Requested extensions, borrowed; NULL if none. */
 const STACK_OF(X509_EXTENSION) *gh_csr_extensions(const gh_csr_t *csr);
+/** Requested alternative names, owned by p; NULL if there are none.
+ *  @return GH_EREFUSED with failure MALFORMED */
+apr_status_t gh_csr_sans(const gh_csr_t *csr, GENERAL_NAMES **names, apr_pool_t *p,
+                         gh_result_t *result);
+/**
+ * What the request says under an attribute type, as an attribute of its own (PKCS#9) or within the
+ * subject: const char * elements in UTF-8, in p, in this order.
+ * @return NULL if a value is no text, has a NUL, or there are more than 64 values
+ */
+apr_array_header_t *gh_csr_texts(const gh_csr_t *csr, int nid, apr_pool_t *p);
 /** challengePassword (PKCS#9), NULL if there is none. A secret: never logged, overwritten with the
  *  pool. More than one attribute or value is refused by gh_csr_parse(). */
 const char *gh_csr_challenge(const gh_csr_t *csr);

@@ -207,9 +207,10 @@ gh_bytes_t gh_key_sha256(EVP_PKEY *key, apr_pool_t *p)
     if (length > 0) {
         unsigned char *data = apr_palloc(p, SHA256_DIGEST_LENGTH);
 
-        SHA256(der, (size_t)length, data);
-        digest.data = data;
-        digest.length = SHA256_DIGEST_LENGTH;
+        if (SHA256(der, (size_t)length, data) != NULL) {
+            digest.data = data;
+            digest.length = SHA256_DIGEST_LENGTH;
+        }
     }
     OPENSSL_free(der);
     ERR_clear_error();

@@ -29,7 +29,8 @@ int gh_key_is_token(const char *source);
 apr_status_t gh_key_open(EVP_PKEY **key, const char *source, const char *passphrase,
                          apr_pool_t *p, gh_result_t *result);
 
-/** Opens the first certificate of a PEM or PKCS#12 file. Errors as gh_key_open(). */
+/** Opens the certificate of a DER file, or the first one of a PEM or PKCS#12 file. Errors as
+ *  gh_key_open(). */
 apr_status_t gh_certificate_open(X509 **certificate, const char *path, const char *passphrase,
                                  apr_pool_t *p, gh_result_t *result);
 

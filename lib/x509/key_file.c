@@ -12,6 +12,7 @@
 #include <openssl/pem.h>
 #include <openssl/pkcs12.h>
 
+#include "x509/ca.h"
 #include "x509/key.h"
 #include "x509/key_pkcs11.h"
 #include "x509/own.h"
@@ -44,6 +45,17 @@ static int is_pem(const gh_file_t *file)
 static int pem_has_key(const gh_file_t *file)
 {
     return strstr((const char *)file->bytes.data, "PRIVATE KEY-----") != NULL;
+}
+
+static int is_pkcs12(const gh_file_t *file)
+{
+    const unsigned char *data = file->bytes.data;
+    PKCS12 *pkcs12 = d2i_PKCS12(NULL, &data, (long)file->bytes.length);
+    int is = pkcs12 != NULL;
+
+    ERR_clear_error();
+    PKCS12_free(pkcs12);
+    return is;
 }
 
 static apr_status_t refuse_exposed(const char *path, gh_result_t *result)
@@ -186,7 +198,11 @@ apr_status_t gh_certificate_open(X509 **certificate, const char *path, const cha
     if (rv != APR_SUCCESS)
         return rv;
     rv = gh_file_read(&file, path, ptemp, result);
-    if (rv == APR_SUCCESS && file.exposed && (!is_pem(&file) || pem_has_key(&file)))
+    if (rv == APR_SUCCESS && !is_pem(&file))
+        *certificate = gh_certificate_parse(file.bytes, p);
+    if (rv != APR_SUCCESS || *certificate != NULL)
+        goto cleanup;
+    if (file.exposed && (is_pem(&file) ? pem_has_key(&file) : is_pkcs12(&file)))
         rv = refuse_exposed(path, result);
     if (rv == APR_SUCCESS)
         rv = load_passphrase(&secret, passphrase, ptemp, result);
@@ -202,10 +218,13 @@ apr_status_t gh_certificate_open(X509 **certificate, const char *path, const cha
     }
     if (rv == APR_SUCCESS && opened == NULL)
         rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "certificate.file",
-                            "name a file with a PEM certificate, or a PKCS#12 file that has one",
+                            "name a file with a PEM or DER certificate, or a PKCS#12 file that "
+                            "has one",
                             GHNO(0107) "%s has no certificate that can be read", path);
     ERR_clear_error();
     *certificate = gh_own_certificate(p, opened);
+
+cleanup:
     apr_pool_destroy(ptemp);
     return rv;
 }

@@ -65,16 +65,16 @@ static apr_status_t take_key(gh_plan_t *plan, X509_PUBKEY *key)
 {
     unsigned char *der = NULL;
     unsigned char *digest = apr_palloc(plan->p, SHA256_DIGEST_LENGTH);
-    int length;
+    int length, good;
 
     if (key == NULL)
         return APR_EINVAL;
     plan->key = gh_own_public_key(plan->p, key);
     length = i2d_X509_PUBKEY(key, &der);
-    if (length <= 0)
-        return APR_EINVAL;
-    SHA256(der, (size_t)length, digest);
+    good = length > 0 && SHA256(der, (size_t)length, digest) != NULL;
     OPENSSL_free(der);
+    if (!good)
+        return APR_EINVAL;
     plan->key_sha256.data = digest;
     plan->key_sha256.length = SHA256_DIGEST_LENGTH;
     return APR_SUCCESS;

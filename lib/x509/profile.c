@@ -285,6 +285,11 @@ int gh_profile_fits_ra(const gh_profile_t *profile)
     return (profile->key_usage & both) == both && !profile->ca;
 }
 
+unsigned int gh_profile_key_usage(const gh_profile_t *profile)
+{
+    return map_usage(profile->key_usage, 0);
+}
+
 int gh_profile_allows_key(const gh_profile_t *profile, const char *kind)
 {
     int i;

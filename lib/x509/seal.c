@@ -6,6 +6,7 @@
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
 
@@ -30,6 +31,7 @@
 
 struct gh_sealer {
     unsigned char key[KEY_SIZE];
+    unsigned char mac_key[SHA256_DIGEST_LENGTH];
     unsigned char header[HEADER_SIZE];
 };
 
@@ -37,6 +39,15 @@ static apr_status_t sealer_cleanup(void *data)
 {
     OPENSSL_cleanse(data, sizeof(gh_sealer_t));
     return APR_SUCCESS;
+}
+
+/** A key of its own for each use: here for digests. */
+static int derive_mac_key(gh_sealer_t *sealer)
+{
+    static const char label[] = "gatehouse keyed digests";
+
+    return HMAC(EVP_sha256(), sealer->key, KEY_SIZE, (const unsigned char *)label, sizeof(label),
+                sealer->mac_key, NULL) != NULL;
 }
 
 apr_status_t gh_sealer_open(gh_sealer_t **sealer, const char *source, apr_pool_t *p,
@@ -49,6 +60,7 @@ apr_status_t gh_sealer_open(gh_sealer_t **sealer, const char *source, apr_pool_t
     gh_bytes_t text;
     size_t length = 0;
     apr_status_t rv;
+    int good;
 
     *sealer = NULL;
     rv = gh_secret_load(&text, source, p, result);
@@ -66,10 +78,14 @@ apr_status_t gh_sealer_open(gh_sealer_t **sealer, const char *source, apr_pool_t
                               GHNO(0117) "the sealing key from %s is not 64 hexadecimal digits",
                               source);
     }
+    if (!derive_mac_key(made))
+        return APR_EGENERAL;
     memcpy(material, label, sizeof(label));
     memcpy(material + sizeof(label), made->key, KEY_SIZE);
-    SHA256(material, sizeof(material), digest);
+    good = SHA256(material, sizeof(material), digest) != NULL;
     OPENSSL_cleanse(material, sizeof(material));
+    if (!good)
+        return APR_EGENERAL;
     made->header[0] = SEAL_VERSION;
     memcpy(made->header + 1, digest, KEY_ID_SIZE);
     *sealer = made;
@@ -159,5 +175,27 @@ apr_status_t gh_unseal(gh_bytes_t *data, const gh_sealer_t *sealer, gh_bytes_t s
     }
     out[length] = '\0';
     *data = gh_own_bytes(p, out, length, 1);
+    return APR_SUCCESS;
+}
+
+apr_status_t gh_sealer_mac(unsigned char mac[GH_SEAL_MAC_SIZE], const gh_sealer_t *sealer,
+                           const char *context, gh_bytes_t secret, gh_result_t *result)
+{
+    /* the NUL of the context keeps the two apart */
+    apr_size_t context_size = strlen(context) + 1;
+    apr_size_t length = context_size + secret.length;
+    unsigned char *text = OPENSSL_malloc(length);
+    int done = 0;
+
+    if (text != NULL) {
+        memcpy(text, context, context_size);
+        memcpy(text + context_size, secret.data, secret.length);
+        done = HMAC(EVP_sha256(), sealer->mac_key, sizeof(sealer->mac_key), text, length, mac,
+                    NULL) != NULL;
+    }
+    OPENSSL_clear_free(text, length);
+    if (!done)
+        return gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, "seal.mac", NULL,
+                                 GHNO(0469) "cannot compute a keyed digest");
     return APR_SUCCESS;
 }

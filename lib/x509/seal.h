@@ -27,4 +27,16 @@ apr_status_t gh_seal(gh_bytes_t *sealed, const gh_sealer_t *sealer, gh_bytes_t d
 apr_status_t gh_unseal(gh_bytes_t *data, const gh_sealer_t *sealer, gh_bytes_t sealed,
                        const char *context, apr_pool_t *p, gh_result_t *result);
 
+#define GH_SEAL_MAC_SIZE 32
+
+/**
+ * A keyed digest (HMAC-SHA256, under a key derived from the sealing key) of a secret that people
+ * choose: who reads the store cannot try words. Compare it with gh_equal_secret().
+ * @param context what the secret belongs to ("device/acme/a.example"): the same secret has another
+ *        digest elsewhere
+ * @return APR_EGENERAL with result
+ */
+apr_status_t gh_sealer_mac(unsigned char mac[GH_SEAL_MAC_SIZE], const gh_sealer_t *sealer,
+                           const char *context, gh_bytes_t secret, gh_result_t *result);
+
 #endif /* gatehouse_x509_seal_h */

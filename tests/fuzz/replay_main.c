@@ -18,6 +18,8 @@
 #define INPUT_MAX   (1024 * 1024)
 #define CHANGES     48
 
+#define CORPUS      TEST_SRCDIR "/tests/fuzz/corpus/" FUZZ_CORPUS
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /** The same numbers in each run. */
@@ -118,9 +120,9 @@ int main(int argc, char **argv)
     int i, count, total = 0;
 
     for (i = argc > 1 ? 1 : 0; i < argc; i++) {
-        count = replay_folder(argc > 1 ? argv[i] : FUZZ_CORPUS);
+        count = replay_folder(argc > 1 ? argv[i] : CORPUS);
         if (count <= 0) {
-            fprintf(stderr, "nothing was replayed from %s\n", argc > 1 ? argv[i] : FUZZ_CORPUS);
+            fprintf(stderr, "nothing was replayed from %s\n", argc > 1 ? argv[i] : CORPUS);
             return 1;
         }
         total += count;

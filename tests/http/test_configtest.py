@@ -3,11 +3,12 @@
 
 import datetime
 import json
+import os
 import re
 
 import pytest
 
-from harness import standard
+from harness import environment, standard
 from harness.config import CRL_AND_CA, issuer, location
 from harness.pki import PEM, Authority, certificate, key, write_secret
 from harness.server import Server
@@ -34,6 +35,10 @@ def server():
     leaf = made.root / "ca" / "leaf.pem"
     leaf.write_bytes(certificate("leaf", key("rsa2048-11"), "Test Root", key("p256-01"), 100,
                                  ca=False).public_bytes(PEM))
+    no_crl = ca(made) / "no-crl.pem"
+    no_crl.write_bytes(certificate("Test devices CA", key("rsa2048-11"), "Test Root",
+                                   key("p256-01"), 1000, pathlen=0,
+                                   crl_sign=False).public_bytes(PEM))
     yield made
     made.close()
 
@@ -60,6 +65,11 @@ def ca(server):
 def challenge(server):
     return standard.challenge(server)
 
+
+PROFILE_INTUNE = """<CertificateProfile intune base=scep-digital-signature>
+    ProfileAlias cloud
+</CertificateProfile>
+"""
 
 # name: (configuration, text of the line that is at fault, what the reason must speak of)
 BAD = {
@@ -91,6 +101,12 @@ BAD = {
         issuer_lines(s, IssuerKey='"pkcs11:token=ca;object=x?pin-value=1234"'),
         "IssuerKey", "pin-value"),
     "issuer twice": lambda s: (issuer_lines(s) * 2, "<Issuer devices>", "devices"),
+    "two issuers with one key": lambda s: (
+        issuer(s.authority) + "\n" + issuer_lines(s).replace("devices>", "again>"),
+        "IssuerCertificate", "GH0450.*again.*devices"),
+    "CA that may not sign CRLs": lambda s: (
+        issuer_lines(s, IssuerCertificate=ca(s) / "no-crl.pem"), "IssuerCertificate",
+        "GH0440.*cRLSign"),
     "issuer with a bad name": lambda s: (
         issuer_lines(s).replace("<Issuer devices>", '<Issuer "de vices">'),
         '<Issuer "de vices">', "name"),
@@ -119,6 +135,15 @@ BAD = {
         base(s, "<CertificateProfile x>\nProfileValidity 365\n</CertificateProfile>\n"),
         "ProfileValidity", "365"),
     # server level
+    "password of the database": lambda s: (
+        'GatehouseStore "pgsql:host=pg1 user=me password=seed-3f8a"\n' + base(s),
+        "GatehouseStore .pgsql", "passfile="),
+    "password of the database in a URL": lambda s: (
+        "GatehouseStore pgsql:postgresql://me:seed-3f8a@pg1/gatehouse\n" + base(s),
+        "GatehouseStore pgsql", "passfile="),
+    "no folder for the store": lambda s: (
+        f'GatehouseStore "sqlite3:{s.root}/nowhere/gatehouse.db"\n' + base(s),
+        "GatehouseStore .*nowhere", "GH0072.*nowhere"),
     "unknown store": lambda s: (
         'GatehouseStore "oracle:x"\n' + issuer(s.authority), "GatehouseStore", "sqlite3:"),
     "store not absolute": lambda s: (
@@ -145,6 +170,36 @@ BAD = {
     "Location with a tilde": lambda s: (
         base(s, f'<Location ~ "^/scep/acme">\n{challenge(s)}\n</Location>\n'),
         "<Location ~|SCEPChallenge", "regular|pattern|LocationMatch"),
+    "slash at the end of what is not ours": lambda s: (
+        base(s, location(f"{STATIC}/", "Require all denied")), f'<Location "{STATIC}/">',
+        "GH0253.*slash"),
+    "slash at the end of a tenant": lambda s: (
+        base(s, location("/scep/acme/", "Require all denied")), '<Location "/scep/acme/">',
+        "GH0253.*slash"),
+    "slash at the end of an allowance": lambda s: (
+        base(s, location(f"{STATIC}/", "GatehouseAllowRequest none")), "GatehouseAllowRequest",
+        "GH0448.*slash"),
+    "handler elsewhere": lambda s: (
+        base(s, location("/foo", "SetHandler gatehouse-scep")), "SetHandler gatehouse-scep",
+        "GH0445.*/foo"),
+    "handler elsewhere, with a similar name": lambda s: (
+        base(s, location("/scepter", "SetHandler gatehouse-scep")), "SetHandler gatehouse-scep",
+        "GH0445.*/scepter"),
+    "reserved tenant": lambda s: (
+        base(s, location("/scep/intune", "SCEPTenant intune devices")), "SCEPTenant intune",
+        "GH0446.*intune"),
+    "the other reserved tenant": lambda s: (
+        base(s, location("/scep/mdm", "SCEPTenant mdm devices")), "SCEPTenant mdm",
+        "GH0446.*mdm"),
+    "reserved profile": lambda s: (
+        PROFILE_INTUNE + base(s, location("/scep/acme", "SCEPProfiles scep-* intune")),
+        "SCEPProfiles scep-\\* intune", "GH0447.*intune"),
+    "reserved profile by its alias": lambda s: (
+        PROFILE_INTUNE + base(s, location("/scep/acme", "SCEPProfiles scep-* cloud")),
+        "SCEPProfiles scep-\\* cloud", "GH0447.*intune"),
+    "reserved profile by a pattern": lambda s: (
+        PROFILE_INTUNE + base(s, location("/scep/acme", "SCEPProfiles scep-* in*")),
+        "SCEPProfiles scep-\\* in\\*", "GH0447.*intune"),
     "unknown issuer": lambda s: (
         base(s, location("/scep/zeta", "SCEPTenant zeta nothing")), "SCEPTenant", "nothing"),
     "unknown profile": lambda s: (
@@ -245,6 +300,57 @@ def test_something_missing(server, directive, reason):
     result = server.configtest()
     assert result.returncode != 0
     assert reason in result.stderr and "GH0" in result.stderr, result.stderr
+
+
+def test_a_missing_sealing_key_has_a_place(server):
+    server.configure(base(server))
+    without(server, "GatehouseSealingKey")
+    lines = server.conf.read_text().splitlines()
+    expected = 1 + lines.index("    SCEPTenant acme devices")
+    assert f"GH0257: {server.conf}:{expected}: " in server.configtest().stderr
+
+
+def test_a_missing_ra_profile_has_a_place(server):
+    server.profiles = False
+    try:
+        server.configure("<CertificateProfile x>\n    ProfileKeyUsage digitalSignature\n"
+                         "</CertificateProfile>\n" + issuer(server.authority) + location(
+                             "/scep", "SetHandler gatehouse-scep", "SCEPTenant acme devices",
+                             "SCEPProfiles x"))
+    finally:
+        server.profiles = True
+    lines = server.conf.read_text().splitlines()
+    expected = 1 + lines.index("    SCEPTenant acme devices")
+    assert f"GH0254: {server.conf}:{expected}: " in server.configtest().stderr
+
+
+def test_secrets_are_not_repeated(server):
+    for name in ("password of the database", "password of the database in a URL"):
+        server.configure(BAD[name](server)[0])
+        result = server.configtest()
+        assert "seed-3f8a" not in result.stderr + result.stdout
+
+
+def test_folder_that_children_cannot_write(server):
+    """Found before they try, without making anything."""
+    folder = server.root / "closed"
+    folder.mkdir()
+    folder.chmod(0o755 if environment.IS_ROOT else 0o555)
+    server.configure(base(server))
+    server.conf.write_text(server.conf.read_text().replace(
+        server.store_uri, f"sqlite3:{folder}/gatehouse.db"))
+    result = server.configtest()
+    assert result.returncode != 0 and "GH0074" in result.stderr, result.stderr
+    assert str(folder) in result.stderr and str(server.conf) in result.stderr
+    assert list(folder.iterdir()) == []
+    ctl = server.ctl("cert", "list")
+    assert ctl.status == 4 and "GH0074" in ctl.err, ctl
+    assert server.ctl("urls").status == 0           # needs no store
+    os.chown(folder, *environment.run_as()[:2])
+    folder.chmod(0o750)
+    assert server.configtest().returncode == 0
+    ctl = server.ctl("cert", "list")
+    assert ctl.status == 4 and "GH0416" in ctl.err, ctl
 
 
 def test_key_matters_for_the_message(server):

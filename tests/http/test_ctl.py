@@ -11,7 +11,7 @@ from cryptography import x509
 
 from harness import environment, standard
 from harness.checks import issued_to, new_challenge, serial_text
-from harness.config import issuer, location
+from harness.config import CRL_AND_CA, issuer, location
 from harness.legacy import leaf, pem
 from harness.pki import Authority
 from harness.server import CHALLENGE, wait_until
@@ -22,7 +22,7 @@ ENROLMENT = ["id", "state", "protocol", "tenant", "issuer", "profile", "transact
              "created", "serial"]
 CHECK = ["name", "verdict", "gh", "message", "action"]
 CHALLENGE_MEMBERS = ["id", "challenge", "expires"]
-URL = ["kind", "url", "tenant", "issuer", "profile", "challenges"]
+URL = ["kind", "url", "tenant", "issuer", "profile", "challenges", "server"]
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -180,7 +180,7 @@ def test_list_and_show(server, subject):
 
 def test_list_in_pages(make_server):
     """More certificates than one transaction reads."""
-    server = make_server(lambda s: issuer(s.authority))
+    server = make_server(lambda s: issuer(s.authority) + CRL_AND_CA)
     made = import_many(server, 1203)
     listed = [row["serial"] for row in server.certificates()]
     assert len(listed) == len(set(listed)) and set(made) <= set(listed)
@@ -213,8 +213,14 @@ def test_states(server, subject):
     at = server.ctl_ok("cert", "show", serial).object["revoked_at"]
     assert state("revoke", "--reason", "superseded") == (0, ("revoked", "superseded"))
     assert server.ctl_ok("cert", "show", serial).object["revoked_at"] == at
+    for reason in ("keyCompromise", "unspecified", "cessationOfOperation"):
+        assert state("revoke", "--reason", reason) == (0, ("revoked", "superseded"))
+    assert server.ctl_ok("cert", "show", serial).object["revoked_at"] == at
     assert state("hold")[0] == 1 and state("release")[0] == 1
     assert state("revoke", "--reason", "certificateHold")[0] in (1, 2)
+    human = server.ctl_ok("cert", "revoke", serial, "--reason", "keyCompromise", as_json=False).out
+    assert human.splitlines()[1] == \
+        f"It was revoked already, at {at}, for the reason superseded: that stays."
     human = server.ctl_ok("cert", "revoke", serial, "--reason", "superseded", as_json=False).out
     assert human.startswith("unchanged devices " + serial)
 
@@ -256,7 +262,7 @@ def test_a_serial_of_two_issuers(make_server):
 
     def two(server):
         made["other"] = Authority(server.root / "ca", "other", "rsa3072-01")
-        return issuer(server.authority) + issuer(made["other"])
+        return issuer(server.authority) + issuer(made["other"]) + CRL_AND_CA
     server = make_server(two)
     serial = "5e5e5e5e"
     mine = pem(leaf(server.authority, int(serial, 16), "both"))
@@ -409,9 +415,9 @@ def test_check(server):
 
 
 def test_check_finds(make_server):
-    server = make_server(lambda s: issuer(Authority(s.root / "ca", "short", "rsa2048-11", days=10))
+    server = make_server(lambda s: issuer(Authority(s.root / "ca", "short", "rsa2048-09", days=10))
                          + issuer(Authority(s.root / "ca", "long", "rsa2048-10", days=3650))
-                         + issuer(s.authority), start=False)
+                         + issuer(s.authority) + CRL_AND_CA, start=False)
     status, rows = verdicts(server)
     assert status == 1
     assert rows["store"]["verdict"] == "error" and rows["store"]["gh"] == "GH0416"
@@ -428,10 +434,10 @@ def test_check_finds(make_server):
 def test_check_of_a_broken_configuration(make_server):
     server = make_server(lambda s: issuer(s.authority), start=False)
     server.authority.key_path.chmod(0o644)
-    result = server.ctl("check")
-    assert result.status == 1
-    assert result.object["name"] == "configuration" and result.object["verdict"] == "error"
-    assert "devices.key" in result.object["message"]
+    status, rows = verdicts(server)
+    assert status == 1
+    assert rows["configuration"]["gh"] == "GH0481" and rows["key.devices"]["gh"] == "GH0100"
+    assert "devices.key" in rows["key.devices"]["message"]
     server.authority.key_path.chmod(0o600)
     server.configure("nonsense\n")
     assert "nonsense" in server.ctl("check").object["message"]
@@ -462,7 +468,7 @@ def test_store_that_is_not_there(make_server):
 
 def test_privileges_are_dropped(make_server):
     """What whom httpd's children run as may not do, root may not do through gatehousectl."""
-    server = make_server(lambda s: issuer(s.authority))
+    server = make_server(lambda s: issuer(s.authority) + CRL_AND_CA)
     server.stop()
     uid, gid = environment.run_as()[:2]
     folder = server.root / "store"

@@ -374,7 +374,7 @@ def test_import_refuses(tmp_path):
 
 def test_import_registers(make_server, tmp_path):
     """A name never changes its key, also before httpd has run."""
-    server = make_server(lambda s: issuer(s.authority), start=False)
+    server = make_server(lambda s: issuer(s.authority) + CRL_AND_CA, start=False)
     old = Authority(tmp_path, "old", "rsa3072-01")
     new = Authority(tmp_path, "new", "p384-01")
 

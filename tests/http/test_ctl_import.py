@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from cryptography import x509
 
-from harness.config import issuer, location
+from harness.config import CRL_AND_CA, issuer
 from harness.legacy import DER, PEM, crl_of, leaf, pem, revoked
 from harness.pki import key
 from harness.postgres import Cluster
@@ -21,7 +21,7 @@ CERTIFICATE = ["serial", "issuer", "subject", "sans", "profile", "status", "reas
 @pytest.fixture
 def server(make_server):
     return make_server(lambda s: issuer(s.authority, crl="validity=7d publish=24h delay=1s")
-                       + location("/crl", "SetHandler gatehouse-crl"))
+                       + CRL_AND_CA)
 
 
 def test_import_with_a_crl(server, tmp_path):
@@ -99,7 +99,8 @@ def standby(cluster, folder):
 def test_on_postgresql(make_server, tmp_path):
     """The same statements in the other dialect; what check says of the database."""
     with Cluster() as cluster:
-        server = make_server(lambda s: issuer(s.authority), store=cluster.database(), start=False)
+        server = make_server(lambda s: issuer(s.authority) + CRL_AND_CA,
+                             store=cluster.database(), start=False)
         missing = server.ctl("cert", "list")
         assert missing.status == 4 and "GH" in missing.err
         server.start()

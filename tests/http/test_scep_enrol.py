@@ -14,7 +14,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from harness import standard
 from harness.checks import decision, issued_to, new_challenge, refused
-from harness.config import issuer, location
+from harness.config import CRL_AND_CA, issuer, location
 from harness.pki import Authority, key, verify_chain
 from harness.server import CHALLENGE
 from scep import Csr, Identity, ProtocolError, Recipient, der, extension
@@ -375,7 +375,7 @@ def test_validity_ends_with_the_issuer(make_server):
         return standard.PROFILES + issuer(short) + location(
             "/scep", "SetHandler gatehouse-scep", "SCEPTenant acme short",
             "SCEPProfiles scep-*") + location(
-                "/scep/acme/short/" + standard.BASE, standard.challenge(server))
+                "/scep/acme/short/" + standard.BASE, standard.challenge(server)) + CRL_AND_CA
 
     server = make_server(content)
     reply = server.client("/scep/acme/short/" + standard.BASE).enrol(
@@ -391,7 +391,7 @@ def test_issuers_of_other_key_kinds(make_server, ca_key):
         server.authority = other
         return standard.PROFILES + issuer(other) + location(
             "/scep", "SetHandler gatehouse-scep", "SCEPTenant acme devices",
-            "SCEPProfiles scep-*") + location(STATIC, standard.challenge(server))
+            "SCEPProfiles scep-*") + location(STATIC, standard.challenge(server)) + CRL_AND_CA
 
     server = make_server(content)
     reply = server.client(STATIC).enrol(standard.device_key(), CHALLENGE)

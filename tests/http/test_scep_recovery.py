@@ -9,9 +9,10 @@ import pytest
 from cryptography import x509
 
 from harness import environment, standard
-from harness.config import issuer, location
+from harness.config import CRL_AND_CA, issuer, location
 from harness.server import CHALLENGE, wait_until
-from scep import Csr, ProtocolError, transport
+from scep import Csr, transport
+from scep.reply import BAD_MESSAGE_CHECK
 
 STATIC = standard.STATIC
 ALIAS = "/scep/acme/devices/scep-signature-key-encipherment"
@@ -29,7 +30,7 @@ def content_of(*more, profiles="scep-* test-*", before=""):
         return "".join([before, standard.PROFILES, issuer(server.authority),
                         location("/scep", "SetHandler gatehouse-scep", "SCEPTenant acme devices",
                                  f"SCEPProfiles {profiles}"),
-                        location(STATIC, standard.challenge(server), *more)])
+                        location(STATIC, standard.challenge(server), *more), CRL_AND_CA])
     return content
 
 
@@ -194,14 +195,37 @@ def test_ra_is_replaced_while_the_server_runs(make_server):
         if ra.serial_number not in seen:
             seen.append(ra.serial_number)
         assert ra.not_valid_after.timestamp() - time.timezone > time.time() - 1
-        try:
-            reply = client.enrol(standard.device_key(1 + number % 4), CHALLENGE, f"CN=ra-{number}")
-        except ProtocolError:           # replaced between GetCACert and the reply, which is newer's
-            assert announced(server).serial_number not in seen
-            continue
+        # another child may answer, which has not seen this RA yet, or has a newer one
+        reply = client.enrol(standard.device_key(1 + number % 4), CHALLENGE, f"CN=ra-{number}")
         assert reply.succeeded, reply
         number += 1
         time.sleep(0.1)
     assert len(seen) >= 3, seen
     assert len({row["serial"] for row in server.certificates("--subject", "SCEP RA")}) \
         >= len(seen)
+
+
+@pytest.mark.parametrize("verb", ["revoke", "hold"])
+def test_ra_whose_certificate_is_revoked(make_server, verb):
+    """What is done about a key that somebody else may know: no child uses it any more."""
+    server = make_server(content_of())
+    client = server.client(STATIC)
+    old = announced(server)
+    assert client.enrol(standard.device_key(), CHALLENGE, "CN=before").succeeded
+    server.ctl_ok("cert", verb, f"{old.serial_number:x}")
+    time.sleep(2)
+    seen = {announced(server).serial_number for _ in range(40)}
+    assert len(seen) == 1 and old.serial_number not in seen
+    for number in range(20):            # all children; this request is to the old RA
+        request = client.message(Csr(standard.device_key(), f"CN=late-{number}", CHALLENGE))
+        reply = server.client(STATIC).read(client.send(request), request)
+        assert reply.failed and reply.fail_info == BAD_MESSAGE_CHECK, reply
+    assert server.client(STATIC).enrol(standard.device_key(), CHALLENGE, "CN=after").succeeded
+    server.restart()
+    assert {announced(server).serial_number for _ in range(10)} == seen
+    if verb == "hold":
+        server.ctl_ok("cert", "release", f"{old.serial_number:x}")
+        time.sleep(2)
+        assert announced(server).serial_number in seen
+        request = client.message(Csr(standard.device_key(), "CN=released", CHALLENGE))
+        assert client.read(client.send(request), request).succeeded

@@ -24,7 +24,7 @@ def content(server):
     server.make_secret("passphrase", PASSPHRASE + "\n")
     script = server.make_secret("challenge-program", f"#!/bin/sh\necho {EXEC_SECRET}\n")
     script.chmod(0o700)
-    locked = Authority(server.root / "ca", "locked", "rsa3072-01", passphrase=PASSPHRASE)
+    locked = Authority(server.root / "ca", "locked", "rsa4096-01", passphrase=PASSPHRASE)
     server.locked = locked
     return standard.content(server).replace("SCEPTenant acme devices other",
                                             "SCEPTenant acme devices other locked") + issuer(

@@ -61,6 +61,23 @@ def certs_only(content):
     return certificates_of(signed)
 
 
+def next_certificates(content, ra):
+    """Certificates of an answer to GetNextCACert, whose signature is by a certificate."""
+    info = cms.ContentInfo.load(content, strict=True)
+    need(info["content_type"].dotted == SIGNED_DATA, "the answer is not SignedData")
+    signed = info["content"]
+    need(len(signed["signer_infos"]) == 1 and ra in certificates_of(signed),
+         "the answer is not signed by the RA")
+    signer, inner = signed["signer_infos"][0], signed["encap_content_info"]["content"].native
+    attributes = b"\x31" + signer["signed_attrs"].dump()[1:]
+    digests = {a["type"].dotted: a["values"].dump() for a in signer["signed_attrs"]}
+    need(digests["1.2.840.113549.1.9.4"] == der.set_of(der.octets(digest_of("sha256", inner))),
+         "messageDigest is wrong")
+    x509.load_der_x509_certificate(ra).public_key().verify(
+        signer["signature"].native, attributes, padding.PKCS1v15(), hash_of("sha256"))
+    return certs_only(inner)
+
+
 def crl_only(content):
     """The CRL of a degenerate SignedData that has one, and nothing else (RFC 8894 3.4)."""
     info = cms.ContentInfo.load(content, strict=True)

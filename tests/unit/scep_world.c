@@ -145,6 +145,7 @@ void make_endpoint(scep_endpoint_t *made, const gh_profile_t *profile,
     made->path = apr_psprintf(pool, "/scep/acme/devices/%s", gh_profile_name(profile));
     made->tenant = "acme";
     made->issuer = "devices";
+    made->ca = issuer;
     made->profile = profile;
     made->authorisers = authorisers;
 }

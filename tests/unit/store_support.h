@@ -92,6 +92,7 @@ int child_prepare(int argc, char **argv);
 
 /* The groups. @return number of failed tests */
 int run_record_tests(void);
+int run_device_tests(void);
 int run_ledger_tests(void);
 int run_load_tests(void);
 int run_migration_tests(void);

@@ -381,11 +381,16 @@ static void test_ca_requirements(void **state)
                                   test_pool, &result), APR_EINVAL);
     assert_int_equal(gh_ca_create(&ca, altered(root, key, NID_basic_constraints, "CA:FALSE"), key,
                                   NULL, test_pool, &result), APR_EINVAL);
-    assert_int_equal(gh_ca_create(&ca, altered(root, key, NID_key_usage, NULL), key, NULL,
-                                  test_pool, &result), APR_EINVAL);
     assert_int_equal(gh_ca_create(&ca, altered(root, key, NID_key_usage,
                                                "digitalSignature,cRLSign"), key, NULL, test_pool,
                                   &result), APR_EINVAL);
+    assert_string_equal(result.number, "GH0167");
+    /* Without keyUsage it may do everything (RFC 5280 6.1.4 (n)). */
+    assert_success(gh_ca_create(&ca, altered(root, key, NID_key_usage, NULL), key, NULL,
+                                test_pool, &result));
+    issue_at(ca, subscriber(key), apr_time_now());
+    assert_success(gh_crl_begin(&builder, ca, 1, apr_time_now(), apr_time_now() + DAY, test_pool,
+                                &result));
     /* Without cRLSign it issues and makes no CRLs. */
     assert_success(gh_ca_create(&ca, altered(root, key, NID_key_usage, "keyCertSign"), key, NULL,
                                 test_pool, &result));

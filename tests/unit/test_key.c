@@ -314,6 +314,32 @@ static void test_certificates(void **state)
     assert_success(gh_certificate_open(&first, scratch_path("both.pem"), NULL, test_pool, NULL));
 }
 
+/* A certificate is no secret, in whatever form; what is neither says so. */
+static void test_certificate_in_der(void **state)
+{
+    const gh_ca_t *root = make_root(key_of_kind("P-256"), "cn=Root", apr_time_now());
+    gh_bytes_t der = gh_certificate_der(gh_ca_certificate(root), test_pool);
+    const char *path = scratch_path("root.der");
+    FILE *file = fopen(path, "w");
+    gh_result_t result;
+    X509 *certificate;
+
+    (void)state;
+    assert_int_equal(fwrite(der.data, 1, der.length, file), der.length);
+    fclose(file);
+    assert_int_equal(chmod(path, 0644), 0);
+    assert_success(gh_certificate_open(&certificate, path, NULL, test_pool, NULL));
+    assert_int_equal(X509_cmp(certificate, gh_ca_certificate(root)), 0);
+
+    file = fopen(path, "a");
+    fputs("more", file);
+    fclose(file);
+    assert_int_equal(gh_certificate_open(&certificate, path, NULL, test_pool, &result),
+                     APR_EINVAL);
+    assert_string_equal(result.number, "GH0101");
+    assert_null(certificate);
+}
+
 static void test_encode(void **state)
 {
     size_t i;
@@ -447,6 +473,7 @@ int main(void)
         cmocka_unit_test_teardown(test_file_errors, x509_test_teardown),
         cmocka_unit_test_teardown(test_pkcs12, x509_test_teardown),
         cmocka_unit_test_teardown(test_certificates, x509_test_teardown),
+        cmocka_unit_test_teardown(test_certificate_in_der, x509_test_teardown),
         cmocka_unit_test_teardown(test_encode, x509_test_teardown),
         cmocka_unit_test_teardown(test_write, x509_test_teardown),
         cmocka_unit_test_teardown(test_seal, x509_test_teardown),

@@ -323,25 +323,23 @@ static void test_onetime(void **state)
     gh_authoriser_t *onetime = gh_authoriser_onetime(NULL, pool);
     gh_enrolment_request_t request;
     gh_enrolment_outcome_t outcome;
-    const char *id;
-    const char *challenge;
-    apr_time_t expires;
+    gh_challenge_spec_t spec = { .tenant = "acme", .issuer = "devices", .profile = "test-auto",
+                                 .node = "n", .actor = "tester", .protocol = "ctl" };
+    gh_challenge_made_t made;
     apr_thread_t *threads[32];
     racer_t racers[32];
     gh_result_t result;
     int issued = 0;
     int i;
 
-    assert_int_equal(gh_challenge_new(store, NULL, "acme", "devices", "test-auto", NULL, 0, "n",
-                                      "tester", &id, &challenge, &expires, pool, &result),
-                     APR_SUCCESS);
-    assert_int_equal(strlen(challenge), 40);
-    request = make_request(manual, "elsewhere", "t-elsewhere", challenge);
+    assert_int_equal(gh_challenge_new(store, &spec, &made, pool, &result), APR_SUCCESS);
+    assert_int_equal(strlen(made.challenge), 40);
+    request = make_request(manual, "elsewhere", "t-elsewhere", made.challenge);
     assert_int_equal(enrol(&request, onetime, &outcome, &result), GH_EREFUSED);
-    assert_non_null(strstr(result.message, "another endpoint"));
+    assert_non_null(strstr(result.cause, "another endpoint"));
     for (i = 0; i < 32; ++i) {
         racers[i].request = make_request(profile, apr_psprintf(pool, "race-%d", i),
-                                         apr_psprintf(pool, "race-%d", i), challenge);
+                                         apr_psprintf(pool, "race-%d", i), made.challenge);
         assert_int_equal(gh_authorise(&racing_authorisation[i], &racers[i].request,
                                       authorisers(onetime), store, pool, &result), APR_SUCCESS);
     }
@@ -356,24 +354,23 @@ static void test_onetime(void **state)
         assert_true(racers[i].rv == APR_SUCCESS || racers[i].rv == GH_EREFUSED);
     }
     assert_int_equal(issued, 1);
-    request = make_request(profile, "late", "t-late", challenge);
+    request = make_request(profile, "late", "t-late", made.challenge);
     assert_int_equal(enrol(&request, onetime, &outcome, &result), GH_EREFUSED);
-    assert_non_null(strstr(result.message, "used already"));
+    assert_non_null(strstr(result.cause, "used already"));
 
-    assert_int_equal(gh_challenge_new(store, NULL, "acme", "devices", "test-auto", "CN=named", 0,
-                                      "n", "tester", &id, &challenge, &expires, pool, &result),
-                     APR_SUCCESS);
-    request = make_request(profile, "unnamed", "t-unnamed", challenge);
+    spec.subject = "CN=named";
+    assert_int_equal(gh_challenge_new(store, &spec, &made, pool, &result), APR_SUCCESS);
+    request = make_request(profile, "unnamed", "t-unnamed", made.challenge);
     assert_int_equal(enrol(&request, onetime, &outcome, &result), GH_EREFUSED);
-    request = make_request(profile, "named", "t-named", challenge);
+    request = make_request(profile, "named", "t-named", made.challenge);
     assert_int_equal(enrol(&request, onetime, &outcome, &result), APR_SUCCESS);
 
-    assert_int_equal(gh_challenge_new(store, NULL, "acme", "devices", "test-auto", NULL, 1,
-                                      "n", "tester", &id, &challenge, &expires, pool, &result),
-                     APR_SUCCESS);
-    request = make_request(profile, "expired", "t-expired", challenge);
+    spec.subject = NULL;
+    spec.lifetime = 1;
+    assert_int_equal(gh_challenge_new(store, &spec, &made, pool, &result), APR_SUCCESS);
+    request = make_request(profile, "expired", "t-expired", made.challenge);
     assert_int_equal(enrol(&request, onetime, &outcome, &result), GH_EREFUSED);
-    assert_non_null(strstr(result.message, "expired"));
+    assert_non_null(strstr(result.cause, "expired"));
 }
 
 static void test_approval(void **state)

@@ -405,9 +405,11 @@ static void test_parallel(void **state)
 {
     enum { THREADS = 8 };
     scep_test_spec_t spec = { .transaction = "parallel" };
-    const char *id, *challenge;
+    gh_challenge_spec_t wanted = { .tenant = "acme", .issuer = "devices",
+                                   .profile = "test-automatic", .node = "node1",
+                                   .actor = "tester", .protocol = "ctl" };
+    gh_challenge_made_t made;
     scep_endpoint_t onetime;
-    apr_time_t expires;
     gh_result_t result;
     gh_bytes_t message;
     apr_thread_t *threads[THREADS];
@@ -418,11 +420,9 @@ static void test_parallel(void **state)
     int i;
 
     make_endpoint(&onetime, automatic, gh_authoriser_onetime(NULL, pool));
-    assert_int_equal(gh_challenge_new(services.store, NULL, "acme", "devices", "test-automatic",
-                                      NULL, 0, "node1", "tester", &id, &challenge, &expires,
-                                      pool, &result),
+    assert_int_equal(gh_challenge_new(services.store, &wanted, &made, pool, &result),
                      APR_SUCCESS);
-    message = scep_test_message(&spec, request(challenge), client_key, client, ra, pool);
+    message = scep_test_message(&spec, request(made.challenge), client_key, client, ra, pool);
     for (i = 0; i < THREADS; ++i) {
         all[i].at = &onetime;
         all[i].message = message;

@@ -23,12 +23,16 @@ static void test_uri(void **state)
         { "sqlite3:/tmp/", "GH0071" },
         { "pgsql:host", "GH0085" },
         { "pgsql:hots=pg1", "GH0085" },
-        { "pgsql:password=seed-3f8a hu nter2", "GH0085" }
+        { "pgsql:password=seed-3f8a hu nter2", "GH0085" },
+        { "pgsql:host=pg1 password=seed-3f8a dbname=gatehouse", "GH0441" },
+        { "pgsql:postgresql://user:seed-3f8a@host/gatehouse", "GH0441" },
+        { "pgsql:host=pg1 sslpassword=seed-3f8a", "GH0441" }
     };
     const char *accepted[] = {
         "sqlite3:/var/lib/gatehouse/gatehouse.db",
         "pgsql:host=pg1,pg2 dbname=gatehouse target_session_attrs=read-write",
-        "pgsql:postgresql://user@host/gatehouse"
+        "pgsql:postgresql://user@host/gatehouse",
+        "pgsql:host=pg1 passfile=/etc/gatehouse/pgpass dbname=gatehouse"
     };
     gh_result_t result;
     apr_pool_t *p;
@@ -91,6 +95,7 @@ int main(int argc, char **argv)
         { "front", run_front_tests },
         { "pgsql", run_pgsql_tests },       /* first: recovery takes longer with each database */
         { "records", run_record_tests },
+        { "devices", run_device_tests },
         { "ledger", run_ledger_tests },
         { "migrations", run_migration_tests },
         { "load", run_load_tests },

@@ -345,6 +345,44 @@ static void test_refused_places(void **state)
     assert_string_equal(result.number, "GH0058");
 }
 
+/* What gh_store_prepare() would complain of, without making anything. */
+static void test_examine(void **state)
+{
+    struct passwd *user = getpwnam("nobody");
+    store_test_t *test = *state;
+    const char *folder, *uri = new_sqlite_uri(&folder, test->p);
+    const char *path = uri + strlen("sqlite3:");
+    uid_t uid = geteuid() == 0 ? user->pw_uid : geteuid();
+    gid_t gid = geteuid() == 0 ? user->pw_gid : getegid();
+    gh_result_t result;
+
+    assert_int_equal(gh_store_examine("sqlite3:/nowhere/at/all.db", uid, gid, test->p, &result),
+                     GH_EUNAVAILABLE);
+    assert_string_equal(result.number, "GH0072");
+    assert_int_equal(gh_store_examine("pgsql:host=pg.invalid", uid, gid, test->p, &result),
+                     APR_SUCCESS);
+
+    assert_int_equal(chmod(folder, geteuid() == 0 ? 0755 : 0555), 0);
+    assert_int_equal(gh_store_examine(uri, uid, gid, test->p, &result), EACCES);
+    assert_string_equal(result.number, "GH0074");
+    assert_int_equal(chown(folder, uid, gid), 0);
+    assert_int_equal(chmod(folder, 0750), 0);
+    assert_int_equal(gh_store_examine(uri, uid, gid, test->p, &result), APR_SUCCESS);
+    assert_int_not_equal(access(path, F_OK), 0);
+
+    assert_int_equal(symlink("/etc/passwd", path), 0);
+    assert_int_equal(gh_store_examine(uri, uid, gid, test->p, &result), EINVAL);
+    unlink(path);
+    assert_int_equal(gh_store_prepare(uri, uid, gid, NULL, test->p, &result), APR_SUCCESS);
+    assert_int_equal(gh_store_examine(uri, uid, gid, test->p, &result), APR_SUCCESS);
+    assert_int_equal(chmod(path, 0440), 0);
+    assert_int_equal(gh_store_examine(uri, uid, gid, test->p, &result), EACCES);
+    /* root gives it away before it is used */
+    assert_int_equal(chmod(path, 0640), 0);
+    assert_int_equal(chown(path, geteuid(), getegid()), 0);
+    assert_int_equal(gh_store_examine(uri, uid, gid, test->p, &result), APR_SUCCESS);
+}
+
 /* Sanitizers have memory of their own. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define MEMORY_MORE (1024 * 1024)
@@ -455,6 +493,7 @@ int run_sqlite_tests(void)
         cmocka_unit_test(test_close_finishes),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_refused_places),
+        cmocka_unit_test(test_examine),
         cmocka_unit_test(test_memory)
     };
 

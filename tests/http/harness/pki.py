@@ -37,7 +37,8 @@ def write_secret(path, data):
     return path
 
 
-def certificate(subject, subject_key, issuer, issuer_key, days, pathlen=None, ca=True, start=None):
+def certificate(subject, subject_key, issuer, issuer_key, days, pathlen=None, ca=True, start=None,
+                crl_sign=True, extensions=()):
     def name(text):
         return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
@@ -48,12 +49,14 @@ def certificate(subject, subject_key, issuer, issuer_key, days, pathlen=None, ca
                .serial_number(x509.random_serial_number())
                .not_valid_before(now).not_valid_after(now + datetime.timedelta(days=days))
                .add_extension(x509.BasicConstraints(ca, pathlen if ca else None), True)
-               .add_extension(x509.KeyUsage(not ca, False, False, False, False, ca, ca, False,
-                                            False), True)
+               .add_extension(x509.KeyUsage(not ca, False, False, False, False, ca,
+                                            ca and crl_sign, False, False), True)
                .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), False))
     if subject != issuer:
         builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(
             issuer_key.public_key()), False)
+    for extension in extensions:
+        builder = builder.add_extension(extension, False)
     return builder.sign(issuer_key, hashes.SHA256())
 
 

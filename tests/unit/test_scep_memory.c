@@ -1,0 +1,431 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/*
+ * The engine without memory: exchanges are repeated, and each time a later allocation of OpenSSL,
+ * SQLite or ours fails. Whatever is answered then is proper and true, and once there is memory
+ * again, the same message gets what it should get, once.
+ *
+ * Some allocations are tried, with GH_FULL=1 every one.
+ */
+
+#include <limits.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include <apr_strings.h>
+#include <openssl/err.h>
+
+#include "failing_malloc.h"
+#include "scep_world.h"
+#include "store/certificates.h"
+#include "x509/ca.h"
+#include "x509/key.h"
+
+/* Rounds of one exchange and one mode where not every allocation is tried. */
+#define ROUNDS 60
+
+/** A message and what it gets when there is memory. */
+typedef struct {
+    const char *what;
+    const scep_endpoint_t *at;
+    const char *transaction;
+    gh_bytes_t message;
+    int status;                     /* of the CertRep */
+    int issues;                     /* certificates more afterwards than before */
+    fail_mode_t mode;
+    long number;                    /* of the allocation that fails */
+} attempt_t;
+
+/** Makes the message of one round. */
+typedef void prepare_fn(attempt_t *attempt, long round);
+
+/* The store of this program need not outlive a power cut. */
+
+int fsync(int descriptor)
+{
+    return 0;
+}
+
+int fdatasync(int descriptor)
+{
+    return 0;
+}
+
+static scep_endpoint_t onetime_endpoint;
+static long answers[SCEP_PENDING + 1], unavailable, not_read;
+
+#define CHECK(attempt, condition)                                               \
+    do {                                                                        \
+        if (!(condition)) {                                                     \
+            fail_msg("%s, allocation %ld%s: not %s; %s", (attempt)->what,       \
+                     (attempt)->number,                                         \
+                     (attempt)->mode == FAIL_ONCE ? "" : " and all after it",   \
+                     #condition, logged);                                       \
+        }                                                                       \
+    } while (0)
+
+/* The store */
+
+typedef struct {
+    apr_int64_t certificates;
+    gh_bytes_t serial;
+    apr_array_header_t *records;
+} stored_t;
+
+static apr_status_t count_certificates(gh_transaction_t *transaction, void *baton)
+{
+    stored_t *stored = baton;
+    gh_query_t *query = gh_query(transaction, "SELECT count(*) FROM certificate_status");
+    apr_status_t rv = gh_step(query);
+
+    if (rv == APR_SUCCESS) {
+        stored->certificates = gh_column_int64(query, 0);
+    }
+    gh_query_end(query);
+    return rv;
+}
+
+static apr_int64_t certificates_stored(void)
+{
+    stored_t stored = { 0, { NULL, 0 }, NULL };
+    gh_result_t result;
+
+    assert_int_equal(gh_store_read(services.store, count_certificates, &stored, &result),
+                     APR_SUCCESS);
+    return stored.certificates;
+}
+
+static apr_status_t find_certificate(gh_transaction_t *transaction, void *baton)
+{
+    stored_t *stored = baton;
+
+    return gh_certificate_find(transaction, "devices", stored->serial, &stored->records, pool);
+}
+
+static void check_certificate(const attempt_t *attempt, gh_bytes_t der)
+{
+    X509 *certificate = gh_certificate_parse(der, pool);
+    stored_t stored = { 0, { NULL, 0 }, NULL };
+    gh_result_t result;
+
+    CHECK(attempt, certificate && EVP_PKEY_eq(X509_get0_pubkey(certificate), client_key) == 1);
+    stored.serial = gh_certificate_serial(certificate, pool);
+    assert_int_equal(gh_store_read(services.store, find_certificate, &stored, &result),
+                     APR_SUCCESS);
+    assert_int_equal(stored.records->nelts, 1);
+    same(der, APR_ARRAY_IDX(stored.records, 0, gh_certificate_record_t *)->der);
+}
+
+/* One round */
+
+/** @return the certificate, empty if none was given */
+static gh_bytes_t read_answer(const attempt_t *attempt, const scep_response_t *response)
+{
+    gh_bytes_t certificate = { NULL, 0 };
+    scep_test_reply_t reply;
+
+    if (response->status != 200) {
+        CHECK(attempt, response->status == 400 || response->status == 500
+                       || (response->status == 503 && response->retry_after > 0));
+        assert_string_equal(response->content_type, "text/plain");
+        assert_memory_equal(response->body.data, "GH", 2);
+        ++*(response->status == 400 ? &not_read : &unavailable);
+        return certificate;
+    }
+    assert_string_equal(response->content_type, "application/x-pki-message");
+    CHECK(attempt, scep_test_reply(&reply, response->body, client_key, client, pool));
+    CHECK(attempt, reply.verified && reply.type == SCEP_CERT_REP);
+    CHECK(attempt, reply.status == SCEP_FAILURE || reply.status == attempt->status);
+    CHECK(attempt, reply.has_content == (reply.status == SCEP_SUCCESS));
+    CHECK(attempt, !reply.transaction || strcmp(reply.transaction, attempt->transaction) == 0);
+    if (reply.status == SCEP_SUCCESS) {
+        CHECK(attempt, reply.transaction);
+        CHECK(attempt, reply.recipient_nonce.length == 16
+                       && memcmp(reply.recipient_nonce.data, scep_test_nonce, 16) == 0);
+        CHECK(attempt, reply.certificates && reply.certificates->nelts == 1);
+        certificate = APR_ARRAY_IDX(reply.certificates, 0, gh_bytes_t);
+        check_certificate(attempt, certificate);
+    }
+    ++answers[reply.status];
+    return certificate;
+}
+
+/** Sends the message, with its allocation failing. @return how many allocations there were */
+static long send_without(const attempt_t *attempt, scep_response_t *response)
+{
+    scep_request_t with = { "192.0.2.1", NULL, "0123", NULL, NULL, &everything, &event };
+    long count;
+
+    *logged = '\0';
+    memset(&event, 0, sizeof(event));
+    failing_malloc_begin(attempt->mode, attempt->number);
+    scep_engine_operate(engine, attempt->at, attempt->message, &with, response, pool);
+    count = failing_malloc_end();
+    CHECK(attempt, ERR_peek_error() == 0);
+    CHECK(attempt, !strstr(logged, CHALLENGE));
+    return count;
+}
+
+/** A key that did not sign is tried again by the process before it is used again. */
+static void mend_issuer(void)
+{
+    gh_result_t result;
+
+    if (!gh_issuer_usable(issuer)) {
+        assert_int_equal(gh_issuer_child_init(issuer, pool, &result), APR_SUCCESS);
+    }
+}
+
+static long run_round(const attempt_t *attempt)
+{
+    apr_int64_t before = certificates_stored();
+    gh_bytes_t first, second;
+    scep_response_t response;
+    long count;
+
+    count = send_without(attempt, &response);
+    first = read_answer(attempt, &response);
+    mend_issuer();
+    send_to(engine, attempt->at, attempt->message, &response);
+    CHECK(attempt, response.status == 200);
+    second = read_answer(attempt, &response);
+    CHECK(attempt, certificates_stored() == before + attempt->issues);
+    CHECK(attempt, attempt->status != SCEP_SUCCESS || second.data);
+    if (first.data) {
+        same(first, second);
+    }
+    return count;
+}
+
+/** Runs one exchange in a pool of its own. @return how many allocations there were */
+static long prepare_and_run(prepare_fn *prepare, fail_mode_t mode, long number, long round)
+{
+    apr_pool_t *world = pool;
+    attempt_t attempt = { .mode = mode, .number = number };
+    long count;
+
+    apr_pool_create(&pool, world);
+    prepare(&attempt, round);
+    count = run_round(&attempt);
+    apr_pool_destroy(pool);
+    pool = world;
+    return count;
+}
+
+static void run_mode(const char *what, prepare_fn *prepare, fail_mode_t mode)
+{
+    static long round;
+    const char *full = getenv("GH_FULL");
+    long all, step, number, count;
+
+    /* what is made once is there from the first time on */
+    prepare_and_run(prepare, FAIL_ONCE, LONG_MAX, ++round);
+    all = prepare_and_run(prepare, FAIL_ONCE, LONG_MAX, ++round);
+    assert_true(all > ROUNDS);
+    step = full && strcmp(full, "1") == 0 ? 1 : all / ROUNDS;
+    for (number = 1; ; number += step) {
+        count = prepare_and_run(prepare, mode, number, ++round);
+        if (count < number) {
+            break;
+        }
+    }
+    print_message("%s: %ld allocations, every %ld. failed; so far %ld times success, %ld failure, "
+                  "%ld pending, %ld unavailable, %ld not read\n", what, all, step,
+                  answers[SCEP_SUCCESS], answers[SCEP_FAILURE], answers[SCEP_PENDING], unavailable,
+                  not_read);
+}
+
+static void run_both(const char *what, prepare_fn *prepare)
+{
+    run_mode(what, prepare, FAIL_ONCE);
+    run_mode(what, prepare, FAIL_FROM_THERE);
+}
+
+/* Exchanges */
+
+static void prepare(attempt_t *attempt, const char *what, const scep_endpoint_t *at, long round)
+{
+    attempt->what = what;
+    attempt->at = at;
+    attempt->transaction = apr_psprintf(pool, "%s-%ld", what, round);
+}
+
+static void make_message(attempt_t *attempt, const char *type, gh_bytes_t content)
+{
+    scep_test_spec_t spec = { .type = type, .transaction = attempt->transaction };
+
+    attempt->message = scep_test_message(&spec, content, client_key, client, ra, pool);
+}
+
+static void prepare_enrolment(attempt_t *attempt, long round)
+{
+    gh_challenge_spec_t spec = { .tenant = "acme", .issuer = "devices",
+                                 .profile = "test-automatic", .node = "node1",
+                                 .actor = "tester", .protocol = "ctl" };
+    gh_challenge_made_t made;
+    gh_result_t result;
+
+    prepare(attempt, "enrol", &onetime_endpoint, round);
+    attempt->status = SCEP_SUCCESS;
+    attempt->issues = 1;
+    assert_int_equal(gh_challenge_new(services.store, &spec, &made, pool, &result), APR_SUCCESS);
+    make_message(attempt, "19", request(made.challenge));
+}
+
+/** The challenge is good for one certificate, whatever happens on the way. */
+static void test_enrolment(void **state)
+{
+    run_both("enrol", prepare_enrolment);
+}
+
+static void prepare_repeat(attempt_t *attempt, long round)
+{
+    scep_response_t response;
+
+    prepare_enrolment(attempt, round);
+    send_to(engine, attempt->at, attempt->message, &response);
+    assert_int_equal(response.status, 200);
+    attempt->issues = 0;
+}
+
+static void test_repeat(void **state)
+{
+    run_both("repeat", prepare_repeat);
+}
+
+static void prepare_refusal(attempt_t *attempt, long round)
+{
+    prepare(attempt, "refuse", &endpoint, round);
+    attempt->status = SCEP_FAILURE;
+    make_message(attempt, "19", request("wrong"));
+}
+
+static void test_refusal(void **state)
+{
+    run_both("refuse", prepare_refusal);
+}
+
+static void prepare_waiting(attempt_t *attempt, long round)
+{
+    prepare(attempt, "wait", &manual_endpoint, round);
+    attempt->status = SCEP_PENDING;
+    make_message(attempt, "19", request(CHALLENGE));
+}
+
+static void test_waiting(void **state)
+{
+    run_both("wait", prepare_waiting);
+}
+
+static void prepare_poll(attempt_t *attempt, long round)
+{
+    scep_response_t response;
+
+    prepare_waiting(attempt, round);
+    send_to(engine, attempt->at, attempt->message, &response);
+    assert_int_equal(response.status, 200);
+    make_message(attempt, "20", scep_test_issuer_and_subject(X509_get_subject_name(ca), "client",
+                                                             pool));
+}
+
+static void test_poll(void **state)
+{
+    run_both("poll", prepare_poll);
+}
+
+static void approve(const char *transaction)
+{
+    gh_audit_event_t decision = { .event = "approve" };
+    gh_enrolment_outcome_t outcome;
+    apr_array_header_t *events;
+    gh_result_t result;
+
+    assert_int_equal(gh_ledger_poll(services.ledger, "scep", "acme", "devices", "test-manual",
+                                    transaction, gh_key_sha256(client_key, pool), &outcome, pool,
+                                    &result),
+                     APR_SUCCESS);
+    assert_int_equal(gh_ledger_decide(services.store, outcome.id, 1, "tester", NULL, &decision,
+                                      pool, &result),
+                     APR_SUCCESS);
+    assert_int_equal(gh_ledger_issue_approved(services.ledger, &events, pool, &result),
+                     APR_SUCCESS);
+}
+
+static void prepare_approved(attempt_t *attempt, long round)
+{
+    prepare_poll(attempt, round);
+    approve(attempt->transaction);
+    attempt->status = SCEP_SUCCESS;
+}
+
+static void test_approved(void **state)
+{
+    run_both("approved", prepare_approved);
+}
+
+/** A key that is disturbed signs nothing that goes out, and comes to itself. */
+static void test_disturbed_keys(void **state)
+{
+    enum { USES = 32 };             /* before the blinding is renewed */
+    long before = unavailable;
+    scep_response_t response;
+    gh_result_t result;
+    int i;
+
+    for (i = 0; i < 4 * USES; ++i) {
+        attempt_t attempt = { .mode = i < 2 * USES ? FAIL_BLINDING : FAIL_NEVER, .number = i };
+
+        prepare_enrolment(&attempt, i);
+        attempt.transaction = apr_psprintf(pool, "disturbed-%d", i);
+        send_without(&attempt, &response);
+        read_answer(&attempt, &response);
+        if (!gh_issuer_usable(issuer)) {
+            gh_issuer_child_init(issuer, pool, &result);
+        }
+    }
+    assert_true(unavailable > before);
+    enrolled(&endpoint, &(scep_test_spec_t){ .transaction = "undisturbed" });
+}
+
+/** Everything above was in the same process, with the same engine. */
+static void test_afterwards(void **state)
+{
+    scep_test_spec_t spec = { .transaction = "afterwards" };
+
+    assert_true(answers[SCEP_SUCCESS] > 0 && answers[SCEP_PENDING] > 0 && unavailable > 0);
+    enrolled(&endpoint, &spec);
+}
+
+static int set_up(void **state)
+{
+    if (scep_world_setup(state) != 0) {
+        return 1;
+    }
+    make_endpoint(&onetime_endpoint, automatic, gh_authoriser_onetime(NULL, pool));
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_enrolment),
+        cmocka_unit_test(test_repeat),
+        cmocka_unit_test(test_refusal),
+        cmocka_unit_test(test_waiting),
+        cmocka_unit_test(test_poll),
+        cmocka_unit_test(test_approved),
+        cmocka_unit_test(test_disturbed_keys),
+        cmocka_unit_test(test_afterwards)
+    };
+
+    /* what automake takes for "skipped" */
+    return failing_malloc_available() ? cmocka_run_group_tests(tests, set_up, scep_world_teardown)
+                                      : 77;
+}
