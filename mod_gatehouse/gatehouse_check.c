@@ -7,7 +7,6 @@
 #include <httpd.h>
 #include <http_core.h>
 #include <http_log.h>
-#include <ap_mpm.h>
 #include <apr_file_info.h>
 #include <apr_strings.h>
 #include <unixd.h>
@@ -213,13 +212,6 @@ static int check_issuer(gatehouse_settings_t *settings, gatehouse_issuer_section
                               "say IssuerBackend offline"));
         ++problems;
     }
-    /* Children of prefork come and go while others use the token, and PKCS#11 modules fail then. */
-    if (config->key && gh_key_is_token(config->key) && !strcmp(ap_show_mpm(), "prefork")) {
-        gatehouse_log_problem(s, section->place, "IssuerKey", GHNO(0419) "a key on a token needs "
-                              "the event or worker MPM: with prefork tokens are not reliable. Load "
-                              "another MPM, or keep the key in a file");
-        ++problems;
-    }
     gh_result_clear(&result);
     rv = gh_issuer_load(section->issuer, p, &result);
     if (rv != APR_SUCCESS) {
@@ -263,10 +255,10 @@ static int check_shared_keys(const gatehouse_settings_t *settings, server_rec *s
 
             if (key.length == before.length && !memcmp(key.data, before.data, key.length)) {
                 gatehouse_log_problem(s, one->certificate_place, "IssuerCertificate",
-                                      apr_psprintf(ptemp, GHNO(0450) "the CA of <Issuer %s> has the "
-                                                   "key of <Issuer %s>, in line %d of %s; keep one "
-                                                   "of them: a CA has one CRL, with all that was "
-                                                   "revoked", one->name, other->name,
+                                      apr_psprintf(ptemp, GHNO(0450) "the CA of <Issuer %s> has "
+                                                   "the key of <Issuer %s>, in line %d of %s; keep "
+                                                   "one of them: a CA has one CRL, with all that "
+                                                   "was revoked", one->name, other->name,
                                                    other->certificate_place.line,
                                                    other->certificate_place.file));
                 ++problems;

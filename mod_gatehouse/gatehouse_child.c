@@ -214,6 +214,7 @@ void gatehouse_child_init(apr_pool_t *p, server_rec *s)
         child = make_child(pool, settings, s);
         this_child = child;
         apr_pool_cleanup_register(pool, NULL, forget_child, apr_pool_cleanup_null);
+        gatehouse_signals_init();
         block_signals(&signals);
         warm_up(child);
         rv = gatehouse_follower_start(child);

@@ -16,8 +16,9 @@
 
 APLOG_USE_MODULE(gatehouse);
 
-/** Attempts that are made at once, and the time between two of them. */
+/** Attempts that are made at once, how long a further one is begun, and the time between two. */
 #define AGAIN_MAX   5
+#define AGAIN_TIME  apr_time_from_sec(10)
 #define AGAIN_PAUSE apr_time_from_msec(100)
 
 /** Between two attempts later: doubled after each that fails. */
@@ -91,14 +92,20 @@ static void log_failure(gatehouse_child_t *child, gatehouse_child_issuer_t *entr
     apr_cpystrn(entry->logged, *result->number ? result->number : "?", sizeof(entry->logged));
 }
 
+static int is_on_token(const gatehouse_child_issuer_t *entry)
+{
+    const char *key = gh_issuer_config(entry->issuer)->key;
+
+    return key && gh_key_is_token(key);
+}
+
 /* @return GH_EREFUSED after a refused PIN, also one that another child has tried */
 static apr_status_t try_issuer(gatehouse_child_t *child, gatehouse_child_issuer_t *entry,
                                 gh_result_t *result)
 {
-    const char *key = gh_issuer_config(entry->issuer)->key;
     apr_status_t rv;
 
-    if (!key || !gh_key_is_token(key)) {
+    if (!is_on_token(entry)) {
         return gh_issuer_child_init(entry->issuer, child->pool, result);
     }
     gatehouse_turn_begin();
@@ -122,10 +129,12 @@ static apr_status_t try_issuer(gatehouse_child_t *child, gatehouse_child_issuer_
 static apr_status_t open_issuer(gatehouse_child_t *child, gatehouse_child_issuer_t *entry,
                                 gh_result_t *result)
 {
+    apr_time_t begin = apr_time_now();
     apr_status_t rv = try_issuer(child, entry, result);
     int again;
 
-    for (again = 0; again < AGAIN_MAX && rv == GH_EUNAVAILABLE; ++again) {
+    for (again = 0; again < AGAIN_MAX && rv == GH_EUNAVAILABLE
+         && apr_time_now() - begin < AGAIN_TIME; ++again) {
         apr_sleep(AGAIN_PAUSE);
         rv = try_issuer(child, entry, result);
     }
@@ -144,6 +153,11 @@ static void start_issuer(gatehouse_child_t *child, gatehouse_child_issuer_t *ent
         if (*entry->logged) {
             ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, child->server, GHNO(0319) "issuer %s works "
                          "again in this process", gh_issuer_name(entry->issuer));
+        }
+        else if (is_on_token(entry)) {
+            ap_log_error(APLOG_MARK, APLOG_INFO, 0, child->server, GHNO(0419) "issuer %s: this "
+                         "process has opened its key on the token",
+                         gh_issuer_name(entry->issuer));
         }
         entry->logged[0] = '\0';
         entry->state = GATEHOUSE_ISSUER_WORKING;

@@ -81,6 +81,7 @@ int gatehouse_crl_handler(request_rec *r)
     const char *name, *extension;
     gh_issuer_t *issuer;
     const gh_crl_t *crl;
+    apr_status_t rv = APR_EGENERAL;
     int pem;
     int status = gatehouse_content_request(r, "gatehouse-crl", &name, &extension);
 
@@ -96,8 +97,12 @@ int gatehouse_crl_handler(request_rec *r)
     if (!issuer || !has_crl(issuer)) {
         return HTTP_NOT_FOUND;
     }
-    if (!service
-        || newest_crl(service, name, authority->slot, &crl, r->pool) != APR_SUCCESS) {
+    if (service) {
+        gatehouse_begin_work(r);
+        rv = newest_crl(service, name, authority->slot, &crl, r->pool);
+        gatehouse_end_work();
+    }
+    if (rv != APR_SUCCESS) {
         apr_table_setn(r->err_headers_out, "Retry-After", RETRY_AFTER);
         return HTTP_SERVICE_UNAVAILABLE;
     }

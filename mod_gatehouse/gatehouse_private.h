@@ -209,9 +209,18 @@ int gatehouse_board_pin_refused(int slot);
 
 /* gatehouse_turn.c: one child after the other */
 
-apr_status_t gatehouse_turn_create(const gatehouse_settings_t *settings, apr_pool_t *pconf);
+apr_status_t gatehouse_turn_create(const gatehouse_settings_t *settings, server_rec *s);
 void gatehouse_turn_begin(void);
 void gatehouse_turn_end(void);
+/** @return 1 while this process opens a token; for any thread */
+int gatehouse_turn_is_on(void);
+
+/* gatehouse_signals.c: see mod_gatehouse.h */
+
+/** In a child, before its first request. */
+void gatehouse_signals_init(void);
+void gatehouse_begin_work(request_rec *r);
+void gatehouse_end_work(void);
 
 /* gatehouse_log.c */
 

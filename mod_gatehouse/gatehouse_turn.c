@@ -1,27 +1,30 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-/* Children that start together take turns to open tokens: PKCS#11 modules have been seen to find no
- * key while another process was opening the same token. */
+/* Children take turns to open tokens, also those of one generation and the next: some PKCS#11
+ * modules find no token while another process logs in. SoftHSM 2.6 empties a file of the token at
+ * each login, gives back its lock, and only then writes the file again. */
 
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
+#include <httpd.h>
+#include <http_config.h>
+#include <apr_atomic.h>
 #include <apr_portable.h>
 #include <apr_strings.h>
 
 #include "gatehouse_private.h"
 #include "x509/key.h"
 
-/** A token that hangs in one child must not keep the others from trying. */
-#define PATIENCE apr_time_from_sec(5)
+/** A token that hangs in one child must not keep the others from trying. In this time many children
+ *  have had their turn, also on a busy machine. */
+#define PATIENCE apr_time_from_sec(20)
+
+/** A descriptor that outlives the configuration, so that it is the same for all generations. */
+#define KEPT "gatehouse-turn"
 
 static int descriptor = -1;
-
-static apr_status_t forget_descriptor(void *data)
-{
-    descriptor = -1;
-    return APR_SUCCESS;
-}
+static volatile apr_uint32_t on;
 
 static int any_token(const gatehouse_settings_t *settings)
 {
@@ -39,28 +42,39 @@ static int any_token(const gatehouse_settings_t *settings)
 }
 
 /* A file without a name: what counts is the lock on it. */
-apr_status_t gatehouse_turn_create(const gatehouse_settings_t *settings, apr_pool_t *pconf)
+static apr_status_t make_file(apr_file_t **file, apr_pool_t *p)
 {
     const char *directory;
     char *name;
-    apr_file_t *file;
-    apr_status_t rv;
+    apr_status_t rv = apr_temp_dir_get(&directory, p);
 
+    if (rv == APR_SUCCESS) {
+        name = apr_pstrcat(p, directory, "/gatehouse-XXXXXX", NULL);
+        rv = apr_file_mktemp(file, name, APR_FOPEN_CREATE | APR_FOPEN_READ | APR_FOPEN_WRITE
+                             | APR_FOPEN_EXCL, p);
+    }
+    if (rv == APR_SUCCESS) {
+        apr_file_remove(name, p);
+    }
+    return rv;
+}
+
+apr_status_t gatehouse_turn_create(const gatehouse_settings_t *settings, server_rec *s)
+{
+    apr_file_t **kept = ap_retained_data_get(KEPT);
+    apr_status_t rv = APR_SUCCESS;
+
+    descriptor = -1;
     if (!any_token(settings)) {
         return APR_SUCCESS;
     }
-    rv = apr_temp_dir_get(&directory, pconf);
-    if (rv == APR_SUCCESS) {
-        name = apr_pstrcat(pconf, directory, "/gatehouse-XXXXXX", NULL);
-        rv = apr_file_mktemp(&file, name, APR_FOPEN_CREATE | APR_FOPEN_READ | APR_FOPEN_WRITE
-                             | APR_FOPEN_EXCL, pconf);
+    if (!kept) {
+        kept = ap_retained_data_create(KEPT, sizeof(*kept));
     }
-    if (rv == APR_SUCCESS) {
-        apr_file_remove(name, pconf);
-        rv = apr_os_file_get(&descriptor, file);
-        apr_pool_cleanup_register(pconf, NULL, forget_descriptor, apr_pool_cleanup_null);
+    if (!*kept) {
+        rv = make_file(kept, s->process->pool);
     }
-    return rv;
+    return rv == APR_SUCCESS ? apr_os_file_get(&descriptor, *kept) : rv;
 }
 
 /* Locks of fcntl() belong to the process, also on an inherited descriptor, and end with it. */
@@ -79,6 +93,7 @@ void gatehouse_turn_begin(void)
            && apr_time_now() < deadline) {
         apr_sleep(apr_time_from_msec(5));
     }
+    apr_atomic_set32(&on, 1);
 }
 
 void gatehouse_turn_end(void)
@@ -86,4 +101,10 @@ void gatehouse_turn_end(void)
     if (descriptor >= 0) {
         set_lock(F_UNLCK);
     }
+    apr_atomic_set32(&on, 0);
+}
+
+int gatehouse_turn_is_on(void)
+{
+    return apr_atomic_read32(&on) != 0;
 }

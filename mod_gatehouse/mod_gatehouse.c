@@ -124,7 +124,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     }
     rv = gatehouse_board_create(settings->issuers->nelts, pconf);
     if (rv == APR_SUCCESS) {
-        rv = gatehouse_turn_create(settings, pconf);
+        rv = gatehouse_turn_create(settings, s);
     }
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(0317) "there is no shared memory, or no "
@@ -147,6 +147,8 @@ static void register_hooks(apr_pool_t *p)
     APR_REGISTER_OPTIONAL_FN(gatehouse_request_log);
     APR_REGISTER_OPTIONAL_FN(gatehouse_allowances);
     APR_REGISTER_OPTIONAL_FN(gatehouse_expand);
+    APR_REGISTER_OPTIONAL_FN(gatehouse_begin_work);
+    APR_REGISTER_OPTIONAL_FN(gatehouse_end_work);
     APR_REGISTER_OPTIONAL_FN(gatehouse_register_dump);
     APR_REGISTER_OPTIONAL_FN(gatehouse_dump_problem);
 

@@ -67,6 +67,15 @@ APR_DECLARE_OPTIONAL_FN(apr_status_t, gatehouse_expand,
                         (void *request, const char *expression, apr_pool_t *p,
                          const char **value));
 
+/**
+ * Around work on a request that uses the store, issuers or OpenSSL: under prefork, signals that end
+ * the process wait until end_work(), and again while what the work has left in r->pool is freed.
+ * Reading from the client and writing to it stay outside, since he may take his time. Nestable.
+ * Nothing happens with an MPM that has threads: no signal interrupts a request there.
+ */
+APR_DECLARE_OPTIONAL_FN(void, gatehouse_begin_work, (request_rec *r));
+APR_DECLARE_OPTIONAL_FN(void, gatehouse_end_work, (void));
+
 /** Lets a module add to the output of "httpd -t -D DUMP_GATEHOUSE": called with a json_t object of
  *  jansson, into which it puts members of its own (see docs/architecture.md).
  *  The list is emptied with pconf. */

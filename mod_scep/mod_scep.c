@@ -59,6 +59,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_child_init(scep_child_init, after_gatehouse, NULL, APR_HOOK_MIDDLE);
     /* before core looks for files, and mod_dir redirects to directories */
     ap_hook_map_to_storage(scep_map_to_storage, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_auth_checker(scep_web_note_user, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(scep_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(scep_web_challenge_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(scep_web_ndes_handler, NULL, NULL, APR_HOOK_MIDDLE);

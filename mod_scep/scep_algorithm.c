@@ -19,7 +19,8 @@ const EVP_MD *scep_algorithm_digest(const ASN1_OBJECT *digest, const ASN1_OBJECT
     /* CMS names either the key's algorithm or a combined one (RFC 3370 3.2, RFC 5754 3.2) */
     if (signature_nid != NID_rsaEncryption
         && (!OBJ_find_sigid_algs(signature_nid, &signature_digest, &signature_key)
-            || signature_key != NID_rsaEncryption || signature_digest != nid)) {
+            || (signature_key != NID_rsaEncryption && signature_key != NID_X9_62_id_ecPublicKey)
+            || signature_digest != nid)) {
         return NULL;
     }
     switch (nid) {

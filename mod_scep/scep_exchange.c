@@ -10,6 +10,9 @@
 #include "status.h"
 #include "x509/csr.h"
 
+/** Least strength of a secret that a reply is encrypted with. */
+#define SECRET_BITS 128
+
 /**
  * Whatever is wrong between decryption and a verified request looks the same from outside, or our
  * key could be used to decrypt what others have sent (Bleichenbacher, Vaudenay).
@@ -211,6 +214,22 @@ static void fill_request(gh_enrolment_request_t *enrolment, const scep_exchange_
     enrolment->context.expand_baton = x->request->expand_baton;
 }
 
+/** Nothing is issued that its owner could not read. */
+static apr_status_t check_password(scep_exchange_t *x, const gh_authorisation_t *authorisation)
+{
+    if (!x->message->needs_password
+        || (x->reply.password && gh_authorisation_secret_bits(authorisation) >= SECRET_BITS
+            && !gh_authorisation_needs_approval(authorisation))) {
+        return APR_SUCCESS;
+    }
+    return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.password",
+                          "Use an RSA key, or a one-time challenge at an endpoint that issues at "
+                          "once.",
+                          GHNO(0544) "the reply to an EC key (%s) is encrypted with the challenge, "
+                          "which has to be a one-time or device secret of at least %d bits, and "
+                          "the certificate given at once", x->message->signer_kind, SECRET_BITS);
+}
+
 static apr_status_t authorise_and_enrol(scep_exchange_t *x, const gh_enrolment_request_t *enrolment,
                                         gh_enrolment_outcome_t *outcome)
 {
@@ -222,6 +241,9 @@ static apr_status_t authorise_and_enrol(scep_exchange_t *x, const gh_enrolment_r
                                x->endpoint->authorisers, x->services->store, x->p, &x->result)
         : gh_authorise(&authorisation, enrolment, x->endpoint->authorisers, x->services->store,
                        x->p, &x->result);
+    if (rv == APR_SUCCESS) {
+        rv = check_password(x, authorisation);
+    }
     if (rv != APR_SUCCESS) {
         return rv;
     }
@@ -250,6 +272,7 @@ apr_status_t scep_exchange_enrol(scep_exchange_t *x)
         }
     }
     fill_request(&enrolment, x, csr);
+    x->reply.password = x->message->needs_password ? gh_csr_challenge(csr) : NULL;
     memset(&outcome, 0, sizeof(outcome));
     rv = gh_ledger_repeat(x->services->ledger, &enrolment, &outcome, x->p, &x->result);
     if (rv == APR_SUCCESS) {

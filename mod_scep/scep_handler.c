@@ -32,6 +32,8 @@ static struct {
     APR_OPTIONAL_FN_TYPE(gatehouse_request_log) *request_log;
     APR_OPTIONAL_FN_TYPE(gatehouse_allowances) *allowances;
     APR_OPTIONAL_FN_TYPE(gatehouse_expand) *expand;
+    APR_OPTIONAL_FN_TYPE(gatehouse_begin_work) *begin_work;
+    APR_OPTIONAL_FN_TYPE(gatehouse_end_work) *end_work;
     APR_OPTIONAL_FN_TYPE(gatehouse_register_dump) *register_dump;
 } gatehouse;
 
@@ -53,10 +55,13 @@ int scep_find_gatehouse(void)
     gatehouse.request_log = APR_RETRIEVE_OPTIONAL_FN(gatehouse_request_log);
     gatehouse.allowances = APR_RETRIEVE_OPTIONAL_FN(gatehouse_allowances);
     gatehouse.expand = APR_RETRIEVE_OPTIONAL_FN(gatehouse_expand);
+    gatehouse.begin_work = APR_RETRIEVE_OPTIONAL_FN(gatehouse_begin_work);
+    gatehouse.end_work = APR_RETRIEVE_OPTIONAL_FN(gatehouse_end_work);
     gatehouse.register_dump = APR_RETRIEVE_OPTIONAL_FN(gatehouse_register_dump);
     return gatehouse.config && gatehouse.service && gatehouse.request_id && gatehouse.audit_event
            && gatehouse.audit && gatehouse.request_log && gatehouse.allowances
-           && gatehouse.expand && gatehouse.register_dump;
+           && gatehouse.expand && gatehouse.begin_work && gatehouse.end_work
+           && gatehouse.register_dump;
 }
 
 const gatehouse_config_t *scep_gatehouse_config(void)
@@ -369,16 +374,21 @@ static int operate(request_rec *r, const scep_entry_t *entry, const scep_query_t
     request.expand_baton = r;
     request.log = gatehouse.request_log(r);
     request.event = gatehouse.audit_event(r);
+    gatehouse.begin_work(r);
     scep_engine_operate(engine, &entry->endpoint, message, &request, &response, r->pool);
     gatehouse.audit(request.event, r->pool);
+    gatehouse.end_work();
     return send_response(r, &response);
 }
 
 static int serve(request_rec *r, const scep_entry_t *entry, const scep_query_t *query)
 {
-    scep_engine_t *engine = get_engine();
+    scep_engine_t *engine;
     scep_response_t response;
 
+    gatehouse.begin_work(r);
+    engine = get_engine();
+    gatehouse.end_work();
     /* HEAD has no effect (RFC 9110 9.2.1); this operation has */
     if (query->operation == SCEP_PKI_OPERATION && r->header_only) {
         return refuse_method(r, entry, "GET, POST");
@@ -390,12 +400,16 @@ static int serve(request_rec *r, const scep_entry_t *entry, const scep_query_t *
     case SCEP_PKI_OPERATION:
         return operate(r, entry, query, engine);
     case SCEP_GET_CA_CERT:
+        gatehouse.begin_work(r);
         scep_engine_certificates(engine, &entry->endpoint, gatehouse.request_log(r), &response,
                                  r->pool);
+        gatehouse.end_work();
         break;
     case SCEP_GET_NEXT_CA_CERT:
+        gatehouse.begin_work(r);
         scep_engine_next_certificates(engine, &entry->endpoint, gatehouse.request_log(r),
                                       &response, r->pool);
+        gatehouse.end_work();
         break;
     default:
         scep_engine_caps(&entry->endpoint, &response, r->pool);

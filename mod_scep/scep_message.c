@@ -177,6 +177,7 @@ static void read_signer(scep_message_t *message, unsigned allow, apr_pool_t *p)
         return;
     }
     message->signer_kind = gh_key_kind(message->signer_key);
+    message->needs_password = EVP_PKEY_get_base_id(message->signer_key) == EVP_PKEY_EC;
     length = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(message->signer), &spki);
     if (length > 0 && EVP_Digest(spki, (size_t)length, sha256, NULL, EVP_sha256(), NULL)) {
         message->signer_sha256.data = apr_pmemdup(p, sha256, sizeof(sha256));
@@ -363,7 +364,8 @@ static apr_status_t check_signer(const scep_message_t *message, gh_result_t *res
                               GHNO(0193) "the signer's key is not accepted (%s)",
                               message->algorithms);
     }
-    if (EVP_PKEY_get_base_id(message->signer_key) != EVP_PKEY_RSA) {
+    if (message->needs_password && message->type != SCEP_PKCS_REQ
+        && message->type != SCEP_RENEWAL_REQ) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.key-transport",
                               "Use an RSA key of 2048, 3072 or 4096 bits.",
                               GHNO(0194) "the signer's key (%s) cannot be encrypted to, so the "

@@ -62,6 +62,8 @@ struct scep_message {
     const char *transport_name;
     const char *signer_kind;        /* gh_key_kind(), NULL for a key that is not accepted */
     int enveloped;                  /* the content is EnvelopedData, of which all was understood */
+    int needs_password;             /* the signer's key (EC) takes no key transport: a reply can be
+                                       encrypted with the client's secret only */
     int authenticated_envelope;     /* the content is AuthEnvelopedData */
     int verified;
 };

@@ -38,36 +38,67 @@ static apr_status_t encode(gh_bytes_t *der, CMS_ContentInfo *cms, apr_pool_t *p)
     return rv;
 }
 
+/** An envelope for who knows the challenge (RFC 8894 3.2.2, RFC 3211). */
+static CMS_ContentInfo *encrypt_by_password(BIO *in, const EVP_CIPHER *cipher,
+                                            const char *password)
+{
+    CMS_ContentInfo *cms = CMS_EnvelopedData_create(cipher);
+    unsigned char *copy = (unsigned char *)OPENSSL_strdup(password);
+    apr_size_t length = strlen(password);
+
+    if (!cms || !copy || CMS_set_detached(cms, 0) != 1
+        || !CMS_add0_recipient_password(cms, -1, NID_id_alg_PWRI_KEK, -1, copy,
+                                        (ossl_ssize_t)length, NULL)) {
+        OPENSSL_clear_free(copy, length);
+        CMS_ContentInfo_free(cms);
+        return NULL;
+    }
+    if (CMS_final(cms, in, NULL, CMS_BINARY) != 1) {
+        CMS_ContentInfo_free(cms);
+        return NULL;
+    }
+    return cms;
+}
+
+static CMS_ContentInfo *encrypt_to_signer(BIO *in, const scep_message_t *message)
+{
+    STACK_OF(X509) *recipients = sk_X509_new_null();
+    CMS_ContentInfo *cms = NULL;
+
+    if (recipients && sk_X509_push(recipients, message->signer)) {
+        cms = CMS_encrypt_ex(recipients, in, message->cipher, CMS_BINARY, message->decoding,
+                             NULL);
+    }
+    sk_X509_free(recipients);
+    return cms;
+}
+
 /** The certificates, encrypted to the client. */
 static apr_status_t make_envelope(gh_bytes_t *der, const scep_reply_t *reply,
                                   const scep_message_t *message, apr_pool_t *p)
 {
-    STACK_OF(X509) *recipients = NULL;
     CMS_ContentInfo *cms = NULL;
-    BIO *in = NULL;
+    BIO *in;
     gh_bytes_t certificates;
     apr_status_t rv = reply->crl.length
         ? scep_crl_only(&certificates, reply->crl, p)
         : scep_certs_only(&certificates, reply->certificates, p);
 
     if (rv != APR_SUCCESS) {
-        goto cleanup;
+        return rv;
     }
-    rv = APR_EGENERAL;
-    recipients = sk_X509_new_null();
+    if (message->needs_password && !reply->password) {
+        return APR_EINVAL;
+    }
     in = bytes_bio(certificates);
-    if (!recipients || !in || !sk_X509_push(recipients, message->signer)) {
-        goto cleanup;
+    if (in) {
+        cms = message->needs_password
+            ? encrypt_by_password(in, message->cipher, reply->password)
+            : encrypt_to_signer(in, message);
     }
-    cms = CMS_encrypt_ex(recipients, in, message->cipher, CMS_BINARY, message->decoding, NULL);
-    if (cms) {
-        rv = encode(der, cms, p);
-    }
-
-cleanup:
+    rv = cms ? encode(der, cms, p) : APR_EGENERAL;
     CMS_ContentInfo_free(cms);
     BIO_free(in);
-    sk_X509_free(recipients);
     return rv;
 }
 

@@ -17,6 +17,7 @@ typedef struct {
     int fail_info;                          /* SCEP_BAD_*, with SCEP_FAILURE */
     const char *fail_text;                  /* failInfoText, or NULL */
     const apr_array_header_t *certificates; /* gh_bytes_t, the issued one first; with SUCCESS */
+    const char *password;                   /* to encrypt with, if the message needs one */
     gh_bytes_t crl;                         /* DER; instead of certificates, if it is not empty */
 } scep_reply_t;
 

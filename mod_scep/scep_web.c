@@ -31,6 +31,8 @@ static struct {
     APR_OPTIONAL_FN_TYPE(gatehouse_audit_event) *audit_event;
     APR_OPTIONAL_FN_TYPE(gatehouse_audit) *audit;
     APR_OPTIONAL_FN_TYPE(gatehouse_request_log) *request_log;
+    APR_OPTIONAL_FN_TYPE(gatehouse_begin_work) *begin_work;
+    APR_OPTIONAL_FN_TYPE(gatehouse_end_work) *end_work;
 } gatehouse;
 
 void scep_web_find_gatehouse(void)
@@ -41,6 +43,8 @@ void scep_web_find_gatehouse(void)
     gatehouse.audit_event = APR_RETRIEVE_OPTIONAL_FN(gatehouse_audit_event);
     gatehouse.audit = APR_RETRIEVE_OPTIONAL_FN(gatehouse_audit);
     gatehouse.request_log = APR_RETRIEVE_OPTIONAL_FN(gatehouse_request_log);
+    gatehouse.begin_work = APR_RETRIEVE_OPTIONAL_FN(gatehouse_begin_work);
+    gatehouse.end_work = APR_RETRIEVE_OPTIONAL_FN(gatehouse_end_work);
 }
 
 /* Answers */
@@ -153,24 +157,40 @@ static int is_private(const scep_web_request_t *w)
            || (is_loopback(w->r->connection->client_ip) && is_loopback(w->r->useragent_ip));
 }
 
-/**
- * The user whom httpd has authenticated, or the subject of a certificate that it has verified.
- * r->user alone is not enough: SSLUserName fills it from certificates that nobody verified.
- */
-static const char *find_user(request_rec *r)
+int scep_web_note_user(request_rec *r)
 {
+    const scep_section_t *section = ap_get_module_config(r->per_dir_config, &scep_module);
+    const char *type = section && section->web && r->user ? ap_auth_type(r) : NULL;
+
+    if (type && ap_cstr_casecmp(type, "none") != 0) {
+        ap_set_module_config(r->request_config, &scep_module, apr_pstrdup(r->pool, r->user));
+    }
+    return DECLINED;
+}
+
+static const char *ssl_variable(request_rec *r, const char *name)
+{
+    const char *value = ap_ssl_conn_is_ssl(r->connection)
+                            ? ap_ssl_var_lookup(r->pool, r->server, r->connection, r, name) : NULL;
+
+    return value && *value ? value : NULL;
+}
+
+/** The user whom httpd has authenticated, or else the certificate that it has verified. */
+static void find_user(scep_web_request_t *w)
+{
+    char *user = ap_get_module_config(w->r->request_config, &scep_module);
     const char *verified;
 
-    if (r->user && *r->user && r->ap_auth_type) {
-        return r->user;
+    if (user && *user) {
+        w->user = w->name = w->r->user = user;
+        return;
     }
-    if (!ap_ssl_conn_is_ssl(r->connection)) {
-        return NULL;
+    verified = ssl_variable(w->r, "SSL_CLIENT_VERIFY");
+    if (verified && !strcmp(verified, "SUCCESS")) {
+        w->user = ssl_variable(w->r, "SSL_CLIENT_S_DN");
+        w->name = ssl_variable(w->r, "SSL_CLIENT_S_DN_CN");
     }
-    verified = ap_ssl_var_lookup(r->pool, r->server, r->connection, r, "SSL_CLIENT_VERIFY");
-    return verified && !strcmp(verified, "SUCCESS")
-               ? ap_ssl_var_lookup(r->pool, r->server, r->connection, r, "SSL_CLIENT_S_DN")
-               : NULL;
 }
 
 static int refuse_method(scep_web_request_t *w, const char *method)
@@ -213,7 +233,7 @@ static int check_client(scep_web_request_t *w, int (*denied)(scep_web_request_t 
                        GHNO(0521) "challenges are not sent over a connection without TLS");
         return scep_web_refuse(w, HTTP_FORBIDDEN, &result);
     }
-    w->user = find_user(w->r);
+    find_user(w);
     if (!w->user) {
         gh_result_fail(&result, GH_EREFUSED, GH_FAILURE_DENIED, "challenge.user",
                        "Let httpd authenticate users here: AuthType and Require, or SSLVerifyClient "
@@ -285,6 +305,8 @@ int scep_web_single(scep_web_request_t *w)
 apr_status_t scep_web_make(scep_web_request_t *w, gh_challenge_spec_t *spec,
                            gh_challenge_made_t *made, gh_result_t *result)
 {
+    apr_status_t rv;
+
     gh_result_clear(result);
     spec->set = w->set;
     spec->tenant = w->entry->endpoint.tenant;
@@ -295,7 +317,10 @@ apr_status_t scep_web_make(scep_web_request_t *w, gh_challenge_spec_t *spec,
     spec->protocol = w->protocol;
     spec->request_id = gatehouse.request_id(w->r);
     spec->client = w->r->useragent_ip;
-    return gh_challenge_new(w->service->store, spec, made, w->r->pool, result);
+    gatehouse.begin_work(w->r);
+    rv = gh_challenge_new(w->service->store, spec, made, w->r->pool, result);
+    gatehouse.end_work();
+    return rv;
 }
 
 /* The page for programs */

@@ -88,12 +88,16 @@ typedef struct {
     const scep_web_t *web;
     const char *protocol;           /* for the audit log: "http", "ndes" or "profile" */
     const char *user;               /* who asks */
+    const char *name;               /* what he is called; NULL: a certificate does not say */
     const gatehouse_config_t *config;
     const gatehouse_service_t *service;
     const scep_entry_t *entry;      /* once known */
     const char *set;
 } scep_web_request_t;
 
+/** Notes who was authenticated: a hook that runs only if somebody was. r->user is not enough, since
+ *  SSLUserName fills it from certificates that nobody verified. */
+int scep_web_note_user(request_rec *r);
 /**
  * What all pages do first: method, transport, authentication, permission.
  * @param denied the answer for somebody who may not use the page

@@ -9,7 +9,6 @@
 
 #include <apr_strings.h>
 #include <http_protocol.h>
-#include <http_ssl.h>
 
 #include "log.h"
 #include "mod_scep/scep_ndes.h"
@@ -103,24 +102,15 @@ static apr_status_t evaluate_all(apr_array_header_t **values, request_rec *r,
     return rv;
 }
 
-/** What the user is called: the name that httpd has authenticated, or that in his certificate. */
-static const char *common_name(request_rec *r)
-{
-    return r->user && *r->user && r->ap_auth_type
-               ? r->user
-               : ap_ssl_var_lookup(r->pool, r->server, r->connection, r, "SSL_CLIENT_S_DN_CN");
-}
-
 static apr_status_t make_subject(scep_web_request_t *w, scep_profile_t *profile,
                                  gh_result_t *result)
 {
     apr_array_header_t *values;
-    scep_profile_value_t value = { "CN", NULL };
+    scep_profile_value_t value = { "CN", w->name };
     apr_status_t rv = evaluate_all(&values, w->r, w->web->subject, result);
 
     if (rv == APR_SUCCESS && !w->web->subject) {
-        value.value = common_name(w->r);
-        if (!value.value || !*value.value) {
+        if (!w->name) {
             return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "profile.subject",
                                   "Say with SCEPProfileSubject what the subject is.",
                                   GHNO(0533) "this user has no name for a subject");

@@ -1,12 +1,16 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
 """The same on every MPM, with empty logs; the error log is checked by the fixtures."""
 
+import pathlib
+import signal
+
 import pytest
 from cryptography import x509
 
 from harness import standard
 from harness.checks import serial_text
 from harness.config import CRL_AND_CA, issuer
+from harness.load import Load
 from harness.server import CHALLENGE, wait_until
 
 
@@ -29,6 +33,28 @@ def test_life(make_server, mpm, subject):
     assert waiting.pending
     assert server.stop() == 0
     server.start()
+
+
+def test_prefork_ends_processes_amid_requests(make_server):
+    """Prefork ends a process within its signal handler, which may find it at work with anything."""
+    server = make_server(standard.content, mpm="prefork")
+    load = Load(server.client(standard.STATIC), 2000, challenge=CHALLENGE)
+    told = 0
+    with load:
+        while told < 24:
+            mark = load.answered
+            wait_until(lambda: load.answered > mark + 5, 30, what="more answers")
+            ended = server.kill_children(signal.SIGTERM)
+            wait_until(lambda: not any(map(is_alive, ended)), 5, what=f"the end of {ended}")
+            told += len(ended)
+        assert load.busy
+        load.stop()
+    assert load.lost > 0, "nothing was interrupted"
+    assert server.client(standard.STATIC).enrol(standard.device_key(), CHALLENGE).succeeded
+
+
+def is_alive(pid):
+    return pathlib.Path(f"/proc/{pid}").exists()
 
 
 @pytest.mark.parametrize("order", [("gatehouse", "scep"), ("scep", "gatehouse")])

@@ -153,6 +153,7 @@ class PkiMessage:
     content: bytes                      # PKCS#10, IssuerAndSubject, ...; None: no envelope at all
     identity: object
     recipient: object
+    password: str = None                # what the reply is encrypted with, if it is no key
     message_type: object = PKCSREQ      # text, DER, or None
     transaction: object = None          # text or DER
     sender_nonce: object = None

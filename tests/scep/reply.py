@@ -1,6 +1,9 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
 """Replies: CertRep (RFC 8894 3.3.2), checked in full."""
 
+import subprocess
+import tempfile
+
 from asn1crypto import cms, core, parser
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import padding
@@ -131,6 +134,23 @@ class Opened:
         return b"".join(piece for _, _, piece in children(content))
 
 
+class OpenedByPassword:
+    """What is in an envelope for who knows a password, as OpenSSL opens it."""
+
+    def __init__(self, envelope, password):
+        info = cms.ContentInfo.load(envelope, strict=True)
+        need(info["content_type"].dotted == ENVELOPED_DATA, "the envelope is not EnvelopedData")
+        recipients = info["content"]["recipient_infos"]
+        need([r.name for r in recipients] == ["pwri"], "the envelope is not for a password alone")
+        self.cipher, self.transport = None, "pwri"
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(envelope)
+            file.flush()
+            self.content = subprocess.run(
+                ["openssl", "cms", "-decrypt", "-binary", "-inform", "DER", "-in", file.name,
+                 "-pwri_password", password], stdout=subprocess.PIPE, check=True).stdout
+
+
 class CertRep:
     """A reply as received; verify() says whether it deserves trust."""
 
@@ -194,7 +214,8 @@ class CertRep:
         if self.succeeded:
             need(self.fail_info is None and self.fail_text is None, "failInfo with SUCCESS")
             need(self.envelope is not None, "SUCCESS without pkcsPKIEnvelope")
-            opened = Opened(self.envelope, request.identity, strict)
+            opened = Opened(self.envelope, request.identity, strict) if request.password is None \
+                else OpenedByPassword(self.envelope, request.password)
             self.cipher, self.transport = opened.cipher, opened.transport
             if request.message_type == GETCRL:
                 self.crl = crl_only(opened.content)

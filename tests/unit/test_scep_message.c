@@ -277,10 +277,11 @@ static void test_signer_keys(void **state)
 {
     static const struct {
         const char *key;
+        const char *type;
         const char *rule;
     } cases[] = {
-        { "rsa1024-01", "message.key" }, { "p256-01", "message.key-transport" },
-        { "p384-01", "message.key-transport" }
+        { "rsa1024-01", NULL, "message.key" }, { "p256-01", "20", "message.key-transport" },
+        { "p384-01", "21", "message.key-transport" }, { "p521-01", "22", "message.key-transport" }
     };
     scep_test_spec_t spec = { .type = NULL };
     scep_message_t *message;
@@ -291,11 +292,38 @@ static void test_signer_keys(void **state)
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); ++i) {
         EVP_PKEY *key = scep_test_key(cases[i].key, pool);
         X509 *certificate = scep_test_certificate(key, "client", NULL, NULL, 0, pool);
-        gh_bytes_t der = scep_test_message(&spec, csr, key, certificate, ra, pool);
+        gh_bytes_t der;
 
+        spec.type = cases[i].type;
+        der = scep_test_message(&spec, csr, key, certificate, ra, pool);
         assert_int_equal(process(der, 0, &message, &content, &result), GH_EREFUSED);
         assert_int_equal(result.failure, GH_FAILURE_ALGORITHM);
         assert_string_equal(result.rule, cases[i].rule);
+    }
+}
+
+/** Requests may be signed with an EC key: the reply is encrypted with the challenge then. */
+static void test_elliptic_signer(void **state)
+{
+    static const char *const keys[] = { "p256-01", "p384-01", "p521-01" };
+    scep_reply_t reply = { .status = SCEP_SUCCESS };
+    scep_test_spec_t spec = { .type = NULL };
+    scep_message_t *message;
+    gh_bytes_t content, der;
+    gh_result_t result;
+    apr_size_t i;
+
+    reply.certificates = apr_array_make(pool, 1, sizeof(gh_bytes_t));
+    for (i = 0; i < sizeof(keys) / sizeof(keys[0]); ++i) {
+        EVP_PKEY *key = scep_test_key(keys[i], pool);
+        X509 *certificate = scep_test_certificate(key, "client", NULL, NULL, 0, pool);
+
+        der = scep_test_message(&spec, csr, key, certificate, ra, pool);
+        assert_int_equal(process(der, 0, &message, &content, &result), APR_SUCCESS);
+        assert_true(message->needs_password);
+        assert_int_not_equal(scep_reply_make(&der, &reply, message,
+                                             &APR_ARRAY_IDX(recipients, 0, scep_recipient_t),
+                                             pool, &result), APR_SUCCESS);
     }
 }
 
@@ -487,6 +515,7 @@ int main(void)
         cmocka_unit_test(test_types),
         cmocka_unit_test(test_structure),
         cmocka_unit_test(test_signer_keys),
+        cmocka_unit_test(test_elliptic_signer),
         cmocka_unit_test(test_recipients),
         cmocka_unit_test(test_malformed),
         cmocka_unit_test(test_flipped),

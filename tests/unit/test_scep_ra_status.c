@@ -1,5 +1,7 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
+#define _GNU_SOURCE
+
 /* RA keys whose certificates are revoked or held, and keys that another process has made a moment
  * ago. */
 
@@ -9,7 +11,9 @@
 #include <stdint.h>
 #include <string.h>
 #include <cmocka.h>
+#include <dlfcn.h>
 
+#include <apr_atomic.h>
 #include <apr_strings.h>
 
 #include "scep_world.h"
@@ -23,6 +27,21 @@
                "devices in this configuration. Configure the issuer again, or deny what waits for it."
 
 static int counter;
+
+static volatile apr_uint32_t reads;
+
+/** Stands before that of the library, and counts. */
+apr_status_t gh_store_read(gh_store_t *store, gh_store_work_fn *work, void *baton,
+                           gh_result_t *result)
+{
+    static apr_status_t (*real)(gh_store_t *, gh_store_work_fn *, void *, gh_result_t *);
+
+    if (!real) {
+        *(void **)&real = dlsym(RTLD_NEXT, "gh_store_read");
+    }
+    apr_atomic_inc32(&reads);
+    return real(store, work, baton, result);
+}
 
 static scep_engine_t *another(const scep_services_t *with)
 {
@@ -232,12 +251,23 @@ static void test_made_elsewhere(void **state)
 /** Who sends what nobody can open does not make the process ask the store for each. */
 static void test_strangers(void **state)
 {
+    enum { MESSAGES = 30 };
     X509 *strange = scep_test_certificate(other_key, "other", NULL, NULL, 0, pool);
+    apr_time_t begin;
     int i;
 
-    for (i = 0; i < 5; ++i) {
+    assert_non_null(announced(engine));
+    begin = apr_time_now();
+    apr_atomic_set32(&reads, 0);
+    for (i = 0; i < MESSAGES; ++i) {
         turned_away(engine, strange);
     }
+    /* ten times a second for strangers, once for itself */
+    assert_true(apr_atomic_read32(&reads) > 0);
+    assert_true(apr_atomic_read32(&reads)
+                <= 2 + (apr_time_now() - begin) / apr_time_from_msec(90));
+    assert_true(apr_atomic_read32(&reads) < MESSAGES
+                || apr_time_now() - begin > apr_time_from_sec(2));
 }
 
 int main(void)

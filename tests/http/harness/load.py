@@ -73,6 +73,10 @@ class Load:
         for thread in self._threads:
             thread.join()
 
+    def stop(self):
+        """What is not yet answered stays so."""
+        self._deadline = 0
+
     @property
     def busy(self):
         return any(thread.is_alive() for thread in self._threads)
