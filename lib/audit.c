@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-#include <stdlib.h>
+#include <stddef.h>
 #include <string.h>
 
 #include <apr_strings.h>
@@ -55,6 +55,22 @@ static const char *clean_text(const char *text, apr_size_t limit, apr_pool_t *p)
     return copy;
 }
 
+/* Nearly all text is ASCII and short, and needs neither a copy nor a check. */
+static json_t *make_string(const char *text, apr_size_t limit, apr_pool_t *p)
+{
+    apr_size_t length = 0;
+    json_t *value;
+
+    while (length < limit && text[length] && (unsigned char)text[length] < 0x80) {
+        ++length;
+    }
+    if (length == limit || !text[length]) {
+        return json_stringn_nocheck(text, length);
+    }
+    value = json_string(clean_text(text, limit, p));
+    return value ? value : json_string("?");
+}
+
 static json_t *make_object(const gh_audit_event_t *event, apr_size_t limit, apr_pool_t *p)
 {
     const struct {
@@ -83,31 +99,60 @@ static json_t *make_object(const gh_audit_event_t *event, apr_size_t limit, apr_
     json_t *object = json_object();
     apr_size_t i;
 
-    json_object_set_new(object, "time", json_string(gh_time_text(p, event->time)));
+    json_object_set_new_nocheck(object, "time",
+                                json_string_nocheck(gh_time_text(p, event->time)));
     for (i = 0; i < sizeof(members) / sizeof(members[0]); ++i) {
         if (members[i].value) {
-            json_t *value = json_string(clean_text(members[i].value, limit, p));
-
-            json_object_set_new(object, members[i].name, value ? value : json_string("?"));
+            json_object_set_new_nocheck(object, members[i].name,
+                                        make_string(members[i].value, limit, p));
         }
     }
     return object;
 }
 
-const char *gh_audit_line(const gh_audit_event_t *event, apr_pool_t *p)
+static const char *make_line(const gh_audit_event_t *event, apr_pool_t *p)
 {
-    apr_size_t limit;
+    char line[GH_AUDIT_LINE_MAX];
+    apr_size_t limit, length;
 
     /* Halving the members' length ends with a line that fits: 19 members, 6 bytes for an escape. */
     for (limit = 2048; ; limit /= 2) {
         json_t *object = make_object(event, limit, p);
-        char *text = json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER);
-        const char *line = apr_pstrcat(p, text ? text : "{}", "\n", NULL);
 
-        free(text);
+        length = json_dumpb(object, line, sizeof(line), JSON_COMPACT | JSON_PRESERVE_ORDER);
         json_decref(object);
-        if (strlen(line) <= GH_AUDIT_LINE_MAX || limit < 8) {
-            return line;
+        if (!length) {
+            return "{}\n";
+        }
+        if (length < sizeof(line)) {
+            line[length] = '\n';
+            return apr_pstrmemdup(p, line, length + 1);
         }
     }
+}
+
+/* The line that was kept, and the members it was made from. */
+struct gh_audit_kept {
+    gh_audit_event_t event;
+    const char *line;
+};
+
+const char *gh_audit_line(const gh_audit_event_t *event, apr_pool_t *p)
+{
+    const struct gh_audit_kept *kept = event->kept;
+
+    if (kept && !memcmp(&kept->event, event, offsetof(gh_audit_event_t, kept))) {
+        return kept->line;
+    }
+    return make_line(event, p);
+}
+
+const char *gh_audit_line_keep(gh_audit_event_t *event, apr_pool_t *p)
+{
+    struct gh_audit_kept *kept = apr_palloc(p, sizeof(*kept));
+
+    kept->line = make_line(event, p);
+    kept->event = *event;
+    event->kept = kept;
+    return kept->line;
 }

@@ -36,6 +36,7 @@ struct gh_audit_event {
     const char *gh;             /* "GH0123" */
     const char *message;
     const char *client_request_id;
+    const struct gh_audit_kept *kept;   /* of gh_audit_line_keep(); NULL to begin with */
 };
 
 /** Longest line written, with its newline: a write to a pipe of up to PIPE_BUF bytes is atomic. */
@@ -50,5 +51,13 @@ void gh_audit_take_result(gh_audit_event_t *event, const struct gh_result *resul
  * cut so that the line is at most GH_AUDIT_LINE_MAX bytes and still valid JSON.
  */
 const char *gh_audit_line(const gh_audit_event_t *event, apr_pool_t *p);
+
+/**
+ * The same, and gh_audit_line() gives this line again as long as no member was set to anything else:
+ * for an event that becomes a row of the store and a line of the log. Text that members point to
+ * must not be changed in place.
+ * @param p lives as long as the event is used
+ */
+const char *gh_audit_line_keep(gh_audit_event_t *event, apr_pool_t *p);
 
 #endif /* gatehouse_audit_h */

@@ -270,6 +270,22 @@ const char *gh_random_id(apr_pool_t *p)
     return gh_hex(p, random, sizeof(random));
 }
 
+const char *gh_ordered_id(apr_time_t now, apr_pool_t *p)
+{
+    apr_uint64_t milliseconds = (apr_uint64_t)apr_time_as_msec(now);
+    unsigned char id[16];
+    int i;
+
+    if (RAND_bytes(id + 6, sizeof(id) - 6) != 1) {
+        return NULL;
+    }
+    for (i = 5; i >= 0; --i) {
+        id[i] = (unsigned char)milliseconds;
+        milliseconds >>= 8;
+    }
+    return gh_hex(p, id, sizeof(id));
+}
+
 int gh_wildcard_match(const char *pattern, const char *name)
 {
     const char *star = NULL;

@@ -48,6 +48,10 @@ apr_status_t gh_duration_parse(apr_interval_time_t *duration, const char *text);
  *  @return NULL if the random generator failed */
 const char *gh_random_id(apr_pool_t *p);
 
+/** An identifier of the same form that sorts by time, so that an index of many grows at one end: 48
+ *  bits of milliseconds, then 80 random bits. @return NULL if the random generator failed */
+const char *gh_ordered_id(apr_time_t now, apr_pool_t *p);
+
 /**
  * Reads a secret from "file:PATH" (which must not be accessible to group or others) or from
  * "exec:PATH" (its standard output; exit status 0 within ten seconds). One final line end is

@@ -42,6 +42,7 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
     problems += scep_check(s, config, handlers, ptemp);
     scep_web_find_gatehouse();
     problems += scep_web_check(s, config, handlers, ptemp);
+    problems += scep_node_prepare(s, pconf);
     if (problems) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }

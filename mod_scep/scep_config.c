@@ -423,6 +423,8 @@ const command_rec scep_directives[] = {
     AP_INIT_TAKE1("SCEPRAProfile", set_ra_profile, NULL, RSRC_CONF,
                   "certificate profile of the RA certificates"),
     AP_INIT_TAKE1("SCEPMaxConcurrent", set_concurrent, NULL, RSRC_CONF,
-                  "how many messages each child works on at once"),
+                  "how many messages the node works on at once"),
+    AP_INIT_TAKE12("SCEPFailureLimit", scep_set_failure_limit, NULL, RSRC_CONF,
+                   "failures of one client and the interval they count in, or off"),
     { NULL, { NULL }, NULL, 0, RAW_ARGS, NULL }
 };

@@ -81,12 +81,16 @@ typedef struct {
     const char *ra_profile;         /* SCEPRAProfile, of the main server */
     scep_place_t ra_profile_place;
     int concurrent;                 /* SCEPMaxConcurrent, of the main server; 0: default */
+    int failures;                   /* SCEPFailureLimit; -1: off, 0: default */
+    apr_interval_time_t failure_interval;
     apr_hash_t *entries;            /* scep_entry_t by path */
     apr_array_header_t *listed;     /* scep_entry_t *, by path */
 } scep_server_t;
 
 #define SCEP_RA_PROFILE "scep-digital-signature-key-encipherment"
-#define SCEP_CONCURRENT 32
+#define SCEP_CONCURRENT 64
+#define SCEP_FAILURES 100
+#define SCEP_FAILURE_INTERVAL apr_time_from_sec(60)
 
 /* scep_config.c */
 
@@ -176,6 +180,16 @@ void scep_log_problem(const server_rec *s, int level, scep_place_t place, const 
                       apr_pool_t *ptemp);
 /** @return 1 in the pass that leads to a running server, and with "httpd -t" */
 int scep_final_pass(void);
+
+/* scep_node.c */
+
+/** Makes what the processes of this node share; in the parent.
+ *  @return how many problems were logged */
+int scep_node_prepare(server_rec *s, apr_pool_t *pconf);
+/** Joins, in a child. */
+scep_gate_t *scep_node_join(const scep_server_t *server, apr_pool_t *p);
+const char *scep_set_failure_limit(cmd_parms *cmd, void *dir, const char *number,
+                                   const char *interval);
 
 /* scep_handler.c */
 

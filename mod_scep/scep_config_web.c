@@ -100,8 +100,8 @@ static const char *compile(const ap_expr_info_t **expression, cmd_parms *cmd, co
     const char *error = NULL;
 
     *expression = ap_expr_parse_cmd(cmd, text, flags, &error, NULL);
-    return error ? apr_psprintf(cmd->pool, GHNO(0514) "\"%s\" is not an expression: %s", text, error)
-                 : NULL;
+    return !error ? NULL : apr_psprintf(cmd->pool, GHNO(0514) "\"%s\" is not an expression: %s",
+                                        text, error);
 }
 
 const char *scep_set_challenge_permit(cmd_parms *cmd, void *dir, const char *text)
@@ -239,8 +239,8 @@ const char *scep_set_profile_alt_name(cmd_parms *cmd, void *dir, const char *typ
             return add_value(web->names, cmd, types[i], text);
         }
     }
-    return apr_psprintf(cmd->pool, GHNO(0517) "SCEPProfileAltName takes email, dns, uri or upn, and "
-                        "an expression; profiles cannot ask for \"%s\"", type);
+    return apr_psprintf(cmd->pool, GHNO(0517) "SCEPProfileAltName takes email, dns, uri or upn, "
+                        "and an expression; profiles cannot ask for \"%s\"", type);
 }
 
 const char *scep_set_profile_organization(cmd_parms *cmd, void *dir, const char *text)

@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include <apr_atomic.h>
 #include <apr_hash.h>
 #include <apr_strings.h>
 
@@ -28,17 +27,17 @@
 struct scep_engine {
     const scep_services_t *services;
     apr_hash_t *ras;                /* scep_ra_t * by name of the issuer */
-    apr_uint32_t concurrent;        /* limit */
-    volatile apr_uint32_t running;
+    scep_gate_t *gate;
 };
 
-scep_engine_t *scep_engine_create(const scep_services_t *services, int concurrent, apr_pool_t *p)
+scep_engine_t *scep_engine_create(const scep_services_t *services, scep_gate_t *gate,
+                                  apr_pool_t *p)
 {
     scep_engine_t *engine = apr_pcalloc(p, sizeof(*engine));
 
     engine->services = services;
     engine->ras = apr_hash_make(p);
-    engine->concurrent = (apr_uint32_t)concurrent;
+    engine->gate = gate;
     return engine;
 }
 
@@ -434,11 +433,31 @@ static void operate(scep_exchange_t *x, scep_engine_t *engine, gh_bytes_t der,
     }
 }
 
+/** Before any work with a key. */
+static void turn_away(scep_exchange_t *x, int retry_after, scep_response_t *response)
+{
+    gh_audit_take_result(x->request->event, &x->result, x->p);
+    scep_response_text(response, HTTP_STATUS_UNAVAILABLE, &x->result, x->p);
+    response->retry_after = retry_after;
+}
+
+/** What a guesser or a prober fails with is counted: challenges, and what cannot be opened. */
+static void note_failure(const scep_exchange_t *x)
+{
+    const char *rule = x->result.rule;
+
+    if (x->result.status == GH_EREFUSED && rule
+        && (!strncmp(rule, "challenge.", 10) || !strcmp(rule, SCEP_RULE_OPEN))) {
+        scep_gate_note_failure(x->engine->gate, x->request->client, apr_time_now());
+    }
+}
+
 void scep_engine_operate(scep_engine_t *engine, const scep_endpoint_t *endpoint,
                          gh_bytes_t message, const scep_request_t *request,
                          scep_response_t *response, apr_pool_t *p)
 {
     scep_exchange_t exchange;
+    int blocked;
 
     memset(response, 0, sizeof(*response));
     memset(&exchange, 0, sizeof(exchange));
@@ -452,17 +471,24 @@ void scep_engine_operate(scep_engine_t *engine, const scep_endpoint_t *endpoint,
     request->event->tenant = endpoint->tenant;
     request->event->issuer = endpoint->issuer;
     request->event->profile = gh_profile_name(endpoint->profile);
-    if (apr_atomic_inc32(&engine->running) < engine->concurrent) {
-        operate(&exchange, engine, message, response);
-        scep_ra_release(exchange.keys);
+    blocked = scep_gate_blocked(engine->gate, request->client, apr_time_now());
+    if (blocked) {
+        gh_result_fail(&exchange.result, GH_EREFUSED, GH_FAILURE_UNAVAILABLE, "failures",
+                       "Send what is right, later.",
+                       GHNO(0545) "this client has failed too often lately");
+        turn_away(&exchange, blocked, response);
+        return;
     }
-    else {
+    if (!scep_gate_enter(engine->gate)) {
         gh_result_fail(&exchange.result, GH_EBUSY, GH_FAILURE_UNAVAILABLE, "busy",
                        "Try again in a second, or raise SCEPMaxConcurrent.",
-                       GHNO(0226) "%u messages are being worked on already", engine->concurrent);
-        gh_audit_take_result(request->event, &exchange.result, p);
-        scep_response_text(response, HTTP_STATUS_UNAVAILABLE, &exchange.result, p);
-        response->retry_after = RETRY_BUSY;
+                       GHNO(0226) "as many messages as this node works on at once are being worked "
+                                  "on already");
+        turn_away(&exchange, RETRY_BUSY, response);
+        return;
     }
-    apr_atomic_dec32(&engine->running);
+    operate(&exchange, engine, message, response);
+    scep_gate_leave(engine->gate);
+    scep_ra_release(exchange.keys);
+    note_failure(&exchange);
 }

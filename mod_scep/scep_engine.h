@@ -8,6 +8,7 @@
 #include "audit.h"
 #include "log.h"
 #include "mod_scep/scep_endpoint.h"
+#include "mod_scep/scep_gate.h"
 #include "mod_scep/scep_ra.h"
 #include "result.h"
 #include "text.h"
@@ -38,8 +39,9 @@ typedef struct {
     int retry_after;                /* seconds, or 0 */
 } scep_response_t;
 
-/** @param concurrent how many messages are worked on at once; more are answered with 503 */
-scep_engine_t *scep_engine_create(const scep_services_t *services, int concurrent, apr_pool_t *p);
+/** @param gate who passes it is worked for; others are answered with 503 */
+scep_engine_t *scep_engine_create(const scep_services_t *services, scep_gate_t *gate,
+                                  apr_pool_t *p);
 
 /** Makes the RA of an issuer known. @param profile of the RA's certificate */
 apr_status_t scep_engine_add_issuer(scep_engine_t *engine, gh_issuer_t *issuer,

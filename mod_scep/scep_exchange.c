@@ -22,7 +22,7 @@ apr_status_t scep_exchange_not_opened(scep_exchange_t *x, const char *cause)
     ERR_clear_error();
     x->cause = cause;
     gh_result_clear(&x->result);
-    return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_INTEGRITY, "message.open",
+    return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_INTEGRITY, SCEP_RULE_OPEN,
                           "Encrypt to the RA certificate that GetCACert gives now, and sign "
                           "message and request with the same key.",
                           GHNO(0218) "the message cannot be opened and verified");

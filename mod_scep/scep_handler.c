@@ -40,6 +40,7 @@ static struct {
 /** Of this child. */
 static struct {
     scep_engine_t *engine;          /* NULL until mod_gatehouse has opened the store */
+    scep_gate_t *gate;
     apr_thread_mutex_t *mutex;      /* held while the engine is made */
     apr_pool_t *pool;               /* of the engine, with an allocator of its own */
     server_rec *s;                  /* the main server; NULL: there is no endpoint */
@@ -138,8 +139,7 @@ static scep_engine_t *make_engine(void)
     services->node = service->node;
     services->log = service->log;
     services->audit = gatehouse.audit;
-    made = scep_engine_create(services, server->concurrent ? server->concurrent : SCEP_CONCURRENT,
-                              child.pool);
+    made = scep_engine_create(services, child.gate, child.pool);
     add_issuers(made, child.s, service,
                 apr_hash_get(service->profiles,
                              server->ra_profile ? server->ra_profile : SCEP_RA_PROFILE,
@@ -205,6 +205,7 @@ void scep_child_init(apr_pool_t *p, server_rec *s)
         return;
     }
     child.s = s;
+    child.gate = scep_node_join(scep_server(s), child.pool);
     engine = make_engine();
     if (engine) {
         scep_engine_prepare(engine);

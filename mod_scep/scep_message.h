@@ -27,6 +27,9 @@ typedef struct scep_message scep_message_t;
 /** Rule of the refusal of a message that is not encrypted to the RA. */
 #define SCEP_RULE_RECIPIENT "message.recipient"
 
+/** Rule of the one failure between decryption and a verified request. */
+#define SCEP_RULE_OPEN "message.open"
+
 /** Most recipients of one envelope: some clients encrypt to all certificates of GetCACert. */
 #define SCEP_RECIPIENTS_MAX 8
 

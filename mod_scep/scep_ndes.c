@@ -13,8 +13,8 @@
 /* What stands between <B> and </B> has a blank on either side: that is how programs find it. */
 #define PAGE_BEGIN \
     "<HTML><Head><Title>" SERVICE "</Title></Head><Body><H1>" SERVICE "</H1>\r\n" \
-    "<P> This page gives passwords for certificates by the Simple Certificate Enrollment Protocol " \
-    "(SCEP). </P>\r\n"
+    "<P> This page gives passwords for certificates by the Simple Certificate Enrollment " \
+    "Protocol (SCEP). </P>\r\n"
 #define PAGE_END "</Body></HTML>\r\n"
 
 /** Digits of a digest that stand together. */

@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-/* The property list: names and types of keys are Apple's ("SCEP", "CertificateRoot" and "TopLevel" in
- * the device management documentation). */
+/* The property list: names and types of keys are Apple's ("SCEP", "CertificateRoot" and "TopLevel"
+ * in the device management documentation). */
 
 #include "mod_scep/scep_profile.h"
 

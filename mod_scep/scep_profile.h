@@ -30,8 +30,8 @@ typedef struct {
     const char *profile;
     const char *organization;       /* NULL: none */
     const char *subject;            /* RFC 4514 */
-    const apr_array_header_t *sans; /* scep_profile_value_t with type "dns", "email", "uri" or "upn";
-                                       NULL: none */
+    const apr_array_header_t *sans; /* scep_profile_value_t with type "dns", "email", "uri" or
+                                       "upn"; NULL: none */
     const char *challenge;
     int key_size;                   /* bits of RSA */
     int key_usage;                  /* SCEP_PROFILE_SIGN and SCEP_PROFILE_ENCRYPT */

@@ -211,12 +211,6 @@ static void look_again(scep_ra_t *ra, apr_time_t at)
     apr_thread_mutex_unlock(ra->mutex);
 }
 
-static int same_numbers(const apr_array_header_t *a, const apr_array_header_t *b)
-{
-    return a->nelts == b->nelts
-           && !memcmp(a->elts, b->elts, (apr_size_t)a->nelts * sizeof(apr_int64_t));
-}
-
 static int has_number(const apr_array_header_t *numbers, apr_int64_t number)
 {
     int i;
@@ -242,14 +236,20 @@ static int withdrawn(const scep_ra_keys_t *keys, const apr_array_header_t *gener
     return 0;
 }
 
-/** Whether keys are what the store has. */
+/** Whether keys are what the store has, but for those that have expired since. */
 static int up_to_date(const scep_ra_keys_t *keys, const apr_array_header_t *generations,
                       apr_pool_t *p)
 {
     const apr_array_header_t *numbers = scep_generations_usable(generations, p);
+    int i;
 
-    return same_numbers(keys->generations, numbers)
-           && keys->generation == APR_ARRAY_IDX(numbers, 0, apr_int64_t);
+    for (i = 0; i < numbers->nelts; ++i) {
+        if (!has_number(keys->generations, APR_ARRAY_IDX(numbers, i, apr_int64_t))) {
+            return 0;
+        }
+    }
+    return keys->generation == APR_ARRAY_IDX(numbers, 0, apr_int64_t)
+           && !withdrawn(keys, generations);
 }
 
 /**

@@ -236,8 +236,8 @@ static int check_client(scep_web_request_t *w, int (*denied)(scep_web_request_t 
     find_user(w);
     if (!w->user) {
         gh_result_fail(&result, GH_EREFUSED, GH_FAILURE_DENIED, "challenge.user",
-                       "Let httpd authenticate users here: AuthType and Require, or SSLVerifyClient "
-                       "require.",
+                       "Let httpd authenticate users here: AuthType and Require, or "
+                       "SSLVerifyClient require.",
                        GHNO(0522) "challenges are given to authenticated users only");
         return scep_web_refuse(w, HTTP_FORBIDDEN, &result);
     }
@@ -288,10 +288,11 @@ static int no_target(scep_web_request_t *w, const char *tenant, const char *issu
 
 int scep_web_single(scep_web_request_t *w)
 {
+    const apr_array_header_t *targets = w->web->targets;
     const apr_array_header_t *found = NULL;
 
-    if (w->web->targets && w->web->targets->nelts == 1) {
-        found = scep_web_found(ap_server_conf, &APR_ARRAY_IDX(w->web->targets, 0, scep_web_target_t),
+    if (targets && targets->nelts == 1) {
+        found = scep_web_found(ap_server_conf, &APR_ARRAY_IDX(targets, 0, scep_web_target_t),
                                w->config, w->r->pool);
     }
     if (!found || found->nelts != 1) {

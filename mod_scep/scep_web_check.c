@@ -151,8 +151,8 @@ static void check_page(check_t *c, const char *path, const char *handler, scep_p
     if (web->targets->nelts > 1 && strcmp(handler, SCEP_HANDLER_CHALLENGE) != 0) {
         problem(c, APR_ARRAY_IDX(web->targets, 1, scep_web_target_t).place,
                 apr_psprintf(c->ptemp,
-                             GHNO(0538) "SCEPChallengeFor: a page of %s is for one endpoint; make a "
-                                       "<Location> for each",
+                             GHNO(0538) "SCEPChallengeFor: a page of %s is for one endpoint; make "
+                                       "a <Location> for each",
                              handler));
         return;
     }
@@ -282,8 +282,8 @@ static int check_sections(server_rec *s, apr_hash_t *handlers, apr_pool_t *ptemp
             && (!directive->parent || !location_of(directive->parent, ptemp))) {
             scep_log_problem(s, APLOG_ERR, place,
                              apr_psprintf(ptemp,
-                                          GHNO(0542) "SetHandler %s belongs in a <Location> without "
-                                                    "pattern",
+                                          GHNO(0542) "SetHandler %s belongs in a <Location> "
+                                                    "without pattern",
                                           handler),
                              ptemp);
             ++problems;

@@ -15,10 +15,10 @@
 #include "status.h"
 #include "x509/usages.h"
 
-/** @return NULL if the issuer is not there */
+/** Who issues now: the issuer of that name, or one that has taken over. */
 static gh_issuer_t *issuer_of(const scep_web_request_t *w)
 {
-    return apr_hash_get(w->config->issuers, w->entry->endpoint.issuer, APR_HASH_KEY_STRING);
+    return gh_issuer_at(w->entry->endpoint.ca, apr_time_now());
 }
 
 /* NDES. Programs look for sentences in a page that came with 200. */
@@ -81,7 +81,8 @@ static apr_status_t evaluate(apr_array_header_t *values, request_rec *r,
     value.value = ap_expr_str_exec(r, wanted->expression, &error);
     if (error || !value.value || !*value.value) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "profile.value",
-                              "See what SCEPProfileSubject or SCEPProfileAltName make of this user.",
+                              "See what SCEPProfileSubject or SCEPProfileAltName make of this "
+                              "user.",
                               GHNO(0532) "%s of this user has no value%s%s", wanted->type,
                               error ? ": " : "", error ? error : "");
     }

@@ -69,9 +69,7 @@ apr_array_header_t *scep_web_found(server_rec *main_server, const scep_web_targe
 const char *scep_web_url(const scep_entry_t *entry, const gatehouse_config_t *config,
                          apr_pool_t *p)
 {
-    gh_issuer_t *issuer = apr_hash_get(config->issuers, entry->endpoint.issuer,
-                                       APR_HASH_KEY_STRING);
-    const char *base = issuer ? gh_issuer_config(issuer)->public_url : NULL;
+    const char *base = gh_issuer_config(entry->endpoint.ca)->public_url;
 
     return apr_pstrcat(p, base ? base : config->public_url, entry->endpoint.path, NULL);
 }

@@ -92,7 +92,7 @@ static const char *set_of(const char *challenge)
 /* What the endpoints of one path take: virtual hosts may differ. */
 typedef struct {
     const ctl_endpoint_t *endpoint; /* one of them, NULL if there is none */
-    const char *set;                /* the one asked for, else the last one; NULL if there is none */
+    const char *set;                /* the one asked for, else the last one, else NULL */
     int several;                    /* there are different sets */
 } offer_t;
 

@@ -150,8 +150,8 @@ gh_authoriser_t *gh_authoriser_device(apr_pool_t *p);
 /** "manager": what one of these certificates has signed. @param managers X509 *; borrowed, as they
  *  are. A message of one that has expired or was revoked is refused, whoever else is asked. */
 gh_authoriser_t *gh_authoriser_manager(const apr_array_header_t *managers, apr_pool_t *p);
-/** @return 1 if a certificate is one of these managers', byte for byte. @param managers may be NULL,
- *  as may certificate */
+/** @return 1 if a certificate is the very one of one of these managers
+ *  @param managers, certificate may be NULL */
 int gh_manager_is(const apr_array_header_t *managers, const X509 *certificate);
 /** "none insecure": everybody. */
 gh_authoriser_t *gh_authoriser_none(apr_pool_t *p);

@@ -242,7 +242,7 @@ apr_status_t gh_ledger_make(gh_ledger_t *ledger, const gh_authorisation_t *autho
     event->rule = gh_authorisation_rule(authorisation);
     event->result = "issued";
     issue->event = event;
-    issue->line = gh_audit_line(event, p);
+    issue->line = gh_audit_line_keep(event, p);
     return APR_SUCCESS;
 }
 
@@ -308,8 +308,9 @@ static apr_status_t enrol_work(gh_transaction_t *transaction, void *baton)
     enrol_t *enrol = baton;
     apr_status_t rv;
 
-    rv = retire_old(transaction, enrol);
-    if (rv == APR_SUCCESS) {
+    enrol->renewed = 0;
+    rv = gh_enrolment_insert_new(transaction, &enrol->record);
+    if (rv == APR_EEXIST && (rv = retire_old(transaction, enrol)) == APR_SUCCESS) {
         rv = gh_enrolment_insert(transaction, &enrol->record);
     }
     if (rv == APR_SUCCESS) {
@@ -345,7 +346,7 @@ static apr_status_t fill_record(gh_enrolment_record_t *record,
                                 const gh_enrolment_request_t *request, apr_time_t now,
                                 apr_pool_t *p, gh_result_t *result)
 {
-    record->id = gh_random_id(p);
+    record->id = gh_ordered_id(now, p);
     if (!record->id) {
         return gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_INTERNAL, NULL, NULL,
                                  GHNO(0032) "the random generator failed");
@@ -386,7 +387,7 @@ static apr_status_t prepare_waiting(enrol_t *enrol, gh_audit_event_t *event, apr
     event->message = apr_pstrcat(p, "enrolment ", enrol->record.id, " waits for approval",
                                  event->message ? "; " : "", event->message, NULL);
     enrol->event = event;
-    enrol->line = gh_audit_line(event, p);
+    enrol->line = gh_audit_line_keep(event, p);
     return APR_SUCCESS;
 }
 

@@ -21,6 +21,13 @@
     " JOIN certificate_der d ON d.id = s.certificate"
 #define DER_COLUMN 15
 
+/* CROSS JOIN makes SQLite walk the issuers by name and each one's certificates by serial number,
+ * which is the order wanted, and look for one serial number with each of them; PostgreSQL chooses
+ * for itself. */
+#define LIST_TABLES \
+    " FROM issuer i CROSS JOIN certificate_status s" \
+    " JOIN certificate_der d ON d.id = s.certificate WHERE s.issuer = i.id"
+
 static gh_certificate_record_t *read_record(gh_query_t *query, int with_der, apr_pool_t *p)
 {
     gh_certificate_record_t *record = apr_pcalloc(p, sizeof(*record));
@@ -48,15 +55,14 @@ static gh_certificate_record_t *read_record(gh_query_t *query, int with_der, apr
 }
 
 static apr_status_t insert_der(gh_transaction_t *transaction,
-                               const gh_certificate_record_t *record, apr_int64_t *id)
+                               const gh_certificate_record_t *record, apr_int64_t id)
 {
     gh_query_t *query;
-    apr_status_t rv;
 
     query = gh_query(transaction,
-                     "INSERT INTO certificate_der (subject, sans, profile, enrolment, sha256,"
-                     " key_sha256, not_before, der) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
-                     " RETURNING id");
+                     "INSERT INTO certificate_der (id, subject, sans, profile, enrolment, sha256,"
+                     " key_sha256, not_before, der) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)");
+    gh_bind_int64(query, id);
     gh_bind_text(query, record->subject ? record->subject : "");
     gh_bind_text(query, record->sans ? record->sans : "[]");
     gh_bind_text(query, record->profile ? record->profile : "");
@@ -65,33 +71,45 @@ static apr_status_t insert_der(gh_transaction_t *transaction,
     gh_bind_bytes(query, record->key_sha256);
     gh_bind_int64(query, record->not_before);
     gh_bind_bytes(query, record->der);
+    return gh_execute(query);
+}
+
+static apr_status_t find_issuer(gh_transaction_t *transaction, const char *name, apr_int64_t *id)
+{
+    gh_query_t *query = gh_query(transaction, "SELECT id FROM issuer WHERE name = $1");
+    apr_status_t rv;
+
+    gh_bind_text(query, name);
     if ((rv = gh_step(query)) == APR_SUCCESS) {
         *id = gh_column_int64(query, 0);
         gh_query_end(query);
     }
-    return rv;
+    return rv == APR_EOF ? APR_NOTFOUND : rv;
 }
 
+/* The number of the change that adds a certificate is also its id: both only have to be unique and to
+ * grow, and on SQLite RETURNING costs as much as the rest of an INSERT. */
 apr_status_t gh_certificate_insert(gh_transaction_t *transaction,
                                    const gh_certificate_record_t *record)
 {
     gh_query_t *query;
-    apr_int64_t id = 0, change;
+    apr_int64_t issuer, change;
     apr_status_t rv;
 
     if (record->status != GH_STATUS_GOOD
         && (rv = gh_take_status_turn(transaction)) != APR_SUCCESS) {
         return rv;
     }
-    if ((rv = insert_der(transaction, record, &id)) != APR_SUCCESS
-        || (rv = gh_next_change(transaction, &change)) != APR_SUCCESS) {
+    if ((rv = find_issuer(transaction, record->issuer, &issuer)) != APR_SUCCESS
+        || (rv = gh_next_change(transaction, &change)) != APR_SUCCESS
+        || (rv = insert_der(transaction, record, change)) != APR_SUCCESS) {
         return rv;
     }
     query = gh_query(transaction,
                      "INSERT INTO certificate_status (issuer, serial, status, reason, revoked_at,"
                      " invalid_from, not_after, change_seq, touched, certificate)"
-                     " SELECT id, $1, $2, $3, $4, $5, $6, $7, $8, $9 FROM issuer"
-                     " WHERE name = $10");
+                     " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8)");
+    gh_bind_int64(query, issuer);
     gh_bind_bytes(query, record->serial);
     gh_bind_int64(query, record->status);
     gh_bind_int64(query, record->status == GH_STATUS_GOOD ? GH_REASON_NONE : record->reason);
@@ -100,12 +118,7 @@ apr_status_t gh_certificate_insert(gh_transaction_t *transaction,
     gh_bind_int64(query, record->not_after);
     gh_bind_int64(query, change);
     gh_bind_int64(query, record->status == GH_STATUS_GOOD ? 0 : 1);
-    gh_bind_int64(query, id);
-    gh_bind_text(query, record->issuer);
-    if ((rv = gh_execute(query)) != APR_SUCCESS) {
-        return rv;
-    }
-    return gh_rows_changed(transaction) == 1 ? APR_SUCCESS : APR_NOTFOUND;
+    return gh_execute(query);
 }
 
 /** Reads what is left of a query into an array. */
@@ -135,8 +148,8 @@ apr_status_t gh_certificate_find(gh_transaction_t *transaction, const char *issu
     }
     else {
         query = gh_query(transaction,
-                         "SELECT " RECORD_COLUMNS ", d.der" RECORD_TABLES
-                         " WHERE s.serial = $1 ORDER BY i.name");
+                         "SELECT " RECORD_COLUMNS ", d.der" LIST_TABLES
+                         " AND s.serial = $1 ORDER BY i.name");
     }
     gh_bind_bytes(query, serial);
     return read_all(query, 1, records, p);
@@ -187,12 +200,6 @@ static int status_number(const char *status)
     "  OR ($5 = 3 AND s.status = 1)" \
     "  OR ($5 = 4 AND s.status <> 1 AND s.not_after < $6))" \
     " ORDER BY i.name, s.serial LIMIT $7"
-
-/* CROSS JOIN makes SQLite walk the issuers by name and each one's certificates by serial number,
- * which is the order wanted; PostgreSQL chooses for itself. */
-#define LIST_TABLES \
-    " FROM issuer i CROSS JOIN certificate_status s" \
-    " JOIN certificate_der d ON d.id = s.certificate WHERE s.issuer = i.id"
 
 static apr_status_t list_rest(gh_query_t *query, const gh_certificate_filter_t *filter,
                               int limit, apr_array_header_t *records, apr_pool_t *p)

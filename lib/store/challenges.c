@@ -36,7 +36,8 @@ apr_status_t gh_challenge_find(gh_transaction_t *transaction, gh_bytes_t sha256,
 
     query = gh_query(transaction,
                      "SELECT id, sha256, challenge_set, tenant, issuer, profile, subject, sans,"
-                     " holder, created, expires, used_at, used_by FROM challenge WHERE sha256 = $1");
+                     " holder, created, expires, used_at, used_by FROM challenge"
+                     " WHERE sha256 = $1");
     gh_bind_bytes(query, sha256);
     if ((rv = gh_step(query)) != APR_SUCCESS) {
         return rv == APR_EOF ? APR_NOTFOUND : rv;

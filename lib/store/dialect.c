@@ -16,11 +16,15 @@ const gh_dialect_t gh_dialect_sqlite = {
     .change_sequence =
         "CREATE TABLE change_seq (id INTEGER PRIMARY KEY CHECK (id = 1), value INTEGER NOT NULL);\n"
         "INSERT INTO change_seq (id, value) VALUES (1, 0);\n",
+    .certificate_numbers =
+        "UPDATE change_seq SET value ="
+        " max(value, COALESCE((SELECT max(id) FROM certificate_der), 0));\n",
     .migration_lock = NULL,
     .other_tables =
         "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND NOT EXISTS"
         " (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'migration')",
-    .next_change = "UPDATE change_seq SET value = value + 1 WHERE id = 1 RETURNING value",
+    .count_change = "UPDATE change_seq SET value = value + 1 WHERE id = 1",
+    .next_change = "SELECT value FROM change_seq WHERE id = 1",
     .status_lock = NULL,
     .now = NULL
 };
@@ -33,10 +37,15 @@ const gh_dialect_t gh_dialect_pgsql = {
     .bytes = "BYTEA",
     .clustered = "",
     .change_sequence = "CREATE SEQUENCE change_seq;\n",
+    .certificate_numbers =
+        "ALTER TABLE certificate_der ALTER COLUMN id DROP IDENTITY;\n"
+        "SELECT setval('change_seq', GREATEST(nextval('change_seq'),"
+        " (SELECT max(id) FROM certificate_der)));\n",
     .migration_lock = "SELECT 1 FROM pg_advisory_xact_lock(5134717091)",
     .other_tables =
         "SELECT count(*) FROM pg_catalog.pg_tables WHERE schemaname = current_schema() AND"
         " tablename IN ('issuer', 'enrolment', 'setting') AND to_regclass('migration') IS NULL",
+    .count_change = NULL,
     .next_change = "SELECT nextval('change_seq')",
     .status_lock = "SELECT 1 FROM pg_advisory_xact_lock(5134717092)",
     .now = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
@@ -50,7 +59,8 @@ static const char *word_value(const gh_dialect_t *dialect, const char *word, apr
         { "text", dialect->text },
         { "bytes", dialect->bytes },
         { "clustered", dialect->clustered },
-        { "change_sequence", dialect->change_sequence }
+        { "change_sequence", dialect->change_sequence },
+        { "certificate_numbers", dialect->certificate_numbers }
     };
     apr_size_t i;
 

@@ -14,9 +14,11 @@ typedef struct {
     const char *bytes;
     const char *clustered;          /* after a table whose rows stand in its primary key */
     const char *change_sequence;    /* makes what next_change takes numbers from */
+    const char *certificate_numbers;    /* lets ids of certificates be such numbers */
 
     const char *migration_lock;     /* NULL where a transaction locks all others out */
     const char *other_tables;       /* counts tables where there is no table "migration" */
+    const char *count_change;       /* run before next_change; NULL if that counts itself */
     const char *next_change;
     const char *status_lock;        /* makes transactions that change a status take turns; NULL
                                        where all that write do */
@@ -27,8 +29,8 @@ extern const gh_dialect_t gh_dialect_sqlite;
 extern const gh_dialect_t gh_dialect_pgsql;
 
 /**
- * Replaces {integer}, {identity}, {text}, {bytes}, {clustered} and {change_sequence} in the text of
- * a migration.
+ * Replaces {integer}, {identity}, {text}, {bytes}, {clustered}, {change_sequence} and
+ * {certificate_numbers} in the text of a migration.
  * @return NULL for another word in braces
  */
 const char *gh_dialect_expand(const gh_dialect_t *dialect, const char *text, apr_pool_t *p);

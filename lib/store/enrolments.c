@@ -91,14 +91,12 @@ static gh_enrolment_record_t *read_record(gh_query_t *query, int full, apr_pool_
     return record;
 }
 
-apr_status_t gh_enrolment_insert(gh_transaction_t *transaction,
-                                 const gh_enrolment_record_t *record)
-{
-    gh_query_t *query;
+#define INSERT_RECORD \
+    "INSERT INTO enrolment (" FULL_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10," \
+    " $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)"
 
-    query = gh_query(transaction,
-                     "INSERT INTO enrolment (" FULL_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7,"
-                     " $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)");
+static void bind_record(gh_query_t *query, const gh_enrolment_record_t *record)
+{
     gh_bind_text(query, record->id);
     gh_bind_bytes(query, record->key);
     gh_bind_int64(query, record->state);
@@ -121,7 +119,29 @@ apr_status_t gh_enrolment_insert(gh_transaction_t *transaction,
     gh_bind_int64(query, record->updated);
     gh_bind_bytes(query, record->request);
     gh_bind_bytes(query, record->plan);
+}
+
+apr_status_t gh_enrolment_insert(gh_transaction_t *transaction,
+                                 const gh_enrolment_record_t *record)
+{
+    gh_query_t *query = gh_query(transaction, INSERT_RECORD);
+
+    bind_record(query, record);
     return gh_execute(query);
+}
+
+apr_status_t gh_enrolment_insert_new(gh_transaction_t *transaction,
+                                     const gh_enrolment_record_t *record)
+{
+    gh_query_t *query = gh_query(transaction,
+                                 INSERT_RECORD " ON CONFLICT (lookup_key) DO NOTHING");
+    apr_status_t rv;
+
+    bind_record(query, record);
+    if ((rv = gh_execute(query)) != APR_SUCCESS) {
+        return rv;
+    }
+    return gh_rows_changed(transaction) == 1 ? APR_SUCCESS : APR_EEXIST;
 }
 
 static apr_status_t read_one(gh_query_t *query, gh_enrolment_record_t **record, apr_pool_t *p)
@@ -207,7 +227,8 @@ static apr_status_t read_all(gh_query_t *query, int full, apr_array_header_t **r
     return rv == APR_EOF ? APR_SUCCESS : rv;
 }
 
-/* Nearly all rows are issued; the others have an index of their own. */
+/* Nearly all rows are issued, and ids are in the order of time; the others have an index of their
+ * own. */
 apr_status_t gh_enrolment_list(gh_transaction_t *transaction, int state, int limit,
                                apr_array_header_t **records, apr_pool_t *p)
 {
@@ -216,12 +237,12 @@ apr_status_t gh_enrolment_list(gh_transaction_t *transaction, int state, int lim
     if (state == 0) {
         query = gh_query(transaction,
                          "SELECT " RECORD_COLUMNS " FROM enrolment"
-                         " ORDER BY created DESC, id LIMIT $1");
+                         " ORDER BY id DESC LIMIT $1");
     }
     else if (state == GH_ENROLMENT_ISSUED) {
         query = gh_query(transaction,
                          "SELECT " RECORD_COLUMNS " FROM enrolment WHERE +state = 5"
-                         " ORDER BY created DESC, id LIMIT $1");
+                         " ORDER BY id DESC LIMIT $1");
     }
     else {
         query = gh_query(transaction,

@@ -21,7 +21,7 @@ typedef enum {
 typedef struct gh_enrolment_record gh_enrolment_record_t;
 
 struct gh_enrolment_record {
-    const char *id;                 /* 32 hex digits */
+    const char *id;                 /* gh_ordered_id() */
     gh_bytes_t key;                 /* SHA-256 over protocol, tenant, issuer, profile, transaction
                                        and signer; data NULL once the row was retired */
     gh_enrolment_state_t state;
@@ -56,6 +56,10 @@ apr_status_t gh_enrolment_state_parse(gh_enrolment_state_t *state, const char *n
 /** @return GH_ECONFLICT if the key exists */
 apr_status_t gh_enrolment_insert(gh_transaction_t *transaction,
                                  const gh_enrolment_record_t *record);
+
+/** Adds a row unless its key exists, which does not fail the transaction. @return APR_EEXIST */
+apr_status_t gh_enrolment_insert_new(gh_transaction_t *transaction,
+                                     const gh_enrolment_record_t *record);
 
 /** @return APR_NOTFOUND; both find functions fill the whole record, in p */
 apr_status_t gh_enrolment_find(gh_transaction_t *transaction, const char *id,

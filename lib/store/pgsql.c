@@ -170,7 +170,8 @@ static apr_status_t pgsql_open(gh_store_t *store, gh_result_t *result)
     pgsql->connections = apr_pcalloc(store->pool,
                                      pgsql->connections_count * sizeof(*pgsql->connections));
     if ((rv = parameters(pgsql, store->location, store->pool, result)) != APR_SUCCESS
-        || (rv = gh_slots_create(&pgsql->slots, pgsql->connections_count, store->options.queue,
+        || (rv = gh_slots_create(&pgsql->slots, pgsql->connections_count,
+                                  pgsql->connections_count, store->options.queue,
                                  store->pool)) != APR_SUCCESS) {
         return rv;
     }

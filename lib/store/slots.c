@@ -8,12 +8,17 @@
 
 #include "log.h"
 #include "status.h"
+#include "store/store_backend.h"
+
+/* How long to wait for a kept slot before a spare one is taken. */
+#define SPARE_WAIT apr_time_from_msec(5)
 
 struct gh_slots {
     pthread_mutex_t mutex;
     pthread_cond_t given;
-    int *unused;                    /* a stack */
-    int unused_count;
+    char *used;                     /* by slot */
+    int count;
+    int kept;
     int waiting;
     int waiting_max;
 };
@@ -27,17 +32,15 @@ static apr_status_t slots_destroy(void *data)
     return APR_SUCCESS;
 }
 
-apr_status_t gh_slots_create(gh_slots_t **slots, int count, int waiting, apr_pool_t *p)
+apr_status_t gh_slots_create(gh_slots_t **slots, int count, int kept, int waiting, apr_pool_t *p)
 {
     gh_slots_t *made = apr_pcalloc(p, sizeof(*made));
     pthread_condattr_t attributes;
-    int i, rc;
+    int rc;
 
-    made->unused = apr_palloc(p, count * sizeof(int));
-    for (i = 0; i < count; i++) {
-        made->unused[i] = count - 1 - i;
-    }
-    made->unused_count = count;
+    made->used = apr_pcalloc(p, count);
+    made->count = count;
+    made->kept = kept < count ? kept : count;
     made->waiting_max = waiting;
 
     if ((rc = pthread_mutex_init(&made->mutex, NULL)) != 0) {
@@ -56,7 +59,19 @@ apr_status_t gh_slots_create(gh_slots_t **slots, int count, int waiting, apr_poo
     return APR_SUCCESS;
 }
 
-apr_status_t gh_slots_take(gh_slots_t *slots, apr_time_t deadline, int *slot, gh_result_t *result)
+/** The lowest free slot; count if there is none. */
+static int free_slot(const gh_slots_t *slots)
+{
+    int slot = 0;
+
+    while (slot < slots->count && slots->used[slot]) {
+        slot++;
+    }
+    return slot;
+}
+
+/** Waits for a slot below a limit. @return what pthread_cond_timedwait() does, or EAGAIN */
+static int wait_below(gh_slots_t *slots, int limit, apr_time_t deadline)
 {
     struct timespec until;
     int rc = 0;
@@ -64,22 +79,34 @@ apr_status_t gh_slots_take(gh_slots_t *slots, apr_time_t deadline, int *slot, gh
     until.tv_sec = apr_time_sec(deadline);
     until.tv_nsec = apr_time_usec(deadline) * 1000;
 
-    pthread_mutex_lock(&slots->mutex);
-    if (slots->unused_count == 0 && slots->waiting >= slots->waiting_max) {
-        rc = EAGAIN;
+    if (free_slot(slots) >= limit && slots->waiting >= slots->waiting_max) {
+        return EAGAIN;
     }
-    while (slots->unused_count == 0 && rc == 0) {
+    while (free_slot(slots) >= limit && rc == 0) {
         slots->waiting++;
         rc = pthread_cond_timedwait(&slots->given, &slots->mutex, &until);
         slots->waiting--;
     }
-    if (slots->unused_count > 0) {
-        *slot = slots->unused[--slots->unused_count];
-        rc = 0;
+    return rc;
+}
+
+apr_status_t gh_slots_take(gh_slots_t *slots, apr_time_t deadline, int *slot, gh_result_t *result)
+{
+    apr_time_t patience;
+
+    pthread_mutex_lock(&slots->mutex);
+    if (free_slot(slots) >= slots->kept && slots->kept < slots->count) {
+        patience = gh_monotonic_now() + SPARE_WAIT;
+        wait_below(slots, slots->kept, patience < deadline ? patience : deadline);
+    }
+    wait_below(slots, slots->count, deadline);
+    *slot = free_slot(slots);
+    if (*slot < slots->count) {
+        slots->used[*slot] = 1;
     }
     pthread_mutex_unlock(&slots->mutex);
 
-    if (rc != 0) {
+    if (*slot == slots->count) {
         return gh_result_fail(result, GH_EBUSY, GH_FAILURE_UNAVAILABLE, NULL,
                               "Try again; if it happens often, the database is too slow for the "
                               "load or a query hangs.",
@@ -88,10 +115,19 @@ apr_status_t gh_slots_take(gh_slots_t *slots, apr_time_t deadline, int *slot, gh
     return APR_SUCCESS;
 }
 
+/* A spare one is of no use to all who wait: everybody has to look. */
 void gh_slots_give(gh_slots_t *slots, int slot)
 {
     pthread_mutex_lock(&slots->mutex);
-    slots->unused[slots->unused_count++] = slot;
-    pthread_cond_signal(&slots->given);
+    slots->used[slot] = 0;
+    if (slots->waiting == 0) {
+        /* nobody to tell */
+    }
+    else if (slot < slots->kept) {
+        pthread_cond_signal(&slots->given);
+    }
+    else {
+        pthread_cond_broadcast(&slots->given);
+    }
     pthread_mutex_unlock(&slots->mutex);
 }

@@ -8,13 +8,18 @@
 
 #include "result.h"
 
-/* A bounded number of connections shared by threads: who uses which. The one that was given back
- * last is taken first, so that few are open when there is little to do. */
+/* A bounded number of connections shared by threads: who uses which. The one with the lowest number
+ * is taken first, so that few are open when there is little to do. */
 
 typedef struct gh_slots gh_slots_t;
 
-/** @param waiting most threads that may wait */
-apr_status_t gh_slots_create(gh_slots_t **slots, int count, int waiting, apr_pool_t *p);
+/**
+ * @param kept    slots from this number on are spare: they are taken only by who has waited some
+ *                milliseconds for one below
+ * @param waiting most threads that may wait
+ */
+apr_status_t gh_slots_create(gh_slots_t **slots, int count, int kept, int waiting,
+                             apr_pool_t *p);
 
 /**
  * @param deadline by gh_monotonic_now()

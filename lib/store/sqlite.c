@@ -10,6 +10,10 @@
 
 /* The SQLite back end: a writer thread, and a few connections that threads read with. */
 
+/* A read for a request takes microseconds, and a connection a hundred kilobytes. Only where reads take
+ * long (a CRL is made) are there more connections than these, and no longer than they are used. */
+#define KEPT_READERS 2
+
 typedef struct {
     const char *path;
     gh_writer_t *writer;
@@ -54,16 +58,22 @@ apr_status_t gh_sqlite_path(const char **path, const char *location, apr_pool_t 
     return APR_SUCCESS;
 }
 
+static void close_reader(gh_sqlite_store_t *sqlite, int slot)
+{
+    if (sqlite->readers[slot] != NULL) {
+        gh_sqlite_close(sqlite->readers[slot], 0);
+        free(sqlite->readers[slot]);
+        sqlite->readers[slot] = NULL;
+    }
+}
+
 static apr_status_t sqlite_close(void *data)
 {
     gh_sqlite_store_t *sqlite = data;
     int i;
 
     for (i = 0; i < sqlite->readers_count; i++) {
-        if (sqlite->readers[i] != NULL) {
-            gh_sqlite_close(sqlite->readers[i], 0);
-            free(sqlite->readers[i]);
-        }
+        close_reader(sqlite, i);
     }
     gh_writer_stop(sqlite->writer);
     return APR_SUCCESS;
@@ -81,7 +91,8 @@ static apr_status_t sqlite_open(gh_store_t *store, gh_result_t *result)
     sqlite->readers_count = store->options.connections;
     sqlite->readers = apr_pcalloc(store->pool,
                                   sqlite->readers_count * sizeof(*sqlite->readers));
-    rv = gh_slots_create(&sqlite->slots, sqlite->readers_count, store->options.queue, store->pool);
+    rv = gh_slots_create(&sqlite->slots, sqlite->readers_count, KEPT_READERS,
+                         store->options.queue, store->pool);
     if (rv != APR_SUCCESS) {
         return rv;
     }
@@ -148,6 +159,9 @@ static apr_status_t sqlite_read(gh_store_t *store, gh_store_work_fn *work, void 
     }
 
 cleanup:
+    if (slot >= KEPT_READERS) {
+        close_reader(sqlite, slot);
+    }
     gh_slots_give(sqlite->slots, slot);
     return rv;
 }

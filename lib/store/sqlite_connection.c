@@ -60,7 +60,7 @@ static int configure(gh_sqlite_t *connection, gh_sqlite_role_t role)
     if (rc == SQLITE_OK) {
         rc = sqlite3_exec(db, role == GH_SQLITE_WRITER
                               ? "PRAGMA cache_size = -512"
-                              : "PRAGMA cache_size = -256; PRAGMA query_only = ON",
+                              : "PRAGMA cache_size = -128; PRAGMA query_only = ON",
                           NULL, NULL, NULL);
     }
     return rc;
@@ -270,6 +270,7 @@ gh_query_t *gh_sqlite_query(gh_transaction_t *transaction, const char *sql)
     }
     gh_query_begin(&place->query, transaction, sql);
     place->stepped = 0;
+    connection->active++;
     return &place->query;
 }
 
@@ -331,13 +332,18 @@ apr_status_t gh_sqlite_step(gh_query_t *query)
 {
     gh_sqlite_query_t *place = (gh_sqlite_query_t *)query;
     gh_transaction_t *transaction = query->transaction;
+    gh_sqlite_t *connection = transaction->connection;
     apr_status_t rv;
     int rc = SQLITE_MISUSE;
 
     if (transaction->failed == APR_SUCCESS && query->active && place->statement != NULL
         && (place->stepped
             || sqlite3_bind_parameter_count(place->statement) == query->bound)) {
-        place->stepped = 1;
+        if (!place->stepped) {
+            place->stepped = 1;
+            place->writes = !sqlite3_stmt_readonly(place->statement);
+            connection->wrote |= place->writes;
+        }
         rc = sqlite3_step(place->statement);
     }
     if (rc == SQLITE_ROW) {
@@ -359,9 +365,12 @@ void gh_sqlite_end(gh_query_t *query)
     if (place->statement != NULL) {
         sqlite3_reset(place->statement);
         sqlite3_clear_bindings(place->statement);
-        if (place->stepped && !sqlite3_stmt_readonly(place->statement)) {
+        if (place->stepped && place->writes) {
             query->transaction->changed = sqlite3_changes(connection->db);
         }
+    }
+    if (query != &connection->none.query) {
+        connection->active--;
     }
     gh_query_finish(query);
 }
@@ -370,7 +379,7 @@ void gh_sqlite_end_queries(gh_sqlite_t *connection)
 {
     int i;
 
-    for (i = 0; i < GH_SQLITE_STATEMENTS; i++) {
+    for (i = 0; i < GH_SQLITE_STATEMENTS && connection->active > 0; i++) {
         if (connection->cache[i].query.active) {
             gh_sqlite_end(&connection->cache[i].query);
         }
@@ -378,6 +387,9 @@ void gh_sqlite_end_queries(gh_sqlite_t *connection)
     while (connection->extra_count > 0) {
         gh_sqlite_query_t *extra = connection->extra[--connection->extra_count];
 
+        if (extra->query.active) {
+            gh_sqlite_end(&extra->query);
+        }
         sqlite3_finalize(extra->statement);
         free(extra);
     }
@@ -428,6 +440,7 @@ apr_status_t gh_sqlite_script(gh_transaction_t *transaction, const char *text)
     if (transaction->failed != APR_SUCCESS) {
         return transaction->failed;
     }
+    connection->wrote = 1;
     rc = sqlite3_exec(connection->db, text, NULL, NULL, NULL);
     return rc == SQLITE_OK ? APR_SUCCESS : fail(transaction, rc);
 }

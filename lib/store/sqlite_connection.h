@@ -15,6 +15,7 @@ typedef struct {
     gh_query_t query;
     sqlite3_stmt *statement;
     int stepped;
+    int writes;                     /* once stepped */
 } gh_sqlite_query_t;
 
 /** A power of two, several times the number of statements in this folder. */
@@ -24,6 +25,8 @@ struct gh_sqlite {
     sqlite3 *db;                    /* NULL while closed */
     int wal_pages;                  /* in the write-ahead log after the last commit here */
     int broken;                     /* to be closed before it is used again */
+    int wrote;                      /* a statement that may write was run; cleared by who asks */
+    int active;                     /* statements that began and have not ended */
     apr_time_t busy_until;
     gh_sqlite_query_t none;         /* stands for a statement that could not be made */
     gh_sqlite_query_t *extra[8];    /* of statements needed twice at a time */

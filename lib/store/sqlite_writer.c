@@ -12,8 +12,8 @@
 
 /*
  * One thread writes for all threads of the process: it locks the gate, begins a transaction, runs
- * what is queued, each in a savepoint, commits once, and only then tells the callers. More comes in
- * while the disk works, so that batches grow with the load.
+ * what is queued, commits once, and only then tells the callers. More comes in while the disk works,
+ * so that batches grow with the load.
  */
 
 /* A batch ends so that callers of other processes do not wait long. */
@@ -167,16 +167,22 @@ static void stop_writes(gh_writer_t *writer, const gh_result_t *error)
            GHNO(0066) "the store accepts no more writes on this machine: %s", error->message);
 }
 
-/** @return what ends the whole batch, or APR_SUCCESS, also where the job itself failed */
-static apr_status_t run_job(gh_writer_t *writer, job_t *job, gh_result_t *error)
+/**
+ * @param undo set to 1 if the job failed after it had written, which the caller has to undo; NULL to
+ *             have the job in a savepoint of its own
+ * @return what ends the whole batch, or APR_SUCCESS, also where the job itself failed
+ */
+static apr_status_t run_job(gh_writer_t *writer, job_t *job, int *undo, gh_result_t *error)
 {
     gh_sqlite_t *connection = &writer->connection;
     gh_transaction_t transaction;
     apr_status_t rv;
 
-    if ((rv = gh_sqlite_control(connection, "SAVEPOINT job", error)) != APR_SUCCESS) {
+    if (undo == NULL
+        && (rv = gh_sqlite_control(connection, "SAVEPOINT job", error)) != APR_SUCCESS) {
         return rv;
     }
+    connection->wrote = 0;
     gh_transaction_begin(&transaction, &gh_store_sqlite, connection, 1);
     rv = job->work(&transaction, job->baton);
     gh_sqlite_end_queries(connection);
@@ -186,6 +192,10 @@ static apr_status_t run_job(gh_writer_t *writer, job_t *job, gh_result_t *error)
         && transaction.failed != APR_EINVAL) {
         *error = transaction.error;
         return transaction.failed;
+    }
+    if (undo != NULL) {
+        *undo = job->status != APR_SUCCESS && connection->wrote;
+        return APR_SUCCESS;
     }
     if (job->status != APR_SUCCESS
         && (rv = gh_sqlite_control(connection, "ROLLBACK TO job", error)) != APR_SUCCESS) {
@@ -213,21 +223,54 @@ static void checkpoint(gh_writer_t *writer)
     }
 }
 
-/** Runs jobs in the open transaction. @return the list of those that began, in *jobs */
+/** Undoes everything and begins a new transaction. */
+static apr_status_t start_over(gh_writer_t *writer, gh_result_t *error)
+{
+    apr_status_t rv = gh_sqlite_control(&writer->connection, "ROLLBACK", error);
+
+    return rv == APR_SUCCESS
+        ? gh_sqlite_control(&writer->connection, "BEGIN IMMEDIATE", error) : rv;
+}
+
+/** Runs jobs again that have begun, after undoing all that they did. */
+static apr_status_t run_again(gh_writer_t *writer, job_t *jobs, int *written, gh_result_t *error)
+{
+    apr_status_t rv = start_over(writer, error);
+
+    *written = 0;
+    for (; rv == APR_SUCCESS && jobs != NULL; jobs = jobs->next) {
+        rv = run_job(writer, jobs, NULL, error);
+        *written |= jobs->status == APR_SUCCESS;
+    }
+    return rv;
+}
+
+/**
+ * Runs jobs in the open transaction. A savepoint costs a copy of every page that is changed, and few
+ * jobs fail: only when one that failed has written, and others before it have too, is everything
+ * undone, and from the first on each job gets a savepoint of its own.
+ * @return the list of those that began, in *jobs
+ */
 static apr_status_t run_jobs(gh_writer_t *writer, job_t **jobs, int *written, gh_result_t *error)
 {
     apr_time_t until = gh_monotonic_now() + BATCH_TIME;
     job_t **end = jobs, *job;
     apr_status_t rv = APR_SUCCESS;
-    int count = 0;
+    int count = 0, savepoints = 0, undo = 0;
 
     *written = 0;
     while (rv == APR_SUCCESS && count++ < BATCH_JOBS && gh_monotonic_now() < until
            && (job = take(writer)) != NULL) {
         *end = job;
         end = &job->next;
-        rv = run_job(writer, job, error);
-        if (job->status == APR_SUCCESS) {
+        rv = run_job(writer, job, savepoints ? NULL : &undo, error);
+        if (rv == APR_SUCCESS && undo) {
+            undo = 0;
+            savepoints = *written;
+            rv = savepoints ? run_again(writer, *jobs, written, error)
+                            : start_over(writer, error);
+        }
+        else if (job->status == APR_SUCCESS) {
             *written = 1;
         }
     }

@@ -329,10 +329,16 @@ gh_bytes_t gh_column_bytes(gh_query_t *query, int column, apr_pool_t *p)
 
 apr_status_t gh_next_change(gh_transaction_t *transaction, apr_int64_t *change)
 {
-    gh_query_t *query = gh_query(transaction, transaction->backend->dialect->next_change);
-    apr_status_t rv = gh_step(query);
+    const gh_dialect_t *dialect = transaction->backend->dialect;
+    gh_query_t *query;
+    apr_status_t rv;
 
-    if (rv == APR_SUCCESS) {
+    if (dialect->count_change != NULL
+        && (rv = gh_execute(gh_query(transaction, dialect->count_change))) != APR_SUCCESS) {
+        return rv;
+    }
+    query = gh_query(transaction, dialect->next_change);
+    if ((rv = gh_step(query)) == APR_SUCCESS) {
         *change = gh_column_int64(query, 0);
         gh_query_end(query);
     }

@@ -90,8 +90,9 @@ apr_status_t gh_store_read(gh_store_t *store, gh_store_work_fn *work, void *bato
                            gh_result_t *result);
 
 /**
- * Runs work in a write transaction and returns when it is durable (SQLite: on the writer thread,
- * together with other callers' work, each in a savepoint of its own). Thread-safe.
+ * Runs work in a write transaction and returns when it is durable (SQLite: on the writer thread, in
+ * one transaction with other callers' work; if one of them fails, the others are run again without
+ * it). Thread-safe.
  * @return what work returned (nothing was written unless APR_SUCCESS); GH_EUNAVAILABLE,
  *         GH_EUNKNOWN, GH_ECORRUPT, GH_ESTOPPED, or GH_EBUSY when the queue is full or the deadline
  *         passed before work began

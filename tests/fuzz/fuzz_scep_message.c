@@ -62,8 +62,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     gh_bytes_t der = { data, size };
     gh_bytes_t certificate = { (const unsigned char *)"\x30\x00", 2 };
-    scep_reply_t failure = { SCEP_FAILURE, SCEP_BAD_REQUEST, "GH0000", NULL };
-    scep_reply_t success = { SCEP_SUCCESS, 0, NULL, NULL };
+    scep_reply_t failure = {
+        .status = SCEP_FAILURE, .fail_info = SCEP_BAD_REQUEST, .fail_text = "GH0000"
+    };
+    scep_reply_t success = { .status = SCEP_SUCCESS, .password = "GH0000" };
     apr_array_header_t *certificates;
     const scep_recipient_t *recipient;
     scep_message_t *message;

@@ -72,7 +72,8 @@ def managers_file(server, *managers):
 def content(server):
     managers = managers_file(server, *MANAGERS)
     return "".join([
-        PROFILES, issuer(server.authority),
+        # all clients have one address here
+        "SCEPFailureLimit off\n", PROFILES, issuer(server.authority),
         location("/scep", "SetHandler gatehouse-scep", "SCEPTenant acme devices",
                  "SCEPTenant beta devices", "SCEPProfiles test-* scep-*"),
         location(standard.STATIC, standard.challenge(server)),

@@ -14,6 +14,8 @@ from scep import Csr, extension
 
 STATIC_SECRET = "seeded-static-challenge-6d1f0a"
 EXEC_SECRET = "seeded-exec-challenge-93c1be"
+DEVICE = "/scep/beta/devices/scep-key-encipherment"
+DEVICE_PASSWORD = "seeded-device-password-8133"
 WRONG = "seeded-wrong-challenge-0b77e2"
 PASSPHRASE = "seeded-passphrase-51a9c4"
 TENANT = "/scep/acme/devices/"
@@ -30,7 +32,8 @@ def content(server):
                                             "SCEPTenant acme devices other locked") + issuer(
         locked, key=f'"{locked.key_path}" passphrase=file:{server.secret("passphrase")}'
     ) + location("/scep/acme/locked/" + standard.BASE,
-                 f'SCEPChallenge static "exec:{script}"')
+                 f'SCEPChallenge static "exec:{script}"') + location(
+                     DEVICE, "SCEPChallenge device")
 
 
 class Exercised:
@@ -39,6 +42,7 @@ class Exercised:
     def __init__(self, server):
         self.server = server
         self.challenges = []
+        self.passwords = [DEVICE_PASSWORD]
         self.outputs = []
         self.run()
 
@@ -52,6 +56,23 @@ class Exercised:
         challenge = new_challenge(self.server, *options, **where)
         self.challenges.append(challenge)
         return challenge
+
+    def devices(self):
+        """One password is generated, and shown once; the other is given."""
+        server, client = self.server, self.server.client(DEVICE)
+        for name, source in (("a", "generate"),
+                             ("b", f"file:{server.make_secret('device', DEVICE_PASSWORD)}")):
+            made = server.ctl_ok("device", "add", "--tenant", "beta", "--fqdn",
+                                 f"{name}.example.com", "--password", source).object
+            self.passwords += [made["password"]] if "password" in made else []
+            key, subject = standard.device_key(), f"CN={name}.example.com"
+            assert client.enrol(key, self.passwords[0 if name == "b" else 1], subject).succeeded
+            assert client.enrol(key, self.passwords[0], "CN=c.example.com").failed
+            assert client.enrol(key, WRONG, subject).failed
+            self.ctl("device", "show", f"{name}.example.com")
+        self.ctl("device", "list")
+        self.ctl("device", "add", "--tenant", "beta", "--fqdn", "b.example.com", "--password",
+                 f"file:{server.secret('device')}")
 
     def run(self):
         server, key = self.server, standard.device_key()
@@ -74,6 +95,7 @@ class Exercised:
         assert onetime.enrol(standard.device_key(2), used).failed
         self.new_challenge()
         assert server.client(standard.BETA).enrol(key, self.new_challenge()).failed
+        self.devices()
         manual = server.client(standard.MANUAL)
         for verb in ("approve", "deny", None):
             waiting = manual.enrol(key, STATIC_SECRET, f"CN=waiting-{verb}")
@@ -148,6 +170,12 @@ def test_challenges(exercised):
 def test_onetime_challenges(exercised):
     assert len(exercised.challenges) >= 3
     for secret in exercised.challenges:
+        assert find(exercised.places(), secret) == []
+
+
+def test_passwords_of_devices(exercised):
+    assert len(exercised.passwords) == 2
+    for secret in exercised.passwords:
         assert find(exercised.places(), secret) == []
 
 

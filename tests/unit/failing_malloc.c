@@ -20,8 +20,6 @@
 
 #define FRAMES_MAX 64
 
-#define FAULTY_BLINDING "BN_BLINDING_update"
-
 static struct {
     atomic_int mode;
     atomic_long count, number;
@@ -48,42 +46,56 @@ static const struct {
     const char *function;
 } faults[] = {
     { "ASN1_item_sign_ctx", "ASN1_item_d2i_ex" },
-    { FAULTY_BLINDING, FAULTY_BLINDING }
+    { "BN_BLINDING_update", "BN_BLINDING_update" }      /* the last one: see FAIL_BLINDING */
 };
 
-static int called_from(void *const *frames, int count, const char *function)
+#define FAULTS ((int)(sizeof(faults) / sizeof(faults[0])))
+
+/* where a function is */
+typedef struct {
+    uintptr_t from, to;
+} range_t;
+
+static range_t within[FAULTS], function[FAULTS];
+
+static range_t find_function(const char *name)
 {
+    void *address = dlsym(RTLD_DEFAULT, name);
+    range_t range = { (uintptr_t)address, 0 };
+    ElfW(Sym) *symbol;
     Dl_info info;
+
+    if (!address || !dladdr1(address, &info, (void **)&symbol, RTLD_DL_SYMENT)) {
+        abort();
+    }
+    range.to = range.from + symbol->st_size;
+    return range;
+}
+
+static int called_from(void *const *frames, int count, range_t range)
+{
     int i;
 
     for (i = 0; i < count; ++i) {
-        if (dladdr(frames[i], &info) && info.dli_sname && strcmp(info.dli_sname, function) == 0) {
+        if ((uintptr_t)frames[i] > range.from && (uintptr_t)frames[i] <= range.to) {
             return 1;
         }
     }
     return 0;
 }
 
-static int is_within(const char *function)
+/** @return the fault that an allocation would lead to, -1 if there is none */
+static int known_fault(void)
 {
     void *frames[FRAMES_MAX];
+    int count = backtrace(frames, FRAMES_MAX), i;
 
-    return called_from(frames, backtrace(frames, FRAMES_MAX), function);
-}
-
-static int is_known_fault(void)
-{
-    void *frames[FRAMES_MAX];
-    int count = backtrace(frames, FRAMES_MAX);
-    size_t i;
-
-    for (i = 0; i < sizeof(faults) / sizeof(faults[0]); ++i) {
-        if (called_from(frames, count, faults[i].within)
-            && called_from(frames, count, faults[i].function)) {
-            return 1;
+    for (i = 0; i < FAULTS; ++i) {
+        if (called_from(frames, count, within[i]) && called_from(frames, count, function[i])) {
+            return i;
         }
     }
-    return 0;
+    return -1;
 }
 
 /* called before a sanitizer is ready */
@@ -99,10 +111,10 @@ PLAIN static int fails(const void *caller)
         return 0;
     }
     count = atomic_fetch_add(&state.count, 1) + 1;
-    if (mode == FAIL_BLINDING ? !is_within(FAULTY_BLINDING)
+    if (mode == FAIL_BLINDING ? known_fault() != FAULTS - 1
                               : (count < state.number
                                  || (count > state.number && mode != FAIL_FROM_THERE)
-                                 || is_known_fault())) {
+                                 || known_fault() >= 0)) {
         return 0;
     }
     errno = ENOMEM;
@@ -161,15 +173,27 @@ int failing_malloc_available(void)
     return dl_iterate_phdr(find_apr, NULL);
 }
 
-void failing_malloc_begin(fail_mode_t mode, long number)
+static void prepare(void)
 {
     void *frame;
+    int i;
 
-    if (!state.spared_to && !failing_malloc_available()) {
+    if (!failing_malloc_available()) {
         abort();
+    }
+    for (i = 0; i < FAULTS; ++i) {
+        within[i] = find_function(faults[i].within);
+        function[i] = find_function(faults[i].function);
     }
     /* the first time it allocates */
     backtrace(&frame, 1);
+}
+
+void failing_malloc_begin(fail_mode_t mode, long number)
+{
+    if (!state.spared_to) {
+        prepare();
+    }
     state.count = 0;
     state.number = number;
     state.mode = (int)mode;

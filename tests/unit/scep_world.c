@@ -133,6 +133,13 @@ static void make_services(void)
     services.log = &everything;
 }
 
+scep_gate_t *gate_for(int concurrent)
+{
+    scep_gate_limits_t limits = { concurrent, 0, 0 };
+
+    return scep_gate_join(NULL, 0, &limits, pool);
+}
+
 void make_endpoint(scep_endpoint_t *made, const gh_profile_t *profile,
                           gh_authoriser_t *authoriser)
 {
@@ -180,7 +187,7 @@ int scep_world_setup(void **state)
     make_services();
     make_endpoint(&endpoint, automatic, gh_authoriser_static(secret, pool));
     make_endpoint(&manual_endpoint, manual, gh_authoriser_static(secret, pool));
-    engine = scep_engine_create(&services, 32, pool);
+    engine = scep_engine_create(&services, gate_for(32), pool);
     if (scep_engine_add_issuer(engine, issuer, ra_profile, pool) != APR_SUCCESS) {
         return 1;
     }

@@ -18,6 +18,8 @@ extern gh_profile_t *automatic, *manual, *ra_profile;
 /* of the RA's certificates; to be changed before the set-up */
 extern const char *ra_validity;
 extern scep_services_t services;
+/** Lets so many through at once, in this process alone. */
+scep_gate_t *gate_for(int concurrent);
 extern scep_engine_t *engine;
 extern scep_endpoint_t endpoint, manual_endpoint;
 extern EVP_PKEY *client_key, *other_key;

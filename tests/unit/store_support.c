@@ -258,7 +258,7 @@ gh_enrolment_record_t *enrolment_of(apr_int64_t number, apr_pool_t *p)
 {
     gh_enrolment_record_t *record = apr_pcalloc(p, sizeof(*record));
 
-    record->id = gh_random_id(p);
+    record->id = gh_ordered_id(apr_time_now(), p);
     record->key = digest_of(number, p);
     record->state = GH_ENROLMENT_WAITING;
     record->protocol = "scep";

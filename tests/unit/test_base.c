@@ -224,6 +224,35 @@ static void test_audit_line(void **state)
     json_decref(object);
 }
 
+/* One line for two places, unless the event was changed in between. */
+static void test_audit_line_keep(void **state)
+{
+    gh_audit_event_t event = { .time = 5, .event = "enrol", .serial = "01" };
+    const char *line = gh_audit_line_keep(&event, pool), *other;
+
+    assert_ptr_equal(gh_audit_line(&event, pool), line);
+    assert_non_null(strstr(line, "\"serial\":\"01\""));
+    event.serial = NULL;
+    event.result = "failed";
+    other = gh_audit_line(&event, pool);
+    assert_null(strstr(other, "serial"));
+    assert_non_null(strstr(other, "\"result\":\"failed\""));
+}
+
+static void test_ordered_id(void **state)
+{
+    apr_time_t now = apr_time_from_sec(1700000000);
+    const char *first = gh_ordered_id(now, pool), *again = gh_ordered_id(now, pool);
+    const char *later = gh_ordered_id(now + apr_time_from_msec(1), pool);
+
+    assert_int_equal(strlen(first), 32);
+    assert_int_equal(strspn(first, "0123456789abcdef"), 32);
+    assert_memory_equal(first, "018bcfe56800", 12);
+    assert_memory_equal(again, first, 12);
+    assert_string_not_equal(again, first);
+    assert_true(strcmp(later, first) > 0 && strcmp(later, again) > 0);
+}
+
 static int set_up(void **state)
 {
     apr_initialize();
@@ -249,6 +278,8 @@ int main(void)
         cmocka_unit_test(test_result),
         cmocka_unit_test(test_secret),
         cmocka_unit_test(test_audit_line),
+        cmocka_unit_test(test_audit_line_keep),
+        cmocka_unit_test(test_ordered_id),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

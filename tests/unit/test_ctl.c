@@ -33,7 +33,8 @@ static const ctl_option_t globals[] = {
     { "config", 'f', "FILE", "" }, { "json", 0, NULL, "" }, { NULL, 0, NULL, NULL }
 };
 static const ctl_option_t own[] = {
-    { "reason", 0, "REASON", "" }, { "pem", 0, NULL, "" }, { NULL, 0, NULL, NULL }
+    { "reason", 0, "REASON", "" }, { "pem", 0, NULL, "" }, { "san", 0, "NAME...", "" },
+    { NULL, 0, NULL, NULL }
 };
 static const ctl_option_t *const tables[] = { own, globals, NULL };
 
@@ -79,6 +80,27 @@ static void test_arguments_until_operand(void **state)
     assert_string_equal(ctl_option(arguments, "config"), "a.conf");
     assert_int_equal(ctl_operands(arguments), 2);
     assert_string_equal(ctl_operand(arguments, 1), "--unknown");
+}
+
+static void test_arguments_that_are_repeated(void **state)
+{
+    static const char *const line[] = { "x", "--san", "DNS:a", "01", "--san=DNS:b", NULL };
+    static const char *const none[] = { "x", "01", NULL };
+    static const char *const bare[] = { "x", "--san", NULL };
+    ctl_arguments_t *arguments;
+    const apr_array_header_t *values;
+    gh_result_t result;
+
+    assert_int_equal(parse(&arguments, 1, &result, line), APR_SUCCESS);
+    values = ctl_option_all(arguments, "san");
+    assert_int_equal(values->nelts, 2);
+    assert_string_equal(APR_ARRAY_IDX(values, 0, const char *), "DNS:a");
+    assert_string_equal(APR_ARRAY_IDX(values, 1, const char *), "DNS:b");
+    assert_int_equal(ctl_operands(arguments), 1);
+    assert_int_equal(parse(&arguments, 1, &result, none), APR_SUCCESS);
+    assert_null(ctl_option_all(arguments, "san"));
+    assert_int_equal(parse(&arguments, 1, &result, bare), APR_EINVAL);
+    assert_string_equal(result.number, "GH0321");
 }
 
 static void test_arguments_refused(void **state)
@@ -442,6 +464,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_arguments_until_operand),
+        cmocka_unit_test(test_arguments_that_are_repeated),
         cmocka_unit_test(test_arguments_refused),
         cmocka_unit_test(test_printable),
         cmocka_unit_test(test_directive),

@@ -143,9 +143,12 @@ static void test_device_bindings(void **state)
                                 .address = "192.0.2.7" });
     refused(device, &(asked_t){ .subject = subject }, "and the request names none");
     refused(device, &(asked_t){ .subject = subject, .san = "IP:192.0.2.8" }, named);
-    refused(device, &(asked_t){ .subject = subject, .san = "IP:192.0.2.8", .address = "192.0.2.7" }, named);
-    refused(device, &(asked_t){ .subject = subject, .san = "IP:192.0.2.7", .address = "192.0.2.8" }, named);
-    refused(device, &(asked_t){ .subject = subject, .san = "IP:192.0.2.7", .address = "nonsense" }, named);
+    refused(device, &(asked_t){ .subject = subject, .san = "IP:192.0.2.8",
+                                .address = "192.0.2.7" }, named);
+    refused(device, &(asked_t){ .subject = subject, .san = "IP:192.0.2.7",
+                                .address = "192.0.2.8" }, named);
+    refused(device, &(asked_t){ .subject = subject, .san = "IP:192.0.2.7",
+                                .address = "nonsense" }, named);
     refused(device, &(asked_t){ "CN=bound.example.com", .address = "192.0.2.7" },
             "has a registered serial number");
     refused(device, &(asked_t){ "CN=bound.example.com,serialNumber=FTX2", .address = "192.0.2.7" },

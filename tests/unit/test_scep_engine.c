@@ -79,10 +79,15 @@ static void test_message_types(void **state)
     scep_test_spec_t spec = { .transaction = "types" };
     int type;
 
+    /* of the types that are served, those that a stranger with a right challenge gets nothing by */
     for (type = 0; type <= 255; ++type) {
+        const char *rule = type == SCEP_RENEWAL_REQ ? "renewal.self-signed"
+            : type == SCEP_GET_CERT || type == SCEP_GET_CRL ? "holder.unknown"
+            : "message.unknown-type";
+
         if (type != SCEP_PKCS_REQ && type != SCEP_CERT_POLL) {
             spec.type = apr_itoa(pool, type);
-            refused(&endpoint, &spec, request(CHALLENGE), SCEP_BAD_REQUEST, "message.unknown-type");
+            refused(&endpoint, &spec, request(CHALLENGE), SCEP_BAD_REQUEST, rule);
         }
     }
     spec.type = "PKCSReq";
@@ -309,7 +314,7 @@ static void test_caps(void **state)
 
 static void test_ca_certificates(void **state)
 {
-    scep_engine_t *second = scep_engine_create(&services, 1, pool);
+    scep_engine_t *second = scep_engine_create(&services, gate_for(1), pool);
     scep_response_t response, repeated;
     apr_array_header_t *certificates;
 
@@ -340,7 +345,7 @@ static void test_other_sealing_key(void **state)
         gh_sealer_open(&sealer, apr_pstrcat(pool, "file:", sealing, NULL), pool, &result),
         APR_SUCCESS);
     wrong.sealer = sealer;
-    second = scep_engine_create(&wrong, 1, pool);
+    second = scep_engine_create(&wrong, gate_for(1), pool);
     assert_int_equal(scep_engine_add_issuer(second, issuer, ra_profile, pool), APR_SUCCESS);
     scep_engine_certificates(second, &endpoint, &everything, &response, pool);
     assert_int_equal(response.status, 503);
@@ -373,7 +378,7 @@ static void test_no_message(void **state)
 
 static void test_too_many(void **state)
 {
-    scep_engine_t *full = scep_engine_create(&services, 0, pool);
+    scep_engine_t *full = scep_engine_create(&services, gate_for(0), pool);
     scep_response_t response;
 
     assert_int_equal(scep_engine_add_issuer(full, issuer, ra_profile, pool), APR_SUCCESS);

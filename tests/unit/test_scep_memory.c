@@ -382,8 +382,7 @@ static void test_disturbed_keys(void **state)
     for (i = 0; i < 4 * USES; ++i) {
         attempt_t attempt = { .mode = i < 2 * USES ? FAIL_BLINDING : FAIL_NEVER, .number = i };
 
-        prepare_enrolment(&attempt, i);
-        attempt.transaction = apr_psprintf(pool, "disturbed-%d", i);
+        prepare_enrolment(&attempt, -i);
         send_without(&attempt, &response);
         read_answer(&attempt, &response);
         if (!gh_issuer_usable(issuer)) {

@@ -20,7 +20,7 @@
 
 static scep_engine_t *another(const scep_services_t *with)
 {
-    scep_engine_t *made = scep_engine_create(with, 32, pool);
+    scep_engine_t *made = scep_engine_create(with, gate_for(32), pool);
 
     assert_int_equal(scep_engine_add_issuer(made, issuer, ra_profile, pool), APR_SUCCESS);
     return made;

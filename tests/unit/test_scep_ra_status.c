@@ -1,7 +1,5 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-#define _GNU_SOURCE
-
 /* RA keys whose certificates are revoked or held, and keys that another process has made a moment
  * ago. */
 
@@ -23,8 +21,9 @@
 #define NOTICED apr_time_from_msec(2500)
 
 /** What a process says that has no key and can make none. */
-#define NO_KEY "GH0210: issuer devices has no RA key, SCEP answers 503: GH0030: there is no issuer " \
-               "devices in this configuration. Configure the issuer again, or deny what waits for it."
+#define NO_KEY "GH0210: issuer devices has no RA key, SCEP answers 503: GH0030: there is no " \
+               "issuer devices in this configuration. Configure the issuer again, or deny what " \
+               "waits for it."
 
 static int counter;
 
@@ -45,7 +44,7 @@ apr_status_t gh_store_read(gh_store_t *store, gh_store_work_fn *work, void *bato
 
 static scep_engine_t *another(const scep_services_t *with)
 {
-    scep_engine_t *made = scep_engine_create(with, 32, pool);
+    scep_engine_t *made = scep_engine_create(with, gate_for(32), pool);
 
     assert_int_equal(scep_engine_add_issuer(made, issuer, ra_profile, pool), APR_SUCCESS);
     return made;

@@ -112,7 +112,8 @@ static void test_operations(void **state)
         { "operation=GetCACaps%", APR_EINVAL, 0, NULL },
         { "operation=GetCACaps%4", APR_EINVAL, 0, NULL },
         { "operation=GetCACaps+", APR_EINVAL, 0, NULL },
-        { "operation=GetNextCACert", APR_EINVAL, 0, NULL },
+        { "operation=GetNextCACert", APR_SUCCESS, SCEP_GET_NEXT_CA_CERT, NULL },
+        { "operation=GetNextCACerts", APR_EINVAL, 0, NULL },
         { "operation=GetCACaps&operation=GetCACaps", APR_EINVAL, 0, NULL },
         { "operation=PKIOperation&message=a&message=b", APR_EINVAL, 0, NULL },
         { "message=a", APR_EINVAL, 0, NULL }

@@ -71,7 +71,7 @@ static void test_enrolment(void **state)
 
     assert_int_equal(try_write(test, find, &w), APR_NOTFOUND);
     must_write(test->store, insert_enrolment, record);
-    record->id = gh_random_id(test->p);
+    record->id = gh_ordered_id(apr_time_now(), test->p);
     assert_int_equal(try_write(test, insert_enrolment, record), GH_ECONFLICT);
 
     must_read(test->store, find, &w);
@@ -128,6 +128,20 @@ static apr_status_t list(gh_transaction_t *transaction, void *baton)
     return gh_enrolment_list(transaction, w->state, w->limit, &w->records, w->p);
 }
 
+/* What is there already is no failure: the transaction goes on. */
+static apr_status_t insert_twice(gh_transaction_t *transaction, void *baton)
+{
+    gh_enrolment_record_t record = *(gh_enrolment_record_t *)baton;
+    apr_status_t rv = gh_enrolment_insert_new(transaction, &record);
+
+    if (rv == APR_SUCCESS) {
+        record.id = "0123456789abcdef0123456789abcdef";
+        rv = gh_enrolment_insert_new(transaction, &record);
+        rv = rv == APR_EEXIST ? gh_setting_put(transaction, "twice", "yes") : APR_EGENERAL;
+    }
+    return rv;
+}
+
 static apr_status_t claim(gh_transaction_t *transaction, void *baton)
 {
     work_t *w = baton;
@@ -179,6 +193,35 @@ static void test_claim(void **state)
     usleep(20000);
     must_write(test->store, claim, &w);         /* a claim lapses */
     assert_int_equal(w.records->nelts, 1);
+}
+
+static void test_insert_new(void **state)
+{
+    store_test_t *test = *state;
+    gh_enrolment_record_t *record = enrolment_of(150, test->p), *found;
+    work_t w = { .p = test->p, .key = record->key, .limit = 2 };
+    apr_int64_t before, after;
+    int i;
+
+    must_read(test->store, count_enrolments, &before);
+    must_write(test->store, insert_twice, record);
+    must_read(test->store, count_enrolments, &after);
+    assert_int_equal(after, before + 1);
+    must_read(test->store, find, &w);
+    assert_string_equal(((gh_enrolment_record_t *)w.record)->id, record->id);
+
+    for (i = 0; i < 3; i++) {           /* newest first, in the far future to be alone */
+        record = enrolment_of(160 + i, test->p);
+        record->created = apr_time_from_sec(90000000000) + apr_time_from_sec(i == 1 ? 9 : i);
+        record->id = gh_ordered_id(record->created, test->p);
+        must_write(test->store, insert_enrolment, record);
+    }
+    must_read(test->store, list, &w);
+    assert_int_equal(w.records->nelts, 2);
+    found = APR_ARRAY_IDX(w.records, 0, gh_enrolment_record_t *);
+    assert_int_equal(found->created, apr_time_from_sec(90000000009));
+    found = APR_ARRAY_IDX(w.records, 1, gh_enrolment_record_t *);
+    assert_int_equal(found->created, apr_time_from_sec(90000000002));
 }
 
 static void test_states(void **state)
@@ -503,6 +546,7 @@ int run_ledger_tests(void)
         cmocka_unit_test(test_states),
         cmocka_unit_test(test_enrolment),
         cmocka_unit_test(test_claim),
+        cmocka_unit_test(test_insert_new),
         cmocka_unit_test(test_lease),
         cmocka_unit_test(test_sealed_key),
         cmocka_unit_test(test_setting),

@@ -160,6 +160,81 @@ static void test_upgrade(void **state)
     assert_int_equal(w.number, 0);
 }
 
+/* What a store of the first schema holds: certificates that were numbered by themselves, further than
+ * changes were. */
+static const char first_data[] =
+    "INSERT INTO issuer (name, key_sha256, certificate, created)"
+    " SELECT 'devices', sha256, der, 5 FROM sample;\n"
+    "INSERT INTO certificate_der (subject, sans, profile, sha256, key_sha256, not_before, der)"
+    " SELECT 'CN=first', '[]', 'p', sha256, sha256, 5, der FROM sample;\n"
+    "INSERT INTO certificate_der (subject, sans, profile, sha256, key_sha256, not_before, der)"
+    " SELECT 'CN=second', '[]', 'p', sha256, sha256, 5, der FROM sample;\n"
+    "INSERT INTO certificate_status (issuer, serial, status, reason, revoked_at, invalid_from,"
+    " not_after, change_seq, touched, certificate)"
+    " SELECT i.id, s.der, 0, -1, 0, 0, 9, 1, 0, d.id FROM issuer i, sample s, certificate_der d"
+    " WHERE d.subject = 'CN=second';\n";
+
+static const char sample_sqlite[] =
+    "CREATE TABLE sample (sha256 {bytes}, der {bytes});\n"
+    "INSERT INTO sample VALUES (zeroblob(32), X'0123');\n";
+static const char sample_pgsql[] =
+    "CREATE TABLE sample (sha256 {bytes}, der {bytes});\n"
+    "INSERT INTO sample VALUES (decode(repeat('00', 32), 'hex'), decode('0123', 'hex'));\n";
+
+static apr_status_t find_serial(gh_transaction_t *transaction, void *baton)
+{
+    work_t *w = baton;
+    gh_bytes_t serial = { (const unsigned char *)w->text, 2 };
+    apr_array_header_t *found;
+    apr_status_t rv = gh_certificate_find(transaction, NULL, serial, &found, w->p);
+
+    w->number = rv == APR_SUCCESS ? found->nelts : -1;
+    if (w->number == 1) {
+        w->text = APR_ARRAY_IDX(found, 0, gh_certificate_record_t *)->subject;
+    }
+    return rv;
+}
+
+static apr_status_t insert_third(gh_transaction_t *transaction, void *baton)
+{
+    work_t *w = baton;
+    gh_certificate_record_t record = {
+        .issuer = "devices", .serial = { (const unsigned char *)"\1\2", 2 },
+        .reason = GH_REASON_NONE, .not_before = 5, .not_after = 9, .subject = "CN=third",
+        .sha256 = digest_of(1, w->p), .key_sha256 = digest_of(2, w->p), .der = bytes_of("der")
+    };
+
+    return gh_certificate_insert(transaction, &record);
+}
+
+/* Such a store goes on: certificates are found by their serial number alone, and the next one gets a
+ * number that none has. */
+static void test_numbers(void **state)
+{
+    store_test_t *test = *state;
+    const char *sample = strncmp(test->uri, "sqlite3:", 8) == 0 ? sample_sqlite : sample_pgsql;
+    const gh_migration_t step = {
+        gh_migrations.steps[0].name,
+        apr_pstrcat(test->p, gh_migrations.steps[0].text, sample, first_data, NULL)
+    };
+    const gh_migrations_t first = { &step, 1 };
+    work_t w = { .p = test->p, .text = "\1\43" };
+    gh_result_t result;
+    gh_store_t *store;
+
+    assert_int_equal(migrate(test, &first, &result), APR_SUCCESS);
+    assert_int_equal(migrate(test, &gh_migrations, &result), APR_SUCCESS);
+    store = open_store(test->uri, NULL, test->p);
+    must_read(store, find_serial, &w);
+    assert_int_equal(w.number, 1);
+    assert_string_equal(w.text, "CN=second");
+    must_write(store, insert_third, &w);
+    w.text = "\1\2";
+    must_read(store, find_serial, &w);
+    assert_int_equal(w.number, 1);
+    assert_string_equal(w.text, "CN=third");
+}
+
 /* Several processes that start at once. */
 static void test_at_once(void **state)
 {
@@ -223,6 +298,8 @@ int run_migration_tests(void)
         cmocka_unit_test_setup_teardown(test_steps, empty_pgsql, close_store),
         cmocka_unit_test_setup_teardown(test_upgrade, empty_sqlite, close_store),
         cmocka_unit_test_setup_teardown(test_upgrade, empty_pgsql, close_store),
+        cmocka_unit_test_setup_teardown(test_numbers, empty_sqlite, close_store),
+        cmocka_unit_test_setup_teardown(test_numbers, empty_pgsql, close_store),
         cmocka_unit_test_setup_teardown(test_at_once, empty_sqlite, close_store),
         cmocka_unit_test_setup_teardown(test_at_once, empty_pgsql, close_store),
         cmocka_unit_test_setup_teardown(test_other_database, empty_sqlite, close_store),

@@ -220,6 +220,47 @@ static void test_readers_in_use(void **state)
     must_read(reader.store, count_enrolments, &count);
 }
 
+/** Runs long reads at the same time. @return SQLite's memory while all of them ran */
+static apr_int64_t read_at_once(gh_store_t *store, int count)
+{
+    thread_t readers[5];
+    int steps[5][2] = { { 0, 0 } }, i;
+    apr_int64_t memory;
+
+    for (i = 0; i < count; i++) {
+        readers[i] = (thread_t){ .store = store, .work = wait_in_read, .baton = steps[i] };
+        pthread_create(&readers[i].id, NULL, read_main, &readers[i]);
+    }
+    for (i = 0; i < count; i++) {
+        while (!__atomic_load_n(&steps[i][0], __ATOMIC_SEQ_CST)) {
+            usleep(1000);
+        }
+    }
+    memory = sqlite3_memory_used();
+    for (i = count - 1; i >= 0; i--) {
+        __atomic_store_n(&steps[i][1], 1, __ATOMIC_SEQ_CST);
+        assert_int_equal(join(&readers[i]), APR_SUCCESS);
+    }
+    return memory;
+}
+
+/* More long reads at a time than there are kept connections: all run, and the connections that were
+ * opened for them go with their memory. */
+static void test_spare_readers(void **state)
+{
+    store_test_t *test = *state;
+    gh_store_options_t options = { .connections = 5 };
+    gh_store_t *store = open_store(test->uri, &options, test->p);
+    apr_int64_t few, many, after;
+
+    few = read_at_once(store, 2);
+    many = read_at_once(store, 5);
+    after = sqlite3_memory_used();
+    assert_true(many > few);
+    assert_true(after - few < (many - few) / 4);
+    assert_true(read_at_once(store, 5) > after);
+}
+
 typedef struct {
     store_test_t *test;
     apr_int64_t first, second;
@@ -489,6 +530,7 @@ int run_sqlite_tests(void)
         cmocka_unit_test(test_begun_is_waited_for),
         cmocka_unit_test(test_locked_by_others),
         cmocka_unit_test(test_readers_in_use),
+        cmocka_unit_test(test_spare_readers),
         cmocka_unit_test(test_snapshot),
         cmocka_unit_test(test_close_finishes),
         cmocka_unit_test(test_files),

@@ -1,0 +1,257 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#include "mod_scep/scep_gate.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <apr_errno.h>
+#include <apr_strings.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+
+/** Clients that are remembered; who comes beyond that takes the place of the oldest nearby. */
+#define CLIENTS 2048
+#define NEARBY  8
+
+typedef struct {
+    pid_t pid;                      /* 0: free */
+    int running;
+} place_t;
+
+typedef struct {
+    apr_uint64_t client;            /* keyed digest of the address; 0: free */
+    apr_int64_t since;
+    int failures;
+} client_t;
+
+typedef struct {
+    unsigned char key[32];          /* so that nobody can choose whose place to take */
+    client_t clients[CLIENTS];
+    place_t places[];
+} shared_t;
+
+struct scep_gate {
+    shared_t *shared;
+    int processes;
+    place_t *own;
+    place_t alone;                  /* where no place is free */
+    scep_gate_limits_t limits;
+};
+
+apr_size_t scep_gate_size(int processes)
+{
+    return sizeof(shared_t) + (apr_size_t)processes * sizeof(place_t);
+}
+
+apr_status_t scep_gate_prepare(void *memory, int processes)
+{
+    shared_t *shared = memory;
+
+    memset(shared, 0, scep_gate_size(processes));
+    return RAND_bytes(shared->key, sizeof(shared->key)) == 1 ? APR_SUCCESS : APR_EGENERAL;
+}
+
+static int has_ended(pid_t pid)
+{
+    return kill(pid, 0) != 0 && errno == ESRCH;
+}
+
+/** Frees the places of processes that ended without a word. */
+static void sweep(scep_gate_t *gate)
+{
+    int i;
+
+    for (i = 0; i < gate->processes; ++i) {
+        place_t *place = &gate->shared->places[i];
+        pid_t pid = __atomic_load_n(&place->pid, __ATOMIC_ACQUIRE);
+
+        if (pid && has_ended(pid)) {
+            __atomic_store_n(&place->running, 0, __ATOMIC_RELEASE);
+            __atomic_compare_exchange_n(&place->pid, &pid, 0, 0, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_RELAXED);
+        }
+    }
+}
+
+static place_t *take_place(scep_gate_t *gate)
+{
+    int i;
+
+    for (i = 0; i < gate->processes; ++i) {
+        place_t *place = &gate->shared->places[i];
+        pid_t nobody = 0;
+
+        if (__atomic_compare_exchange_n(&place->pid, &nobody, getpid(), 0, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_RELAXED)) {
+            return place;
+        }
+    }
+    return NULL;
+}
+
+static apr_status_t give_place_back(void *data)
+{
+    scep_gate_t *gate = data;
+
+    __atomic_store_n(&gate->own->running, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&gate->own->pid, 0, __ATOMIC_RELEASE);
+    return APR_SUCCESS;
+}
+
+scep_gate_t *scep_gate_join(void *memory, int processes, const scep_gate_limits_t *limits,
+                            apr_pool_t *p)
+{
+    scep_gate_t *gate = apr_pcalloc(p, sizeof(*gate));
+
+    gate->limits = *limits;
+    gate->shared = memory;
+    if (memory) {
+        gate->processes = processes;
+        sweep(gate);
+        gate->own = take_place(gate);
+    }
+    if (!gate->own) {
+        gate->own = &gate->alone;
+    }
+    apr_pool_cleanup_register(p, gate, give_place_back, apr_pool_cleanup_null);
+    return gate;
+}
+
+static int running(const scep_gate_t *gate)
+{
+    int i, sum = __atomic_load_n(&gate->alone.running, __ATOMIC_ACQUIRE);
+
+    for (i = 0; i < gate->processes; ++i) {
+        sum += __atomic_load_n(&gate->shared->places[i].running, __ATOMIC_ACQUIRE);
+    }
+    return sum;
+}
+
+int scep_gate_enter(scep_gate_t *gate)
+{
+    /* first in, then counted: of two at once, both may be sent away, never both let in */
+    __atomic_add_fetch(&gate->own->running, 1, __ATOMIC_ACQ_REL);
+    if (running(gate) <= gate->limits.concurrent) {
+        return 1;
+    }
+    sweep(gate);
+    if (running(gate) <= gate->limits.concurrent) {
+        return 1;
+    }
+    scep_gate_leave(gate);
+    return 0;
+}
+
+void scep_gate_leave(scep_gate_t *gate)
+{
+    __atomic_sub_fetch(&gate->own->running, 1, __ATOMIC_ACQ_REL);
+}
+
+/* Failures */
+
+/** @return a keyed digest, never 0 */
+static apr_uint64_t name_of(const shared_t *shared, const char *client)
+{
+    unsigned char input[sizeof(shared->key) + 64] = { 0 };
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned char *address = input + sizeof(shared->key);
+    unsigned int length = 0;
+    apr_uint64_t name = 0;
+
+    memcpy(input, shared->key, sizeof(shared->key));
+    if (inet_pton(AF_INET6, client, address) == 1) {
+        memset(address + 8, 0, 8);
+        address[16] = 6;
+    }
+    else {
+        apr_cpystrn((char *)address, client, 64);
+    }
+    if (EVP_Digest(input, sizeof(input), digest, &length, EVP_sha256(), NULL) == 1) {
+        memcpy(&name, digest, sizeof(name));
+    }
+    OPENSSL_cleanse(input, sizeof(input));
+    return name ? name : 1;
+}
+
+static int has_passed(const scep_gate_t *gate, const client_t *entry, apr_time_t now)
+{
+    apr_int64_t since = __atomic_load_n(&entry->since, __ATOMIC_ACQUIRE);
+
+    /* a clock that was set back must not block anybody for long */
+    return now >= since + gate->limits.interval || now < since;
+}
+
+static client_t *find_client(const scep_gate_t *gate, apr_uint64_t name)
+{
+    int i;
+
+    for (i = 0; i < NEARBY; ++i) {
+        client_t *entry = &gate->shared->clients[(name + (apr_uint64_t)i) % CLIENTS];
+
+        if (__atomic_load_n(&entry->client, __ATOMIC_ACQUIRE) == name) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
+/** An entry that is free, or has passed, or is the oldest. */
+static client_t *take_entry(const scep_gate_t *gate, apr_uint64_t name)
+{
+    client_t *oldest = NULL;
+    int i;
+
+    for (i = 0; i < NEARBY; ++i) {
+        client_t *entry = &gate->shared->clients[(name + (apr_uint64_t)i) % CLIENTS];
+
+        if (!__atomic_load_n(&entry->client, __ATOMIC_ACQUIRE)) {
+            return entry;
+        }
+        if (!oldest || entry->since < oldest->since) {
+            oldest = entry;
+        }
+    }
+    return oldest;
+}
+
+void scep_gate_note_failure(scep_gate_t *gate, const char *client, apr_time_t now)
+{
+    apr_uint64_t name;
+    client_t *entry;
+
+    if (!gate->shared || !gate->limits.failures) {
+        return;
+    }
+    name = name_of(gate->shared, client);
+    entry = find_client(gate, name);
+    if (!entry) {
+        entry = take_entry(gate, name);
+        __atomic_store_n(&entry->since, 0, __ATOMIC_RELEASE);
+        __atomic_store_n(&entry->client, name, __ATOMIC_RELEASE);
+    }
+    if (has_passed(gate, entry, now)) {
+        __atomic_store_n(&entry->failures, 0, __ATOMIC_RELEASE);
+        __atomic_store_n(&entry->since, now, __ATOMIC_RELEASE);
+    }
+    __atomic_add_fetch(&entry->failures, 1, __ATOMIC_ACQ_REL);
+}
+
+int scep_gate_blocked(scep_gate_t *gate, const char *client, apr_time_t now)
+{
+    const client_t *entry;
+
+    if (!gate->shared || !gate->limits.failures) {
+        return 0;
+    }
+    entry = find_client(gate, name_of(gate->shared, client));
+    if (!entry || has_passed(gate, entry, now)
+        || __atomic_load_n(&entry->failures, __ATOMIC_ACQUIRE) < gate->limits.failures) {
+        return 0;
+    }
+    return (int)apr_time_sec(entry->since + gate->limits.interval - now) + 1;
+}
