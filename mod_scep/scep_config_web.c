@@ -99,7 +99,7 @@ static const char *compile(const ap_expr_info_t **expression, cmd_parms *cmd, co
 {
     const char *error = NULL;
 
-    *expression = ap_expr_parse_cmd(cmd, text, flags, &error, NULL);
+    *expression = ap_expr_parse_cmd(cmd, text, flags | AP_EXPR_FLAG_DONT_VARY, &error, NULL);
     return !error ? NULL : apr_psprintf(cmd->pool, GHNO(0514) "\"%s\" is not an expression: %s",
                                         text, error);
 }

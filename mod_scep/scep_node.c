@@ -89,8 +89,8 @@ const char *scep_set_failure_limit(cmd_parms *cmd, void *dir, const char *number
     if (*end || end == number || limit < 1 || limit > FAILURES_MAX || !interval
         || gh_duration_parse(&server->failure_interval, interval) != APR_SUCCESS
         || server->failure_interval < apr_time_from_sec(1)) {
-        return apr_psprintf(cmd->pool, GHNO(0546) "SCEPFailureLimit takes a number from 1 to %d and "
-                            "an interval of at least a second, such as \"100 1m\", or \"off\"",
+        return apr_psprintf(cmd->pool, GHNO(0546) "SCEPFailureLimit takes a number from 1 to %d "
+                            "and an interval of at least a second, such as \"100 1m\", or \"off\"",
                             FAILURES_MAX);
     }
     server->failures = (int)limit;

@@ -20,8 +20,8 @@ static BIO *bytes_bio(gh_bytes_t bytes)
 }
 
 /**
- * Encodes, if nothing has failed before either. OpenSSL 3.0 goes on when it has no memory to sort the
- * members of a SET: it leaves an error behind, and in the encoding whatever was in its buffer.
+ * Encodes, if nothing has failed before either. OpenSSL 3.0 goes on when it has no memory to sort
+ * the members of a SET: it leaves an error behind, and in the encoding whatever was in its buffer.
  */
 static apr_status_t encode(gh_bytes_t *der, CMS_ContentInfo *cms, apr_pool_t *p)
 {

@@ -298,6 +298,7 @@ int scep_web_check(server_rec *main_server, const gatehouse_config_t *config, ap
     check_t c = { main_server, NULL, config, NULL, apr_hash_make(ptemp), apr_hash_make(ptemp),
                   ptemp, 0 };
 
+    scep_profile_prepare();
     c.problems = check_sections(main_server, handlers, ptemp);
     for (c.s = main_server; c.s; c.s = c.s->next) {
         check_server(&c, handlers);

@@ -87,8 +87,8 @@ static apr_status_t find_issuer(gh_transaction_t *transaction, const char *name,
     return rv == APR_EOF ? APR_NOTFOUND : rv;
 }
 
-/* The number of the change that adds a certificate is also its id: both only have to be unique and to
- * grow, and on SQLite RETURNING costs as much as the rest of an INSERT. */
+/* The number of the change that adds a certificate is also its id: both only have to be unique and
+ * to grow, and on SQLite RETURNING costs as much as the rest of an INSERT. */
 apr_status_t gh_certificate_insert(gh_transaction_t *transaction,
                                    const gh_certificate_record_t *record)
 {

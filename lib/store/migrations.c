@@ -185,9 +185,9 @@ static const char second_schema[] =
     "ALTER TABLE device ADD COLUMN used_by {text};\n";
 
 /*
- * Every index is one more page to change, to log and to copy for each enrolment. What these were for
- * goes by other keys: a serial number with each issuer, enrolments by their ids, which are in the
- * order of time. Certificates are numbered by the change that added them.
+ * Every index is one more page to change, to log and to copy for each enrolment. What these were
+ * for goes by other keys: a serial number with each issuer, enrolments by their ids, which are in
+ * the order of time. Certificates are numbered by the change that added them.
  */
 static const char fewer_indexes[] =
     "DROP INDEX certificate_status_serial;\n"

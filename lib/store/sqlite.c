@@ -10,8 +10,9 @@
 
 /* The SQLite back end: a writer thread, and a few connections that threads read with. */
 
-/* A read for a request takes microseconds, and a connection a hundred kilobytes. Only where reads take
- * long (a CRL is made) are there more connections than these, and no longer than they are used. */
+/* A read for a request takes microseconds, and a connection a hundred kilobytes. Only where reads
+ * take long (a CRL is made) are there more connections than these, and no longer than they are
+ * used. */
 #define KEPT_READERS 2
 
 typedef struct {

@@ -12,8 +12,8 @@
 
 /*
  * One thread writes for all threads of the process: it locks the gate, begins a transaction, runs
- * what is queued, commits once, and only then tells the callers. More comes in while the disk works,
- * so that batches grow with the load.
+ * what is queued, commits once, and only then tells the callers. More comes in while the disk
+ * works, so that batches grow with the load.
  */
 
 /* A batch ends so that callers of other processes do not wait long. */
@@ -168,8 +168,8 @@ static void stop_writes(gh_writer_t *writer, const gh_result_t *error)
 }
 
 /**
- * @param undo set to 1 if the job failed after it had written, which the caller has to undo; NULL to
- *             have the job in a savepoint of its own
+ * @param undo set to 1 if the job failed after it had written, which the caller has to undo; NULL
+ *             to have the job in a savepoint of its own
  * @return what ends the whole batch, or APR_SUCCESS, also where the job itself failed
  */
 static apr_status_t run_job(gh_writer_t *writer, job_t *job, int *undo, gh_result_t *error)
@@ -246,9 +246,9 @@ static apr_status_t run_again(gh_writer_t *writer, job_t *jobs, int *written, gh
 }
 
 /**
- * Runs jobs in the open transaction. A savepoint costs a copy of every page that is changed, and few
- * jobs fail: only when one that failed has written, and others before it have too, is everything
- * undone, and from the first on each job gets a savepoint of its own.
+ * Runs jobs in the open transaction. A savepoint costs a copy of every page that is changed, and
+ * few jobs fail: only when one that failed has written, and others before it have too, is
+ * everything undone, and from the first on each job gets a savepoint of its own.
  * @return the list of those that began, in *jobs
  */
 static apr_status_t run_jobs(gh_writer_t *writer, job_t **jobs, int *written, gh_result_t *error)

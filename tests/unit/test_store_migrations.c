@@ -160,8 +160,8 @@ static void test_upgrade(void **state)
     assert_int_equal(w.number, 0);
 }
 
-/* What a store of the first schema holds: certificates that were numbered by themselves, further than
- * changes were. */
+/* What a store of the first schema holds: certificates that were numbered by themselves, further
+ * than changes were. */
 static const char first_data[] =
     "INSERT INTO issuer (name, key_sha256, certificate, created)"
     " SELECT 'devices', sha256, der, 5 FROM sample;\n"
@@ -207,8 +207,8 @@ static apr_status_t insert_third(gh_transaction_t *transaction, void *baton)
     return gh_certificate_insert(transaction, &record);
 }
 
-/* Such a store goes on: certificates are found by their serial number alone, and the next one gets a
- * number that none has. */
+/* Such a store goes on: certificates are found by their serial number alone, and the next one gets
+ * a number that none has. */
 static void test_numbers(void **state)
 {
     store_test_t *test = *state;
