@@ -3,7 +3,9 @@
 /*
  * Makes SCEP PKCSReq messages (RFC 8894 3.3.1) for the load generator, so that none of a client's
  * work is done while a server is measured. Subject, names, transactionID and nonce are distinct;
- * keys come from a pool, because making one takes longer than a hundred enrolments.
+ * keys come from a pool, because making one takes longer than a hundred enrolments. With the
+ * certificates that earlier messages have brought (-R), it makes a RenewalReq for each, for the next
+ * key of the pool.
  */
 
 #include <errno.h>
@@ -25,6 +27,7 @@ typedef struct {
     const char *name;
     EVP_PKEY **keys;
     size_t key_count;
+    bench_pack_t old;               /* certificates to be renewed, in order; empty: enrolments */
 } maker_t;
 
 /** The name by which the subject and the subjectAltName of a request go. */
@@ -81,6 +84,15 @@ static X509 *make_self_signed(X509_REQ *request, EVP_PKEY *key)
     return certificate;
 }
 
+static X509 *old_certificate(const maker_t *maker, size_t number)
+{
+    const unsigned char *der = maker->old.messages[number].data;
+    X509 *certificate = d2i_X509(NULL, &der, (long)maker->old.messages[number].length);
+
+    bench_need(certificate != NULL, "reading a certificate that is to be renewed");
+    return certificate;
+}
+
 static BIO *encrypt(const maker_t *maker, X509_REQ *request)
 {
     STACK_OF(X509) *recipients = sk_X509_new_null();
@@ -104,7 +116,7 @@ static void add_attribute(CMS_SignerInfo *si, const char *oid, int type, const v
     bench_need(CMS_signed_add1_attr_by_txt(si, oid, type, data, length), "adding an attribute");
 }
 
-static void add_attributes(CMS_SignerInfo *si)
+static void add_attributes(CMS_SignerInfo *si, const char *type)
 {
     unsigned char random[36];
     char transaction[41];
@@ -114,7 +126,7 @@ static void add_attributes(CMS_SignerInfo *si)
     for (i = 0; i < 20; ++i) {
         snprintf(transaction + 2 * i, 3, "%02X", random[i]);
     }
-    add_attribute(si, SCEP_OID_MESSAGE_TYPE, V_ASN1_PRINTABLESTRING, "19", 2);
+    add_attribute(si, SCEP_OID_MESSAGE_TYPE, V_ASN1_PRINTABLESTRING, type, 2);
     add_attribute(si, SCEP_OID_TRANSACTION_ID, V_ASN1_PRINTABLESTRING, transaction, 40);
     add_attribute(si, SCEP_OID_SENDER_NONCE, V_ASN1_OCTET_STRING, random + 20, 16);
 }
@@ -122,9 +134,11 @@ static void add_attributes(CMS_SignerInfo *si)
 static void make_message(const maker_t *maker, size_t number, FILE *file)
 {
     const unsigned flags = CMS_BINARY | CMS_NOSMIMECAP | CMS_PARTIAL;
+    int renews = maker->old.count > 0;
     EVP_PKEY *key = maker->keys[number % maker->key_count];
-    X509_REQ *request = make_request(maker, key, number);
-    X509 *signer = make_self_signed(request, key);
+    EVP_PKEY *next = maker->keys[(number + 1) % maker->key_count];
+    X509_REQ *request = make_request(maker, renews ? next : key, number);
+    X509 *signer = renews ? old_certificate(maker, number) : make_self_signed(request, key);
     BIO *content = encrypt(maker, request);
     CMS_ContentInfo *cms = CMS_sign(NULL, NULL, NULL, NULL, flags);
     CMS_SignerInfo *si;
@@ -133,7 +147,7 @@ static void make_message(const maker_t *maker, size_t number, FILE *file)
 
     si = cms ? CMS_add1_signer(cms, signer, key, EVP_sha256(), flags) : NULL;
     bench_need(si != NULL, "making a message");
-    add_attributes(si);
+    add_attributes(si, renews ? "17" : "19");
     bench_need(CMS_final(cms, content, NULL, flags), "signing a message");
     length = i2d_CMS_ContentInfo(cms, &der);
     bench_need(length > 0, "encoding a message");
@@ -179,7 +193,8 @@ static void append(FILE *to, const char *path)
 }
 
 /** One process for each core; their parts are joined in order. */
-static void make_all(const maker_t *maker, size_t count, size_t processes, const char *path)
+static void make_all(const maker_t *maker, size_t first, size_t end, size_t processes,
+                     const char *path)
 {
     char part[4096];
     size_t i;
@@ -193,7 +208,8 @@ static void make_all(const maker_t *maker, size_t count, size_t processes, const
             bench_die("fork: %s", strerror(errno));
         case 0:
             prctl(PR_SET_PDEATHSIG, SIGKILL);
-            make_part(maker, count * i / processes, count * (i + 1) / processes, part);
+            make_part(maker, first + (end - first) * i / processes,
+                      first + (end - first) * (i + 1) / processes, part);
             _exit(0);
         default:
             break;
@@ -219,18 +235,21 @@ static void make_all(const maker_t *maker, size_t count, size_t processes, const
 
 int main(int argc, char **argv)
 {
-    maker_t maker = { NULL, NULL, "device", NULL, 0 };
+    maker_t maker = { .name = "device" };
     const char *output = NULL;
-    size_t count = 1000, processes = 1, i;
+    size_t first = 0, count = 1000, processes = 1, i;
     int option;
 
-    while ((option = getopt(argc, argv, "r:c:n:p:s:o:")) != -1) {
+    while ((option = getopt(argc, argv, "r:c:f:n:p:s:o:R:")) != -1) {
         switch (option) {
         case 'r':
             maker.recipient = bench_read_certificate(optarg);
             break;
         case 'c':
             maker.challenge = optarg;
+            break;
+        case 'f':
+            first = bench_number(optarg, "-f");
             break;
         case 'n':
             count = bench_number(optarg, "-n");
@@ -241,6 +260,9 @@ int main(int argc, char **argv)
         case 's':
             maker.name = optarg;
             break;
+        case 'R':
+            bench_pack_open(&maker.old, optarg);
+            break;
         case 'o':
             output = optarg;
             break;
@@ -250,14 +272,17 @@ int main(int argc, char **argv)
     }
     maker.key_count = (size_t)(argc - optind);
     if (!maker.recipient || !output || maker.key_count == 0 || processes == 0) {
-        bench_die("usage: scepmake -r RECIPIENT.pem -o FILE [-c CHALLENGE] [-n COUNT] "
-                  "[-p PROCESSES] [-s NAME] KEY.pem...");
+        bench_die("usage: scepmake -r RECIPIENT.pem -o FILE [-c CHALLENGE] [-f FIRST] [-n END] "
+                  "[-p PROCESSES] [-s NAME] [-R CERTIFICATES] KEY.pem...");
+    }
+    if (maker.old.count > 0 && maker.old.count < count) {
+        bench_die("there are only %zu certificates", maker.old.count);
     }
     maker.keys = calloc(maker.key_count, sizeof(*maker.keys));
     bench_need(maker.keys != NULL, "getting memory");
     for (i = 0; i < maker.key_count; ++i) {
         maker.keys[i] = bench_read_key(argv[optind + (int)i]);
     }
-    make_all(&maker, count, processes, output);
+    make_all(&maker, first, count, processes, output);
     return 0;
 }
