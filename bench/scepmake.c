@@ -4,8 +4,8 @@
  * Makes SCEP PKCSReq messages (RFC 8894 3.3.1) for the load generator, so that none of a client's
  * work is done while a server is measured. Subject, names, transactionID and nonce are distinct;
  * keys come from a pool, because making one takes longer than a hundred enrolments. With the
- * certificates that earlier messages have brought (-R), it makes a RenewalReq for each, for the next
- * key of the pool.
+ * certificates that earlier messages have brought (-R), it makes a RenewalReq for each, for the
+ * next key of the pool.
  */
 
 #include <errno.h>
