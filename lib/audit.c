@@ -71,40 +71,51 @@ static json_t *make_string(const char *text, apr_size_t limit, apr_pool_t *p)
     return value ? value : json_string("?");
 }
 
+#define MEMBER(name) { #name, offsetof(gh_audit_event_t, name) }
+
+/* Of texts, in the order of the line. */
+static const struct {
+    const char *name;
+    apr_size_t offset;
+} members[] = {
+    MEMBER(id),
+    MEMBER(node),
+    MEMBER(event),
+    MEMBER(protocol),
+    MEMBER(tenant),
+    MEMBER(issuer),
+    MEMBER(profile),
+    MEMBER(client),
+    MEMBER(user),
+    MEMBER(subject),
+    MEMBER(serial),
+    MEMBER(transaction),
+    MEMBER(algorithms),
+    MEMBER(rule),
+    MEMBER(result),
+    MEMBER(gh),
+    MEMBER(message),
+    MEMBER(client_request_id)
+};
+
+#define MEMBERS (sizeof(members) / sizeof(members[0]))
+
+static const char *member(const gh_audit_event_t *event, apr_size_t i)
+{
+    return *(const char *const *)((const char *)event + members[i].offset);
+}
+
 static json_t *make_object(const gh_audit_event_t *event, apr_size_t limit, apr_pool_t *p)
 {
-    const struct {
-        const char *name;
-        const char *value;
-    } members[] = {
-        { "id", event->id },
-        { "node", event->node },
-        { "event", event->event },
-        { "protocol", event->protocol },
-        { "tenant", event->tenant },
-        { "issuer", event->issuer },
-        { "profile", event->profile },
-        { "client", event->client },
-        { "user", event->user },
-        { "subject", event->subject },
-        { "serial", event->serial },
-        { "transaction", event->transaction },
-        { "algorithms", event->algorithms },
-        { "rule", event->rule },
-        { "result", event->result },
-        { "gh", event->gh },
-        { "message", event->message },
-        { "client_request_id", event->client_request_id },
-    };
     json_t *object = json_object();
     apr_size_t i;
 
     json_object_set_new_nocheck(object, "time",
                                 json_string_nocheck(gh_time_text(p, event->time)));
-    for (i = 0; i < sizeof(members) / sizeof(members[0]); ++i) {
-        if (members[i].value) {
+    for (i = 0; i < MEMBERS; ++i) {
+        if (member(event, i)) {
             json_object_set_new_nocheck(object, members[i].name,
-                                        make_string(members[i].value, limit, p));
+                                        make_string(member(event, i), limit, p));
         }
     }
     return object;
@@ -137,14 +148,25 @@ struct gh_audit_kept {
     const char *line;
 };
 
+static int same_members(const gh_audit_event_t *event, const gh_audit_event_t *other)
+{
+    apr_size_t i;
+
+    for (i = 0; i < MEMBERS; ++i) {
+        const char *a = member(event, i), *b = member(other, i);
+
+        if (a != b && (!a || !b || strcmp(a, b))) {
+            return 0;
+        }
+    }
+    return event->time == other->time;
+}
+
 const char *gh_audit_line(const gh_audit_event_t *event, apr_pool_t *p)
 {
     const struct gh_audit_kept *kept = event->kept;
 
-    if (kept && !memcmp(&kept->event, event, offsetof(gh_audit_event_t, kept))) {
-        return kept->line;
-    }
-    return make_line(event, p);
+    return kept && same_members(event, &kept->event) ? kept->line : make_line(event, p);
 }
 
 const char *gh_audit_line_keep(gh_audit_event_t *event, apr_pool_t *p)

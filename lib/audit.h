@@ -53,9 +53,9 @@ void gh_audit_take_result(gh_audit_event_t *event, const struct gh_result *resul
 const char *gh_audit_line(const gh_audit_event_t *event, apr_pool_t *p);
 
 /**
- * The same, and gh_audit_line() gives this line again as long as no member was set to anything
- * else: for an event that becomes a row of the store and a line of the log. Text that members point
- * to must not be changed in place.
+ * The same, and gh_audit_line() gives this line again as long as the members say the same: for an
+ * event that becomes a row of the store and a line of the log. Text that members point to must not
+ * be changed in place.
  * @param p lives as long as the event is used
  */
 const char *gh_audit_line_keep(gh_audit_event_t *event, apr_pool_t *p);

@@ -195,6 +195,7 @@ apr_status_t scep_reply_sign(gh_bytes_t *der, gh_bytes_t content, const scep_rec
     apr_status_t rv = APR_EGENERAL;
 
     memset(der, 0, sizeof(*der));
+    ERR_clear_error();
     if (cms && in && CMS_add1_signer(cms, ra->certificate, ra->key, EVP_sha256(), flags)
         && CMS_final(cms, in, NULL, flags) == 1) {
         rv = encode(der, cms, p);

@@ -246,12 +246,32 @@ static int capabilities_parse(const X509_EXTENSION *extension)
     return good;
 }
 
+/** SIZE (1..MAX), RFC 5280 4.2.1.4 */
+static int has_policies(const X509_EXTENSION *extension)
+{
+    CERTIFICATEPOLICIES *policies = gh_extension_value(extension,
+                                                       ASN1_ITEM_rptr(CERTIFICATEPOLICIES));
+    int good = policies != NULL && sk_POLICYINFO_num(policies) > 0;
+
+    CERTIFICATEPOLICIES_free(policies);
+    return good;
+}
+
+static int has_names(const X509_EXTENSION *extension)
+{
+    GENERAL_NAMES *names = gh_extension_value(extension, ASN1_ITEM_rptr(GENERAL_NAMES));
+    int good = names != NULL && sk_GENERAL_NAME_num(names) > 0;
+
+    GENERAL_NAMES_free(names);
+    return good;
+}
+
 /** Checks that the value of an extension which is copied as it is has the form it should have. */
 static int copied_value_is_good(const X509_EXTENSION *extension, const char *oid)
 {
     if (strcmp(oid, GH_OID_CERTIFICATE_POLICIES) == 0
         || strcmp(oid, GH_OID_APPLICATION_POLICIES) == 0)
-        return value_parses(extension, ASN1_ITEM_rptr(CERTIFICATEPOLICIES));
+        return has_policies(extension);
     if (strcmp(oid, GH_OID_SMIME_CAPABILITIES) == 0)
         return capabilities_parse(extension);
     if (strcmp(oid, GH_OID_TEMPLATE) == 0)
@@ -259,7 +279,7 @@ static int copied_value_is_good(const X509_EXTENSION *extension, const char *oid
     if (strcmp(oid, GH_OID_TEMPLATE_NAME) == 0)
         return is_text_value(extension);
     if (strcmp(oid, GH_OID_SID) == 0)
-        return value_parses(extension, ASN1_ITEM_rptr(GENERAL_NAMES));
+        return has_names(extension);
     return value_parses(extension, ASN1_ITEM_rptr(ASN1_ANY));
 }
 

@@ -15,11 +15,13 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include <apr_hash.h>
 #include <apr_strings.h>
 #include <openssl/err.h>
 #include <openssl/sha.h>
 #include <openssl/x509v3.h>
 
+#include "issuer/publisher.h"
 #include "scep_world.h"
 #include "store/certificates.h"
 #include "x509/ca.h"
@@ -30,6 +32,7 @@
 #define CHOICE_SIGNED_ANEW  0x10
 #define CHOICE_MANUAL       0x20        /* at the location with approval */
 #define CHOICE_CHALLENGE    0x40        /* where a challenge is asked for */
+#define CHOICE_MANAGER      0x80        /* signed by a manager of devices */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -61,6 +64,29 @@ static void tear_down(void)
     scep_world_teardown(NULL);
 }
 
+static void publish_crl(void)
+{
+    apr_hash_t *issuers = apr_hash_make(pool);
+    gh_result_t result;
+
+    apr_hash_set(issuers, "devices", APR_HASH_KEY_STRING, issuer);
+    services.publisher = gh_publisher_create(services.store, issuers, "node1", NULL, pool);
+    require(gh_publisher_run(services.publisher, &result) == APR_SUCCESS);
+}
+
+static void open_to_all(scep_endpoint_t *made, const gh_profile_t *profile)
+{
+    static const gh_renewal_policy_t renewal = {
+        .revoke_old = GH_RENEWAL_KEEP_OLD, .same_key = 1
+    };
+    apr_array_header_t *managers = apr_array_make(pool, 1, sizeof(X509 *));
+
+    APR_ARRAY_PUSH(managers, X509 *) = other;
+    make_endpoint(made, profile, gh_authoriser_none(pool));
+    made->renewal = &renewal;
+    made->managers = managers;
+}
+
 static void set_up(void)
 {
     scep_test_spec_t spec = { .transaction = "first" };
@@ -69,8 +95,9 @@ static void set_up(void)
         return;
     }
     require(scep_world_setup(NULL) == 0);
-    make_endpoint(&open_endpoint, automatic, gh_authoriser_none(pool));
-    make_endpoint(&open_manual, manual, gh_authoriser_none(pool));
+    publish_crl();
+    open_to_all(&open_endpoint, automatic);
+    open_to_all(&open_manual, manual);
     issued = gh_certificate_parse(enrolled(&open_endpoint, &spec), pool);
     require(issued != NULL);
     X509_up_ref(issued);
@@ -134,12 +161,12 @@ static void check_certificate(gh_bytes_t der, apr_pool_t *p)
 }
 
 static void check_reply(const scep_response_t *response, const scep_test_spec_t *spec,
-                        X509 *signer, const gh_audit_event_t *audited, apr_pool_t *p)
+                        EVP_PKEY *key, X509 *signer, const gh_audit_event_t *audited, apr_pool_t *p)
 {
     scep_test_reply_t reply;
 
     require(response->status == 200);
-    require(scep_test_reply(&reply, response->body, client_key, signer, p));
+    require(scep_test_reply(&reply, response->body, key, signer, p));
     require(reply.verified && reply.type == SCEP_CERT_REP);
     require(strcmp(reply.transaction, spec->transaction) == 0);
     switch (reply.status) {
@@ -182,6 +209,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     scep_response_t response;
     gh_bytes_t content;
     apr_pool_t *p;
+    EVP_PKEY *key;
     X509 *signer;
 
     set_up();
@@ -189,7 +217,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     require(apr_pool_create(&p, NULL) == APR_SUCCESS);
-    signer = data[0] & CHOICE_ISSUED ? issued : client;
+    key = data[0] & CHOICE_MANAGER ? other_key : client_key;
+    signer = data[0] & CHOICE_MANAGER ? other : data[0] & CHOICE_ISSUED ? issued : client;
     content.data = data + 1;
     content.length = size - 1;
     if (data[0] & CHOICE_SIGNED_ANEW) {
@@ -199,10 +228,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     spec.type = types[data[0] & CHOICE_TYPE];
     spec.transaction = gh_hex(p, digest, sizeof(digest));
     scep_engine_operate(engine, chosen_endpoint(data[0]),
-                        scep_test_message(&spec, content, client_key, signer, ra, p), &with,
+                        scep_test_message(&spec, content, key, signer, ra, p), &with,
                         &response, p);
     require(ERR_peek_error() == 0);
-    check_reply(&response, &spec, signer, &audited, p);
+    check_reply(&response, &spec, key, signer, &audited, p);
     apr_pool_destroy(p);
     return 0;
 }

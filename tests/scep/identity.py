@@ -94,11 +94,13 @@ class Identity:
 
     @classmethod
     def self_signed(cls, key, subject="CN=scep client", digest="sha256", days=1, start=None,
-                    serial=None, public=None):
-        """A throw-away certificate, as RFC 8894 2.3 has it; public puts another key into it."""
+                    serial=None, public=None, extensions=()):
+        """A throw-away certificate, as RFC 8894 2.3 has it; public puts another key into it.
+        extensions: Extension elements, see csr.py"""
         now = start or (datetime.datetime.utcnow() - datetime.timedelta(minutes=5))
         end = now + datetime.timedelta(days=days)
-        serial = serial or int.from_bytes(os.urandom(8), "big") | (1 << 62)
+        if serial is None:
+            serial = int.from_bytes(os.urandom(8), "big") | (1 << 62)
         stamp = "%y%m%d%H%M%SZ"
         issuer = name(subject)
         signature = signature_algorithm(key, digest)
@@ -106,7 +108,8 @@ class Identity:
             der.explicit(0, der.integer(2)), der.integer(serial), signature, issuer,
             der.sequence(der.tlv(0x17, now.strftime(stamp).encode()),
                          der.tlv(0x17, end.strftime(stamp).encode())),
-            issuer, public or public_der(key))
+            issuer, public or public_der(key),
+            der.explicit(3, der.sequence(*(e.der for e in extensions))) if extensions else b"")
         return cls(key, der.sequence(tbs, signature, der.bits(sign(key, tbs, digest))))
 
     @property

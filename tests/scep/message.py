@@ -172,6 +172,7 @@ class PkiMessage:
     bad_signature: bool = False
     signing_time: bool = True
     no_signed_attributes: bool = False
+    digest_algorithms: list = None      # DER of those that SignedData lists; default: the signer's
 
     def __post_init__(self):
         if self.transaction is None:
@@ -242,9 +243,12 @@ class PkiMessage:
         certificates = self.certificates
         if certificates is None:
             certificates = [signer.certificate for signer in signers]
+        listed = self.digest_algorithms
+        if listed is None:
+            listed = [der.algorithm(der.DIGESTS[self.digest])]
         body = b"" if encapsulated is None else der.explicit(0, der.octets(encapsulated))
         signed_data = der.sequence(
-            der.integer(1), der.set_of(der.algorithm(der.DIGESTS[self.digest])),
+            der.integer(1), der.set_of(*listed),
             der.sequence(der.oid(DATA), body),
             der.implicit(0, der.set_of(*certificates)) if certificates else b"",
             der.set_of(*(self._signer_info(signer, encapsulated or b"") for signer in signers)))

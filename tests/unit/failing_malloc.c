@@ -191,7 +191,7 @@ static void prepare(void)
 
 void failing_malloc_begin(fail_mode_t mode, long number)
 {
-    if (!state.spared_to) {
+    if (!within[0].to) {
         prepare();
     }
     state.count = 0;

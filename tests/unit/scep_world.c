@@ -128,6 +128,8 @@ static void make_services(void)
         gh_sealer_open(&sealer, apr_pstrcat(pool, "file:", sealing, NULL), pool, &result),
         APR_SUCCESS);
     services.ledger = gh_ledger_create(services.store, issuers, "node1", NULL, pool);
+    services.publisher = gh_publisher_create(services.store, issuers, "node1", NULL, pool);
+    assert_int_equal(gh_publisher_run(services.publisher, &result), APR_SUCCESS);
     services.sealer = sealer;
     services.node = "node1";
     services.log = &everything;

@@ -232,6 +232,8 @@ static void test_audit_line_keep(void **state)
 
     assert_ptr_equal(gh_audit_line(&event, pool), line);
     assert_non_null(strstr(line, "\"serial\":\"01\""));
+    event.serial = apr_pstrdup(pool, event.serial);
+    assert_ptr_equal(gh_audit_line(&event, pool), line);
     event.serial = NULL;
     event.result = "failed";
     other = gh_audit_line(&event, pool);
