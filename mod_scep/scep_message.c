@@ -382,6 +382,16 @@ static apr_status_t check_signer(const scep_message_t *message, gh_result_t *res
     return APR_SUCCESS;
 }
 
+/** Whether the signed contentType is that of the content (RFC 5652 11.1): CMS_verify() only sees
+ *  that there is one. */
+static int content_type_matches(const scep_message_t *message)
+{
+    const ASN1_OBJECT *type = CMS_signed_get0_data_by_OBJ(
+        message->signer_info, OBJ_nid2obj(NID_pkcs9_contentType), -3, V_ASN1_OBJECT);
+
+    return type && OBJ_cmp(type, CMS_get0_eContentType(message->outer)) == 0;
+}
+
 apr_status_t scep_message_verify(scep_message_t *message, gh_result_t *result)
 {
     ASN1_OCTET_STRING **content;
@@ -400,7 +410,8 @@ apr_status_t scep_message_verify(scep_message_t *message, gh_result_t *result)
                               GHNO(0196) "the message has no content");
     }
     if (CMS_verify(message->outer, NULL, NULL, NULL, NULL,
-                   CMS_BINARY | CMS_NO_SIGNER_CERT_VERIFY) != 1) {
+                   CMS_BINARY | CMS_NO_SIGNER_CERT_VERIFY) != 1
+        || !content_type_matches(message)) {
         ERR_clear_error();
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_INTEGRITY, "message.signature",
                               "Sign the message with the key of the enclosed certificate; see "

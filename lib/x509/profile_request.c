@@ -15,6 +15,8 @@
 
 /** Most usages or policies that one extension may list. */
 #define USAGES_MAX 32
+/** Of elements in the value of an extension that is copied. */
+#define NESTING_MAX 32
 
 /* Certificate template of version 2 ([MS-WCCE] 2.2.2.7.7.2). */
 
@@ -266,9 +268,32 @@ static int has_names(const X509_EXTENSION *extension)
     return good;
 }
 
+/** Certificates are DER: no indefinite lengths (X.690 10.1), which OpenSSL reads. */
+static int has_definite_lengths(const unsigned char *at, long length, int depth)
+{
+    while (length > 0) {
+        const unsigned char *content = at;
+        long content_length;
+        int tag, class, form = ASN1_get_object(&content, &content_length, &tag, &class, length);
+
+        if ((form & 0x80) || (form & 0x01) || depth > NESTING_MAX)
+            return 0;
+        if ((form & V_ASN1_CONSTRUCTED)
+            && !has_definite_lengths(content, content_length, depth + 1))
+            return 0;
+        length -= (long)(content - at) + content_length;
+        at = content + content_length;
+    }
+    return 1;
+}
+
 /** Checks that the value of an extension which is copied as it is has the form it should have. */
 static int copied_value_is_good(const X509_EXTENSION *extension, const char *oid)
 {
+    const ASN1_OCTET_STRING *data = X509_EXTENSION_get_data((X509_EXTENSION *)extension);
+
+    if (!has_definite_lengths(ASN1_STRING_get0_data(data), ASN1_STRING_length(data), 0))
+        return 0;
     if (strcmp(oid, GH_OID_CERTIFICATE_POLICIES) == 0
         || strcmp(oid, GH_OID_APPLICATION_POLICIES) == 0)
         return has_policies(extension);

@@ -12,6 +12,7 @@ from harness.server import CHALLENGE
 
 README = environment.SOURCE / "README.md"
 ARCHITECTURE = environment.SOURCE / "docs" / "architecture.md"
+SECURITY = environment.SOURCE / "docs" / "security.md"
 PATH = "/scep/acme/devices/scep-digital-signature-key-encipherment"
 
 
@@ -118,3 +119,27 @@ def test_tables_of_the_store_are_documented():
     tables = set(re.findall(r"CREATE TABLE (?:IF NOT EXISTS )?([a-z_]+) \(", source))
     assert "enrolment" in tables
     assert tables <= documented("The store")
+
+
+def exists(name):
+    """Whether a test is there that docs/security.md names as file::function."""
+    file, function = name.split("::")
+    folder = environment.SOURCE / "tests"
+    for path, head in ((folder / "http" / f"{file}.py", "def "),
+                       (folder / "unit" / f"{file}.c", "static void ")):
+        if path.exists():
+            return f"\n{head}{function}(" in path.read_text()
+    return False
+
+
+def test_attacks_have_tests():
+    """Each line of the table names tests, and they are there."""
+    text = SECURITY.read_text()
+    table = re.search(r"^## Attacks on SCEP$(.*?)(?=^## )", text, re.S | re.M)[1]
+    rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) >= 20
+    for row in rows:
+        named = re.findall(r"`([^` ]*::[^` ]*)`", row)
+        assert named, row
+        assert [name for name in named if not exists(name)] == [], row
+    assert not exists("test_scep_attacks::test_that_is_not_there")

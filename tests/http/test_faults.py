@@ -82,13 +82,17 @@ def test_children_killed_during_enrolments(make_server, store, mpm):
 @pytest.mark.slow
 def test_everything_killed_during_enrolments(make_server, store):
     server = make_server(content, store=store)
+    kills = environment.count(3, 20)
     with load_of(server) as load:
-        for _ in range(environment.count(3, 20)):
-            mark = load.answered
-            wait_until(lambda: load.answered > mark + 10 or not load.busy, 60)
+        for number in range(kills):     # from the first devices to the last
+            mark = max(number * COUNT // (kills + 1), load.answered) + 10
+            wait_until(lambda: load.answered > mark or not load.busy, 120)
+            assert load.busy, "all have been answered before the last kill"
             server.kill_all()
             server.allow("AH00098")
             server.start()
+    assert load.lost > 0, "nothing was interrupted"
+    assert load.answered == COUNT
     check_store(server, load)
 
 

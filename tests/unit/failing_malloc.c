@@ -107,14 +107,13 @@ PLAIN static int fails(const void *caller)
     long count;
 
     if (mode == FAIL_NEVER
-        || ((uintptr_t)caller >= state.spared_from && (uintptr_t)caller < state.spared_to)) {
+        || ((uintptr_t)caller >= state.spared_from && (uintptr_t)caller < state.spared_to)
+        || (mode == FAIL_BLINDING && known_fault() != FAULTS - 1)) {
         return 0;
     }
     count = atomic_fetch_add(&state.count, 1) + 1;
-    if (mode == FAIL_BLINDING ? known_fault() != FAULTS - 1
-                              : (count < state.number
-                                 || (count > state.number && mode != FAIL_FROM_THERE)
-                                 || known_fault() >= 0)) {
+    if (count < state.number || (count > state.number && mode == FAIL_ONCE)
+        || (mode != FAIL_BLINDING && known_fault() >= 0)) {
         return 0;
     }
     errno = ENOMEM;

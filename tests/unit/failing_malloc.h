@@ -12,8 +12,9 @@ typedef enum {
     FAIL_NEVER,
     FAIL_ONCE,                      /* one allocation */
     FAIL_FROM_THERE,                /* that one and all after it */
-    FAIL_BLINDING                   /* all with which an RSA key's blinding is renewed: after it, the
-                                       key computes nonsense for a while */
+    FAIL_BLINDING                   /* that one and all after it of those with which the blinding of an
+                                       RSA key is renewed: the key may compute nonsense afterwards,
+                                       until that is done again */
 } fail_mode_t;
 
 /** @return 0 if this system's allocator cannot be stood in for */

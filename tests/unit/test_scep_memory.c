@@ -21,6 +21,7 @@
 
 #include <apr_strings.h>
 #include <openssl/err.h>
+#include <openssl/x509v3.h>
 
 #include "failing_malloc.h"
 #include "scep_world.h"
@@ -29,7 +30,7 @@
 #include "x509/key.h"
 
 /* Rounds of one exchange and one mode where not every allocation is tried. */
-#define ROUNDS 60
+#define ROUNDS 40
 
 /** A message and what it gets when there is memory. */
 typedef struct {
@@ -39,6 +40,7 @@ typedef struct {
     gh_bytes_t message;
     int status;                     /* of the CertRep */
     int issues;                     /* certificates more afterwards than before */
+    int names;                      /* 1: it has alternative names */
     fail_mode_t mode;
     long number;                    /* of the allocation that fails */
 } attempt_t;
@@ -109,6 +111,29 @@ static apr_status_t find_certificate(gh_transaction_t *transaction, void *baton)
     return gh_certificate_find(transaction, "devices", stored->serial, &stored->records, pool);
 }
 
+/** Compares subject and extensions with those of the first certificate of the same kind: nothing
+ *  may be left out. */
+static int says_the_same(X509 *certificate, const char *kind)
+{
+    static const char *first_kind, *first;
+    unsigned char *subject = NULL, *extensions = NULL;
+    int subject_length = i2d_X509_NAME(X509_get_subject_name(certificate), &subject);
+    int extensions_length = i2d_X509_EXTENSIONS((X509_EXTENSIONS *)
+                                                X509_get0_extensions(certificate), &extensions);
+    const char *text;
+
+    assert_true(subject_length > 0 && extensions_length > 0);
+    text = apr_pstrcat(pool, gh_hex(pool, subject, (apr_size_t)subject_length), "/",
+                       gh_hex(pool, extensions, (apr_size_t)extensions_length), NULL);
+    OPENSSL_free(subject);
+    OPENSSL_free(extensions);
+    if (!first || strcmp(first_kind, kind) != 0) {
+        first_kind = kind;
+        first = apr_pstrdup(apr_pool_parent_get(pool), text);
+    }
+    return strcmp(first, text) == 0;
+}
+
 static void check_certificate(const attempt_t *attempt, gh_bytes_t der)
 {
     X509 *certificate = gh_certificate_parse(der, pool);
@@ -116,6 +141,10 @@ static void check_certificate(const attempt_t *attempt, gh_bytes_t der)
     gh_result_t result;
 
     CHECK(attempt, certificate && EVP_PKEY_eq(X509_get0_pubkey(certificate), client_key) == 1);
+    CHECK(attempt, X509_verify(certificate, X509_get0_pubkey(ca)) == 1);
+    CHECK(attempt, says_the_same(certificate, attempt->what));
+    CHECK(attempt, (X509_get_ext_by_NID(certificate, NID_subject_alt_name, -1) >= 0)
+                   == attempt->names);
     stored.serial = gh_certificate_serial(certificate, pool);
     assert_int_equal(gh_store_read(services.store, find_certificate, &stored, &result),
                      APR_SUCCESS);
@@ -285,6 +314,68 @@ static void test_enrolment(void **state)
     run_both("enrol", prepare_enrolment);
 }
 
+/** A request with a subject of several values in one part, and alternative names. */
+static gh_bytes_t request_with_names(const char *names)
+{
+    X509_REQ *asked = X509_REQ_new();
+    X509_NAME *subject = X509_REQ_get_subject_name(asked);
+    STACK_OF(X509_EXTENSION) *extensions = sk_X509_EXTENSION_new_null();
+    unsigned char *encoded = NULL;
+    gh_bytes_t der;
+    int length;
+
+    assert_true(X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8,
+                                           (const unsigned char *)"client", -1, -1, 0));
+    assert_true(X509_NAME_add_entry_by_txt(subject, "UID", MBSTRING_UTF8,
+                                           (const unsigned char *)"4711", -1, -1, -1));
+    sk_X509_EXTENSION_push(extensions,
+                           X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, names));
+    sk_X509_EXTENSION_push(extensions,
+                           X509V3_EXT_conf_nid(NULL, NULL, NID_key_usage, "digitalSignature"));
+    assert_true(X509_REQ_add_extensions(asked, extensions));
+    assert_true(X509_REQ_add1_attr_by_NID(asked, NID_pkcs9_challengePassword, MBSTRING_ASC,
+                                          (const unsigned char *)CHALLENGE, -1));
+    assert_true(X509_REQ_set_pubkey(asked, client_key));
+    assert_true(X509_REQ_sign(asked, client_key, EVP_sha256()));
+    length = i2d_X509_REQ(asked, &encoded);
+    assert_true(length > 0);
+    der.data = apr_pmemdup(pool, encoded, (apr_size_t)length);
+    der.length = (apr_size_t)length;
+    OPENSSL_free(encoded);
+    sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
+    X509_REQ_free(asked);
+    return der;
+}
+
+static void prepare_names(attempt_t *attempt, long round)
+{
+    prepare(attempt, "names", &endpoint, round);
+    attempt->names = 1;
+    attempt->status = SCEP_SUCCESS;
+    attempt->issues = 1;
+    make_message(attempt, "19", request_with_names("DNS:a.example.com,DNS:b.example.com,"
+                                                   "email:client@example.com,IP:192.0.2.7"));
+}
+
+static void test_names(void **state)
+{
+    run_both("names", prepare_names);
+}
+
+/** What no request may bring about is not overlooked either. */
+static void prepare_never(attempt_t *attempt, long round)
+{
+    prepare(attempt, "never", &endpoint, round);
+    attempt->status = SCEP_FAILURE;
+    make_message(attempt, "19", request_with_names("DNS:a.example.com,otherName:"
+                                                   "msUPN;UTF8:admin@example.com"));
+}
+
+static void test_never(void **state)
+{
+    run_both("never", prepare_never);
+}
+
 static void prepare_repeat(attempt_t *attempt, long round)
 {
     scep_response_t response;
@@ -370,23 +461,34 @@ static void test_approved(void **state)
     run_both("approved", prepare_approved);
 }
 
+/** @return 1 if it got a certificate */
+static int send_disturbed(fail_mode_t mode, long number)
+{
+    static long round;
+    attempt_t attempt = { .mode = mode, .number = number };
+    scep_response_t response;
+    gh_result_t result;
+
+    prepare_enrolment(&attempt, --round);
+    send_without(&attempt, &response);
+    if (!gh_issuer_usable(issuer)) {
+        gh_issuer_child_init(issuer, pool, &result);
+    }
+    return read_answer(&attempt, &response).data != NULL;
+}
+
 /** A key that is disturbed signs nothing that goes out, and comes to itself. */
 static void test_disturbed_keys(void **state)
 {
-    enum { USES = 32 };             /* before the blinding is renewed */
+    enum { USES = 32 };             /* before the blinding is renewed; 2 are in one exchange */
     long before = unavailable;
-    scep_response_t response;
-    gh_result_t result;
-    int i;
+    int number, i;
 
-    for (i = 0; i < 4 * USES; ++i) {
-        attempt_t attempt = { .mode = i < 2 * USES ? FAIL_BLINDING : FAIL_NEVER, .number = i };
-
-        prepare_enrolment(&attempt, -i);
-        send_without(&attempt, &response);
-        read_answer(&attempt, &response);
-        if (!gh_issuer_usable(issuer)) {
-            gh_issuer_child_init(issuer, pool, &result);
+    for (number = 1; number <= 8; ++number) {
+        for (i = 0; i < USES; ++i) {
+            send_disturbed(FAIL_BLINDING, number);
+        }
+        for (i = 0; i < USES && !send_disturbed(FAIL_NEVER, 0); ++i) {
         }
     }
     assert_true(unavailable > before);
@@ -415,6 +517,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_enrolment),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_never),
         cmocka_unit_test(test_repeat),
         cmocka_unit_test(test_refusal),
         cmocka_unit_test(test_waiting),
