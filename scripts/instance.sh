@@ -300,6 +300,8 @@ $(scep_location demo "$profile" "$static")
 # For clients that know nothing better.
 $(scep_location legacy "$profile" "$static" "SCEPAllow 3des sha1")
 $(scep_location manual scep-manual "$static")
+# A certificate is renewed on its own word.
+$(scep_location renew "$profile" "$static" "SCEPRenewal by-certificate")
 # The certificate of the https server below comes from here.
 $(scep_location servers privatessl-tls-server "SCEPChallenge onetime")
 
@@ -352,6 +354,7 @@ write_environment() {
         entry GH_SCEP_CHALLENGE "$(challenge)"
         entry GH_SCEP_LEGACY_URL "$(scep_url legacy)"
         entry GH_SCEP_MANUAL_URL "$(scep_url manual scep-manual)"
+        entry GH_SCEP_RENEW_URL "$(scep_url renew)"
         entry GH_CRL_URL "$(url http)/crl/devices.crl"
     } | put "$dir/quickstart.env" 600
     changed=$before
@@ -533,6 +536,7 @@ show_urls() {
   SCEP                   $(scep_url demo)
   SCEP, old clients      $(scep_url legacy)
   SCEP, with approval    $(scep_url manual scep-manual)
+  SCEP, with renewal     $(scep_url renew)
   SCEP challenge         $(challenge)
   CRL                    $(url http)/crl/devices.crl
   https                  $(url https)   (verify with $state/ca/root.pem)

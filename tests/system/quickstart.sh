@@ -111,7 +111,8 @@ environment=$dir/quickstart.env
 . "$environment"
 missing=''
 for key in GH_HTTP GH_HTTPS GH_TLS_CA GH_ROOT GH_CA GH_CONF GH_ERROR_LOG GH_AUDIT_LOG GH_PIDFILE \
-    GH_STORE GH_CTL GH_SCEP_URL GH_SCEP_CHALLENGE GH_SCEP_LEGACY_URL GH_SCEP_MANUAL_URL GH_CRL_URL; do
+    GH_STORE GH_CTL GH_SCEP_URL GH_SCEP_CHALLENGE GH_SCEP_LEGACY_URL GH_SCEP_MANUAL_URL \
+    GH_SCEP_RENEW_URL GH_CRL_URL; do
     case ${!key-} in
     ''|*/) missing="$missing $key" ;;
     esac
@@ -125,6 +126,10 @@ for key in GH_TLS_CA GH_ROOT GH_CA GH_CONF GH_ERROR_LOG GH_AUDIT_LOG GH_PIDFILE 
     esac
 done
 if [ -z "$missing" ]; then ok "its paths are absolute and exist"; else not_ok "wrong paths:$missing"; fi
+
+curl -sf --noproxy '*' "$GH_SCEP_RENEW_URL?operation=GetCACaps" >"$work/out" \
+    && grep -qx Renewal "$work/out" && ok "certificates can be renewed at GH_SCEP_RENEW_URL" \
+    || not_ok "certificates can be renewed at GH_SCEP_RENEW_URL"
 
 # everybody on a machine can read command lines
 grep -E "^getcert request .* -l " "$work/command-lines" >"$work/out" \
