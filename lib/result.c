@@ -99,3 +99,14 @@ apr_status_t gh_result_openssl(gh_result_t *result, apr_status_t status, gh_fail
     ERR_clear_error();
     return status;
 }
+
+int gh_openssl_lacked_memory(void)
+{
+    unsigned long error;
+    int lacked = 0;
+
+    while ((error = ERR_get_error()) != 0) {
+        lacked |= ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE;
+    }
+    return lacked;
+}

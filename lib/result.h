@@ -71,4 +71,10 @@ apr_status_t gh_result_openssl(gh_result_t *result, apr_status_t status, gh_fail
                                const char *rule, const char *action, const char *format, ...)
     __attribute__((format(printf, 6, 7)));
 
+/**
+ * Empties OpenSSL's queue of errors of this thread.
+ * @return 1 if memory was lacking for something: then a failure says nothing of what was examined
+ */
+int gh_openssl_lacked_memory(void);
+
 #endif /* gatehouse_result_h */

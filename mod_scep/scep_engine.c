@@ -406,6 +406,10 @@ static void operate(scep_exchange_t *x, scep_engine_t *engine, gh_bytes_t der,
 
     rv = scep_message_read(&x->message, der, x->endpoint->allow,
                            x->services->decoding, x->p, &x->result);
+    if (rv != APR_SUCCESS && fail_info(x->result.failure) < 0) {
+        respond_failure(x, rv, response);
+        return;
+    }
     if (rv != APR_SUCCESS) {
         log_refusal(x);
         gh_audit_take_result(event, &x->result, x->p);

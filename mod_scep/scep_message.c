@@ -24,7 +24,18 @@ static apr_status_t free_outer(void *data)
     return APR_SUCCESS;
 }
 
-static CMS_ContentInfo *parse_content_info(gh_bytes_t der, OSSL_LIB_CTX *decoding, apr_pool_t *p)
+/** What is no fault of the client's. */
+static apr_status_t lacks_memory(gh_result_t *result)
+{
+    return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "memory",
+                          "Give the machine more memory, or let httpd run fewer children and "
+                          "threads.",
+                          GHNO(0548) "there is not enough memory to read the message");
+}
+
+/** @param lacking set to 1 if it may be for a lack of memory that nothing is returned */
+static CMS_ContentInfo *parse_content_info(gh_bytes_t der, OSSL_LIB_CTX *decoding, int *lacking,
+                                           apr_pool_t *p)
 {
     const unsigned char *at = der.data;
     CMS_ContentInfo *cms = CMS_ContentInfo_new_ex(decoding, NULL);
@@ -39,7 +50,7 @@ static CMS_ContentInfo *parse_content_info(gh_bytes_t der, OSSL_LIB_CTX *decodin
         CMS_ContentInfo_free(cms);
         cms = NULL;
     }
-    ERR_clear_error();
+    *lacking |= gh_openssl_lacked_memory();
     return cms;
 }
 
@@ -233,7 +244,7 @@ static void read_recipients(scep_message_t *message, apr_pool_t *p)
     }
 }
 
-static void read_envelope(scep_message_t *message, unsigned allow, apr_pool_t *p)
+static void read_envelope(scep_message_t *message, unsigned allow, int *lacking, apr_pool_t *p)
 {
     ASN1_OCTET_STRING **content = CMS_get0_content(message->outer);
     gh_bytes_t der;
@@ -244,7 +255,7 @@ static void read_envelope(scep_message_t *message, unsigned allow, apr_pool_t *p
     der.data = ASN1_STRING_get0_data(*content);
     der.length = (apr_size_t)ASN1_STRING_length(*content);
     /* opened with a key of our own, which lives in the default context */
-    message->envelope = parse_content_info(der, NULL, p);
+    message->envelope = parse_content_info(der, NULL, lacking, p);
     if (!message->envelope) {
         return;
     }
@@ -273,6 +284,7 @@ apr_status_t scep_message_read(scep_message_t **out, gh_bytes_t der, unsigned al
     static const char *const action = "Send a DER encoded pkiMessage (RFC 8894 3.2).";
     STACK_OF(CMS_SignerInfo) *infos;
     scep_message_t *message;
+    int lacking = 0;
 
     *out = NULL;
     if (der.length == 0) {
@@ -286,7 +298,10 @@ apr_status_t scep_message_read(scep_message_t **out, gh_bytes_t der, unsigned al
     message = apr_pcalloc(p, sizeof(*message));
     message->type = -1;
     message->decoding = decoding;
-    message->outer = parse_content_info(der, decoding, p);
+    message->outer = parse_content_info(der, decoding, &lacking, p);
+    if (lacking) {
+        return lacks_memory(result);
+    }
     if (!message->outer) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "message.der", action,
                               GHNO(0187) "the message is not one CMS ContentInfo and nothing else");
@@ -302,12 +317,14 @@ apr_status_t scep_message_read(scep_message_t **out, gh_bytes_t der, unsigned al
         read_attributes(message, p);
         read_signer(message, allow, p);
     }
-    read_envelope(message, allow, p);
+    read_envelope(message, allow, &lacking, p);
     message->algorithms = apr_psprintf(p, "%s/%s/%s/%s", or_none(message->digest_name),
                                        or_none(message->cipher_name),
                                        or_none(message->transport_name),
                                        scep_algorithm_key_name(message->signer_key, p));
-    ERR_clear_error();
+    if (gh_openssl_lacked_memory() || lacking) {
+        return lacks_memory(result);
+    }
     *out = message;
     return APR_SUCCESS;
 }
@@ -412,7 +429,9 @@ apr_status_t scep_message_verify(scep_message_t *message, gh_result_t *result)
     if (CMS_verify(message->outer, NULL, NULL, NULL, NULL,
                    CMS_BINARY | CMS_NO_SIGNER_CERT_VERIFY) != 1
         || !content_type_matches(message)) {
-        ERR_clear_error();
+        if (gh_openssl_lacked_memory()) {
+            return lacks_memory(result);
+        }
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_INTEGRITY, "message.signature",
                               "Sign the message with the key of the enclosed certificate; see "
                               "whether something on the way changes it.",

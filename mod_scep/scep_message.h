@@ -83,7 +83,7 @@ typedef struct {
  * @param decoding library context to parse it in, which outlives it (see x509/decoding.h); NULL:
  *        the default one
  * @return APR_SUCCESS if it is SignedData, whatever else may be wrong with it;
- *         APR_EINVAL (MALFORMED) if no reply to it can be made
+ *         APR_EINVAL (MALFORMED) if no reply to it can be made; GH_EUNAVAILABLE for lack of memory
  */
 apr_status_t scep_message_read(scep_message_t **message, gh_bytes_t der, unsigned allow,
                                OSSL_LIB_CTX *decoding, apr_pool_t *p, gh_result_t *result);
@@ -92,7 +92,8 @@ apr_status_t scep_message_read(scep_message_t **message, gh_bytes_t der, unsigne
  * Applies the rules for what is outside the envelope, cheap ones first, and verifies the signature
  * with the key of the enclosed certificate. Issuer, dates and extensions of that
  * are not looked at.
- * @return GH_EREFUSED with failure REQUEST, ALGORITHM or INTEGRITY
+ * @return GH_EREFUSED with failure REQUEST, ALGORITHM or INTEGRITY; GH_EUNAVAILABLE for lack of
+ *         memory
  */
 apr_status_t scep_message_verify(scep_message_t *message, gh_result_t *result);
 

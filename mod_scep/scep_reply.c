@@ -171,7 +171,9 @@ static apr_status_t sign(gh_bytes_t *der, const scep_reply_t *reply, gh_bytes_t 
     if (!si || !add_attributes(si, reply, message)) {
         goto cleanup;
     }
-    /* verified, since a lack of memory may have disturbed the key for a while, see gh_ca_issue() */
+    /* Verified: when memory lacks while OpenSSL 3.0 renews what blinds a key, which CMS_decrypt()
+       does not tell, the key computes nonsense for a while. An issuer's key is tried anew after
+       each failure. */
     if (CMS_final(cms, in, NULL, flags) != 1 || CMS_SignerInfo_verify(si) != 1) {
         rv = gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ra.sign",
                                "Look at the errors before this one.",

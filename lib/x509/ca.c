@@ -354,10 +354,7 @@ apr_status_t gh_ca_issue(X509 **certificate, const gh_ca_t *ca, const gh_plan_t 
         /* a name of several values that OpenSSL had no memory to sort, see scep_reply.c */
         || ERR_peek_error() != 0)
         return cannot_build(result);
-    /* What goes out must be right even if the key's own computation was disturbed: by a fault, or
-     * by a lack of memory while OpenSSL renewed what blinds it. */
-    if (X509_sign(made, ca->key, ca->digest) <= 0
-        || X509_verify(made, X509_get0_pubkey(ca->certificate)) != 1)
+    if (X509_sign(made, ca->key, ca->digest) <= 0)
         return cannot_sign(result);
     ERR_clear_error();
     *certificate = made;

@@ -9,6 +9,7 @@
 
 #include <apr_general.h>
 #include <apr_strings.h>
+#include <openssl/evp.h>
 
 #include "mod_scep/scep_message.h"
 #include "mod_scep/scep_url.h"
@@ -16,6 +17,37 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static apr_pool_t *global;
+
+/** The same bytes, written as a client should, are read as the same. */
+static void check_decoded(gh_bytes_t bytes, apr_pool_t *p)
+{
+    static const char start[] = "operation=PKIOperation&message=";
+    char *base64 = apr_palloc(p, (bytes.length + 2) / 3 * 4 + 1);
+    char *query_text = apr_palloc(p, sizeof(start) + (bytes.length + 2) / 3 * 4 * 3);
+    char *to = apr_cpystrn(query_text, start, sizeof(start));
+    scep_query_t query;
+    gh_bytes_t again;
+    gh_result_t result;
+
+    if (bytes.length > SCEP_MESSAGE_MAX) {
+        return;
+    }
+    EVP_EncodeBlock((unsigned char *)base64, bytes.data, (int)bytes.length);
+    for (; *base64; ++base64) {
+        if (*base64 == '+') {
+            to = apr_cpystrn(to, "%2B", 4);
+        }
+        else {
+            *to++ = *base64;
+        }
+    }
+    *to = '\0';
+    if (scep_query_parse(&query, query_text, p, &result) != APR_SUCCESS
+        || scep_query_message(&again, &query, p, &result) != APR_SUCCESS
+        || again.length != bytes.length || memcmp(again.data, bytes.data, bytes.length) != 0) {
+        abort();
+    }
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -44,6 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (scep_query_parse(&query, args, p, &result) == APR_SUCCESS
         && scep_query_message(&bytes, &query, p, &result) == APR_SUCCESS) {
+        check_decoded(bytes, p);
         scep_message_read(&message, bytes, 0, NULL, p, &result);
     }
     apr_pool_destroy(p);

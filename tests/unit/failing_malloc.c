@@ -46,10 +46,15 @@ static const struct {
     const char *function;
 } faults[] = {
     { "ASN1_item_sign_ctx", "ASN1_item_d2i_ex" },
-    { "BN_BLINDING_update", "BN_BLINDING_update" }      /* the last one: see FAIL_BLINDING */
+    { "X509_sign", "BN_BLINDING_update" },
+    { "BN_BLINDING_update", "BN_BLINDING_update" }
 };
 
 #define FAULTS ((int)(sizeof(faults) / sizeof(faults[0])))
+
+/* what the last two modes are about */
+#define FAULT_CA_BLINDING   1
+#define FAULT_BLINDING      2
 
 /* where a function is */
 typedef struct {
@@ -108,12 +113,13 @@ PLAIN static int fails(const void *caller)
 
     if (mode == FAIL_NEVER
         || ((uintptr_t)caller >= state.spared_from && (uintptr_t)caller < state.spared_to)
-        || (mode == FAIL_BLINDING && known_fault() != FAULTS - 1)) {
+        || (mode == FAIL_BLINDING && known_fault() != FAULT_BLINDING)
+        || (mode == FAIL_CA_BLINDING && known_fault() != FAULT_CA_BLINDING)) {
         return 0;
     }
     count = atomic_fetch_add(&state.count, 1) + 1;
     if (count < state.number || (count > state.number && mode == FAIL_ONCE)
-        || (mode != FAIL_BLINDING && known_fault() >= 0)) {
+        || ((mode == FAIL_ONCE || mode == FAIL_FROM_THERE) && known_fault() >= 0)) {
         return 0;
     }
     errno = ENOMEM;

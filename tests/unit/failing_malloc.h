@@ -12,9 +12,11 @@ typedef enum {
     FAIL_NEVER,
     FAIL_ONCE,                      /* one allocation */
     FAIL_FROM_THERE,                /* that one and all after it */
-    FAIL_BLINDING                   /* that one and all after it of those with which the blinding of an
-                                       RSA key is renewed: the key may compute nonsense afterwards,
-                                       until that is done again */
+    FAIL_BLINDING,                  /* that one and all after it of those with which the blinding of
+                                       an RSA key is renewed: the key may compute nonsense
+                                       afterwards, until that is done again */
+    FAIL_CA_BLINDING                /* the same, while a certificate is signed; these are spared by
+                                       FAIL_BLINDING */
 } fail_mode_t;
 
 /** @return 0 if this system's allocator cannot be stood in for */
