@@ -327,6 +327,14 @@ static apr_status_t cannot_sign(gh_result_t *result)
                              GHNO(0175) "the CA's key fails to sign");
 }
 
+/** Signs, and sees whether it is a signature: a token may fail, and OpenSSL 3.0 gives out nonsense
+ *  as if nothing had happened when it had no memory to renew the blinding of an RSA key. */
+static int sign_certificate(X509 *certificate, EVP_PKEY *key, const EVP_MD *digest,
+                            EVP_PKEY *public_key)
+{
+    return X509_sign(certificate, key, digest) > 0 && X509_verify(certificate, public_key) == 1;
+}
+
 apr_status_t gh_ca_issue(X509 **certificate, const gh_ca_t *ca, const gh_plan_t *plan,
                          apr_time_t now, apr_pool_t *p, gh_result_t *result)
 {
@@ -354,7 +362,7 @@ apr_status_t gh_ca_issue(X509 **certificate, const gh_ca_t *ca, const gh_plan_t 
         /* a name of several values that OpenSSL had no memory to sort, see scep_reply.c */
         || ERR_peek_error() != 0)
         return cannot_build(result);
-    if (X509_sign(made, ca->key, ca->digest) <= 0)
+    if (!sign_certificate(made, ca->key, ca->digest, X509_get0_pubkey(ca->certificate)))
         return cannot_sign(result);
     ERR_clear_error();
     *certificate = made;
@@ -378,7 +386,7 @@ apr_status_t gh_ca_self_sign(X509 **certificate, const gh_plan_t *plan, EVP_PKEY
     if (made == NULL || !set_dates(made, not_before, not_before + gh_plan_validity(plan))
         || !X509_set_issuer_name(made, gh_plan_subject(plan)))
         return cannot_build(result);
-    if (X509_sign(made, key, gh_key_digest(key)) <= 0)
+    if (!sign_certificate(made, key, gh_key_digest(key), key))
         return cannot_sign(result);
     ERR_clear_error();
     *certificate = made;

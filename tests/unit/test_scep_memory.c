@@ -2,8 +2,9 @@
 
 /*
  * The engine without memory: exchanges are repeated, and each time a later allocation of OpenSSL,
- * SQLite or ours fails. Whatever is answered then is proper and true, and once there is memory
- * again, the same message gets what it should get, once.
+ * SQLite or ours fails. What is answered then is a proper CertRep, or HTTP says that it will pass; a
+ * certificate is complete and in the store. Once there is memory again, the same message gets what
+ * it should get, once.
  *
  * Some allocations are tried, with GH_FULL=1 every one.
  */
@@ -37,6 +38,7 @@ typedef struct {
     const char *what;
     const scep_endpoint_t *at;
     const char *transaction;
+    X509 *signer;                   /* with the client's key */
     gh_bytes_t message;
     int status;                     /* of the CertRep */
     int issues;                     /* certificates more afterwards than before */
@@ -60,7 +62,7 @@ int fdatasync(int descriptor)
     return 0;
 }
 
-static scep_endpoint_t onetime_endpoint;
+static scep_endpoint_t onetime_endpoint, renewing_endpoint;
 static long answers[SCEP_PENDING + 1], unavailable;
 
 #define CHECK(attempt, condition)                                               \
@@ -169,7 +171,7 @@ static gh_bytes_t read_answer(const attempt_t *attempt, const scep_response_t *r
         return certificate;
     }
     assert_string_equal(response->content_type, "application/x-pki-message");
-    CHECK(attempt, scep_test_reply(&reply, response->body, client_key, client, pool));
+    CHECK(attempt, scep_test_reply(&reply, response->body, client_key, attempt->signer, pool));
     CHECK(attempt, reply.verified && reply.type == SCEP_CERT_REP);
     CHECK(attempt, reply.status == SCEP_FAILURE || reply.status == attempt->status);
     CHECK(attempt, reply.has_content == (reply.status == SCEP_SUCCESS));
@@ -283,13 +285,14 @@ static void prepare(attempt_t *attempt, const char *what, const scep_endpoint_t 
     attempt->what = what;
     attempt->at = at;
     attempt->transaction = apr_psprintf(pool, "%s-%ld", what, round);
+    attempt->signer = client;
 }
 
 static void make_message(attempt_t *attempt, const char *type, gh_bytes_t content)
 {
     scep_test_spec_t spec = { .type = type, .transaction = attempt->transaction };
 
-    attempt->message = scep_test_message(&spec, content, client_key, client, ra, pool);
+    attempt->message = scep_test_message(&spec, content, client_key, attempt->signer, ra, pool);
 }
 
 static void prepare_enrolment(attempt_t *attempt, long round)
@@ -388,6 +391,23 @@ static void prepare_repeat(attempt_t *attempt, long round)
 static void test_repeat(void **state)
 {
     run_both("repeat", prepare_repeat);
+}
+
+static void prepare_renewal(attempt_t *attempt, long round)
+{
+    scep_test_spec_t first = { .transaction = apr_psprintf(pool, "first-%ld", round) };
+
+    prepare(attempt, "renew", &renewing_endpoint, round);
+    attempt->status = SCEP_SUCCESS;
+    attempt->issues = 1;
+    attempt->signer = gh_certificate_parse(enrolled(&endpoint, &first), pool);
+    make_message(attempt, "17", request(NULL));
+}
+
+/** A certificate has one live successor. */
+static void test_renewal(void **state)
+{
+    run_both("renew", prepare_renewal);
 }
 
 static void prepare_refusal(attempt_t *attempt, long round)
@@ -515,10 +535,16 @@ static void test_afterwards(void **state)
 
 static int set_up(void **state)
 {
+    static const gh_renewal_policy_t renewal = {
+        .revoke_old = GH_RENEWAL_KEEP_OLD, .same_key = 1
+    };
+
     if (scep_world_setup(state) != 0) {
         return 1;
     }
     make_endpoint(&onetime_endpoint, automatic, gh_authoriser_onetime(NULL, pool));
+    renewing_endpoint = endpoint;
+    renewing_endpoint.renewal = &renewal;
     return 0;
 }
 
@@ -528,6 +554,7 @@ int main(void)
         cmocka_unit_test(test_enrolment),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_never),
+        cmocka_unit_test(test_renewal),
         cmocka_unit_test(test_repeat),
         cmocka_unit_test(test_refusal),
         cmocka_unit_test(test_waiting),
