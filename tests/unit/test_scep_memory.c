@@ -2,8 +2,8 @@
 
 /*
  * The engine without memory: exchanges are repeated, and each time a later allocation of OpenSSL,
- * SQLite or ours fails. What is answered then is a proper CertRep, or HTTP says that it will pass; a
- * certificate is complete and in the store. Once there is memory again, the same message gets what
+ * SQLite or ours fails. What is answered then is a proper CertRep, or HTTP says that it will pass;
+ * a certificate is complete and in the store. Once there is memory again, the same message gets what
  * it should get, once.
  *
  * Some allocations are tried, with GH_FULL=1 every one.
