@@ -3,8 +3,8 @@
 /*
  * The engine without memory: exchanges are repeated, and each time a later allocation of OpenSSL,
  * SQLite or ours fails. What is answered then is a proper CertRep, or HTTP says that it will pass;
- * a certificate is complete and in the store. Once there is memory again, the same message gets what
- * it should get, once.
+ * a certificate is complete and in the store. Once there is memory again, the same message gets
+ * what it should get, once.
  *
  * Some allocations are tried, with GH_FULL=1 every one.
  */
@@ -26,12 +26,16 @@
 
 #include "failing_malloc.h"
 #include "scep_world.h"
+#include "status.h"
 #include "store/certificates.h"
 #include "x509/ca.h"
 #include "x509/key.h"
 
 /* Rounds of one exchange and one mode where not every allocation is tried. */
 #define ROUNDS 40
+
+/* Uses of an RSA key before its blinding is renewed. */
+#define BLINDING_USES 32
 
 /** A message and what it gets when there is memory. */
 typedef struct {
@@ -499,15 +503,14 @@ static int send_disturbed(fail_mode_t mode, long number)
 /** A key that is disturbed signs nothing that goes out, and comes to itself. */
 static void disturb(fail_mode_t mode)
 {
-    enum { USES = 32 };             /* before the blinding is renewed */
     long before = unavailable;
     int number, i;
 
     for (number = 1; number <= 6; ++number) {
-        for (i = 0; i < USES; ++i) {
+        for (i = 0; i < BLINDING_USES; ++i) {
             send_disturbed(mode, number);
         }
-        for (i = 0; i < USES && !send_disturbed(FAIL_NEVER, 0); ++i) {
+        for (i = 0; i < BLINDING_USES && !send_disturbed(FAIL_NEVER, 0); ++i) {
         }
     }
     assert_true(unavailable > before);
@@ -522,6 +525,53 @@ static void test_disturbed_ra(void **state)
 static void test_disturbed_ca(void **state)
 {
     disturb(FAIL_CA_BLINDING);
+}
+
+/** @return 1 if a CRL was made */
+static int make_disturbed_crl(const gh_ca_t *signer, int number)
+{
+    static const gh_bytes_t serial = { (const unsigned char *)"\x07", 1 };
+    apr_time_t now = apr_time_now();
+    gh_crl_builder_t *builder;
+    const unsigned char *at;
+    gh_result_t result;
+    gh_bytes_t der;
+    apr_status_t rv;
+    X509_CRL *crl;
+
+    assert_int_equal(gh_crl_begin(&builder, signer, 1, now, now + apr_time_from_sec(3600), pool,
+                                  &result),
+                     APR_SUCCESS);
+    assert_int_equal(gh_crl_add(builder, serial, now, 1, 0), APR_SUCCESS);
+    failing_malloc_begin(FAIL_BLINDING, number);
+    rv = gh_crl_finish(builder, &der, pool, &result);
+    failing_malloc_end();
+    if (rv != APR_SUCCESS) {
+        assert_int_equal(rv, GH_EUNAVAILABLE);
+        return 0;
+    }
+    at = der.data;
+    crl = d2i_X509_CRL(NULL, &at, (long)der.length);
+    assert_int_equal(X509_CRL_verify(crl, X509_get0_pubkey(ca)), 1);
+    X509_CRL_free(crl);
+    return 1;
+}
+
+/** A CRL that does not verify would be served until the next one is due. */
+static void test_disturbed_crl(void **state)
+{
+    EVP_PKEY *key = scep_test_key("rsa2048-03", pool);
+    int number, i, made = 0, failed = 0;
+    gh_result_t result;
+    gh_ca_t *signer;
+
+    assert_int_equal(gh_ca_create(&signer, ca, key, NULL, pool, &result), APR_SUCCESS);
+    for (number = 1; number <= 6; ++number) {
+        for (i = 0; i < 2 * BLINDING_USES; ++i) {
+            ++*(make_disturbed_crl(signer, number) ? &made : &failed);
+        }
+    }
+    assert_true(made > 0 && failed > 0);
 }
 
 /** Everything above was in the same process, with the same engine. */
@@ -562,6 +612,7 @@ int main(void)
         cmocka_unit_test(test_approved),
         cmocka_unit_test(test_disturbed_ra),
         cmocka_unit_test(test_disturbed_ca),
+        cmocka_unit_test(test_disturbed_crl),
         cmocka_unit_test(test_afterwards)
     };
 
