@@ -171,9 +171,7 @@ static apr_status_t sign(gh_bytes_t *der, const scep_reply_t *reply, gh_bytes_t 
     if (!si || !add_attributes(si, reply, message)) {
         goto cleanup;
     }
-    /* Verified: when memory lacks while OpenSSL 3.0 renews what blinds a key, which CMS_decrypt()
-       does not tell, the key computes nonsense for a while. An issuer's key is tried anew after
-       each failure. */
+    /* verified for the reasons that sign_certificate() in ca.c has */
     if (CMS_final(cms, in, NULL, flags) != 1 || CMS_SignerInfo_verify(si) != 1) {
         rv = gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ra.sign",
                                "Look at the errors before this one.",
@@ -194,12 +192,15 @@ apr_status_t scep_reply_sign(gh_bytes_t *der, gh_bytes_t content, const scep_rec
     unsigned flags = CMS_BINARY | CMS_NOSMIMECAP;
     CMS_ContentInfo *cms = CMS_sign(NULL, NULL, NULL, NULL, CMS_PARTIAL | flags);
     BIO *in = bytes_bio(content);
+    CMS_SignerInfo *si = NULL;
     apr_status_t rv = APR_EGENERAL;
 
     memset(der, 0, sizeof(*der));
     ERR_clear_error();
-    if (cms && in && CMS_add1_signer(cms, ra->certificate, ra->key, EVP_sha256(), flags)
-        && CMS_final(cms, in, NULL, flags) == 1) {
+    if (cms && in) {
+        si = CMS_add1_signer(cms, ra->certificate, ra->key, EVP_sha256(), flags);
+    }
+    if (si && CMS_final(cms, in, NULL, flags) == 1 && CMS_SignerInfo_verify(si) == 1) {
         rv = encode(der, cms, p);
     }
     BIO_free(in);

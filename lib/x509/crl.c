@@ -290,9 +290,13 @@ apr_status_t gh_crl_finish(gh_crl_builder_t *builder, gh_bytes_t *der, apr_pool_
                                GHNO(0179) "a CRL cannot be put together");
         goto cleanup;
     }
+    /* verified for the reasons that sign_certificate() in ca.c has */
     if (ASN1_item_sign(ASN1_ITEM_rptr(crl_info_t), builder->crl->info->algorithm,
                        builder->crl->algorithm, builder->crl->signature, builder->crl->info,
                        builder->ca->key, builder->ca->digest) <= 0
+        || ASN1_item_verify(ASN1_ITEM_rptr(crl_info_t), builder->crl->algorithm,
+                            builder->crl->signature, builder->crl->info,
+                            X509_get0_pubkey(builder->ca->certificate)) != 1
         || (length = ASN1_item_i2d((ASN1_VALUE *)builder->crl, &data,
                                    ASN1_ITEM_rptr(crl_t))) <= 0) {
         rv = gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ca.key",

@@ -37,9 +37,9 @@ void *__interceptor_realloc(void *memory, size_t size) __attribute__((weak));
 
 /*
  * Where OpenSSL 3.0 itself breaks: allocations of the second function within the first are spared.
- * ASN1_item_sign_ctx() reads an algorithm over the one that is a part of the certificate, and frees
- * that part if it cannot. BN_BLINDING_update() leaves factors that do not belong together, with
- * which a key computes nonsense until they are renewed, after 32 uses.
+ * ASN1_item_sign_ctx() reads an algorithm over the one that is a part of the certificate, and
+ * frees that part if it cannot. BN_BLINDING_update() reports success and leaves factors that do not
+ * belong together, with which a key computes nonsense until they are renewed, after 32 uses.
  */
 static const struct {
     const char *within;

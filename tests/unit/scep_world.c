@@ -213,6 +213,30 @@ int scep_world_teardown(void **state)
     return status;
 }
 
+/* The store */
+
+static apr_status_t count_certificates(gh_transaction_t *transaction, void *baton)
+{
+    gh_query_t *query = gh_query(transaction, "SELECT count(*) FROM certificate_status");
+    apr_status_t rv = gh_step(query);
+
+    if (rv == APR_SUCCESS) {
+        *(apr_int64_t *)baton = gh_column_int64(query, 0);
+    }
+    gh_query_end(query);
+    return rv;
+}
+
+apr_int64_t certificates_stored(void)
+{
+    apr_int64_t count = 0;
+    gh_result_t result;
+
+    assert_int_equal(gh_store_read(services.store, count_certificates, &count, &result),
+                     APR_SUCCESS);
+    return count;
+}
+
 /* Exchanges */
 
 void send_to(scep_engine_t *to, const scep_endpoint_t *at, gh_bytes_t message,

@@ -20,6 +20,8 @@ extern const char *ra_validity;
 extern scep_services_t services;
 /** Lets so many through at once, in this process alone. */
 scep_gate_t *gate_for(int concurrent);
+/** How many certificates the store has. */
+apr_int64_t certificates_stored(void);
 extern scep_engine_t *engine;
 extern scep_endpoint_t endpoint, manual_endpoint;
 extern EVP_PKEY *client_key, *other_key;
