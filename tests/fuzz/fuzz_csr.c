@@ -21,7 +21,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define PROFILES 3
+#define PROFILES 4
 
 static struct {
     apr_pool_t *pool;
@@ -47,11 +47,11 @@ static void directive(gh_profile_t *profile, const char *name, int argc, const c
               (int)(sizeof((const char *[]){ __VA_ARGS__ }) / sizeof(const char *)),    \
               (const char *[]){ __VA_ARGS__ })
 
-/** One that takes what it can, one that strips what it does not know, one with rules for names. */
+/** One that takes what it can, one that strips what it does not know, two with rules for names. */
 static void make_profiles(void)
 {
     gh_profile_t *open = gh_profile_create("open", NULL, target.pool);
-    gh_profile_t *strip, *rules;
+    gh_profile_t *strip, *rules, *names;
     int i;
 
     SET(open, "ProfileKeyUsage", "digitalSignature", "keyEncipherment");
@@ -67,6 +67,14 @@ static void make_profiles(void)
     target.profiles[0] = open;
     target.profiles[1] = strip;
     target.profiles[2] = rules;
+    names = gh_profile_create("names", open, target.pool);
+    SET(names, "ProfileSubject", "take", "CN", "O", "OU", "emailAddress");
+    SET(names, "ProfileSubject", "require", "CN");
+    SET(names, "ProfileSubject", "set", "UID", "user");
+    SET(names, "ProfileSubjectAltName", "take", "DNS", "email", "IP");
+    SET(names, "ProfileSubjectAltName", "require", "DNS");
+    SET(names, "ProfileSubjectAltName", "set", "email", "mail");
+    target.profiles[3] = names;
     for (i = 0; i < PROFILES; i++)
         require(gh_profile_complete(target.profiles[i], target.pool, NULL) == APR_SUCCESS);
 }
@@ -177,6 +185,13 @@ static void read_fast(const uint8_t *data, size_t size, apr_pool_t *p)
     require(gh_csr_verify(csr, 1, &result) == gh_csr_verify(usual, 1, &result));
 }
 
+/** What httpd makes of expressions: here themselves. */
+static apr_status_t expand(void *baton, const char *expression, apr_pool_t *p, const char **value)
+{
+    *value = strcmp(expression, "mail") == 0 ? "user@example.com" : expression;
+    return APR_SUCCESS;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     gh_profile_context_t lifted;
@@ -189,6 +204,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     set_up();
     memset(&lifted, 0, sizeof(lifted));
     lifted.allowances = target.allowances;
+    lifted.expand = expand;
     require(apr_pool_create(&p, target.pool) == APR_SUCCESS);
     read_fast(data, size, p);
     if (gh_csr_parse(&csr, data, size, NULL, p, &result) == APR_SUCCESS) {

@@ -104,7 +104,7 @@ static int known_fault(void)
 }
 
 /* called before a sanitizer is ready */
-#define PLAIN __attribute__((no_sanitize_address, no_sanitize_undefined))
+#define PLAIN __attribute__((no_sanitize("address"), no_sanitize("undefined")))
 
 PLAIN static int fails(const void *caller)
 {
