@@ -1,0 +1,94 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#ifndef gatehouse_status_index_h
+#define gatehouse_status_index_h
+
+#include <apr_pools.h>
+
+#include "result.h"
+#include "status/known.h"
+
+/*
+ * The status index of one authority: an immutable file, mapped by every process, replaced by rename.
+ *
+ * Certificates that are not revoked are 8 bytes each: a keyed hash (SipHash-2-4 under a random key
+ * of the file) of the serial number, in order. Those that are revoked or held are in a second table
+ * with their whole serial, time, reason and version, looked at first: no collision of hashes can
+ * hide a revocation. A serial that is in neither table is not known.
+ *
+ * header | hashes, sorted, 8 bytes each | revoked entries, sorted by serial, fixed size | end
+ *
+ * The header has magic and format version, the authority, generation, counts, times, the key of the
+ * hashes and a SHA-256 over everything else. A file that is short, damaged, of another format or of
+ * another authority never answers. The digest is verified by whoever says so when opening: the
+ * feeder after writing, a child when it first maps a generation that no other has verified.
+ *
+ * Integers are of the machine's byte order, which the magic tells; an index is made again elsewhere.
+ */
+
+typedef struct gh_index gh_index_t;
+typedef struct gh_index_builder gh_index_builder_t;
+
+/** What an index says of itself. */
+typedef struct {
+    unsigned char authority[32];    /* SHA-256 of the CA's SubjectPublicKeyInfo and source, see
+                                       gh_authority_digest of the feeder; opaque here */
+    apr_int64_t generation;         /* grows with each index of the authority */
+    apr_int64_t change;             /* change_seq up to which the store was read; 0: no store */
+    apr_time_t synced_at;           /* when the source was known to say this */
+    apr_time_t this_update;         /* of the CRL; 0: none */
+    apr_time_t next_update;         /* earliest of the CRLs; 0: none */
+    apr_time_t expired_on_crl;      /* expiredCertsOnCRL of the CRL; 0: none */
+    int complete;                   /* 1: lists all that was issued, so that an absent serial was
+                                       never issued; 0: revocations only (a CRL) */
+    apr_uint64_t issued;            /* number of hashes */
+    apr_uint64_t revoked;           /* number of revoked and held */
+} gh_index_info_t;
+
+/**
+ * Begins an index. Memory is proportional to the number of certificates (8 bytes each) until
+ * gh_index_finish().
+ * @param path  the final name; a temporary file beside it is used meanwhile
+ * @param info  issued and revoked are counted, not taken from here
+ * @param expected about how many certificates will come; a hint
+ */
+apr_status_t gh_index_begin(gh_index_builder_t **builder, const char *path,
+                            const gh_index_info_t *info, apr_uint64_t expected, apr_pool_t *p,
+                            gh_result_t *result);
+
+/** Takes up all of another index, so that only changes have to be added; the key of its hashes is
+ *  kept. To be called before anything is added. */
+apr_status_t gh_index_add_index(gh_index_builder_t *builder, const gh_index_t *index,
+                                gh_result_t *result);
+
+/** Adds a certificate, in any order. What is added later about the same serial replaces what was
+ *  there (unless its version is lower). @param known state must not be GH_KNOWN_NOT */
+apr_status_t gh_index_add(gh_index_builder_t *builder, gh_bytes_t serial, const gh_known_t *known,
+                          gh_result_t *result);
+
+/** Changes what gh_index_begin() was told of change and times, once it is known. */
+gh_index_info_t *gh_index_builder_info(gh_index_builder_t *builder);
+
+/** Sorts, writes, flushes to disk, renames. Whoever has the old file open keeps it. */
+apr_status_t gh_index_finish(gh_index_builder_t *builder, gh_result_t *result);
+
+/**
+ * Maps an index read-only; unmapped by a cleanup of p.
+ * @param authority which it has to be of, 32 bytes
+ * @param verify    1: the SHA-256 is verified (reads the whole file)
+ * @return APR_ENOENT if there is none; GH_ECORRUPT for what is no index of this authority
+ */
+apr_status_t gh_index_open(gh_index_t **index, const char *path,
+                           const unsigned char authority[32], int verify, apr_pool_t *p,
+                           gh_result_t *result);
+
+const gh_index_info_t *gh_index_info(const gh_index_t *index);
+
+/** Thread-safe, allocates nothing, well below a microsecond. @param known filled in any case */
+void gh_index_find(const gh_index_t *index, gh_bytes_t serial, gh_known_t *known);
+
+/** Called for revoked and held certificates in order of their serials. */
+typedef apr_status_t gh_index_each_fn(void *baton, gh_bytes_t serial, const gh_known_t *known);
+apr_status_t gh_index_each_revoked(const gh_index_t *index, gh_index_each_fn *each, void *baton);
+
+#endif /* gatehouse_status_index_h */
