@@ -1,10 +1,10 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
 /*
- * OCSP load: sends the requests of a pack (ocspmake) in turn. What the answers say is looked at when
- * all have come: each is a successful OCSPResponse, or, with -l, a body of that length. With -t each
- * request gets a line: number in the pack, seconds since 1970 when it was due and when its answer
- * had come, and the status (good, revoked, unknown, or the OCSP or HTTP error).
+ * OCSP load: sends the requests of a pack (ocspmake) in turn. What the answers say is looked at
+ * when all have come: each is a successful OCSPResponse, or, with -l, a body of that length. With
+ * -t each request gets a line: number in the pack, seconds since 1970 when it was due and when its
+ * answer had come, and the status (good, revoked, unknown, or the OCSP or HTTP error).
  */
 
 #include <stdint.h>

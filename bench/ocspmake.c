@@ -1,8 +1,9 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
 /*
- * Makes OCSP requests for ocspload: whole HTTP requests, each about one certificate, taken at random
- * from a list of serial numbers. With the order a second file says which serial each is about.
+ * Makes OCSP requests for ocspload: whole HTTP requests, each about one certificate, taken at
+ * random from a list of serial numbers. With the order a second file says which serial each is
+ * about.
  */
 
 #include <stdlib.h>

@@ -196,7 +196,8 @@ int main(int argc, char **argv)
     wrong = scep.pack.count ? count_wrong(&load, signer) : count_other_lengths(&load);
     qsort(scep.answers, load.count, sizeof(*scep.answers), by_time);
     printf("{\"requests\": %zu, \"seconds\": %.6f, \"wrong\": %zu, \"reconnects\": %zu, "
-           "\"p50_us\": %.0f, \"p99_us\": %.0f}\n", load.count, load.seconds, wrong, load.reconnects,
+           "\"p50_us\": %.0f, \"p99_us\": %.0f}\n", load.count, load.seconds, wrong,
+           load.reconnects,
            (double)scep.answers[load.count / 2].seconds * 1e6,
            (double)scep.answers[load.count * 99 / 100].seconds * 1e6);
     return wrong ? 1 : 0;

@@ -20,8 +20,8 @@ typedef struct ocsp_engine ocsp_engine_t;
 /** What an endpoint (a location, or the fast path of a server) says. */
 typedef struct {
     const ocsp_authorities_t *authorities;
-    int nonce;                      /* 1: nonces are echoed, answers are signed for each; 0: they
-                                       are left out (RFC 9654 2.1), and answers come from the cache */
+    int nonce;                      /* 1: nonces are echoed, answers signed for each; 0: they are
+                                       left out (RFC 9654 2.1), and answers come from the cache */
     int max_ids;                    /* certificates in one request; default 100 */
     enum { OCSP_SIGNATURE_IGNORE, OCSP_SIGNATURE_VERIFY, OCSP_SIGNATURE_REQUIRE } signature;
     X509_STORE *requestors;         /* whose signatures count; NULL with OCSP_SIGNATURE_IGNORE */
@@ -83,8 +83,8 @@ typedef struct {
 } ocsp_answer_t;
 
 /**
- * Answers a request. Never fails: what goes wrong is an answer, with result saying what and why, for
- * the log. Thread-safe. Does no I/O but for the second level.
+ * Answers a request. Never fails: what goes wrong is an answer, with result saying what and why,
+ * for the log. Thread-safe. Does no I/O but for the second level.
  * @param der a request; longer than OCSP_REQUEST_MAX is malformed
  */
 void ocsp_engine_answer(ocsp_engine_t *engine, const ocsp_endpoint_t *endpoint, gh_bytes_t der,

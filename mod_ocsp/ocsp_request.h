@@ -12,8 +12,8 @@
 #include "text.h"
 
 /*
- * OCSPRequest (RFC 6960 4.1, RFC 9919, nonces after RFC 9654), from the body of a POST or the path of
- * a GET. Parsing costs a few microseconds and no public-key work; it decodes no certificate.
+ * OCSPRequest (RFC 6960 4.1, RFC 9919, nonces after RFC 9654), from the body of a POST or the path
+ * of a GET. Parsing costs a few microseconds and no public-key work; it decodes no certificate.
  */
 
 /** OCSPResponseStatus (RFC 6960 4.2.1). */
@@ -49,7 +49,8 @@ typedef struct {
                                        first (RFC 6960 4.4.7); only such as we know */
     int preferred_count;
     int is_signed;
-    const char *requestor;          /* requestorName as text, printable, at most 256 bytes; or NULL */
+    const char *requestor;          /* requestorName as text, printable, at most 256 bytes; or
+                                       NULL */
 } ocsp_request_t;
 
 /**
@@ -67,8 +68,8 @@ apr_status_t ocsp_request_parse(ocsp_request_t **request, gh_bytes_t der, int ma
 /**
  * The DER of a GET: what stands behind the path of the responder in the request line, as it came
  * (r->unparsed_uri). Takes base64 (RFC 4648 4) and base64url, with "%2F", "%2B", "%3D" and raw "/",
- * "+" and "=", with or without padding, with any number of slashes before it, and "+" that came as a
- * blank ("%20"). A double slash within the base64 is data. Strict otherwise: no other escapes, no
+ * "+" and "=", with or without padding, with any number of slashes before it, and "+" that came as
+ * a blank ("%20"). A double slash within the base64 is data. Strict otherwise: no other escapes, no
  * NUL, no query.
  * @return APR_SUCCESS; APR_EINVAL with result (malformed), APR_ENOSPC if it is longer than limit
  */
@@ -76,8 +77,8 @@ apr_status_t ocsp_request_from_path(gh_bytes_t *der, const char *path, apr_size_
                                     apr_pool_t *p, gh_result_t *result);
 
 /**
- * Verifies the signature of a signed request (RFC 6960 4.1.2): its certificate leads to a trusted one,
- * is valid now, and its subject is the requestorName.
+ * Verifies the signature of a signed request (RFC 6960 4.1.2): its certificate leads to a trusted
+ * one, is valid now, and its subject is the requestorName.
  * @param trust whom requests are accepted from; has its own CRL checking, if any
  * @param ocsp  set with a failure: OCSP_UNAUTHORIZED, OCSP_MALFORMED_REQUEST
  * @return APR_SUCCESS; GH_EREFUSED with result

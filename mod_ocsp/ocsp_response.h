@@ -24,9 +24,9 @@ typedef struct {
 
 /**
  * Makes a signed BasicOCSPResponse: GeneralizedTimes in seconds, Zulu; producedAt now; the signer's
- * certificate unless it is the CA; nonce if data is not NULL; extended-revoke if one of the verdicts
- * asks for it. The signature is verified before it is given out: without memory OpenSSL 3.0 can sign
- * nonsense.
+ * certificate unless it is the CA; nonce if data is not NULL; extended-revoke if one of the
+ * verdicts asks for it. The signature is verified before it is given out: without memory OpenSSL
+ * 3.0 can sign nonsense.
  * @param der in p
  * @return GH_EUNAVAILABLE if the key fails; APR_ENOMEM
  */

@@ -14,8 +14,8 @@
 
 /*
  * Who signs the answers of an authority: the CA's own key, or certificates that it has issued for
- * that (RFC 6960 4.2.2.2), from files and tokens, or enrolled and renewed by ourselves. Several keys
- * (P-256 and RSA-2048) stand side by side and are chosen by what the client prefers.
+ * that (RFC 6960 4.2.2.2), from files and tokens, or enrolled and renewed by ourselves. Several
+ * keys (P-256 and RSA-2048) stand side by side and are chosen by what the client prefers.
  */
 
 typedef struct ocsp_signers ocsp_signers_t;
@@ -69,9 +69,10 @@ ocsp_signers_t *ocsp_signers_fixed(X509 *ca, const apr_array_header_t *signers, 
                                    gh_result_t *result);
 
 /**
- * Checks a signer for an authority (RFC 6960 4.2.2.2): issued directly by the CA (or the CA itself),
- * extended key usage OCSPSigning, keyUsage, if there, with digitalSignature, valid, key fits, a kind
- * of key that may sign. keyCertSign on an end entity is tolerated, a missing nocheck noted.
+ * Checks a signer for an authority (RFC 6960 4.2.2.2): issued directly by the CA (or the CA
+ * itself), extended key usage OCSPSigning, keyUsage, if there, with digitalSignature, valid, key
+ * fits, a kind of key that may sign. keyCertSign on an end entity is tolerated, a missing nocheck
+ * noted.
  * @param warning set to a text in p, or NULL
  * @return APR_EINVAL with result
  */

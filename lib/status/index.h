@@ -9,7 +9,8 @@
 #include "status/known.h"
 
 /*
- * The status index of one authority: an immutable file, mapped by every process, replaced by rename.
+ * The status index of one authority: an immutable file, mapped by every process, replaced by
+ * rename.
  *
  * Certificates that are not revoked are 8 bytes each: a keyed hash (SipHash-2-4 under a random key
  * of the file) of the serial number, in order. Those that are revoked or held are in a second table
@@ -23,7 +24,8 @@
  * another authority never answers. The digest is verified by whoever says so when opening: the
  * feeder after writing, a child when it first maps a generation that no other has verified.
  *
- * Integers are of the machine's byte order, which the magic tells; an index is made again elsewhere.
+ * Integers are of the machine's byte order, which the magic tells; an index is made again
+ * elsewhere.
  */
 
 typedef struct gh_index gh_index_t;
