@@ -1,10 +1,12 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
 """What the benchmarks share: servers and their CPU time, tables, targets."""
 
+import argparse
 import ctypes
 import json
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import socket
@@ -196,7 +198,8 @@ class Httpd:
     THREADS = 32
     CHILDREN = 2
 
-    def __init__(self, build, source, apxs, folder):
+    def __init__(self, build, source, apxs, folder, mpm="event"):
+        self.mpm = mpm
         self.build, self.source, self.folder = build, source, folder
         self.program = "/".join((output(apxs, "-q", "SBINDIR").strip(),
                                  output(apxs, "-q", "PROGNAME").strip()))
@@ -228,7 +231,10 @@ class Httpd:
             group = output("id", "-gn", self.user).strip()
             user = f"User {self.user}\nGroup {group}"
         libraries = f"{self.build}/.libs"
-        loads = "\n".join(f'LoadModule {name}_module "{libraries}/mod_{name}.so"' for name in ours)
+        folders = {name: f"{self.build}/bench/.libs" if name.startswith("bench_") else libraries
+                   for name in ours}
+        loads = "\n".join(f'LoadModule {name}_module "{folder}/mod_{name}.so"'
+                          for name, folder in folders.items())
         threads, children = self.THREADS, self.CHILDREN
         with open(self.configuration, "w", encoding="utf-8") as file:
             file.write(f"""ServerRoot "{self.folder}"
@@ -237,7 +243,7 @@ DefaultRuntimeDir "{self.folder}"
 PidFile "{self.folder}/httpd.pid"
 ErrorLog "{self.folder}/error.log"
 LogLevel warn
-{self.load_modules("mpm_event", "authn_core", "authz_core", "unixd")}
+{self.load_modules("mpm_" + self.mpm, "authn_core", "authz_core", "unixd")}
 {user}
 Listen 127.0.0.1:{self.port}
 ServerLimit {children}
@@ -286,6 +292,66 @@ class Folder:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
+class Workshop:
+    """What a benchmark works with: options, a folder, servers, and keys and certificates."""
+
+    def __init__(self, options, folder):
+        self.options, self.folder, self.type = options, folder.path, folder.type
+        self.servers = []
+
+    def program(self, name):
+        return f"{self.options.builddir}/bench/{name}"
+
+    def say(self, text):
+        print(f"  {text} ...", file=sys.stderr, flush=True)
+
+    def write(self, name, text):
+        path = f"{self.folder}/{name}"
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w",
+                  encoding="ascii") as file:
+            file.write(text)
+        return path
+
+    def certificate(self, name, kind, subject, issuer, extensions):
+        """A key and a certificate; issuer None makes a root."""
+        path = f"{self.folder}/{name}"
+        os.close(os.open(f"{path}-key.pem", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        output("openssl", "genpkey", "-algorithm", *kind, "-out", f"{path}-key.pem")
+        output("openssl", "req", "-new", "-key", f"{path}-key.pem", "-subj", subject,
+               "-out", f"{path}.csr")
+        signer = ["-signkey", f"{path}-key.pem"] if issuer is None else \
+            ["-CA", f"{self.folder}/{issuer}.pem", "-CAkey", f"{self.folder}/{issuer}-key.pem"]
+        output("openssl", "x509", "-req", "-in", f"{path}.csr", *signer, "-days", "3650",
+               "-set_serial", str(secrets.randbits(64)), "-extfile",
+               self.write(f"{name}.extensions", extensions), "-out", f"{path}.pem")
+
+    def in_a_network_of_its_own(self, name, command, port):
+        """Starts a peer that listens on all addresses where there is nothing but a loopback
+        interface."""
+        for tool in (command[0], "unshare", "nsenter", "ip"):
+            if not shutil.which(tool):
+                raise Failure(f"there is no {tool} (see the file packages)")
+        user = [] if os.getuid() == 0 else ["--map-root-user"]
+        script = 'ip link set lo up && exec "$@"'
+        server = Server(name, ["unshare", "--net", *user, "sh", "-c", script, "sh", *command],
+                        f"{self.folder}/{name.replace(' ', '-')}.log")
+        server.enter = ["nsenter", "--target", str(server.pid), "--net",
+                        *(["--user", "--preserve-credentials"] if user else [])]
+        server.address = ["127.0.0.1", str(port)]
+        self.servers.append(server)
+        return server
+
+    def close(self):
+        for server in self.servers:
+            server.stop()
+
+
+RSA_2048 = ("RSA", "-pkeyopt", "rsa_keygen_bits:2048")
+P_256 = ("EC", "-pkeyopt", "ec_paramgen_curve:P-256")
+CA_EXTENSIONS = ("basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n"
+                 "subjectKeyIdentifier=hash\n")
+
+
 # --- results ---
 
 class Table:
@@ -327,6 +393,28 @@ class Targets:
         print()
         for line in self.lines:
             print(line)
+
+
+def run_bench(bench_class, description):
+    """Runs a benchmark class (a Workshop with run()) with the options that "make" gives."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--builddir", required=True)
+    parser.add_argument("--srcdir", required=True)
+    parser.add_argument("--apxs", required=True)
+    options = parser.parse_args()
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    holder = only_one()
+    folder = Folder()
+    bench = None
+    try:
+        bench = bench_class(options, folder)
+        bench.run()
+    finally:
+        if bench:
+            bench.close()
+        if not os.environ.get("BENCH_KEEP"):
+            folder.remove()
+        holder.close()
 
 
 def run(main):
