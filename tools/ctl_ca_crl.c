@@ -12,7 +12,7 @@
 #include <openssl/err.h>
 
 #include "ctl_ca.h"
-#include "ctl_crl.h"
+#include "x509/crl_read.h"
 #include "ctl_file.h"
 #include "ctl_output.h"
 #include "ctl_text.h"
@@ -63,9 +63,9 @@ static apr_status_t load_old(next_t *next, apr_pool_t *p, gh_result_t *result)
                               GHNO(0382) "the CRL %s cannot be read: %s", next->path,
                               ctl_error_text(rv, p));
     }
-    next->old = ctl_crl_parse(bytes, p);
-    if (next->old == NULL || !ctl_crl_is_of(next->old, next->certificate)
-        || !ctl_crl_is_complete(next->old) || ctl_crl_number(next->old) < 0) {
+    next->old = gh_crl_parse(bytes, p);
+    if (next->old == NULL || !gh_crl_is_of(next->old, next->certificate)
+        || !gh_crl_is_complete(next->old) || gh_crl_number(next->old) < 0) {
         ERR_clear_error();
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Restore it from a copy: its number and its entries are needed for "
@@ -160,9 +160,9 @@ static apr_status_t add_entries(next_t *next, gh_crl_builder_t *builder, apr_tim
     int i;
 
     for (i = 0; i < sk_X509_REVOKED_num(revoked) && rv == APR_SUCCESS; i++) {
-        ctl_revoked_t entry;
+        gh_revoked_t entry;
 
-        ctl_revoked_read(&entry, sk_X509_REVOKED_value(revoked, i), p);
+        gh_revoked_read(&entry, sk_X509_REVOKED_value(revoked, i), p);
         if (next->revoke.data != NULL && entry.serial.length == next->revoke.length
             && memcmp(entry.serial.data, next->revoke.data, entry.serial.length) == 0) {
             next->revoked_before = 1;
@@ -185,7 +185,7 @@ static apr_status_t write_next(next_t *next, apr_pool_t *p, gh_result_t *result)
     gh_bytes_t der;
     apr_status_t rv;
 
-    next->number = ctl_crl_number(next->old) + 1;
+    next->number = gh_crl_number(next->old) + 1;
     rv = gh_crl_begin(&builder, next->ca, next->number, now, now + next->validity, p, result);
     if (rv == APR_SUCCESS) {
         rv = add_entries(next, builder, now, p);
@@ -243,7 +243,7 @@ static int read_options(next_t *next, const ctl_arguments_t *arguments)
 
 static void print_next(const ctl_t *ctl, const next_t *next)
 {
-    apr_time_t until = ctl_asn1_time(X509_CRL_get0_nextUpdate(next->old));
+    apr_time_t until = gh_asn1_time(X509_CRL_get0_nextUpdate(next->old));
     json_t *object;
 
     if (ctl->json) {

@@ -15,7 +15,7 @@
 #include <openssl/pem.h>
 
 #include "ctl_cert.h"
-#include "ctl_crl.h"
+#include "x509/crl_read.h"
 #include "ctl_file.h"
 #include "ctl_output.h"
 #include "ctl_text.h"
@@ -164,7 +164,7 @@ static apr_status_t flush(import_t *import, gh_result_t *result)
     return rv;
 }
 
-static void take_revocation(item_t *item, const ctl_revoked_t *entry)
+static void take_revocation(item_t *item, const gh_revoked_t *entry)
 {
     gh_certificate_record_t *record = &item->record;
 
@@ -231,7 +231,7 @@ static apr_status_t add_certificate(import_t *import, X509 *certificate, gh_resu
     apr_pool_t *p = import->batch_pool;
     GENERAL_NAMES *names;
     X509_REVOKED *revoked;
-    ctl_revoked_t entry;
+    gh_revoked_t entry;
     item_t *item = item_begin(import, gh_certificate_serial(certificate, p));
     gh_certificate_record_t *record = &item->record;
     unsigned char *digest = apr_palloc(p, EVP_MAX_MD_SIZE);
@@ -253,7 +253,7 @@ static apr_status_t add_certificate(import_t *import, X509 *certificate, gh_resu
     record->sha256.length = length;
     if (import->crl != NULL
         && X509_CRL_get0_by_cert(import->crl, &revoked, certificate) == 1) {
-        ctl_revoked_read(&entry, revoked, p);
+        gh_revoked_read(&entry, revoked, p);
         take_revocation(item, &entry);
     }
     return item_end(import, item, result);
@@ -340,11 +340,11 @@ static apr_status_t import_entries(import_t *import, int *added, gh_result_t *re
         X509_REVOKED *one = sk_X509_REVOKED_value(revoked, i);
         apr_pool_t *p = import->batch_pool;
         unsigned char *der = NULL;
-        ctl_revoked_t entry;
+        gh_revoked_t entry;
         item_t *item;
         int length;
 
-        ctl_revoked_read(&entry, one, p);
+        gh_revoked_read(&entry, one, p);
         length = i2d_X509_REVOKED(one, &der);
         if (length <= 0 || entry.serial.length == 0 || entry.serial.length > 20) {
             OPENSSL_free(der);
@@ -393,9 +393,9 @@ static apr_status_t import_crl(import_t *import, gh_result_t *result)
     memset(&baton, 0, sizeof(baton));
     baton.p = import->ctl->p;
     baton.crl.issuer = import->issuer;
-    baton.crl.number = ctl_crl_number(import->crl);
-    baton.crl.this_update = ctl_asn1_time(X509_CRL_get0_lastUpdate(import->crl));
-    baton.crl.next_update = ctl_asn1_time(X509_CRL_get0_nextUpdate(import->crl));
+    baton.crl.number = gh_crl_number(import->crl);
+    baton.crl.this_update = gh_asn1_time(X509_CRL_get0_lastUpdate(import->crl));
+    baton.crl.next_update = gh_asn1_time(X509_CRL_get0_nextUpdate(import->crl));
     baton.crl.entries = sk_X509_REVOKED_num(X509_CRL_get_REVOKED(import->crl));
     baton.crl.entries = baton.crl.entries < 0 ? 0 : baton.crl.entries;
     baton.crl.der = import->crl_der;
@@ -445,9 +445,9 @@ static apr_status_t read_crl(import_t *import, const char *path, gh_result_t *re
                               GHNO(0365) "the CRL %s cannot be read: %s", path,
                               ctl_error_text(rv, import->ctl->p));
     }
-    import->crl = ctl_crl_parse(bytes, import->ctl->p);
-    if (import->crl == NULL || !ctl_crl_is_of(import->crl, import->ca)
-        || !ctl_crl_is_complete(import->crl) || ctl_crl_number(import->crl) < 0) {
+    import->crl = gh_crl_parse(bytes, import->ctl->p);
+    if (import->crl == NULL || !gh_crl_is_of(import->crl, import->ca)
+        || !gh_crl_is_complete(import->crl) || gh_crl_number(import->crl) < 0) {
         ERR_clear_error();
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Give the newest complete CRL that this CA signed, in PEM or DER.",

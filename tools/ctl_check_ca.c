@@ -11,7 +11,7 @@
 #include <apr_strings.h>
 #include <openssl/err.h>
 
-#include "ctl_crl.h"
+#include "x509/crl_read.h"
 #include "ctl_file.h"
 #include "ctl_text.h"
 #include "issuer/issuer.h"
@@ -173,10 +173,10 @@ static void check_crl_file(ctl_check_t *check, const ctl_issuer_t *issuer)
 
     gh_result_clear(&result);
     rv = ctl_file_read(&bytes, issuer->crl_file, CRL_FILE_MAX, check->p);
-    crl = rv == APR_SUCCESS ? ctl_crl_parse(bytes, check->p) : NULL;
+    crl = rv == APR_SUCCESS ? gh_crl_parse(bytes, check->p) : NULL;
     ERR_clear_error();
     if (crl != NULL) {
-        end = ctl_asn1_time(X509_CRL_get0_nextUpdate(crl));
+        end = gh_asn1_time(X509_CRL_get0_nextUpdate(crl));
     }
     if (rv != APR_SUCCESS || crl == NULL) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_UNAVAILABLE, RULE,
@@ -200,7 +200,7 @@ static void check_crl_file(ctl_check_t *check, const ctl_issuer_t *issuer)
     }
     else {
         ctl_verdict_ok(check, name, "number %" APR_INT64_T_FMT ", good until %s",
-                       ctl_crl_number(crl), gh_time_text(check->p, end));
+                       gh_crl_number(crl), gh_time_text(check->p, end));
     }
 }
 

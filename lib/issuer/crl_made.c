@@ -9,6 +9,7 @@
 #include "log.h"
 #include "status.h"
 #include "store/certificates.h"
+#include "x509/crl_read.h"
 
 typedef struct {
     gh_crl_record_t *record;
@@ -75,24 +76,6 @@ apr_status_t gh_crl_make(gh_crl_record_t *record, gh_issuer_t *issuer, gh_store_
     return rv;
 }
 
-static apr_time_t read_time(const ASN1_TIME *time)
-{
-    struct tm parts;
-    apr_time_exp_t exploded = {0};
-    apr_time_t result = 0;
-
-    if (time && ASN1_TIME_to_tm(time, &parts) == 1) {
-        exploded.tm_year = parts.tm_year;
-        exploded.tm_mon = parts.tm_mon;
-        exploded.tm_mday = parts.tm_mday;
-        exploded.tm_hour = parts.tm_hour;
-        exploded.tm_min = parts.tm_min;
-        exploded.tm_sec = parts.tm_sec;
-        apr_time_exp_gmt_get(&result, &exploded);
-    }
-    return result;
-}
-
 apr_status_t gh_crl_read(gh_crl_record_t *record, X509 *ca, gh_result_t *result)
 {
     const unsigned char *at = record->der.data;
@@ -115,8 +98,8 @@ apr_status_t gh_crl_read(gh_crl_record_t *record, X509 *ca, gh_result_t *result)
         ASN1_INTEGER_get_int64(&value, number);
     }
     record->number = value;
-    record->this_update = read_time(X509_CRL_get0_lastUpdate(crl));
-    record->next_update = read_time(X509_CRL_get0_nextUpdate(crl));
+    record->this_update = gh_asn1_time(X509_CRL_get0_lastUpdate(crl));
+    record->next_update = gh_asn1_time(X509_CRL_get0_nextUpdate(crl));
 
 cleanup:
     ASN1_INTEGER_free(number);

@@ -1,13 +1,13 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
 #include <string.h>
-#include <time.h>
 
 #include <apr_strings.h>
 #include <openssl/err.h>
 #include <openssl/x509.h>
 
 #include "x509/ca.h"
+#include "x509/crl_read.h"
 #include "x509/key.h"
 #include "x509/own.h"
 
@@ -47,25 +47,14 @@ gh_bytes_t gh_certificate_serial(X509 *certificate, apr_pool_t *p)
     return serial;
 }
 
-static apr_time_t time_of(const ASN1_TIME *time)
-{
-    struct tm parts;
-
-    if (!ASN1_TIME_to_tm(time, &parts)) {
-        ERR_clear_error();
-        return 0;
-    }
-    return apr_time_from_sec(timegm(&parts));
-}
-
 apr_time_t gh_certificate_not_before(X509 *certificate)
 {
-    return time_of(X509_get0_notBefore(certificate));
+    return gh_asn1_time(X509_get0_notBefore(certificate));
 }
 
 apr_time_t gh_certificate_not_after(X509 *certificate)
 {
-    return time_of(X509_get0_notAfter(certificate));
+    return gh_asn1_time(X509_get0_notAfter(certificate));
 }
 
 X509 *gh_certificate_parse(gh_bytes_t der, apr_pool_t *p)

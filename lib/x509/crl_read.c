@@ -1,12 +1,12 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-#include "ctl_crl.h"
+#include "x509/crl_read.h"
 
 #include <time.h>
 
 #include <apr_strings.h>
 #include <apr_tables.h>
-#include <apr_user.h>
+#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
@@ -22,7 +22,7 @@ static apr_status_t crl_free(void *data)
     return APR_SUCCESS;
 }
 
-X509_CRL *ctl_crl_parse(gh_bytes_t bytes, apr_pool_t *p)
+X509_CRL *gh_crl_parse(gh_bytes_t bytes, apr_pool_t *p)
 {
     const unsigned char *at = bytes.data;
     X509_CRL *crl;
@@ -44,13 +44,13 @@ X509_CRL *ctl_crl_parse(gh_bytes_t bytes, apr_pool_t *p)
     return crl;
 }
 
-int ctl_crl_is_of(X509_CRL *crl, X509 *ca)
+int gh_crl_is_of(X509_CRL *crl, X509 *ca)
 {
     return X509_NAME_cmp(X509_CRL_get_issuer(crl), X509_get_subject_name(ca)) == 0
         && X509_CRL_verify(crl, X509_get0_pubkey(ca)) == 1;
 }
 
-int ctl_crl_is_complete(const X509_CRL *crl)
+int gh_crl_is_complete(const X509_CRL *crl)
 {
     ISSUING_DIST_POINT *point;
     int complete;
@@ -67,7 +67,7 @@ int ctl_crl_is_complete(const X509_CRL *crl)
     return complete;
 }
 
-apr_int64_t ctl_crl_number(const X509_CRL *crl)
+apr_int64_t gh_crl_number(const X509_CRL *crl)
 {
     ASN1_INTEGER *number = X509_CRL_get_ext_d2i(crl, NID_crl_number, NULL, NULL);
     int64_t value = 0;
@@ -79,19 +79,20 @@ apr_int64_t ctl_crl_number(const X509_CRL *crl)
     return value;
 }
 
-apr_time_t ctl_asn1_time(const ASN1_TIME *time)
+apr_time_t gh_asn1_time(const ASN1_TIME *time)
 {
     struct tm parts;
     time_t seconds;
 
     if (time == NULL || ASN1_TIME_to_tm(time, &parts) != 1) {
+        ERR_clear_error();
         return 0;
     }
     seconds = timegm(&parts);
     return seconds > 0 ? apr_time_from_sec(seconds) : 0;
 }
 
-void ctl_revoked_read(ctl_revoked_t *entry, const X509_REVOKED *revoked, apr_pool_t *p)
+void gh_revoked_read(gh_revoked_t *entry, const X509_REVOKED *revoked, apr_pool_t *p)
 {
     const ASN1_INTEGER *serial = X509_REVOKED_get0_serialNumber(revoked);
     ASN1_ENUMERATED *reason = X509_REVOKED_get_ext_d2i(revoked, NID_crl_reason, NULL, NULL);
@@ -107,8 +108,8 @@ void ctl_revoked_read(ctl_revoked_t *entry, const X509_REVOKED *revoked, apr_poo
     }
     entry->serial.data = apr_pmemdup(p, data, length);
     entry->serial.length = length;
-    entry->revoked_at = ctl_asn1_time(X509_REVOKED_get0_revocationDate(revoked));
-    entry->invalid_from = ctl_asn1_time(invalid);
+    entry->revoked_at = gh_asn1_time(X509_REVOKED_get0_revocationDate(revoked));
+    entry->invalid_from = gh_asn1_time(invalid);
     entry->reason = GH_REASON_NONE;
     if (reason != NULL) {
         number = ASN1_ENUMERATED_get(reason);
