@@ -35,23 +35,30 @@ typedef struct {
     int number;                     /* 0, 1, ... of its kind of key in the configuration: part of
                                        the keys of caches */
     const char *kind;               /* gh_key_kind() */
+    int verified;                   /* signatures are verified before they are given out: of RSA and
+                                       of tokens. OpenSSL 3.0 computes nonsense with an RSA key after
+                                       memory was lacking; with an EC key it does not, and verifying
+                                       takes three times as long as signing */
+    const EVP_MD_CTX *prepared;     /* for signing with key and digest, to be copied; or NULL */
+    volatile apr_uint32_t *suspect; /* 1: see ocsp_signer_suspect() */
 } ocsp_signer_t;
 
 /**
  * The signers of now. Thread-safe; waits for nothing but memory: renewal and reading of what others
  * have made happen in ocsp_signers_follow().
  * @param set to be given back
- * @return GH_EUNAVAILABLE with result if there is none that is valid
+ * @return GH_EUNAVAILABLE with result if there is none; whether one of them is valid now is seen by
+ *         ocsp_signer_choose()
  */
 apr_status_t ocsp_signers_acquire(ocsp_signers_t *signers, const ocsp_signer_set_t **set,
                                   gh_result_t *result);
 void ocsp_signers_release(const ocsp_signer_set_t *set);
 
 /**
- * Chooses: among those that are valid now, the first of the client's preferred algorithms that one
- * of them has; without a match or preference the first configured. Never a weaker digest.
- * @param not_before_before one that becomes valid later is not chosen
- * @return NULL if none is valid
+ * Chooses: among those that are valid now and not suspected, the first of the client's preferred
+ * algorithms that one of them has; without a match or preference the first of the set. Never a
+ * weaker digest. Thread-safe, allocates nothing.
+ * @return NULL if there is none
  */
 const ocsp_signer_t *ocsp_signer_choose(const ocsp_signer_set_t *set, const int *preferred,
                                         int preferred_count, apr_time_t now);
@@ -64,7 +71,8 @@ const apr_array_header_t *ocsp_signer_set_all(const ocsp_signer_set_t *set);
 void ocsp_signer_suspect(ocsp_signers_t *signers, const ocsp_signer_t *signer);
 
 /** A set made of what was opened elsewhere; for tests and tools.
- *  @param signers ocsp_signer_t elements, of which certificate and key are set */
+ *  @param signers ocsp_signer_t elements, of which certificate, key and number are set, and digest
+ *                 unless it is to be gh_key_digest() */
 ocsp_signers_t *ocsp_signers_fixed(X509 *ca, const apr_array_header_t *signers, apr_pool_t *p,
                                    gh_result_t *result);
 
