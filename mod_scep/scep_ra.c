@@ -16,7 +16,6 @@
 #define LOOK_INTERVAL apr_time_from_sec(1)      /* at what others have made or revoked */
 #define ASK_INTERVAL apr_time_from_msec(100)    /* between looks for messages that none opens */
 #define RETRY_INTERVAL apr_time_from_sec(1)     /* without a key */
-#define RENEW_INTERVAL apr_time_from_sec(30)    /* between attempts that fail, with a valid key */
 
 /** Keys and who uses them; lives in a pool of its own, which ends with the last user. */
 typedef struct scep_ra_set {
@@ -32,8 +31,7 @@ struct scep_ra {
     apr_time_t look_at;
     apr_thread_mutex_t *work;       /* held by who reads or makes keys: guards the rest */
     apr_time_t ask_at;              /* not before that for a message that none opens */
-    apr_time_t issue_at;            /* not before that again, as long as there is a valid key */
-    int issue_failed;
+    gh_own_attempt_t attempt;
     int failing;                    /* what was reported last: 0, 1 with a valid key, 2 without */
     gh_result_t failure;
 };
@@ -100,79 +98,6 @@ scep_ra_t *scep_ra_create(gh_issuer_t *issuer, const gh_profile_t *profile,
     return ra;
 }
 
-/** Whether the next generation is to be made: a certificate that would end no later than this one,
- *  since the CA's own ends, is of no use. */
-static int is_due(const scep_ra_t *ra, const scep_generation_t *newest, apr_time_t now)
-{
-    const gh_sealed_key_record_t *record = newest->record;
-    X509 *ca = gh_issuer_certificate(ra->owner.issuer);
-
-    return !newest->usable
-           || (now >= scep_generation_renewal(record)
-               && gh_certificate_not_after(ca) > record->not_after);
-}
-
-static int any_usable(const apr_array_header_t *generations)
-{
-    int i;
-
-    for (i = 0; i < generations->nelts; ++i) {
-        if (scep_generation_at(generations, i)->usable) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/**
- * The generations of now, of which the newest may have been made here.
- * @param generations set to NULL if the store cannot be asked
- * @return a failure if there is none that is usable
- */
-static apr_status_t provide(scep_ra_t *ra, apr_array_header_t **generations, apr_pool_t *p)
-{
-    apr_time_t now = apr_time_now();
-    const scep_generation_t *newest;
-    apr_status_t rv;
-    int round, valid;
-
-    for (round = 0; round < 3; ++round) {
-        rv = scep_generations_list(generations, ra->owner.services->store,
-                                   gh_issuer_name(ra->owner.issuer), now, p, &ra->failure);
-        if (rv != APR_SUCCESS) {
-            return rv;
-        }
-        newest = (*generations)->nelts ? scep_generation_at(*generations, 0) : NULL;
-        valid = any_usable(*generations);
-        if (newest && !is_due(ra, newest, now)) {
-            ra->issue_failed = 0;
-            return APR_SUCCESS;
-        }
-        if (valid && ra->issue_failed && now < ra->issue_at) {
-            return APR_SUCCESS;
-        }
-        if (round == 2) {
-            break;
-        }
-        /* What this process makes, or another one has made meanwhile, is read back. */
-        rv = scep_generation_issue(&ra->owner, newest ? newest->record->generation + 1 : 1, p,
-                                   &ra->failure);
-        if (rv == GH_ECONFLICT) {
-            gh_result_clear(&ra->failure);
-        }
-        else if (rv != APR_SUCCESS) {
-            ra->issue_failed = 1;
-            ra->issue_at = apr_time_now() + RENEW_INTERVAL;
-            return valid ? APR_SUCCESS : rv;
-        }
-    }
-    return valid ? APR_SUCCESS
-                 : gh_result_fail(&ra->failure, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ra.lost",
-                                  "Look whether something else writes to the store.",
-                                  GHNO(0211) "the RA key of issuer %s was stored and is not there",
-                                  gh_issuer_name(ra->owner.issuer));
-}
-
 /** Takes what is there now, and adds a user for the caller. */
 static scep_ra_set_t *use_set(scep_ra_t *ra, int *due)
 {
@@ -227,7 +152,7 @@ static int withdrawn(const scep_ra_keys_t *keys, const apr_array_header_t *gener
     int i;
 
     for (i = 0; i < generations->nelts; ++i) {
-        const scep_generation_t *one = scep_generation_at(generations, i);
+        const gh_generation_t *one = gh_generation_at(generations, i);
 
         if (one->withdrawn && has_number(keys->generations, one->record->generation)) {
             return 1;
@@ -240,7 +165,7 @@ static int withdrawn(const scep_ra_keys_t *keys, const apr_array_header_t *gener
 static int up_to_date(const scep_ra_keys_t *keys, const apr_array_header_t *generations,
                       apr_pool_t *p)
 {
-    const apr_array_header_t *numbers = scep_generations_usable(generations, p);
+    const apr_array_header_t *numbers = gh_generations_usable(generations, p);
     int i;
 
     for (i = 0; i < numbers->nelts; ++i) {
@@ -272,7 +197,8 @@ static apr_status_t refresh(scep_ra_t *ra, const scep_ra_set_t *set, scep_ra_set
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = provide(ra, &generations, next->pool);
+    rv = scep_generations_provide(&generations, &ra->owner, &ra->attempt, next->pool,
+                                  &ra->failure);
     *over = set && generations && withdrawn(set->keys, generations);
     if (rv == APR_SUCCESS && (!set || !up_to_date(set->keys, generations, next->pool))) {
         gh_result_t result;
@@ -301,7 +227,7 @@ static void report(scep_ra_t *ra, apr_status_t rv, int usable)
     const char *issuer = gh_issuer_name(ra->owner.issuer);
     int failing = 0;
 
-    if (rv != APR_SUCCESS || ra->issue_failed) {
+    if (rv != APR_SUCCESS || ra->attempt.failed) {
         failing = usable ? 1 : 2;
     }
     if (failing == ra->failing) {

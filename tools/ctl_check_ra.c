@@ -91,13 +91,13 @@ static void check_name(ctl_check_t *check, const ctl_issuer_t *issuer)
 }
 
 /* @return the newest that is usable, else NULL */
-static const scep_generation_t *newest_usable(const apr_array_header_t *generations)
+static const gh_generation_t *newest_usable(const apr_array_header_t *generations)
 {
     int i;
 
     for (i = 0; i < generations->nelts; i++) {
-        if (scep_generation_at(generations, i)->usable) {
-            return scep_generation_at(generations, i);
+        if (gh_generation_at(generations, i)->usable) {
+            return gh_generation_at(generations, i);
         }
     }
     return NULL;
@@ -117,7 +117,7 @@ static const char *serial_of(const gh_sealed_key_record_t *record, apr_pool_t *p
 
 /* A revoked or expired one is replaced by a server that runs, when it is asked for. */
 static void verdict_ra(ctl_check_t *check, const ctl_issuer_t *issuer,
-                       const scep_generation_t *newest)
+                       const gh_generation_t *newest)
 {
     const char *name = apr_pstrcat(check->p, "ra.", issuer->name, NULL);
     const char *serial = serial_of(newest->record, check->p);
@@ -149,13 +149,13 @@ static void verdict_ra(ctl_check_t *check, const ctl_issuer_t *issuer,
 static int check_keys(ctl_check_t *check, const ctl_issuer_t *issuer)
 {
     apr_array_header_t *generations;
-    const scep_generation_t *generation;
+    const gh_generation_t *generation;
     gh_bytes_t key;
     gh_result_t result;
 
     gh_result_clear(&result);
-    if (scep_generations_list(&generations, check->ctl->store, issuer->name, apr_time_now(),
-                              check->p, &result) != APR_SUCCESS) {
+    if (gh_generations_list(&generations, check->ctl->store, SCEP_RA_PURPOSE, issuer->name,
+                            apr_time_now(), check->p, &result) != APR_SUCCESS) {
         ctl_verdict(check, apr_pstrcat(check->p, "ra.", issuer->name, NULL), CTL_VERDICT_ERROR,
                     &result);
         return 0;
@@ -163,10 +163,10 @@ static int check_keys(ctl_check_t *check, const ctl_issuer_t *issuer)
     if (generations->nelts == 0) {
         return 0;
     }
-    verdict_ra(check, issuer, scep_generation_at(generations, 0));
+    verdict_ra(check, issuer, gh_generation_at(generations, 0));
     generation = newest_usable(generations);
     if (check->sealer == NULL || generation == NULL
-        || scep_generation_unseal(&key, generation->record, check->sealer, check->p, &result)
+        || gh_generation_unseal(&key, generation->record, check->sealer, check->p, &result)
            == APR_SUCCESS) {
         return 0;
     }

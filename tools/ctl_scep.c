@@ -70,9 +70,10 @@ static apr_status_t add_ras(ctl_scep_t *scep, const ctl_t *ctl, const char *issu
     apr_status_t rv;
     int i;
 
-    rv = scep_generations_list(&generations, ctl->store, issuer, apr_time_now(), ctl->p, result);
+    rv = gh_generations_list(&generations, ctl->store, SCEP_RA_PURPOSE, issuer, apr_time_now(),
+                             ctl->p, result);
     for (i = 0; rv == APR_SUCCESS && i < generations->nelts; i++) {
-        const scep_generation_t *generation = scep_generation_at(generations, i);
+        const gh_generation_t *generation = gh_generation_at(generations, i);
         X509 *certificate = gh_certificate_parse(generation->record->certificate, ctl->p);
 
         if (certificate != NULL) {

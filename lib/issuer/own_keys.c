@@ -1,0 +1,380 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#include "issuer/own_keys.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include <apr_strings.h>
+
+#include "log.h"
+#include "status.h"
+#include "store/certificates.h"
+#include "x509/ca.h"
+#include "x509/key.h"
+
+/** For who makes a key: how long others wait for one that was killed meanwhile. */
+#define LEASE_INTERVAL apr_time_from_sec(5)
+
+/** Between two attempts as long as there is a usable key. */
+#define ATTEMPT_INTERVAL apr_time_from_sec(30)
+
+typedef struct {
+    const char *purpose;
+    const char *issuer;
+    apr_time_t now;
+    apr_array_header_t *generations;
+    apr_pool_t *p;
+} list_baton_t;
+
+/** @return APR_SUCCESS also for a certificate without status: then nobody has revoked it */
+static apr_status_t find_status(gh_transaction_t *transaction, const list_baton_t *list,
+                                gh_generation_t *generation)
+{
+    X509 *certificate = gh_certificate_parse(generation->record->certificate, list->p);
+    gh_status_t status = GH_STATUS_GOOD;
+    apr_status_t rv = APR_NOTFOUND;
+
+    if (certificate) {
+        rv = gh_certificate_status(transaction, list->issuer,
+                                   gh_certificate_serial(certificate, list->p), &status);
+    }
+    generation->withdrawn = status != GH_STATUS_GOOD;
+    generation->usable = !generation->withdrawn;
+    return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
+}
+
+static apr_status_t list_work(gh_transaction_t *transaction, void *baton)
+{
+    list_baton_t *list = baton;
+    apr_array_header_t *records;
+    apr_status_t rv;
+    int i;
+
+    rv = gh_sealed_key_list(transaction, list->purpose, list->issuer, &records, list->p);
+    list->generations = apr_array_make(list->p, 2, sizeof(gh_generation_t));
+    for (i = 0; rv == APR_SUCCESS && i < records->nelts; ++i) {
+        gh_generation_t *generation = apr_array_push(list->generations);
+
+        generation->record = APR_ARRAY_IDX(records, i, const gh_sealed_key_record_t *);
+        generation->withdrawn = 0;
+        generation->usable = 0;
+        if (list->now < generation->record->not_after) {
+            rv = find_status(transaction, list, generation);
+        }
+    }
+    return rv;
+}
+
+apr_status_t gh_generations_list(apr_array_header_t **generations, gh_store_t *store,
+                                 const char *purpose, const char *issuer, apr_time_t now,
+                                 apr_pool_t *p, gh_result_t *result)
+{
+    list_baton_t list = { purpose, issuer, now, NULL, p };
+    apr_status_t rv = gh_store_read(store, list_work, &list, result);
+
+    *generations = rv == APR_SUCCESS ? list.generations : NULL;
+    return rv;
+}
+
+const gh_generation_t *gh_generation_at(const apr_array_header_t *generations, int i)
+{
+    return &APR_ARRAY_IDX(generations, i, gh_generation_t);
+}
+
+const apr_array_header_t *gh_generations_usable(const apr_array_header_t *generations,
+                                                apr_pool_t *p)
+{
+    apr_array_header_t *numbers = apr_array_make(p, generations->nelts, sizeof(apr_int64_t));
+    int i;
+
+    for (i = 0; i < generations->nelts; ++i) {
+        if (gh_generation_at(generations, i)->usable) {
+            APR_ARRAY_PUSH(numbers, apr_int64_t) =
+                gh_generation_at(generations, i)->record->generation;
+        }
+    }
+    return numbers;
+}
+
+apr_time_t gh_generation_renewal(const gh_sealed_key_record_t *record)
+{
+    return record->not_before + (record->not_after - record->not_before) / 3 * 2;
+}
+
+/* Keys */
+
+static const char *seal_context(const char *purpose, const char *issuer, apr_int64_t generation,
+                                apr_pool_t *p)
+{
+    return apr_psprintf(p, "%s/%s/%" APR_INT64_T_FMT, purpose, issuer, generation);
+}
+
+apr_status_t gh_generation_unseal(gh_bytes_t *der, const gh_sealed_key_record_t *record,
+                                  const gh_sealer_t *sealer, apr_pool_t *p, gh_result_t *result)
+{
+    return gh_unseal(der, sealer, record->sealed,
+                     seal_context(record->purpose, record->issuer, record->generation, p), p,
+                     result);
+}
+
+apr_status_t gh_generation_open(EVP_PKEY **key, X509 **certificate,
+                                const gh_sealed_key_record_t *record, const gh_sealer_t *sealer,
+                                apr_pool_t *p, gh_result_t *result)
+{
+    gh_bytes_t der;
+    apr_status_t rv;
+
+    *key = NULL;
+    *certificate = NULL;
+    rv = gh_generation_unseal(&der, record, sealer, p, result);
+    if (rv == APR_SUCCESS) {
+        rv = gh_key_decode(key, der, p, result);
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    *certificate = gh_certificate_parse(record->certificate, p);
+    if (!*certificate || !gh_key_matches(*key, *certificate)) {
+        return gh_result_fail(result, GH_ECORRUPT, GH_FAILURE_INTERNAL, "own.key",
+                              "Restore the store from a backup, or remove that row of sealed_key.",
+                              GHNO(0208) "key %" APR_INT64_T_FMT " for %s of issuer %s does not "
+                              "fit its certificate", record->generation, record->purpose,
+                              record->issuer);
+    }
+    /* caches the extensions now rather than under the first requests */
+    X509_check_purpose(*certificate, -1, 0);
+    return APR_SUCCESS;
+}
+
+/* Making them */
+
+/** @return GH_ECONFLICT if somebody else was faster */
+static apr_status_t issue(const gh_own_keys_t *keys, const gh_own_services_t *services,
+                          apr_int64_t number, apr_pool_t *p, gh_result_t *result)
+{
+    const char *issuer = gh_issuer_name(keys->issuer);
+    gh_authorisation_t *authorisation;
+    gh_audit_event_t event;
+    gh_bytes_t der, sealed;
+    EVP_PKEY *key;
+    X509 *certificate;
+    apr_status_t rv;
+
+    rv = gh_key_generate(&key, keys->kind, p, result);
+    if (rv == APR_SUCCESS) {
+        rv = gh_authorise_own(&authorisation, keys->purpose, issuer, keys->profile, key,
+                              keys->subject, p, result);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = gh_key_encode(&der, key, p, result);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = gh_seal(&sealed, services->sealer, der,
+                     seal_context(keys->purpose, issuer, number, p), p, result);
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    memset(&event, 0, sizeof(event));
+    event.id = gh_random_id(p);
+    event.issuer = issuer;
+    event.profile = gh_profile_name(keys->profile);
+    event.algorithms = keys->kind;
+    rv = gh_ledger_issue_own(services->ledger, authorisation, keys->purpose, number,
+                             gh_random_id(p), sealed, &event, &certificate, p, result);
+    if (rv == GH_ECONFLICT) {
+        return rv;
+    }
+    if (rv != APR_SUCCESS) {
+        gh_audit_take_result(&event, result, p);
+    }
+    if (services->audit) {
+        services->audit(&event, p);
+    }
+    return rv;
+}
+
+typedef struct {
+    const char *name;
+    const char *holder;
+} lease_baton_t;
+
+static apr_status_t take_work(gh_transaction_t *transaction, void *baton)
+{
+    const lease_baton_t *lease = baton;
+
+    return gh_lease_take(transaction, lease->name, lease->holder, LEASE_INTERVAL);
+}
+
+static apr_status_t release_work(gh_transaction_t *transaction, void *baton)
+{
+    const lease_baton_t *lease = baton;
+
+    return gh_lease_release(transaction, lease->name, lease->holder);
+}
+
+/** What one call works with. */
+typedef struct {
+    const gh_own_keys_t *keys;
+    const gh_own_services_t *services;
+    gh_own_attempt_t *attempt;
+    apr_time_t now;
+    apr_array_header_t *generations;
+    apr_pool_t *p;
+    gh_result_t *result;
+} provision_t;
+
+static apr_status_t list(provision_t *provision)
+{
+    return gh_generations_list(&provision->generations, provision->services->store,
+                               provision->keys->purpose, gh_issuer_name(provision->keys->issuer),
+                               provision->now, provision->p, provision->result);
+}
+
+static const gh_generation_t *newest(const provision_t *provision)
+{
+    return provision->generations->nelts ? gh_generation_at(provision->generations, 0) : NULL;
+}
+
+static int any_usable(const provision_t *provision)
+{
+    int i;
+
+    for (i = 0; i < provision->generations->nelts; ++i) {
+        if (gh_generation_at(provision->generations, i)->usable) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/** Whether the next generation is to be made: a certificate that would end no later than this one,
+ *  since the CA's own ends, is of no use. */
+static int is_due(const provision_t *provision)
+{
+    const gh_generation_t *last = newest(provision);
+    X509 *ca = gh_issuer_certificate(provision->keys->issuer);
+
+    return !last || !last->usable
+           || (provision->now >= gh_generation_renewal(last->record)
+               && gh_certificate_not_after(ca) > last->record->not_after);
+}
+
+/** Under the lease: what another process has made before that is seen now. */
+static apr_status_t make_next(provision_t *provision)
+{
+    apr_status_t rv = list(provision);
+
+    if (rv != APR_SUCCESS || !is_due(provision)) {
+        return rv;
+    }
+    rv = issue(provision->keys, provision->services,
+               newest(provision) ? newest(provision)->record->generation + 1 : 1, provision->p,
+               provision->result);
+    if (rv == GH_ECONFLICT) {
+        gh_result_clear(provision->result);
+        rv = APR_SUCCESS;
+    }
+    return rv;
+}
+
+/** @return GH_EPENDING if another process is at it */
+static apr_status_t make_next_alone(provision_t *provision)
+{
+    lease_baton_t lease;
+    apr_status_t rv;
+
+    lease.name = apr_psprintf(provision->p, "own:%s:%s", provision->keys->purpose,
+                              gh_issuer_name(provision->keys->issuer));
+    lease.holder = apr_psprintf(provision->p, "%s:%ld:%pp", provision->services->node,
+                                (long)getpid(), (void *)provision->attempt);
+    rv = gh_store_write(provision->services->store, take_work, &lease, provision->result);
+    if (rv == GH_EREFUSED) {
+        gh_result_clear(provision->result);
+        return GH_EPENDING;
+    }
+    if (rv == APR_SUCCESS) {
+        rv = make_next(provision);
+        /* If that fails the lease ends by itself. */
+        gh_store_write(provision->services->store, release_work, &lease, NULL);
+    }
+    return rv;
+}
+
+static void note_failure(provision_t *provision)
+{
+    provision->attempt->failed = 1;
+    provision->attempt->again_at = provision->now + ATTEMPT_INTERVAL;
+}
+
+/** A key that is due again at once shows that two clocks differ: it is not made again and again. */
+static void note_success(provision_t *provision)
+{
+    const gh_generation_t *last = provision->generations ? newest(provision) : NULL;
+    apr_interval_time_t pause =
+        last ? (last->record->not_after - last->record->not_before) / 6 : 0;
+
+    provision->attempt->failed = 0;
+    provision->attempt->again_at =
+        provision->now + (pause < ATTEMPT_INTERVAL ? pause : ATTEMPT_INTERVAL);
+}
+
+/** Whether to try now, if there is a usable one. */
+static int may_try(const provision_t *provision)
+{
+    apr_time_t at = provision->attempt->again_at;
+
+    if (!newest(provision)->usable && !provision->attempt->failed) {
+        return 1;
+    }
+    /* a clock that was set back must not stop this */
+    return provision->now >= at || at - provision->now > ATTEMPT_INTERVAL;
+}
+
+static apr_status_t provide(provision_t *provision)
+{
+    apr_status_t rv = list(provision);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (!is_due(provision)) {
+        provision->attempt->failed = 0;
+        return APR_SUCCESS;
+    }
+    if (any_usable(provision) && !may_try(provision)) {
+        return APR_SUCCESS;
+    }
+    rv = make_next_alone(provision);
+    if (rv == APR_SUCCESS) {
+        /* what was made, here or elsewhere, is read back */
+        rv = list(provision);
+        note_success(provision);
+    }
+    else if (rv != GH_EPENDING) {
+        note_failure(provision);
+    }
+    if (!provision->generations) {
+        return rv;
+    }
+    if (any_usable(provision)) {
+        return APR_SUCCESS;
+    }
+    return rv != APR_SUCCESS ? rv
+        : gh_result_fail(provision->result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "own.lost",
+                         "Look whether something else writes to the store.",
+                         GHNO(0211) "the key for %s of issuer %s was stored and is not there",
+                         provision->keys->purpose, gh_issuer_name(provision->keys->issuer));
+}
+
+apr_status_t gh_own_keys_provide(apr_array_header_t **generations, const gh_own_keys_t *keys,
+                                 const gh_own_services_t *services, gh_own_attempt_t *attempt,
+                                 apr_time_t now, apr_pool_t *p, gh_result_t *result)
+{
+    provision_t provision = { keys, services, attempt, now, NULL, p, result };
+    apr_status_t rv = provide(&provision);
+
+    *generations = provision.generations;
+    return rv;
+}
