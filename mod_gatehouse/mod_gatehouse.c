@@ -81,6 +81,8 @@ static const command_rec directives[] = {
                       "on: for the CA's own use, out of reach of protocols"),
     AP_INIT_TAKE_ARGV("ProfileKeyUsageMapping", gatehouse_set_profile, NULL, RSRC_CONF,
                       "lenient or strict"),
+    AP_INIT_TAKE_ARGV("ProfileRequestedKeyUsage", gatehouse_set_profile, NULL, RSRC_CONF,
+                      "what happens to a keyUsage in a request: ignore or match"),
 
     AP_INIT_TAKE_ARGV("GatehouseAllowRequest", gatehouse_allow_request, NULL, ACCESS_CONF,
                       "what may be asked for at this location although nobody may otherwise"),

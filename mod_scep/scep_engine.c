@@ -352,12 +352,13 @@ static void log_refusal(const scep_exchange_t *x)
 
     gh_log(x->request->log, ours ? GH_LOG_ERROR : GH_LOG_INFO,
            ours ? x->result.status : APR_SUCCESS,
-           "%s: %s%s%s; %s; rule %s, transaction %s, algorithms %s, attributes %s",
+           "%s: %s%s%s; %s; rule %s, transaction %s, algorithms %s, attributes %s%s%s",
            *x->result.number ? x->result.number : "-", x->result.message, *cause ? ": " : "",
            cause, x->endpoint->path, x->result.rule ? x->result.rule : "-",
            message && message->transaction ? message->transaction : "-",
            message ? message->algorithms : "-",
-           message && message->attributes ? message->attributes : "-");
+           message && message->attributes ? message->attributes : "-",
+           *x->result.action ? "; " : "", x->result.action);
 }
 
 /** Answers a failure: by CertRep if the client is to blame, by HTTP otherwise. */
@@ -445,13 +446,19 @@ static void turn_away(scep_exchange_t *x, int retry_after, scep_response_t *resp
     response->retry_after = retry_after;
 }
 
+/** Of one kind of challenge, or "challenge" where several have refused. */
+static int is_about_challenges(const char *rule)
+{
+    return !strncmp(rule, "challenge", 9) && (!rule[9] || rule[9] == '.');
+}
+
 /** What a guesser or a prober fails with is counted: challenges, and what cannot be opened. */
 static void note_failure(const scep_exchange_t *x)
 {
     const char *rule = x->result.rule;
 
     if (x->result.status == GH_EREFUSED && rule
-        && (!strncmp(rule, "challenge.", 10) || !strcmp(rule, SCEP_RULE_OPEN))) {
+        && (is_about_challenges(rule) || !strcmp(rule, SCEP_RULE_OPEN))) {
         scep_gate_note_failure(x->engine->gate, x->request->client, apr_time_now());
     }
 }

@@ -250,8 +250,9 @@ static int refuse(request_rec *r, int status, const scep_entry_t *entry, gh_resu
     }
     gh_audit_take_result(event, result, r->pool);
     gatehouse.audit(event, r->pool);
-    gh_log(gatehouse.request_log(r), GH_LOG_INFO, APR_SUCCESS, "%s: %s", result->number,
-           result->message);
+    gh_log(gatehouse.request_log(r), GH_LOG_INFO, APR_SUCCESS, "%s: %s; rule %s%s%s",
+           result->number, result->message, result->rule, *result->action ? "; " : "",
+           result->action);
     scep_response_text(&response, status, result, r->pool);
     return send_response(r, &response);
 }

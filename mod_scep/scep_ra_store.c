@@ -19,7 +19,7 @@ apr_status_t scep_generations_provide(apr_array_header_t **generations,
                                       apr_pool_t *p, gh_result_t *result)
 {
     const scep_services_t *has = owner->services;
-    const char *subject = apr_psprintf(p, "CN=%s SCEP RA", gh_issuer_name(owner->issuer));
+    const char *subject = gh_issuer_ra_subject(owner->issuer, p);
     gh_own_keys_t keys = { SCEP_RA_PURPOSE, KEY_KIND, subject, owner->issuer, owner->profile };
     gh_own_services_t services = { has->store, has->ledger, has->sealer, has->node, has->audit };
     apr_time_t begin = apr_time_now();

@@ -119,6 +119,11 @@ static apr_status_t ask(const gh_enrolment_request_t *request,
     return authorisers->nelts == 1 ? GH_EREFUSED : refuse_all(&answers, result);
 }
 
+static const char *joined(const char *one, const char *other, apr_pool_t *p)
+{
+    return one && other ? apr_pstrcat(p, one, "; ", other, NULL) : one ? one : other;
+}
+
 static gh_authorisation_t *make_granted(const gh_enrolment_request_t *request,
                                         const gh_grant_t *grant, const gh_plan_t *plan,
                                         apr_pool_t *p)
@@ -127,7 +132,7 @@ static gh_authorisation_t *make_granted(const gh_enrolment_request_t *request,
         make(request->protocol, request->location, request->issuer,
              gh_profile_name(request->profile), grant->rule, plan, p);
 
-    authorisation->message = grant->message;
+    authorisation->message = joined(grant->message, gh_plan_note(plan), p);
     authorisation->consume = grant->consume;
     authorisation->consume_baton = grant->consume_baton;
     authorisation->secret_bits = grant->secret_bits;

@@ -5,6 +5,7 @@
 
 #include "issuer/issuer.h"
 #include "x509/key.h"
+#include "x509/name.h"
 
 struct gh_issuer {
     const char *name;
@@ -68,6 +69,30 @@ gh_bytes_t gh_issuer_key_sha256(const gh_issuer_t *issuer)
 const apr_array_header_t *gh_issuer_chain(const gh_issuer_t *issuer)
 {
     return issuer->chain;
+}
+
+const char *gh_issuer_ra_subject(const gh_issuer_t *issuer, apr_pool_t *p)
+{
+    return apr_psprintf(p, "CN=%s SCEP RA", issuer->name);
+}
+
+int gh_issuer_has_name(const gh_issuer_t *issuer, const X509_NAME *subject, apr_pool_t *p)
+{
+    X509_NAME *ra;
+    int i;
+
+    if (X509_NAME_cmp(subject, X509_get_subject_name(issuer->certificate)) == 0
+        || gh_name_parse(&ra, gh_issuer_ra_subject(issuer, p), p, NULL) != APR_SUCCESS
+        || X509_NAME_cmp(subject, ra) == 0) {
+        return 1;
+    }
+    for (i = 0; i < issuer->chain->nelts; ++i) {
+        if (X509_NAME_cmp(subject, X509_get_subject_name(APR_ARRAY_IDX(issuer->chain, i, X509 *)))
+            == 0) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 void gh_issuer_set_next(gh_issuer_t *issuer, gh_issuer_t *next)

@@ -124,6 +124,13 @@ gh_bytes_t gh_issuer_key_sha256(const gh_issuer_t *issuer);
 /** X509 * elements above the CA's certificate, in order, root last; borrowed. */
 const apr_array_header_t *gh_issuer_chain(const gh_issuer_t *issuer);
 
+/** RFC 4514 text of the subject of an issuer's registration authority. */
+const char *gh_issuer_ra_subject(const gh_issuer_t *issuer, apr_pool_t *p);
+
+/** @return 1 if a subject is that of the CA, of a CA above it, or of its registration authority:
+ *          names that no requester gets */
+int gh_issuer_has_name(const gh_issuer_t *issuer, const X509_NAME *subject, apr_pool_t *p);
+
 /** Says who takes over; called once, while the configuration is checked. */
 void gh_issuer_set_next(gh_issuer_t *issuer, gh_issuer_t *next);
 

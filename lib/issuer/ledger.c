@@ -341,6 +341,24 @@ static int binding_holds(const gh_authorisation_t *authorisation,
                        gh_csr_info_sha256(request->csr));
 }
 
+/* Whoever verifies a chain, or looks for the RA among certificates, goes by names. */
+static apr_status_t check_name(gh_ledger_t *ledger, const gh_authorisation_t *authorisation,
+                               apr_pool_t *p, gh_result_t *result)
+{
+    const gh_issuer_t *issuer = apr_hash_get(ledger->issuers,
+                                             gh_authorisation_issuer(authorisation),
+                                             APR_HASH_KEY_STRING);
+
+    if (!issuer
+        || !gh_issuer_has_name(issuer, gh_plan_subject(gh_authorisation_plan(authorisation)), p)) {
+        return APR_SUCCESS;
+    }
+    return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "never.issuer",
+                          "Ask for a subject of the device's own.",
+                          GHNO(0600) "%.200s is the name of the CA, of a CA above it, or of its RA",
+                          gh_authorisation_subject(authorisation));
+}
+
 static apr_status_t fill_record(gh_enrolment_record_t *record,
                                 const gh_authorisation_t *authorisation,
                                 const gh_enrolment_request_t *request, apr_time_t now,
@@ -432,7 +450,10 @@ apr_status_t gh_ledger_enrol(gh_ledger_t *ledger, const gh_authorisation_t *auth
                               GHNO(0035) "the authorisation was given for another request");
     }
     event->message = gh_authorisation_message(authorisation);
-    rv = fill_record(&enrol.record, authorisation, request, enrol.now, p, result);
+    rv = check_name(ledger, authorisation, p, result);
+    if (rv == APR_SUCCESS) {
+        rv = fill_record(&enrol.record, authorisation, request, enrol.now, p, result);
+    }
     if (rv != APR_SUCCESS) {
         return rv;
     }

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include <apr_strings.h>
-#include <jansson.h>
+#include <openssl/err.h>
 #include <openssl/x509v3.h>
 
 #include "issuer/issued.h"
@@ -13,6 +13,7 @@
 #include "store/certificates.h"
 #include "store/housekeeping.h"
 #include "store/renewals.h"
+#include "x509/san.h"
 
 /** How many certificates are revoked in one go. */
 #define REVOKE_LIMIT 64
@@ -157,36 +158,63 @@ apr_status_t gh_renewal_check(gh_renewed_t *renewed, const gh_enrolment_request_
 
 /* Names */
 
-/** Whether each element of an array is in another of the same length. */
-static int includes(const json_t *array, const json_t *other)
+/** Whether each name of a list is in another. */
+static int includes(const GENERAL_NAMES *names, const GENERAL_NAMES *others)
 {
-    json_t *one, *two;
-    size_t i, j;
+    int i, j;
 
-    json_array_foreach(array, i, one) {
-        int found = 0;
+    for (i = 0; i < sk_GENERAL_NAME_num(names); ++i) {
+        GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
 
-        json_array_foreach(other, j, two) {
-            found |= json_equal(one, two);
+        for (j = 0; j < sk_GENERAL_NAME_num(others); ++j) {
+            if (GENERAL_NAME_cmp(name, sk_GENERAL_NAME_value(others, j)) == 0) {
+                break;
+            }
         }
-        if (!found) {
+        if (j >= sk_GENERAL_NAME_num(others)) {
             return 0;
         }
     }
     return 1;
 }
 
-/** Two lists of alternative names, in any order. */
-static int same_names(const char *one, const char *other)
+/** Alternative names, in any order, by all of what they say: as texts some are cut, and of other
+ *  names there is the type only. */
+static int same_names(const X509 *old, const gh_plan_t *plan)
 {
-    json_t *a = json_loads(one && *one ? one : "[]", 0, NULL);
-    json_t *b = json_loads(other && *other ? other : "[]", 0, NULL);
-    int same = json_is_array(a) && json_is_array(b) && json_array_size(a) == json_array_size(b)
-        && includes(a, b) && includes(b, a);
+    int critical;
+    GENERAL_NAMES *before = X509_get_ext_d2i(old, NID_subject_alt_name, &critical, NULL);
+    /* -1: there is none; -2: several */
+    int same = before || critical == -1;
+    GENERAL_NAMES *after = X509V3_get_d2i(gh_plan_extensions(plan), NID_subject_alt_name,
+                                          &critical, NULL);
 
-    json_decref(a);
-    json_decref(b);
+    same = same && (after || critical == -1)
+        && (before ? sk_GENERAL_NAME_num(before) : 0) == (after ? sk_GENERAL_NAME_num(after) : 0)
+        && (!before || (includes(before, after) && includes(after, before)));
+    GENERAL_NAMES_free(before);
+    GENERAL_NAMES_free(after);
+    ERR_clear_error();
     return same;
+}
+
+/** The security identifier that Windows reads, or NULL. */
+static const ASN1_OCTET_STRING *security_identifier(const STACK_OF(X509_EXTENSION) *extensions)
+{
+    ASN1_OBJECT *object = OBJ_txt2obj(GH_OID_SID, 1);
+    int at = object ? X509v3_get_ext_by_OBJ(extensions, object, -1) : -1;
+
+    ASN1_OBJECT_free(object);
+    return at < 0 ? NULL : X509_EXTENSION_get_data(X509v3_get_ext(extensions, at));
+}
+
+/** It is a name as well; one that is left out gives nothing to anybody. */
+static int same_identifier(const X509 *old, const gh_plan_t *plan)
+{
+    const ASN1_OCTET_STRING *before = security_identifier(X509_get0_extensions(old));
+    const ASN1_OCTET_STRING *after = security_identifier(gh_plan_extensions(plan));
+
+    return !after || (before && ASN1_OCTET_STRING_cmp(before, after) == 0);
 }
 
 apr_status_t gh_renewal_compare(const gh_renewed_t *renewed, const gh_plan_t *plan, apr_pool_t *p,
@@ -198,12 +226,18 @@ apr_status_t gh_renewal_compare(const gh_renewed_t *renewed, const gh_plan_t *pl
                       GHNO(0436) "the new certificate would be for %.100s, the old one is for "
                       "%.100s", gh_plan_subject_text(plan), renewed->subject);
     }
-    if (!same_names(renewed->sans, gh_plan_sans(plan))) {
+    if (!same_names(renewed->certificate, plan)) {
         return REFUSE(result, GH_FAILURE_REQUEST, "renewal.san",
                       "Ask for the alternative names of the old certificate, all of them and no "
                       "more.",
                       GHNO(0437) "the new certificate would have the alternative names %.150s, "
                       "the old one has %.150s", gh_plan_sans(plan), renewed->sans);
+    }
+    if (!same_identifier(renewed->certificate, plan)) {
+        return REFUSE(result, GH_FAILURE_REQUEST, "renewal.sid",
+                      "Ask for the security identifier of the old certificate, or enrol anew.",
+                      GHNO(0601) "the new certificate would have a security identifier that the "
+                      "old one has not");
     }
     return APR_SUCCESS;
 }

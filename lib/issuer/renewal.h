@@ -17,8 +17,8 @@
 /*
  * Renewal: an earlier certificate vouches for a request (RFC 8894 2.3, DESIGN 4). The rule is the
  * same for every protocol: same issuer and same profile, or one that the policy lists; subject and
- * alternative names equal; the old certificate valid, not revoked, that of an end entity; one live
- * successor for each certificate.
+ * alternative names equal, and no other security identifier; the old certificate valid, not
+ * revoked, that of an end entity; one live successor for each certificate.
  */
 
 /** Old certificates are not revoked by us. */

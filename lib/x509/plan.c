@@ -23,6 +23,7 @@ struct gh_plan {
     STACK_OF(X509_EXTENSION) *extensions;
     const char *subject_text;
     const char *sans;
+    const char *note;
     gh_bytes_t key_sha256;
     apr_interval_time_t validity;
     int is_ca;
@@ -161,6 +162,11 @@ void gh_plan_set_validity(gh_plan_t *plan, apr_interval_time_t validity)
     plan->validity = validity;
 }
 
+void gh_plan_set_note(gh_plan_t *plan, const char *note)
+{
+    plan->note = note;
+}
+
 EVP_PKEY *gh_plan_key(const gh_plan_t *plan)
 {
     return plan->key != NULL ? X509_PUBKEY_get0(plan->key) : NULL;
@@ -189,6 +195,11 @@ const char *gh_plan_subject_text(const gh_plan_t *plan)
 const char *gh_plan_sans(const gh_plan_t *plan)
 {
     return plan->sans;
+}
+
+const char *gh_plan_note(const gh_plan_t *plan)
+{
+    return plan->note;
 }
 
 gh_bytes_t gh_plan_key_sha256(const gh_plan_t *plan)

@@ -27,11 +27,17 @@ apr_status_t gh_plan_add_extension(gh_plan_t *plan, const X509_EXTENSION *extens
 /** Longest life; the CA clamps it to its own end. */
 void gh_plan_set_validity(gh_plan_t *plan, apr_interval_time_t validity);
 
+/** What the requester has not got, for the audit log; borrowed, and not part of the encoded
+ *  plan. */
+void gh_plan_set_note(gh_plan_t *plan, const char *note);
+
 EVP_PKEY *gh_plan_key(const gh_plan_t *plan);               /* borrowed */
 const X509_NAME *gh_plan_subject(const gh_plan_t *plan);    /* borrowed */
 const char *gh_plan_subject_text(const gh_plan_t *plan);
 /** JSON array of the names in subjectAltName. */
 const char *gh_plan_sans(const gh_plan_t *plan);
+/** @return NULL: nothing to say */
+const char *gh_plan_note(const gh_plan_t *plan);
 gh_bytes_t gh_plan_key_sha256(const gh_plan_t *plan);
 const STACK_OF(X509_EXTENSION) *gh_plan_extensions(const gh_plan_t *plan);  /* borrowed */
 apr_interval_time_t gh_plan_validity(const gh_plan_t *plan);

@@ -83,8 +83,7 @@ static X509_EXTENSION *make_basic_constraints(const gh_profile_t *profile)
     return extension;
 }
 
-/** The usage that fits a kind of key (RFC 5480 3, RFC 3279 2.3.1). */
-static unsigned int map_usage(unsigned int usage, int ec)
+unsigned int gh_profile_map_usage(unsigned int usage, int ec)
 {
     if (!ec)
         return usage & ~GH_USAGE_KEY_AGREEMENT;
@@ -96,7 +95,7 @@ static unsigned int map_usage(unsigned int usage, int ec)
 /** @param fits set to 0 if keys of that kind cannot be certified by this profile */
 static X509_EXTENSION *make_key_usage(const gh_profile_t *profile, int ec, int *fits)
 {
-    unsigned int usage = map_usage(profile->key_usage, ec);
+    unsigned int usage = gh_profile_map_usage(profile->key_usage, ec);
     ASN1_BIT_STRING *bits;
     X509_EXTENSION *extension;
     int i;
@@ -287,7 +286,7 @@ int gh_profile_fits_ra(const gh_profile_t *profile)
 
 unsigned int gh_profile_key_usage(const gh_profile_t *profile)
 {
-    return map_usage(profile->key_usage, 0);
+    return gh_profile_map_usage(profile->key_usage, 0);
 }
 
 int gh_profile_allows_key(const gh_profile_t *profile, const char *kind)

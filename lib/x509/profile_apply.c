@@ -10,6 +10,7 @@
 #include "x509/key.h"
 #include "x509/name.h"
 #include "x509/profile_rules.h"
+#include "x509/usages.h"
 
 static apr_status_t check_key(const gh_profile_t *profile, const char *kind, int *ec,
                               gh_result_t *result)
@@ -26,6 +27,28 @@ static apr_status_t check_key(const gh_profile_t *profile, const char *kind, int
                               "use a key of another kind, or ProfileKeyUsageMapping lenient",
                               GHNO(0161) "the key usage of profile %s does not fit a %s key",
                               profile->name, kind);
+    return APR_SUCCESS;
+}
+
+/** What a request asks for counts in one way only: ProfileRequestedKeyUsage match. Otherwise the
+ *  audit log says what it has not got. */
+static apr_status_t check_usage(gh_plan_t *plan, const gh_profile_t *profile,
+                                const gh_requested_t *requested, int ec, apr_pool_t *p,
+                                gh_result_t *result)
+{
+    unsigned int given = gh_profile_map_usage(profile->key_usage, ec);
+
+    if (!requested->key_usage_given || requested->key_usage == given)
+        return APR_SUCCESS;
+    if (profile->match_usage)
+        return GH_REFUSE(result, "profile.key-usage",
+                         "ask for the key usage of the profile or for none, or use another profile",
+                         GHNO(0602) "the request asks for key usage %s, profile %s gives %s",
+                         gh_usage_names(requested->key_usage, p), profile->name,
+                         gh_usage_names(given, p));
+    gh_plan_set_note(plan, apr_psprintf(p, "asked for key usage %s, got %s",
+                                        gh_usage_names(requested->key_usage, p),
+                                        gh_usage_names(given, p)));
     return APR_SUCCESS;
 }
 
@@ -125,6 +148,8 @@ apr_status_t gh_profile_apply(gh_plan_t **plan, const gh_profile_t *profile, con
     if (rv == APR_SUCCESS)
         rv = gh_profile_read_request(&requested, profile, csr,
                                      context != NULL ? context->allowances : NULL, p, result);
+    if (rv == APR_SUCCESS)
+        rv = check_usage(made, profile, &requested, ec, p, result);
     if (rv == APR_SUCCESS)
         rv = gh_plan_set_public_key(made, gh_csr_public_key(csr));
     if (rv == APR_SUCCESS)

@@ -54,18 +54,24 @@ static apr_status_t refuse_ca(const reader_t *reader, const char *what)
                      GHNO(0144) "no request may ask for %s", what);
 }
 
-/** The usage a request asks for is ignored, unless it would make a CA. */
+/** The usage a request asks for gives it nothing, and is refused if it would make a CA. */
 static apr_status_t read_key_usage(const reader_t *reader, const X509_EXTENSION *extension)
 {
     ASN1_BIT_STRING *bits = gh_extension_value(extension, ASN1_ITEM_rptr(ASN1_BIT_STRING));
-    int signs;
+    unsigned int usage = 0;
+    int i;
 
     if (bits == NULL)
         return malformed(reader, "keyUsage");
-    signs = ASN1_BIT_STRING_get_bit(bits, 5) || ASN1_BIT_STRING_get_bit(bits, 6);
+    for (i = 0; i < GH_USAGE_BITS; i++) {
+        if (ASN1_BIT_STRING_get_bit(bits, i))
+            usage |= 1u << i;
+    }
     ASN1_BIT_STRING_free(bits);
-    if (signs && !reader->profile->ca)
+    if (usage & (GH_USAGE_KEY_CERT_SIGN | GH_USAGE_CRL_SIGN) && !reader->profile->ca)
         return refuse_ca(reader, "key usage keyCertSign or cRLSign");
+    reader->requested->key_usage_given = 1;
+    reader->requested->key_usage = usage;
     return APR_SUCCESS;
 }
 

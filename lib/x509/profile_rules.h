@@ -51,6 +51,7 @@ struct gh_profile {
     int key_usage_given;
     unsigned int key_usage;                 /* GH_USAGE_*; 0 with key_usage_given: no extension */
     int strict;                             /* ProfileKeyUsageMapping strict */
+    int match_usage;                        /* ProfileRequestedKeyUsage match */
     gh_eku_mode_t eku_mode;
     apr_array_header_t *eku;                /* const char * OIDs */
     int eku_critical;
@@ -87,10 +88,15 @@ extern const char *const gh_profile_key_kinds[];
 /** What was understood of a request's extensions. */
 typedef struct {
     GENERAL_NAMES *san;                     /* or NULL; owned by a pool */
+    int key_usage_given;
+    unsigned int key_usage;                 /* GH_USAGE_* */
     apr_array_header_t *eku;                /* const char * OIDs, or NULL */
     X509_EXTENSION *eku_extension;          /* as made from it, not critical */
     apr_array_header_t *copied;             /* X509_EXTENSION *, owned by the request */
 } gh_requested_t;
+
+/** The usage that fits a kind of key (RFC 5480 3, RFC 3279 2.3.1). */
+unsigned int gh_profile_map_usage(unsigned int usage, int ec);
 
 /** Rules as they are when nothing is configured: everything is taken, nothing required or set. */
 void gh_profile_reset_subject(gh_profile_t *profile, apr_pool_t *p);

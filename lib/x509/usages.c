@@ -85,6 +85,19 @@ unsigned int gh_usage_bit(const char *name)
     return 0;
 }
 
+const char *gh_usage_names(unsigned int usage, apr_pool_t *p)
+{
+    const char *names = NULL;
+    int i;
+
+    for (i = 0; i < GH_USAGE_BITS; i++) {
+        if (usage & (1u << i))
+            names = apr_pstrcat(p, names != NULL ? names : "", names != NULL ? " " : "",
+                                usage_names[i], NULL);
+    }
+    return names != NULL ? names : "none";
+}
+
 int gh_oid_valid(const char *text)
 {
     ASN1_OBJECT *object = NULL;

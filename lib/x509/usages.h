@@ -29,6 +29,9 @@
 /** @return 0 for an unknown name */
 unsigned int gh_usage_bit(const char *name);
 
+/** Names of key usages by their bits, with a space between, or "none". */
+const char *gh_usage_names(unsigned int usage, apr_pool_t *p);
+
 /** Dotted OID of an extended key usage by name or dotted OID; NULL for anything else. */
 const char *gh_eku_oid(const char *name, apr_pool_t *p);
 /** Name of an extended key usage, or the OID itself. */

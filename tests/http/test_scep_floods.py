@@ -13,13 +13,13 @@ from harness.server import CHALLENGE, wait_until
 from scep import Csr
 
 
-def content_with(*directives):
+def content_with(*directives, challenges=()):
     def content(server):
         return "".join(line + "\n" for line in directives) + standard.PROFILES + issuer(
             server.authority) + location(
                 "/scep", "SetHandler gatehouse-scep", "SCEPTenant acme devices",
                 "SCEPProfiles scep-*") + location(
-                    standard.STATIC, standard.challenge(server)) + CRL_AND_CA
+                    standard.STATIC, standard.challenge(server), *challenges) + CRL_AND_CA
     return content
 
 
@@ -48,6 +48,17 @@ def test_failures_of_one_client(make_server, subject):
     assert line["client"] == "127.0.0.1" and line["rule"] == "failures"
     wait_until(lambda: client.send(late).status == 200, 8)
     assert client.exchange(late).succeeded
+
+
+@pytest.mark.parametrize("more", [("SCEPChallenge onetime",),
+                                  ("SCEPChallenge onetime", "SCEPChallenge device")])
+def test_failures_where_several_challenges_are_taken(make_server, subject, more):
+    """What none of them grants is a failure as well."""
+    server = make_server(content_with("SCEPFailureLimit 5 60s", challenges=more))
+    client = server.client(standard.STATIC)
+    for message in prepared(client, 5, "wrong", "wrong"):
+        assert client.exchange(message).failed
+    assert client.send(client.message(Csr(standard.device_key(), subject, CHALLENGE))).status == 503
 
 
 def test_messages_that_cannot_be_opened_count(make_server, subject):

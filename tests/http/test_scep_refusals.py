@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from harness import standard
 from harness.checks import decision, issued_to, refused, refused_or_unreadable
 from harness.pki import key
-from harness.server import CHALLENGE
+from harness.server import CHALLENGE, wait_until
 from scep import Csr, Identity, PkiMessage, Recipient, der, extension, make_key
 from scep.csr import MICROSOFT_EXTENSIONS, other_name
 from scep.message import CERTPOLL, DATA, ENVELOPED_DATA, PKCSREQ, content_info
@@ -27,6 +27,29 @@ def server(make_module_server):
 @pytest.fixture(scope="module")
 def client(server):
     return server.client(STATIC)
+
+
+def logged(server, number):
+    """The line of the error log with a number, and what is behind it."""
+    return wait_until(lambda: [line for line in server.log.text().splitlines()
+                               if f"{number}: " in line], 2)[-1]
+
+
+def test_log_says_all_of_it(server, client, subject):
+    """Client, algorithms, attributes, rule, and what to do."""
+    refused(client.enrol(standard.device_key(), "wrong", subject))
+    line = logged(server, "GH0021")
+    for part in ("client 127.0.0.1", STATIC, "rule challenge.static", "transaction ",
+                 "algorithms sha256/aes-128-cbc/rsaes-pkcs1-v1_5/RSA-2048",
+                 "attributes messageType senderNonce transactionID",
+                 "Give the device the challenge of this endpoint."):
+        assert part in line, (part, line)
+    client.post(b"nothing")
+    line = logged(server, "GH0187")
+    assert "rule message.der" in line and "Send a DER encoded pkiMessage" in line
+    server.get("/scep/acme/nothing/here?operation=GetCACaps")
+    line = logged(server, "GH0265")
+    assert "client 127.0.0.1" in line and "rule route" in line and "Ask for /scep/<tenant>" in line
 
 
 # message types
@@ -278,6 +301,19 @@ NEVER = {
     "malformed: eku": [extension("2.5.29.37", b"\x30\x05\x06")],
     "malformed: san": [extension("2.5.29.17", b"\x31\x00")],
 }
+
+
+@pytest.mark.parametrize("path", [STATIC, standard.MANUAL])
+@pytest.mark.parametrize("name", ["CN=Test devices CA", "CN=test  devices ca", "CN=devices SCEP RA",
+                                  "CN=Test Root"])
+def test_names_of_the_ca(server, subject, path, name):
+    """Whoever follows a chain, or picks the RA among certificates, goes by names."""
+    client = server.client(path)
+    reply = client.enrol(standard.device_key(), CHALLENGE, name)
+    refused(reply, BAD_REQUEST)
+    assert "GH0600" in reply.fail_text and decision(server, reply)["rule"] == "never.issuer"
+    assert client.enrol(standard.device_key(), CHALLENGE, "CN=Test devices CA,O=Example").status \
+        in ("0", "3")
 
 
 @pytest.mark.parametrize("item", NEVER)

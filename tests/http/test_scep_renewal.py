@@ -15,7 +15,8 @@ from harness.checks import serial_text
 from harness.config import CRL_AND_CA, issuer, location
 from harness.pki import Authority
 from harness.server import CHALLENGE, wait_until
-from scep import Csr, Identity, extension
+from scep import Csr, Identity, der, extension
+from scep.csr import other_name
 from scep.message import (CERTPOLL, GETCERT, GETCRL, PKCSREQ, RENEWALREQ,
                           issuer_and_serial)
 
@@ -26,8 +27,11 @@ SHORT = "/scep/acme/devices/test-short"
 LATE = "/scep/acme/devices/test-late"
 BOTH = "/scep/acme/devices/test-both"
 MANUAL = "/scep/acme/devices/test-approved"
+NAMED = "/scep/acme/devices/test-named"
 OTHER_TENANT = "/scep/beta/devices/test-renew"
 OTHER_ISSUER = "/scep/acme/other/test-renew"
+
+PRINCIPAL = "1.3.6.1.5.2.2"             # id-pkinit-san
 
 PROFILES = "".join(f"""
 <CertificateProfile {path.rsplit("/", 1)[1]} base={standard.BASE}>
@@ -35,7 +39,8 @@ PROFILES = "".join(f"""
 </CertificateProfile>
 """ for path, directives in (
     (RENEW, ""), (DELAYED, ""), (AGAIN, ""), (SHORT, "ProfileValidity 4s"), (LATE, ""),
-    (BOTH, ""), (MANUAL, "ProfileApproval manual")))
+    (BOTH, ""), (MANUAL, "ProfileApproval manual"),
+    (NAMED, "ProfileRequestExtensions sid\n    ProfileSubjectAltName take *")))
 
 
 def content(server):
@@ -54,6 +59,8 @@ def content(server):
         location(LATE, challenge, "SCEPRenewal by-certificate window=30d grace=30d from=test-short"),
         location(BOTH, challenge, "SCEPRenewal by-certificate challenge=required"),
         location(MANUAL, challenge, "SCEPRenewal by-certificate revoke-old=1s"),
+        location(NAMED, challenge, "SCEPRenewal by-certificate",
+                 f"GatehouseAllowRequest SID {PRINCIPAL}"),
         location(OTHER_TENANT, challenge, "SCEPRenewal by-certificate"),
         location(OTHER_ISSUER, challenge, "SCEPRenewal by-certificate"),
         CRL_AND_CA,
@@ -274,6 +281,39 @@ def test_other_names(server, device, names):
 
 def test_names_in_another_order(device):
     assert device.renew(names=list(reversed(NAMES))).succeeded
+
+
+@pytest.mark.parametrize("kind", [PRINCIPAL, "1.3.6.1.4.1.32473.7"])
+def test_other_value_of_the_same_type(server, subject, kind):
+    """Such a name has its type alone in lists of names."""
+    names = ["DNS:device.example.com", other_name(kind, der.utf8("device"))]
+    device = Device(server, subject, NAMED, names=names)
+    refused(server, device.renew(names=[names[0], other_name(kind, der.utf8("admin"))]),
+            "renewal.san")
+    assert device.renew().succeeded
+
+
+def test_security_identifier(server, subject):
+    """It cannot be added or changed; what is left out does no harm."""
+    def renew(number, *identifier):
+        csr = Csr(standard.device_key(number), subject,
+                  extensions=[extension("sid", text) for text in identifier])
+        reply = client.exchange(request := client.message(csr, identity, message_type=RENEWALREQ))
+        reply.request = request
+        return reply
+
+    client = server.client(NAMED)
+    reply = client.enrol(standard.device_key(), CHALLENGE, subject)
+    identity = Identity(standard.device_key(), reply.issued)
+    refused(server, renew(2, "S-1-5-21-1-2-3-500"), "renewal.sid")
+    reply = client.enrol(standard.device_key(3), CHALLENGE, subject,
+                         [extension("sid", "S-1-5-21-1-2-3-1001")])
+    identity = Identity(standard.device_key(3), reply.issued)
+    refused(server, renew(4, "S-1-5-21-1-2-3-500"), "renewal.sid")
+    reply = renew(5, "S-1-5-21-1-2-3-1001")
+    assert reply.succeeded
+    identity = Identity(standard.device_key(5), reply.issued)
+    assert renew(6).succeeded
 
 
 def test_old_key(server, device, subject):

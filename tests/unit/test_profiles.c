@@ -468,7 +468,7 @@ static void test_directive_table(void **state)
         assert_true(strncmp(directive->name, "Profile", 7) == 0);
         assert_true(strlen(directive->usage) > 5);
     }
-    assert_int_equal(count, 16);
+    assert_int_equal(count, 17);
 }
 
 /* Keys */
@@ -529,6 +529,53 @@ static void test_usage_mapping(void **state)
     assert_granted(apply(none, &request));
 }
 
+/* A request may ask for the key usage of the profile, as it is for its kind of key, or for none. */
+static void test_requested_usage(void **state)
+{
+    static const struct {
+        const char *kind;
+        const char *asked;
+        const char *note;               /* where another one is ignored */
+    } cases[] = {
+        { "RSA-2048", "030205a0", NULL },
+        { "RSA-2048", "03020780", "asked for key usage digitalSignature, got digitalSignature "
+                                  "keyEncipherment" },
+        { "RSA-2048", "030204b0", "asked for key usage digitalSignature keyEncipherment "
+                                  "dataEncipherment, got digitalSignature keyEncipherment" },
+        { "RSA-2048", "030100", "asked for key usage none, got digitalSignature keyEncipherment" },
+        { "P-256", "03020388", NULL },
+        { "P-256", "030205a0", "asked for key usage digitalSignature keyEncipherment, got "
+                               "digitalSignature keyAgreement" },
+    };
+    gh_profile_t *match = make_profile("match", "scep-digital-signature-key-encipherment",
+                                       "ProfileRequestedKeyUsage match", NULL);
+    gh_profile_t *ignore = make_profile("ignore", "scep-digital-signature-key-encipherment",
+                                        "ProfileRequestedKeyUsage match",
+                                        "ProfileRequestedKeyUsage ignore", NULL);
+    apr_size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        request_t request = request_for(key_of_kind(cases[i].kind), "cn=device");
+        outcome_t outcome;
+
+        ask_der(&request, "2.5.29.15", 1, cases[i].asked);
+        outcome = apply(match, &request);
+        if (cases[i].note == NULL) {
+            assert_granted(outcome);
+            assert_null(gh_plan_note(outcome.plan));
+            continue;
+        }
+        assert_refused(outcome, "profile.key-usage");
+        assert_non_null(strstr(outcome.result.message, "asks for key usage"));
+        request = request_for(key_of_kind(cases[i].kind), "cn=device");
+        ask_der(&request, "2.5.29.15", 1, cases[i].asked);
+        outcome = apply(ignore, &request);
+        assert_granted(outcome);
+        assert_string_equal(gh_plan_note(outcome.plan), cases[i].note);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -546,6 +593,7 @@ int main(void)
         cmocka_unit_test_teardown(test_directive_table, x509_test_teardown),
         cmocka_unit_test_teardown(test_keys, x509_test_teardown),
         cmocka_unit_test_teardown(test_usage_mapping, x509_test_teardown),
+        cmocka_unit_test_teardown(test_requested_usage, x509_test_teardown),
     };
 
     return cmocka_run_group_tests(tests, x509_group_setup, x509_group_teardown);
