@@ -196,8 +196,6 @@ typedef struct {
     int full;                       /* there are as many already */
 } new_baton_t;
 
-/* SQLite has one writer, so that the number is exact; with PostgreSQL requests that arrive at the
- * same moment may get some more. */
 static apr_status_t new_work(gh_transaction_t *transaction, void *baton)
 {
     new_baton_t *new = baton;

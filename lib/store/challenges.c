@@ -3,6 +3,7 @@
 #include "store/challenges.h"
 
 #include "status.h"
+#include "store/store_backend.h"
 
 apr_status_t gh_challenge_insert(gh_transaction_t *transaction,
                                  const gh_challenge_record_t *record)
@@ -68,6 +69,9 @@ apr_status_t gh_challenge_count(gh_transaction_t *transaction,
     gh_query_t *query;
     apr_status_t rv;
 
+    if ((rv = gh_take_challenge_turn(transaction)) != APR_SUCCESS) {
+        return rv;
+    }
     query = gh_query(transaction,
                      "SELECT count(*) FROM challenge WHERE holder = $1 AND challenge_set = $2"
                      " AND tenant = $3 AND issuer = $4 AND profile = $5 AND used_at = 0"

@@ -33,7 +33,7 @@ apr_status_t gh_challenge_find(gh_transaction_t *transaction, gh_bytes_t sha256,
                                gh_challenge_record_t **record, apr_pool_t *p);
 
 /** Counts challenges for the set, tenant, issuer, profile and holder of a record that are unused
- *  and have not expired. */
+ *  and have not expired; others that count wait for the end of the transaction. */
 apr_status_t gh_challenge_count(gh_transaction_t *transaction,
                                 const gh_challenge_record_t *record, apr_time_t now,
                                 apr_int64_t *count);

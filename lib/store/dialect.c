@@ -26,6 +26,7 @@ const gh_dialect_t gh_dialect_sqlite = {
     .count_change = "UPDATE change_seq SET value = value + 1 WHERE id = 1",
     .next_change = "SELECT value FROM change_seq WHERE id = 1",
     .status_lock = NULL,
+    .challenge_lock = NULL,
     .now = NULL
 };
 
@@ -48,6 +49,7 @@ const gh_dialect_t gh_dialect_pgsql = {
     .count_change = NULL,
     .next_change = "SELECT nextval('change_seq')",
     .status_lock = "SELECT 1 FROM pg_advisory_xact_lock(5134717092)",
+    .challenge_lock = "SELECT 1 FROM pg_advisory_xact_lock(5134717093)",
     .now = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
 };
 

@@ -22,6 +22,7 @@ typedef struct {
     const char *next_change;
     const char *status_lock;        /* makes transactions that change a status take turns; NULL
                                        where all that write do */
+    const char *challenge_lock;     /* the same for those that count challenges to make one more */
     const char *now;                /* NULL: the clock of this machine is the database's */
 } gh_dialect_t;
 

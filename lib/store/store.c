@@ -345,9 +345,8 @@ apr_status_t gh_next_change(gh_transaction_t *transaction, apr_int64_t *change)
     return rv;
 }
 
-apr_status_t gh_take_status_turn(gh_transaction_t *transaction)
+static apr_status_t take_turn(gh_transaction_t *transaction, const char *lock)
 {
-    const char *lock = transaction->backend->dialect->status_lock;
     gh_query_t *query;
     apr_status_t rv;
 
@@ -359,6 +358,16 @@ apr_status_t gh_take_status_turn(gh_transaction_t *transaction)
         gh_query_end(query);
     }
     return rv;
+}
+
+apr_status_t gh_take_status_turn(gh_transaction_t *transaction)
+{
+    return take_turn(transaction, transaction->backend->dialect->status_lock);
+}
+
+apr_status_t gh_take_challenge_turn(gh_transaction_t *transaction)
+{
+    return take_turn(transaction, transaction->backend->dialect->challenge_lock);
 }
 
 apr_status_t gh_store_now(gh_transaction_t *transaction, apr_time_t *now)

@@ -105,6 +105,10 @@ apr_status_t gh_transaction_fail(gh_transaction_t *transaction, apr_status_t sta
  */
 apr_status_t gh_take_status_turn(gh_transaction_t *transaction);
 
+/** Lets transactions that count challenges take turns up to their end, so that two of them do not
+ *  make the last one both. */
+apr_status_t gh_take_challenge_turn(gh_transaction_t *transaction);
+
 /** Fails a transaction that met a change of another one in a way that asks for the whole work to be
  *  run again. @return the failure, which work has to return */
 apr_status_t gh_transaction_again(gh_transaction_t *transaction);
