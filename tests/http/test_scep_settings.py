@@ -11,7 +11,7 @@ from cryptography import x509
 from harness import standard
 from harness.checks import one_line
 from harness.config import CRL_AND_CA, issuer, location
-from harness.server import CHALLENGE
+from harness.server import CHALLENGE, wait_until
 from scep import Csr
 
 RA_PROFILE = f"""
@@ -83,3 +83,40 @@ def test_too_many_at_once(make_server, subject):
         assert one_line(response).startswith("GH")
     for response, request in done:
         assert client.read(response, request).succeeded
+
+
+def test_another_challenge_by_graceful_restart(make_server):
+    """No request is lost; of those that arrive meanwhile each is decided by one or the other."""
+    server = make_server(standard.content)
+    client = server.client(standard.STATIC)
+    outcomes, lost, stop = [], [], threading.Event()
+
+    def enrol(first):
+        number = first
+        while not stop.is_set():
+            challenge = (CHALLENGE, "another")[number % 2]
+            message = client.message(Csr(standard.device_key(1 + first % 4), f"CN=change-{number}",
+                                         challenge))
+            try:
+                outcomes.append((challenge, client.exchange(message).succeeded))
+            except Exception as error:
+                lost.append(error)
+            number += 7
+
+    threads = [threading.Thread(target=enrol, args=(first,)) for first in range(4)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(outcomes) > 20)
+    before = list(outcomes)
+    server.make_secret("challenge", "another")
+    server.graceful()
+    mark = len(outcomes)
+    wait_until(lambda: len(outcomes) > mark + 20)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert all(succeeded == (challenge == CHALLENGE) for challenge, succeeded in before)
+    late = [client.enrol(standard.device_key(), challenge, "CN=late").succeeded
+            for challenge in (CHALLENGE, "another")]
+    assert late == [False, True]
+    assert not lost and ("another", True) in outcomes
