@@ -12,7 +12,8 @@
 
 static const char *const takes =
     "SCEPRenewal takes \"off\", or \"by-certificate\" with grace=DURATION, window=DURATION, "
-    "revoke-old=off|DURATION, challenge=required|none, same-key=on|off and from=PROFILE[,...]";
+    "revoke-old=off|DURATION, challenge=required|none, same-key=on|off, again=refuse|replace and "
+    "from=PROFILE[,...]";
 
 static const char *bad(cmd_parms *cmd, const char *word)
 {
@@ -71,6 +72,9 @@ static int set_option(gh_renewal_policy_t *policy, const char *word, apr_pool_t 
     }
     if (length == 9 && !strncmp(word, "challenge", length)) {
         return set_choice(&policy->challenge, value, "required", "none");
+    }
+    if (length == 5 && !strncmp(word, "again", length)) {
+        return set_choice(&policy->replace, value, "replace", "refuse");
     }
     if (length == 8 && !strncmp(word, "same-key", length)) {
         return set_choice(&policy->same_key, value, "on", "off");

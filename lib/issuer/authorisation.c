@@ -171,6 +171,7 @@ static const gh_renewal_record_t *note_renewal(const gh_renewed_t *renewed,
     record->issuer = renewed->issuer;
     record->serial = renewed->serial;
     record->revoke_after = policy->revoke_old;
+    record->replace = policy->replace;
     return record;
 }
 

@@ -9,6 +9,7 @@
 #include "issuer/ledger_private.h"
 #include "status.h"
 #include "store/housekeeping.h"
+#include "issuer/renewal.h"
 #include "store/renewals.h"
 #include "x509/name.h"
 
@@ -265,6 +266,7 @@ typedef struct {
     gh_audit_event_t *event;        /* when nothing was issued yet */
     const char *line;
     apr_time_t now;
+    const char *node;
     apr_pool_t *pool;
 } enrol_t;
 
@@ -289,6 +291,47 @@ static apr_status_t retire_old(gh_transaction_t *transaction, enrol_t *enrol)
     return rv;
 }
 
+static apr_status_t note_replaced(gh_transaction_t *transaction, const enrol_t *enrol,
+                                  const gh_renewal_record_t *before)
+{
+    gh_audit_event_t event = {0};
+
+    event.time = enrol->now;
+    event.id = gh_random_id(enrol->pool);
+    event.node = enrol->node;
+    event.event = "revoke";
+    event.protocol = "internal";
+    event.tenant = enrol->record.tenant;
+    event.issuer = before->successor_issuer;
+    event.subject = enrol->record.subject;
+    event.client = enrol->record.client;
+    event.serial = gh_hex(enrol->pool, before->successor.data, before->successor.length);
+    event.transaction = enrol->record.transaction;
+    event.rule = "renewal.replaced";
+    event.result = "done";
+    event.message = apr_pstrcat(enrol->pool, "its predecessor was renewed again, by enrolment ",
+                                enrol->record.id, NULL);
+    return gh_audit_insert(transaction, &event, gh_audit_line(&event, enrol->pool), 0);
+}
+
+/* Revokes the successor that an old certificate has, if its place may be taken. */
+static apr_status_t make_room(gh_transaction_t *transaction, enrol_t *enrol,
+                              const gh_renewal_record_t *record)
+{
+    gh_renewal_record_t *before;
+    int changed = 0;
+    apr_status_t rv = gh_renewal_find(transaction, record->issuer, record->serial, enrol->now,
+                                      &before, enrol->pool);
+
+    if (rv != APR_SUCCESS || !before->live || !gh_renewal_may_replace(before)) {
+        return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
+    }
+    rv = gh_certificate_set_status(transaction, before->successor_issuer, before->successor,
+                                   GH_STATUS_REVOKED, GH_REASON_SUPERSEDED, 0, enrol->now,
+                                   &changed);
+    return rv == APR_SUCCESS && changed ? note_replaced(transaction, enrol, before) : rv;
+}
+
 /* @return GH_EREFUSED if the old certificate has got a live successor meanwhile */
 static apr_status_t note_renewal(gh_transaction_t *transaction, enrol_t *enrol)
 {
@@ -298,6 +341,10 @@ static apr_status_t note_renewal(gh_transaction_t *transaction, enrol_t *enrol)
     record.enrolment = enrol->record.id;
     record.created = enrol->now;
     record.revoke_after = record.revoke_after < 0 ? 0 : enrol->now + record.revoke_after;
+    rv = record.replace ? make_room(transaction, enrol, &record) : APR_SUCCESS;
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
     rv = gh_renewal_put(transaction, &record, enrol->pool);
     enrol->renewed = rv == GH_ECONFLICT;
     return enrol->renewed ? GH_EREFUSED : rv;
@@ -440,7 +487,9 @@ apr_status_t gh_ledger_enrol(gh_ledger_t *ledger, const gh_authorisation_t *auth
                              const gh_enrolment_request_t *request, gh_audit_event_t *event,
                              gh_enrolment_outcome_t *outcome, apr_pool_t *p, gh_result_t *result)
 {
-    enrol_t enrol = { .authorisation = authorisation, .now = apr_time_now(), .pool = p };
+    enrol_t enrol = {
+        .authorisation = authorisation, .now = apr_time_now(), .node = ledger->node, .pool = p
+    };
     X509 *x509 = NULL;
     apr_status_t rv;
 

@@ -18,8 +18,6 @@
 /** How many certificates are revoked in one go. */
 #define REVOKE_LIMIT 64
 
-#define REASON_SUPERSEDED 4
-
 #define REFUSE(result, failure, rule, action, ...) \
     gh_result_fail(result, GH_EREFUSED, failure, rule, action, __VA_ARGS__)
 
@@ -78,16 +76,22 @@ static apr_status_t check_dates(const gh_certificate_record_t *record,
     return APR_SUCCESS;
 }
 
-static apr_status_t check_successor(const gh_issued_t *old, apr_pool_t *p, gh_result_t *result)
+int gh_renewal_may_replace(const gh_renewal_record_t *renewal)
+{
+    return renewal->state == GH_ENROLMENT_ISSUED && renewal->status == GH_STATUS_GOOD;
+}
+
+static apr_status_t check_successor(const gh_issued_t *old, const gh_renewal_policy_t *policy,
+                                    apr_pool_t *p, gh_result_t *result)
 {
     const gh_renewal_record_t *renewal = old->renewal;
 
-    if (!renewal || !renewal->live) {
+    if (!renewal || !renewal->live || (policy->replace && gh_renewal_may_replace(renewal))) {
         return APR_SUCCESS;
     }
     return REFUSE(result, GH_FAILURE_CONFLICT, "renewal.successor",
                   "Use the successor; an administrator who revokes it lets the old one renew "
-                  "again.",
+                  "again, and SCEPRenewal again=replace does without.",
                   GHNO(0435) "the certificate was renewed already, by %s (enrolment %s)",
                   renewal->successor.length
                       ? gh_hex(p, renewal->successor.data, renewal->successor.length)
@@ -129,7 +133,7 @@ static apr_status_t check_old(const gh_issued_t *old, const gh_enrolment_request
         return REFUSE(result, GH_FAILURE_REQUEST, "renewal.key", "Make a new key.",
                       GHNO(0434) "the request has the key of the old certificate");
     }
-    return check_successor(old, p, result);
+    return check_successor(old, policy, p, result);
 }
 
 apr_status_t gh_renewal_check(gh_renewed_t *renewed, const gh_enrolment_request_t *request,
@@ -292,7 +296,7 @@ static apr_status_t revoke_one(gh_transaction_t *transaction, revoke_t *revoke,
     }
     if (renewal->live) {
         rv = gh_certificate_set_status(transaction, renewal->issuer, renewal->serial,
-                                       GH_STATUS_REVOKED, REASON_SUPERSEDED, 0, revoke->now,
+                                       GH_STATUS_REVOKED, GH_REASON_SUPERSEDED, 0, revoke->now,
                                        &changed);
         /* revoked or expired meanwhile, or gone */
         if (rv != APR_SUCCESS && rv != GH_EREFUSED && rv != APR_NOTFOUND) {

@@ -11,6 +11,7 @@
 #include "issuer/authorisation.h"
 #include "log.h"
 #include "result.h"
+#include "store/renewals.h"
 #include "store/store.h"
 #include "x509/plan.h"
 
@@ -24,6 +25,10 @@
 /** Old certificates are not revoked by us. */
 #define GH_RENEWAL_KEEP_OLD (-1)
 
+/** Whether a policy lets another one take the place of this live successor: one that waits is still
+ *  to be decided, one that is held is somebody's concern. */
+int gh_renewal_may_replace(const gh_renewal_record_t *renewal);
+
 /** What an endpoint permits. */
 struct gh_renewal_policy {
     apr_interval_time_t grace;      /* how long after its end the old certificate still does */
@@ -31,6 +36,7 @@ struct gh_renewal_policy {
     apr_interval_time_t revoke_old; /* after the new one was issued; or GH_RENEWAL_KEEP_OLD */
     int challenge;                  /* a challenge must be right as well */
     int same_key;                   /* the key may stay the same */
+    int replace;                    /* a successor that was issued is revoked for another one */
     const apr_array_header_t *profiles;     /* const char *: others to come from; NULL: none */
     const apr_array_header_t *issuers;      /* const char *: others to come from; NULL: none */
 };

@@ -18,6 +18,7 @@ typedef enum {
 
 /** No CRLReason recorded. */
 #define GH_REASON_NONE (-1)
+#define GH_REASON_SUPERSEDED 4
 
 typedef struct gh_certificate_record gh_certificate_record_t;
 

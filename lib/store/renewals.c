@@ -8,7 +8,7 @@
 /* The successor's certificate is found through its enrolment, which has issuer and serial. */
 #define RECORD_COLUMNS \
     "r.issuer, r.serial, r.enrolment, r.created, r.revoke_after, e.state, e.serial, s.status," \
-    " s.not_after"
+    " s.not_after, e.issuer"
 #define RECORD_TABLES \
     " FROM renewal r LEFT JOIN enrolment e ON e.id = r.enrolment" \
     " LEFT JOIN issuer i ON i.name = e.issuer" \
@@ -42,8 +42,9 @@ static gh_renewal_record_t *read_record(gh_query_t *query, apr_time_t now, apr_p
     record->revoke_after = gh_column_int64(query, 4);
     record->state = (gh_enrolment_state_t)gh_column_int64(query, 5);
     record->successor = gh_column_bytes(query, 6, p);
-    record->live = is_live(record->state, (gh_status_t)gh_column_int64(query, 7),
-                           gh_column_int64(query, 8), now);
+    record->status = (gh_status_t)gh_column_int64(query, 7);
+    record->live = is_live(record->state, record->status, gh_column_int64(query, 8), now);
+    record->successor_issuer = gh_column_text(query, 9, p);
     return record;
 }
 

@@ -17,10 +17,13 @@ struct gh_renewal_record {
     const char *enrolment;          /* that was granted for it */
     apr_time_t created;
     apr_time_t revoke_after;        /* when the old certificate is to be revoked; 0: not by us */
+    int replace;                    /* not stored: a successor that is good makes room */
 
     /* of the successor; set by the functions that read */
     gh_enrolment_state_t state;
+    const char *successor_issuer;
     gh_bytes_t successor;           /* its serial, once it is issued */
+    gh_status_t status;             /* once it is issued */
     int live;                       /* it waits for a decision or a CA, or is valid */
 };
 

@@ -27,6 +27,8 @@ SHORT = "/scep/acme/devices/test-short"
 LATE = "/scep/acme/devices/test-late"
 BOTH = "/scep/acme/devices/test-both"
 MANUAL = "/scep/acme/devices/test-approved"
+REPLACED = "/scep/acme/devices/test-replaced"
+REPLACED_MANUAL = "/scep/acme/devices/test-replaced-approved"
 NAMED = "/scep/acme/devices/test-named"
 OTHER_TENANT = "/scep/beta/devices/test-renew"
 OTHER_ISSUER = "/scep/acme/other/test-renew"
@@ -40,6 +42,7 @@ PROFILES = "".join(f"""
 """ for path, directives in (
     (RENEW, ""), (DELAYED, ""), (AGAIN, ""), (SHORT, "ProfileValidity 4s"), (LATE, ""),
     (BOTH, ""), (MANUAL, "ProfileApproval manual"),
+    (REPLACED, ""), (REPLACED_MANUAL, "ProfileApproval manual"),
     (NAMED, "ProfileRequestExtensions sid\n    ProfileSubjectAltName take *")))
 
 
@@ -59,6 +62,9 @@ def content(server):
         location(LATE, challenge, "SCEPRenewal by-certificate window=30d grace=30d from=test-short"),
         location(BOTH, challenge, "SCEPRenewal by-certificate challenge=required"),
         location(MANUAL, challenge, "SCEPRenewal by-certificate revoke-old=1s"),
+        location(REPLACED, challenge, "SCEPRenewal by-certificate again=replace revoke-old=1h"),
+        location(REPLACED_MANUAL, challenge,
+                 "SCEPRenewal by-certificate again=replace from=test-replaced"),
         location(NAMED, challenge, "SCEPRenewal by-certificate",
                  f"GatehouseAllowRequest SID {PRINCIPAL}"),
         location(OTHER_TENANT, challenge, "SCEPRenewal by-certificate"),
@@ -169,8 +175,8 @@ def test_one_live_successor(server, device):
     assert device.renew(4).succeeded
 
 
-def test_parallel_renewals_give_one_successor(server, device):
-    requests = [device.request(2 + n % 6, transaction=f"parallel-{n}") for n in range(12)]
+def parallel(device, count):
+    requests = [device.request(2 + n % 6, transaction=f"parallel-{n}") for n in range(count)]
     assert all(request.der for _, request in requests)
     replies = []
 
@@ -182,9 +188,53 @@ def test_parallel_renewals_give_one_successor(server, device):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(replies) == 12
+    assert len(replies) == count
+    return replies
+
+
+def test_parallel_renewals_give_one_successor(server, device):
+    replies = parallel(device, 12)
     assert sum(reply.succeeded for reply in replies) == 1
     assert all(reply.fail_info == "2" for reply in replies if not reply.succeeded)
+
+
+def test_another_successor(server, subject):
+    """again=replace: a device that has lost a reply, and the key with it, is not locked out."""
+    device = Device(server, subject, REPLACED)
+    first, second = device.renew(2), device.renew(3)
+    assert first.succeeded and second.succeeded, second
+    shown = certificate(server, serial_text(first.certificate.serial_number))
+    assert (shown["status"], shown["reason"]) == ("revoked", "superseded")
+    assert certificate(server, device.serial)["status"] == "good"
+    line = lines(server, event="revoke", serial=shown["serial"])[-1]
+    assert line["rule"] == "renewal.replaced" and line["client"] == "127.0.0.1"
+    assert certificate(server, serial_text(second.certificate.serial_number))["enrolment"] \
+        in line["message"]
+    # what was revoked renews nothing
+    refused(server, device.renew(4, identity=Identity(standard.device_key(2), first.issued)),
+            "renewal.revoked")
+
+
+def test_held_successor_is_not_replaced(server, subject):
+    device = Device(server, subject, REPLACED)
+    serial = serial_text(device.renew(2).certificate.serial_number)
+    server.ctl_ok("cert", "hold", serial)
+    refused(server, device.renew(3), "renewal.successor")
+    assert certificate(server, serial)["status"] == "held"
+
+
+def test_waiting_successor_is_not_replaced(server, subject):
+    device = Device(server, subject, REPLACED)
+    assert device.renew(2, path=REPLACED_MANUAL).pending
+    refused(server, device.renew(3, path=REPLACED_MANUAL), "renewal.successor")
+
+
+def test_parallel_replacements_leave_one(server, subject):
+    device = Device(server, subject, REPLACED)
+    issued = [reply for reply in parallel(device, 12) if reply.succeeded]
+    states = [certificate(server, serial_text(reply.certificate.serial_number))["status"]
+              for reply in issued]
+    assert sorted(states) == ["good"] + ["revoked"] * (len(issued) - 1)
 
 
 # each rule of the renewal
@@ -462,6 +512,7 @@ def test_queries_that_are_none(server, device):
     ("SCEPRenewal by-certificate challenge=some", '"challenge=some"'),
     ("SCEPRenewal by-certificate colour=red", '"colour=red"'),
     ("SCEPRenewal by-certificate from=", '"from="'),
+    ("SCEPRenewal by-certificate again=perhaps", "again=refuse|replace"),
     ("SCEPRenewal by-certificate from=no-such-profile", "no-such-profile"),
     ("SCEPRenewal by-certificate\n    SCEPRenewal off", "already"),
 ])

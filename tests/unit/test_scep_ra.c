@@ -14,6 +14,7 @@
 #include <apr_thread_proc.h>
 
 #include "scep_world.h"
+#include "store/housekeeping.h"
 #include "x509/ca.h"
 
 #define VALIDITY "6s"
@@ -164,6 +165,46 @@ static void test_taken_over(void **state)
     assert_int_not_equal(X509_cmp(seen, first), 0);
 }
 
+static apr_status_t lease_work(gh_transaction_t *transaction, void *baton)
+{
+    return baton ? gh_lease_take(transaction, "own:scep-ra:devices", baton, apr_time_from_sec(60))
+                 : gh_lease_release(transaction, "own:scep-ra:devices", "somebody else");
+}
+
+static void set_lease(const char *holder)
+{
+    gh_result_t result;
+
+    assert_int_equal(gh_store_write(services.store, lease_work, (void *)holder, &result),
+                     APR_SUCCESS);
+}
+
+/** While another process makes the next key, none is made here, and the old one serves. */
+static void test_made_by_one(void **state)
+{
+    X509 *first = announced(engine);
+    apr_time_t renewal = gh_certificate_not_before(first)
+        + (gh_certificate_not_after(first) - gh_certificate_not_before(first)) / 3 * 2;
+
+    /* one that has just been made */
+    while (renewal < apr_time_now() + apr_time_from_msec(500)) {
+        apr_sleep(50000);
+        first = announced(engine);
+        renewal = gh_certificate_not_before(first)
+            + (gh_certificate_not_after(first) - gh_certificate_not_before(first)) / 3 * 2;
+    }
+    set_lease("somebody else");
+    while (apr_time_now() < renewal + apr_time_from_msec(300)) {
+        apr_sleep(50000);
+        assert_int_equal(X509_cmp(announced(engine), first), 0);
+    }
+    set_lease(NULL);
+    while (X509_cmp(announced(engine), first) == 0) {
+        assert_false(expired(first));
+        apr_sleep(50000);
+    }
+}
+
 /** Without a successor there is no answer after the end, and one again as soon as may be. */
 static void test_no_successor(void **state)
 {
@@ -251,6 +292,7 @@ int main(void)
         cmocka_unit_test(test_replaced),
         cmocka_unit_test(test_held),
         cmocka_unit_test(test_taken_over),
+        cmocka_unit_test(test_made_by_one),
         cmocka_unit_test(test_no_successor),
         cmocka_unit_test(test_replaced_under_load)
     };
