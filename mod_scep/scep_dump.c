@@ -9,6 +9,7 @@
 
 #include "mod_scep/scep_config.h"
 #include "mod_scep/scep_message.h"
+#include "mod_scep/scep_web.h"
 
 /* While the configuration is read, the functions of mod_gatehouse are not at hand otherwise. */
 int scep_dump_problem(const cmd_parms *cmd, const gh_result_t *result)
@@ -59,9 +60,57 @@ static const char *server_name(const server_rec *s, apr_pool_t *p)
     return apr_psprintf(p, "%s:%u", s->server_hostname ? s->server_hostname : "", port);
 }
 
+/** For which endpoints a page makes challenges. */
+static json_t *dump_targets(server_rec *main_server, const scep_web_t *web, apr_pool_t *p)
+{
+    const gatehouse_config_t *config = scep_gatehouse_config();
+    json_t *array = json_array();
+    int i, j;
+
+    for (i = 0; web && web->targets && i < web->targets->nelts; ++i) {
+        const apr_array_header_t *found =
+            scep_web_found(main_server, &APR_ARRAY_IDX(web->targets, i, scep_web_target_t), config,
+                           p);
+        for (j = 0; j < found->nelts; ++j) {
+            const scep_web_found_t *one = &APR_ARRAY_IDX(found, j, scep_web_found_t);
+            json_array_append_new(array, json_pack(
+                "{s:s, s:s, s:s, s:s}", "tenant", one->entry->endpoint.tenant, "issuer",
+                one->entry->endpoint.issuer, "profile",
+                gh_profile_name(one->entry->endpoint.profile), "challenge",
+                *one->set ? apr_pstrcat(p, "onetime:", one->set, NULL) : "onetime"));
+        }
+    }
+    return array;
+}
+
+static void dump_pages(json_t *array, server_rec *main_server, server_rec *s, apr_pool_t *p)
+{
+    const apr_array_header_t *locations = scep_locations(main_server, s, scep_handlers(p), p);
+    const char *handler;
+    scep_place_t place;
+    int i;
+
+    for (i = 0; i < locations->nelts; ++i) {
+        const scep_location_t *location = &APR_ARRAY_IDX(locations, i, scep_location_t);
+        const scep_web_t *web;
+
+        if (!scep_web_concerns(location, main_server, s)) {
+            continue;
+        }
+        web = scep_web_at(locations, location, &handler, &place, p);
+        if (handler) {
+            json_array_append_new(array, json_pack(
+                "{s:s, s:s, s:s, s:b, s:o}", "server", server_name(s, p), "path", location->path,
+                "handler", handler, "plain", web && web->plain > 0, "targets",
+                dump_targets(main_server, web, p)));
+        }
+    }
+}
+
 void scep_dump(void *json, server_rec *main_server, apr_pool_t *p)
 {
     json_t *array = json_array();
+    json_t *pages = json_array();
     server_rec *s;
     int i;
 
@@ -75,6 +124,8 @@ void scep_dump(void *json, server_rec *main_server, apr_pool_t *p)
                 entry->endpoint.issuer, "profile", gh_profile_name(entry->endpoint.profile),
                 "challenges", dump_challenges(entry), "algorithms", dump_algorithms(entry)));
         }
+        dump_pages(pages, main_server, s, p);
     }
     json_object_set_new(json, "scep", array);
+    json_object_set_new(json, "scep_pages", pages);
 }

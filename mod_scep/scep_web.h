@@ -71,6 +71,19 @@ const char *scep_web_url(const scep_entry_t *entry, const gatehouse_config_t *co
 
 /** @return 1 for one of these pages */
 int scep_web_is_handler(const char *handler);
+/**
+ * What holds at a location, as httpd merges it.
+ * @param locations of scep_locations()
+ * @param handler   set to that of the page, NULL: it is none
+ * @param place     of the handler
+ * @return directives of the page, NULL if it has none
+ */
+const scep_web_t *scep_web_at(const apr_array_header_t *locations,
+                              const scep_location_t *location, const char **handler,
+                              scep_place_t *place, apr_pool_t *p);
+/** @return 1 if a page stands there, or directives that one would take, and not in a wider server */
+int scep_web_concerns(const scep_location_t *location, const server_rec *main_server,
+                      const server_rec *s);
 /** Checks the locations of these pages. @return how many problems were logged */
 int scep_web_check(server_rec *main_server, const gatehouse_config_t *config, apr_hash_t *handlers,
                    apr_pool_t *ptemp);

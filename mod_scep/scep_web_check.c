@@ -175,29 +175,50 @@ static void check_page(check_t *c, const char *path, const char *handler, scep_p
 
 /* All of a server */
 
-/** What holds at a location, as httpd merges it. */
-static void check_location(check_t *c, const scep_location_t *location)
+const scep_web_t *scep_web_at(const apr_array_header_t *locations,
+                              const scep_location_t *location, const char **handler,
+                              scep_place_t *place, apr_pool_t *p)
 {
-    const char *handler = NULL;
-    scep_place_t place = { NULL, 0 };
     const scep_web_t *web = NULL;
     int i;
 
-    for (i = 0; i < c->locations->nelts; ++i) {
-        const scep_location_t *wider = &APR_ARRAY_IDX(c->locations, i, scep_location_t);
+    *handler = NULL;
+    memset(place, 0, sizeof(*place));
+    for (i = 0; i < locations->nelts; ++i) {
+        const scep_location_t *wider = &APR_ARRAY_IDX(locations, i, scep_location_t);
 
         if (!scep_location_covers(wider->path, location->path)) {
             continue;
         }
         if (wider->handler) {
-            handler = wider->handler;
-            place = wider->handler_place;
+            *handler = wider->handler;
+            *place = wider->handler_place;
         }
         if (wider->web) {
-            web = web ? scep_merge_web(c->ptemp, web, wider->web) : wider->web;
+            web = web ? scep_merge_web(p, web, wider->web) : wider->web;
         }
     }
-    if (!scep_web_is_handler(handler)) {
+    if (!scep_web_is_handler(*handler)) {
+        *handler = NULL;
+    }
+    return web;
+}
+
+int scep_web_concerns(const scep_location_t *location, const server_rec *main_server,
+                      const server_rec *s)
+{
+    return (location->own || s == main_server)
+           && (location->web || scep_web_is_handler(location->handler));
+}
+
+static void check_location(check_t *c, const scep_location_t *location)
+{
+    const char *handler;
+    scep_place_t place;
+    const scep_web_t *web = scep_web_at(c->locations, location, &handler, &place, c->ptemp);
+    int i;
+
+    if (!handler) {
         return;
     }
     for (i = 0; i < c->locations->nelts; ++i) {
@@ -239,8 +260,7 @@ static void check_server(check_t *c, apr_hash_t *handlers)
         for (j = 0; j < i; ++j) {
             check_order(c, &APR_ARRAY_IDX(c->locations, j, scep_location_t), location);
         }
-        if ((location->own || c->s == c->main_server)
-            && (location->web || scep_web_is_handler(location->handler))) {
+        if (scep_web_concerns(location, c->main_server, c->s)) {
             check_location(c, location);
         }
     }

@@ -119,6 +119,43 @@ static apr_array_header_t *parse_endpoints(const json_t *root, apr_pool_t *p)
     return endpoints;
 }
 
+static void parse_page(apr_array_header_t *pages, const json_t *element, apr_pool_t *p)
+{
+    static const char prefix[] = "gatehouse-scep-";
+    const char *handler = member_text(element, "handler", p);
+    const json_t *target;
+    size_t i;
+
+    json_array_foreach(json_object_get(element, "targets"), i, target) {
+        ctl_page_t *page = apr_pcalloc(p, sizeof(*page));
+
+        page->server = member_text(element, "server", p);
+        page->path = member_text(element, "path", p);
+        page->kind = handler != NULL && strncmp(handler, prefix, sizeof(prefix) - 1) == 0
+            ? handler + sizeof(prefix) - 1 : handler;
+        page->plain = json_is_true(json_object_get(element, "plain"));
+        page->tenant = member_text(target, "tenant", p);
+        page->issuer = member_text(target, "issuer", p);
+        page->profile = member_text(target, "profile", p);
+        page->challenge = member_text(target, "challenge", p);
+        if (page->server != NULL && page->path != NULL && page->kind != NULL) {
+            APR_ARRAY_PUSH(pages, ctl_page_t *) = page;
+        }
+    }
+}
+
+static apr_array_header_t *parse_pages(const json_t *root, apr_pool_t *p)
+{
+    apr_array_header_t *pages = apr_array_make(p, 4, sizeof(ctl_page_t *));
+    const json_t *element;
+    size_t i;
+
+    json_array_foreach(json_object_get(root, "scep_pages"), i, element) {
+        parse_page(pages, element, p);
+    }
+    return pages;
+}
+
 static apr_array_header_t *parse_problems(const json_t *root, apr_pool_t *p)
 {
     apr_array_header_t *problems = apr_array_make(p, 2, sizeof(ctl_problem_t *));
@@ -172,6 +209,7 @@ apr_status_t ctl_config_parse(ctl_config_t **config, const char *text, apr_size_
     parsed->issuers = parse_issuers(root, p);
     parsed->profiles = parse_profiles(root, p);
     parsed->endpoints = parse_endpoints(root, p);
+    parsed->pages = parse_pages(root, p);
     parsed->problems = parse_problems(root, p);
     json_decref(root);
     *config = parsed;

@@ -44,6 +44,18 @@ typedef struct {
     apr_array_header_t *algorithms; /* const char *: "3des", "sha1" */
 } ctl_endpoint_t;
 
+/** A page that makes challenges, for one endpoint: there is one of these for each. */
+typedef struct {
+    const char *server;             /* "name:port" */
+    const char *path;
+    const char *kind;               /* "challenge", "ndes", "profile" */
+    int plain;                      /* also without TLS */
+    const char *tenant;
+    const char *issuer;
+    const char *profile;
+    const char *challenge;          /* "onetime", "onetime:set" */
+} ctl_page_t;
+
 /** A key or secret that httpd cannot have, for which it would not start. */
 typedef struct {
     const char *name;               /* "key.devices", "sealing", as check names it */
@@ -69,6 +81,7 @@ typedef struct {
     apr_array_header_t *issuers;    /* ctl_issuer_t * */
     apr_array_header_t *profiles;   /* ctl_profile_t * */
     apr_array_header_t *endpoints;  /* ctl_endpoint_t * */
+    apr_array_header_t *pages;      /* ctl_page_t * */
     apr_array_header_t *problems;   /* ctl_problem_t * */
 } ctl_config_t;
 

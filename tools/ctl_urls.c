@@ -11,7 +11,7 @@
 #include "ctl_output.h"
 
 typedef struct {
-    const char *kind;               /* "scep", "crl", "ca" */
+    const char *kind;               /* "scep", "crl", "ca", "challenge", "ndes", "profile" */
     const char *url;
     const char *tenant;
     const char *issuer;
@@ -138,6 +138,24 @@ static void print_endpoints(ctl_t *ctl, ctl_table_t *table)
     }
 }
 
+/* Pages stand where the administrator has put them, and send challenges by TLS unless they are told
+ * otherwise. */
+static void print_pages(ctl_t *ctl, ctl_table_t *table)
+{
+    int i;
+
+    for (i = 0; i < ctl->config->pages->nelts; i++) {
+        const ctl_page_t *page = APR_ARRAY_IDX(ctl->config->pages, i, const ctl_page_t *);
+        apr_array_header_t *challenges = apr_array_make(ctl->p, 1, sizeof(const char *));
+        url_t url = { page->kind, apr_pstrcat(ctl->p, page->plain ? "http://" : "https://",
+                                              page->server, page->path, NULL),
+                      page->tenant, page->issuer, page->profile, challenges, NULL };
+
+        APR_ARRAY_PUSH(challenges, const char *) = page->challenge;
+        print_url(ctl, table, &url);
+    }
+}
+
 int ctl_urls(ctl_t *ctl, const ctl_arguments_t *arguments)
 {
     static const char *const headings[] = { "KIND", "URL", "CHALLENGES", "SERVER", NULL };
@@ -150,6 +168,7 @@ int ctl_urls(ctl_t *ctl, const ctl_arguments_t *arguments)
         return code;
     }
     print_endpoints(ctl, table);
+    print_pages(ctl, table);
     for (i = 0; i < ctl->config->issuers->nelts; i++) {
         const ctl_issuer_t *issuer = APR_ARRAY_IDX(ctl->config->issuers, i, const ctl_issuer_t *);
         const char *base = ctl_config_public_url(ctl->config, issuer->name, ctl->p);

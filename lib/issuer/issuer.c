@@ -14,6 +14,7 @@ struct gh_issuer {
     X509 *certificate;
     gh_bytes_t certificate_der;
     gh_bytes_t key_sha256;
+    X509_NAME *ra_name;
     apr_array_header_t *chain;
     gh_issuer_t *next;
     void *data;
@@ -76,14 +77,12 @@ const char *gh_issuer_ra_subject(const gh_issuer_t *issuer, apr_pool_t *p)
     return apr_psprintf(p, "CN=%s SCEP RA", issuer->name);
 }
 
-int gh_issuer_has_name(const gh_issuer_t *issuer, const X509_NAME *subject, apr_pool_t *p)
+int gh_issuer_has_name(const gh_issuer_t *issuer, const X509_NAME *subject)
 {
-    X509_NAME *ra;
     int i;
 
     if (X509_NAME_cmp(subject, X509_get_subject_name(issuer->certificate)) == 0
-        || gh_name_parse(&ra, gh_issuer_ra_subject(issuer, p), p, NULL) != APR_SUCCESS
-        || X509_NAME_cmp(subject, ra) == 0) {
+        || X509_NAME_cmp(subject, issuer->ra_name) == 0) {
         return 1;
     }
     for (i = 0; i < issuer->chain->nelts; ++i) {
@@ -202,6 +201,10 @@ apr_status_t gh_issuer_load(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t *res
         return rv;
     }
     rv = check_certificate(issuer, apr_time_now(), result);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = gh_name_parse(&issuer->ra_name, gh_issuer_ra_subject(issuer, p), p, result);
     if (rv != APR_SUCCESS) {
         return rv;
     }

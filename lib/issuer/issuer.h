@@ -128,8 +128,8 @@ const apr_array_header_t *gh_issuer_chain(const gh_issuer_t *issuer);
 const char *gh_issuer_ra_subject(const gh_issuer_t *issuer, apr_pool_t *p);
 
 /** @return 1 if a subject is that of the CA, of a CA above it, or of its registration authority:
- *          names that no requester gets */
-int gh_issuer_has_name(const gh_issuer_t *issuer, const X509_NAME *subject, apr_pool_t *p);
+ *          names that no requester gets. To be called once loaded. */
+int gh_issuer_has_name(const gh_issuer_t *issuer, const X509_NAME *subject);
 
 /** Says who takes over; called once, while the configuration is checked. */
 void gh_issuer_set_next(gh_issuer_t *issuer, gh_issuer_t *next);

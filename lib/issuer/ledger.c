@@ -392,18 +392,18 @@ static int binding_holds(const gh_authorisation_t *authorisation,
 static apr_status_t check_name(gh_ledger_t *ledger, const gh_authorisation_t *authorisation,
                                apr_pool_t *p, gh_result_t *result)
 {
-    const gh_issuer_t *issuer = apr_hash_get(ledger->issuers,
-                                             gh_authorisation_issuer(authorisation),
-                                             APR_HASH_KEY_STRING);
+    const X509_NAME *subject = gh_plan_subject(gh_authorisation_plan(authorisation));
+    apr_hash_index_t *hi;
 
-    if (!issuer
-        || !gh_issuer_has_name(issuer, gh_plan_subject(gh_authorisation_plan(authorisation)), p)) {
-        return APR_SUCCESS;
+    for (hi = apr_hash_first(p, ledger->issuers); hi; hi = apr_hash_next(hi)) {
+        if (gh_issuer_has_name(apr_hash_this_val(hi), subject)) {
+            return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "never.issuer",
+                                  "Ask for a subject of the device's own.",
+                                  GHNO(0600) "%.200s is the name of a CA, of one above it, or of "
+                                  "its RA", gh_authorisation_subject(authorisation));
+        }
     }
-    return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "never.issuer",
-                          "Ask for a subject of the device's own.",
-                          GHNO(0600) "%.200s is the name of the CA, of a CA above it, or of its RA",
-                          gh_authorisation_subject(authorisation));
+    return APR_SUCCESS;
 }
 
 static apr_status_t fill_record(gh_enrolment_record_t *record,

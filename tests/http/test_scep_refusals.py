@@ -305,7 +305,7 @@ NEVER = {
 
 @pytest.mark.parametrize("path", [STATIC, standard.MANUAL])
 @pytest.mark.parametrize("name", ["CN=Test devices CA", "CN=test  devices ca", "CN=devices SCEP RA",
-                                  "CN=Test Root"])
+                                  "CN=Test Root", "CN=Test other CA", "CN=other SCEP RA"])
 def test_names_of_the_ca(server, subject, path, name):
     """Whoever follows a chain, or picks the RA among certificates, goes by names."""
     client = server.client(path)

@@ -153,6 +153,23 @@ def test_challenge(server, subject):
     spend(server, answer["challenge"], subject)
 
 
+def test_urls(server):
+    """gatehousectl lists the pages, for each endpoint that they make challenges for."""
+    host = f"://localhost:{server.port}"
+    rows = [(row["kind"], row["url"].replace(host, "", 1), row["tenant"], row["profile"],
+             row["challenges"])
+            for row in server.ctl_ok("urls").objects if row["kind"] not in ("scep", "crl", "ca")]
+    both = [("scep-digital-signature", ["onetime"]),
+            ("scep-key-encipherment", ["onetime:printers"])]
+    expected = [
+        *(("challenge", f"{scheme}{path}", "acme", *target)
+          for scheme, path in (("https", "/challenges"), ("http", "/challenges/plain"))
+          for target in both),
+        ("challenge", "https/by-certificate", "beta", *both[0]),
+        ("ndes", "https/certsrv/mscep_admin", "acme", *both[0])]
+    assert sorted(rows) == sorted(expected)
+
+
 def test_challenge_by_tls(server, subject):
     spend(server, made(make(server, tls=True))["challenge"], subject)
 
