@@ -1,0 +1,652 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/* From CRLs, lists of serials and index.txt to an index: what is taken up, and what is not. */
+
+#include "x509_support.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <apr_strings.h>
+#include <openssl/pem.h>
+
+#include "mod_ocsp/feeder/ocsp_reader.h"
+#include "status.h"
+#include "status/index.h"
+#include "store/certificates.h"
+
+#define NOW apr_time_from_sec(1790000000)
+#define HOUR apr_time_from_sec(3600)
+#define URL "http://crl.example/ca.crl"
+#define HOLD 6
+#define REMOVE 8
+
+static gh_ca_t *ca;
+static ocsp_reader_authority_t authority;
+
+static int setup(void **state)
+{
+    gh_ca_t *root = make_root(fixture_key("rsa2048-01"), "CN=Root", NOW - 1000 * HOUR);
+
+    ca = make_issuing(root, fixture_key("p256-01"), "CN=Issuing", NOW - 900 * HOUR);
+    memset(&authority, 0, sizeof(authority));
+    authority.name = "issuing";
+    authority.certificate = gh_ca_certificate(ca);
+    memset(authority.digest, 7, sizeof(authority.digest));
+    return 0;
+}
+
+/* CRLs */
+
+typedef struct {
+    const char *serial;
+    int reason;
+    apr_time_t at;
+} revoked_t;
+
+typedef struct {
+    const char *number;             /* cRLNumber in hex, NULL: none */
+    const char *base;               /* of a delta */
+    const char *scope;              /* issuingDistributionPoint in OpenSSL's notation */
+    apr_time_t this_update;
+    apr_time_t next_update;
+    const char *signer;             /* fixture; NULL: the CA's */
+    const char *issuer;             /* CN; NULL: the CA's */
+    const char *critical;           /* OID of an unknown critical extension */
+    const EVP_MD *digest;
+    int pem;
+    int expired_on_crl;
+} crl_t;
+
+static const crl_t plain = { .number = "0A", .this_update = NOW - HOUR, .next_update = NOW + HOUR };
+
+static void set_time(X509_CRL *crl, apr_time_t when, int next)
+{
+    ASN1_TIME *time = ASN1_TIME_set(NULL, apr_time_sec(when));
+
+    assert_non_null(time);
+    assert_int_equal(next ? X509_CRL_set1_nextUpdate(crl, time)
+                          : X509_CRL_set1_lastUpdate(crl, time), 1);
+    ASN1_TIME_free(time);
+}
+
+static void add_extension(X509_CRL *crl, const char *name, const char *value)
+{
+    X509_EXTENSION *extension = X509V3_EXT_nconf(NULL, NULL, name, value);
+
+    assert_non_null(extension);
+    assert_int_equal(X509_CRL_add_ext(crl, extension, -1), 1);
+    X509_EXTENSION_free(extension);
+}
+
+static void add_revoked(X509_CRL *crl, const revoked_t *entry)
+{
+    X509_REVOKED *revoked = X509_REVOKED_new();
+    ASN1_TIME *time = ASN1_TIME_set(NULL, apr_time_sec(entry->at ? entry->at : NOW - 5 * HOUR));
+    ASN1_INTEGER *serial;
+    BIGNUM *number = NULL;
+
+    assert_true(BN_hex2bn(&number, entry->serial) > 0);
+    serial = BN_to_ASN1_INTEGER(number, NULL);
+    assert_int_equal(X509_REVOKED_set_serialNumber(revoked, serial), 1);
+    assert_int_equal(X509_REVOKED_set_revocationDate(revoked, time), 1);
+    if (entry->reason > 0) {
+        ASN1_ENUMERATED *reason = ASN1_ENUMERATED_new();
+
+        assert_int_equal(ASN1_ENUMERATED_set(reason, entry->reason), 1);
+        assert_int_equal(X509_REVOKED_add1_ext_i2d(revoked, NID_crl_reason, reason, 0, 0), 1);
+        ASN1_ENUMERATED_free(reason);
+    }
+    assert_int_equal(X509_CRL_add0_revoked(crl, revoked), 1);
+    ASN1_INTEGER_free(serial);
+    ASN1_TIME_free(time);
+    BN_free(number);
+}
+
+static gh_bytes_t encode(X509_CRL *crl, int pem)
+{
+    gh_bytes_t bytes;
+    unsigned char *data = NULL;
+    BIO *bio;
+    char *text;
+    long length;
+
+    if (!pem) {
+        bytes.length = (apr_size_t)i2d_X509_CRL(crl, &data);
+        bytes.data = apr_pmemdup(test_pool, data, bytes.length);
+        OPENSSL_free(data);
+        return bytes;
+    }
+    bio = BIO_new(BIO_s_mem());
+    assert_int_equal(PEM_write_bio_X509_CRL(bio, crl), 1);
+    length = BIO_get_mem_data(bio, &text);
+    bytes.data = apr_pmemdup(test_pool, text, (apr_size_t)length);
+    bytes.length = (apr_size_t)length;
+    BIO_free(bio);
+    return bytes;
+}
+
+static gh_bytes_t make_crl(const crl_t *what, const revoked_t *entries, int count)
+{
+    X509_CRL *crl = X509_CRL_new();
+    X509_NAME *name = X509_NAME_dup(X509_get_subject_name(gh_ca_certificate(ca)));
+    gh_bytes_t bytes;
+    int i;
+
+    if (what->issuer) {
+        X509_NAME_free(name);
+        name = X509_NAME_new();
+        X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8,
+                                   (const unsigned char *)what->issuer, -1, -1, 0);
+    }
+    X509_CRL_set_version(crl, X509_CRL_VERSION_2);
+    X509_CRL_set_issuer_name(crl, name);
+    X509_NAME_free(name);
+    set_time(crl, what->this_update, 0);
+    if (what->next_update) {
+        set_time(crl, what->next_update, 1);
+    }
+    if (what->number) {
+        add_extension(crl, "crlNumber", apr_pstrcat(test_pool, "0x", what->number, NULL));
+    }
+    if (what->base) {
+        add_extension(crl, "deltaCRL",
+                      apr_pstrcat(test_pool, "critical,0x", what->base, NULL));
+    }
+    if (what->scope) {
+        add_extension(crl, "issuingDistributionPoint", what->scope);
+    }
+    if (what->critical) {
+        add_extension(crl, what->critical, "critical,DER:0500");
+    }
+    if (what->expired_on_crl) {
+        add_extension(crl, "2.5.29.60", "ASN1:GENERALIZEDTIME:20200101000000Z");
+    }
+    for (i = 0; i < count; ++i) {
+        add_revoked(crl, &entries[i]);
+    }
+    X509_CRL_sort(crl);
+    assert_true(X509_CRL_sign(crl, fixture_key(what->signer ? what->signer : "p256-01"),
+                              what->digest ? what->digest : EVP_sha256()) > 0);
+    bytes = encode(crl, what->pem);
+    X509_CRL_free(crl);
+    return bytes;
+}
+
+/* Reading and building */
+
+static gh_result_t result;
+
+static ocsp_fetched_t fetched(ocsp_document_kind_t kind, int source, gh_bytes_t bytes)
+{
+    ocsp_fetched_t made = { .kind = kind, .source = source, .url = URL, .bytes = bytes,
+                            .shrink = 10 };
+
+    return made;
+}
+
+static ocsp_document_t *read_as(ocsp_document_kind_t kind, int source, gh_bytes_t bytes)
+{
+    ocsp_fetched_t what = fetched(kind, source, bytes);
+    ocsp_document_t *document = NULL;
+    apr_status_t rv;
+
+    gh_result_clear(&result);
+    rv = ocsp_document_read(&document, &what, &authority, NOW, test_pool, &result);
+    if (rv != APR_SUCCESS) {
+        fail_msg("%s: %s", result.number, result.message);
+    }
+    return document;
+}
+
+static void refused(ocsp_document_kind_t kind, gh_bytes_t bytes, const ocsp_document_info_t *former,
+                    apr_status_t status, const char *number)
+{
+    ocsp_fetched_t what = fetched(kind, 0, bytes);
+    ocsp_document_t *document = (ocsp_document_t *)&what;
+
+    what.former = former;
+    gh_result_clear(&result);
+    assert_int_equal(ocsp_document_read(&document, &what, &authority, NOW, test_pool, &result),
+                     status);
+    assert_null(document);
+    assert_string_equal(result.number, number);
+    assert_non_null(strstr(result.message, URL));
+    assert_string_not_equal(result.action, "");
+}
+
+static const char *index_path(void)
+{
+    return scratch_path("issuing.index");
+}
+
+static apr_status_t build_all(ocsp_document_t **documents, int count, const gh_index_t *before,
+                              apr_time_t now, gh_index_info_t *info)
+{
+    static apr_int64_t generation;
+
+    memset(info, 0, sizeof(*info));
+    memcpy(info->authority, authority.digest, sizeof(info->authority));
+    info->generation = ++generation;
+    info->synced_at = now;
+    gh_result_clear(&result);
+    return ocsp_documents_build(documents, count, &authority, info, before, index_path(), now,
+                                test_pool, &result);
+}
+
+static gh_index_t *open_index(void)
+{
+    gh_index_t *index = NULL;
+
+    assert_success(gh_index_open(&index, index_path(), authority.digest, 1, test_pool, &result));
+    return index;
+}
+
+static gh_index_t *built_at(apr_time_t now, const gh_index_t *before, int count, ...)
+{
+    ocsp_document_t *documents[8];
+    gh_index_info_t info;
+    va_list arguments;
+    int i;
+
+    va_start(arguments, count);
+    for (i = 0; i < count; ++i) {
+        documents[i] = va_arg(arguments, ocsp_document_t *);
+    }
+    va_end(arguments);
+    if (build_all(documents, count, before, now, &info) != APR_SUCCESS) {
+        fail_msg("%s: %s", result.number, result.message);
+    }
+    return open_index();
+}
+
+#define BUILT(...) built_at(NOW, NULL, __VA_ARGS__)
+
+static gh_known_t find(const gh_index_t *index, const char *serial)
+{
+    gh_known_t known;
+    gh_bytes_t bytes;
+
+    assert_success(gh_serial_parse(&bytes, serial, test_pool));
+    gh_index_find(index, bytes, &known);
+    return known;
+}
+
+#define CRL_OF(what, ...)                                                               \
+    read_as(OCSP_DOCUMENT_CRL, 0, make_crl(what, (const revoked_t[]){ __VA_ARGS__ },    \
+            sizeof((const revoked_t[]){ __VA_ARGS__ }) / sizeof(revoked_t)))
+
+static gh_bytes_t text(const char *content)
+{
+    gh_bytes_t bytes = { (const unsigned char *)content, strlen(content) };
+
+    return bytes;
+}
+
+/* Tests */
+
+static void test_crl(void **state)
+{
+    ocsp_document_t *crl = CRL_OF(&plain, { "01AB", 1, NOW - 2 * HOUR }, { "02", HOLD, 0 },
+                                  { "03", 0, 0 });
+    const ocsp_document_info_t *info = ocsp_document_info(crl);
+    gh_index_t *index = BUILT(1, crl);
+    gh_known_t known = find(index, "01ab");
+
+    assert_string_equal(info->number, "0a");
+    assert_int_equal(info->entries, 3);
+    assert_int_equal(info->this_update, NOW - HOUR);
+    assert_int_equal(known.state, GH_KNOWN_REVOKED);
+    assert_int_equal(known.reason, 1);
+    assert_int_equal(known.revoked_at, NOW - 2 * HOUR);
+    assert_true(known.version > 0);
+    assert_int_equal(find(index, "02").state, GH_KNOWN_HELD);
+    known = find(index, "03");
+    assert_int_equal(known.state, GH_KNOWN_REVOKED);
+    assert_int_equal(known.reason, GH_REASON_NONE);
+    assert_int_equal(find(index, "04").state, GH_KNOWN_NOT);
+    assert_int_equal(gh_index_info(index)->complete, 0);
+    assert_int_equal(gh_index_info(index)->this_update, NOW - HOUR);
+    assert_int_equal(gh_index_info(index)->next_update, NOW + HOUR);
+    assert_int_equal(gh_index_info(index)->revoked, 3);
+    assert_int_equal(gh_index_info(index)->expired_on_crl, 0);
+}
+
+static void test_crl_in_pem_and_without_entries(void **state)
+{
+    crl_t what = plain;
+    gh_index_t *index;
+
+    what.pem = 1;
+    what.expired_on_crl = 1;
+    index = BUILT(1, read_as(OCSP_DOCUMENT_CRL, 0, make_crl(&what, NULL, 0)));
+    assert_int_equal(gh_index_info(index)->revoked, 0);
+    assert_int_equal(gh_index_info(index)->expired_on_crl, apr_time_from_sec(1577836800));
+}
+
+static void test_crl_refused(void **state)
+{
+    crl_t what = plain;
+    gh_bytes_t bytes, none = { (const unsigned char *)"", 0 };
+    unsigned char *data;
+
+    refused(OCSP_DOCUMENT_CRL, none, NULL, APR_EINVAL, "GH0850");
+    refused(OCSP_DOCUMENT_CRL, text("<html>404</html>"), NULL, APR_EINVAL, "GH0869");
+    what.issuer = "Other";
+    refused(OCSP_DOCUMENT_CRL, make_crl(&what, NULL, 0), NULL, GH_EREFUSED, "GH0859");
+    what = plain;
+    what.signer = "rsa2048-02";
+    refused(OCSP_DOCUMENT_CRL, make_crl(&what, NULL, 0), NULL, GH_EREFUSED, "GH0861");
+    bytes = make_crl(&plain, (const revoked_t[]){ { "05", 1, 0 } }, 1);
+    data = apr_pmemdup(test_pool, bytes.data, bytes.length);
+    data[bytes.length - 3] ^= 1;
+    bytes.data = data;
+    refused(OCSP_DOCUMENT_CRL, bytes, NULL, GH_EREFUSED, "GH0861");
+    what = plain;
+    what.critical = "1.2.3.4.5";
+    refused(OCSP_DOCUMENT_CRL, make_crl(&what, NULL, 0), NULL, GH_EREFUSED, "GH0858");
+    what = plain;
+    what.this_update = NOW + HOUR;
+    what.next_update = NOW + 2 * HOUR;
+    refused(OCSP_DOCUMENT_CRL, make_crl(&what, NULL, 0), NULL, GH_EREFUSED, "GH0864");
+    what = plain;
+    what.next_update = NOW - HOUR / 2;
+    refused(OCSP_DOCUMENT_CRL, make_crl(&what, NULL, 0), NULL, GH_EREFUSED, "GH0865");
+    authority.serve_expired = 1;
+    read_as(OCSP_DOCUMENT_CRL, 0, make_crl(&what, NULL, 0));
+}
+
+static void test_crl_of_a_ca_that_may_not_sign_any(void **state)
+{
+    X509 *certificate = X509_dup(gh_ca_certificate(ca));
+    int at = X509_get_ext_by_NID(certificate, NID_key_usage, -1);
+    X509_EXTENSION *usage = X509V3_EXT_nconf(NULL, NULL, "keyUsage", "critical,keyCertSign");
+
+    X509_EXTENSION_free(X509_delete_ext(certificate, at));
+    assert_int_equal(X509_add_ext(certificate, usage, at), 1);
+    X509_EXTENSION_free(usage);
+    assert_true(X509_sign(certificate, fixture_key("rsa2048-01"), EVP_sha256()) > 0);
+    authority.certificate = certificate;
+    refused(OCSP_DOCUMENT_CRL, make_crl(&plain, NULL, 0), NULL, GH_EREFUSED, "GH0860");
+    X509_free(certificate);
+}
+
+static void test_older_crls_are_refused(void **state)
+{
+    ocsp_document_info_t former = *ocsp_document_info(CRL_OF(&plain, { "01", 1, 0 }));
+    crl_t what = plain;
+
+    what.number = "09";
+    refused(OCSP_DOCUMENT_CRL, make_crl(&what, NULL, 0), &former, GH_EREFUSED, "GH0866");
+    what = plain;
+    what.this_update -= HOUR;
+    refused(OCSP_DOCUMENT_CRL, make_crl(&what, NULL, 0), &former, GH_EREFUSED, "GH0866");
+    what = plain;
+    what.number = NULL;
+    refused(OCSP_DOCUMENT_CRL, make_crl(&what, NULL, 0), &former, GH_EREFUSED, "GH0866");
+    apr_cpystrn(former.number, "ff", sizeof(former.number));
+    what.number = "0100";
+    read_as(OCSP_DOCUMENT_CRL, 0, make_crl(&what, NULL, 0));
+}
+
+static void test_delta(void **state)
+{
+    crl_t base = plain, delta = plain;
+    ocsp_document_t *complete, *changes;
+    gh_index_t *index;
+
+    complete = CRL_OF(&base, { "01", 1, 0 }, { "02", HOLD, 0 }, { "03", HOLD, 0 });
+    delta.number = "0C";
+    delta.base = "0A";
+    delta.this_update = NOW - HOUR / 2;
+    delta.next_update = NOW + HOUR / 4;
+    changes = read_as(OCSP_DOCUMENT_DELTA, 0,
+                      make_crl(&delta, (const revoked_t[]){ { "02", REMOVE, 0 }, { "03", 4, 0 },
+                                                            { "04", 5, 0 } }, 3));
+    index = BUILT(2, complete, changes);
+    assert_int_equal(find(index, "01").state, GH_KNOWN_REVOKED);
+    assert_int_equal(find(index, "02").state, GH_KNOWN_NOT);
+    assert_int_equal(find(index, "03").state, GH_KNOWN_REVOKED);
+    assert_int_equal(find(index, "03").reason, 4);
+    assert_int_equal(find(index, "04").state, GH_KNOWN_REVOKED);
+    assert_int_equal(gh_index_info(index)->this_update, NOW - HOUR / 2);
+    assert_int_equal(gh_index_info(index)->next_update, NOW + HOUR / 4);
+}
+
+static void test_delta_that_does_not_fit(void **state)
+{
+    crl_t delta = plain;
+    ocsp_document_t *documents[2] = { CRL_OF(&plain, { "01", 1, 0 }) };
+    gh_index_info_t info;
+
+    /* made for a later complete CRL */
+    delta.number = "0E";
+    delta.base = "0B";
+    documents[1] = read_as(OCSP_DOCUMENT_DELTA, 0, make_crl(&delta, NULL, 0));
+    assert_int_equal(build_all(documents, 2, NULL, NOW, &info), GH_EREFUSED);
+    assert_string_equal(result.number, "GH0870");
+    /* for other certificates */
+    delta.base = "0A";
+    delta.scope = "critical,onlyuser:TRUE";
+    documents[1] = read_as(OCSP_DOCUMENT_DELTA, 0, make_crl(&delta, NULL, 0));
+    assert_int_equal(build_all(documents, 2, NULL, NOW, &info), GH_EREFUSED);
+    assert_string_equal(result.number, "GH0871");
+    /* older than the complete CRL: of no use, and no harm */
+    delta.scope = NULL;
+    delta.number = "08";
+    delta.base = "07";
+    documents[1] = read_as(OCSP_DOCUMENT_DELTA, 0,
+                           make_crl(&delta, (const revoked_t[]){ { "01", REMOVE, 0 } }, 1));
+    assert_success(build_all(documents, 2, NULL, NOW, &info));
+    assert_int_equal(find(open_index(), "01").state, GH_KNOWN_REVOKED);
+    /* in the place of each other */
+    refused(OCSP_DOCUMENT_CRL, make_crl(&delta, NULL, 0), NULL, GH_EREFUSED, "GH0863");
+    refused(OCSP_DOCUMENT_DELTA, make_crl(&plain, NULL, 0), NULL, GH_EREFUSED, "GH0863");
+}
+
+static ocsp_document_t *partition(int source, const char *scope, const char *serial)
+{
+    revoked_t entry = { serial, 1, 0 };
+    crl_t what = plain;
+
+    what.scope = scope;
+    return read_as(OCSP_DOCUMENT_CRL, source, make_crl(&what, &entry, 1));
+}
+
+static void test_partitions(void **state)
+{
+    gh_index_t *index = BUILT(3, partition(0, "critical,fullname:URI:http://a/1,onlyuser:TRUE", "01"),
+                              partition(1, "critical,fullname:URI:http://a/2,onlyuser:TRUE", "02"),
+                              partition(2, "critical,onlyCA:TRUE", "03"));
+
+    assert_int_equal(find(index, "01").state, GH_KNOWN_REVOKED);
+    assert_int_equal(find(index, "02").state, GH_KNOWN_REVOKED);
+    assert_int_equal(find(index, "03").state, GH_KNOWN_REVOKED);
+}
+
+static void partitions_refused(const char *number, ocsp_document_t *one, ocsp_document_t *two)
+{
+    ocsp_document_t *documents[2] = { one, two };
+    gh_index_info_t info;
+
+    assert_int_equal(build_all(documents, two ? 2 : 1, NULL, NOW, &info), GH_EREFUSED);
+    assert_string_equal(result.number, number);
+    assert_string_not_equal(result.action, "");
+}
+
+static void test_partitions_refused(void **state)
+{
+    /* the same twice */
+    partitions_refused("GH0857", partition(0, NULL, "01"), partition(1, NULL, "02"));
+    partitions_refused("GH0857", partition(0, "critical,fullname:URI:http://a/1", "01"),
+                       partition(1, "critical,fullname:URI:http://a/1", "02"));
+    /* the other half is missing */
+    partitions_refused("GH0856", partition(0, "critical,onlyCA:TRUE", "01"), NULL);
+    partitions_refused("GH0856", partition(0, "critical,onlysomereasons:keyCompromise", "01"),
+                       NULL);
+    /* not for us at all */
+    refused(OCSP_DOCUMENT_CRL, make_crl(&(crl_t){ .number = "0A", .this_update = NOW - HOUR,
+            .next_update = NOW + HOUR, .scope = "critical,indirectCRL:TRUE" }, NULL, 0), NULL,
+            GH_EREFUSED, "GH0867");
+    refused(OCSP_DOCUMENT_CRL, make_crl(&(crl_t){ .number = "0A", .this_update = NOW - HOUR,
+            .next_update = NOW + HOUR, .scope = "critical,onlyAA:TRUE" }, NULL, 0), NULL,
+            GH_EREFUSED, "GH0867");
+}
+
+static void test_serials(void **state)
+{
+    ocsp_document_t *list = read_as(OCSP_DOCUMENT_SERIALS, 1,
+                                    text("# issued\r\n00B201\r\n0xb202\n\n b2:03 # a comment\n"
+                                         "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF\n9\n"));
+    gh_index_t *index;
+
+    assert_int_equal(ocsp_document_info(list)->entries, 5);
+    index = BUILT(2, CRL_OF(&plain, { "B202", 1, 0 }, { "CC", 1, 0 }), list);
+    assert_int_equal(find(index, "B201").state, GH_KNOWN_GOOD);
+    assert_int_equal(find(index, "B201").version, 0);
+    assert_int_equal(find(index, "B202").state, GH_KNOWN_REVOKED);
+    assert_int_equal(find(index, "B203").state, GH_KNOWN_GOOD);
+    assert_int_equal(find(index, "09").state, GH_KNOWN_GOOD);
+    /* revoked and not in the list: revoked */
+    assert_int_equal(find(index, "CC").state, GH_KNOWN_REVOKED);
+    assert_int_equal(find(index, "CD").state, GH_KNOWN_NOT);
+    assert_int_equal(gh_index_info(index)->complete, 1);
+}
+
+static void test_serials_refused(void **state)
+{
+    ocsp_document_info_t former = { .entries = 10 };
+
+    refused(OCSP_DOCUMENT_SERIALS, text("01\nxyz\n02\n"), NULL, APR_EINVAL, "GH0854");
+    assert_non_null(strstr(result.message, "line 2"));
+    refused(OCSP_DOCUMENT_SERIALS, text("01\n000102030405060708090a0b0c0d0e0f10111213141516\n"),
+            NULL, APR_EINVAL, "GH0854");
+    refused(OCSP_DOCUMENT_SERIALS, text("# nothing\n\n"), NULL, APR_EINVAL, "GH0852");
+    refused(OCSP_DOCUMENT_SERIALS, text("1\n2\n3\n4\n5\n6\n7\n8\n"), &former, GH_EREFUSED,
+            "GH0853");
+    former.entries = 8;
+    {
+        ocsp_fetched_t what = fetched(OCSP_DOCUMENT_SERIALS, 0, text("1\n2\n3\n4\n5\n6\n7\n8\n"));
+        ocsp_document_t *document;
+
+        what.former = &former;
+        assert_success(ocsp_document_read(&document, &what, &authority, NOW, test_pool, &result));
+    }
+}
+
+static const char index_txt[] =
+    "V\t301231235959Z\t\t1000\tunknown\t/CN=one\n"
+    "R\t301231235959Z\t260101000000Z,keyCompromise\t1001\tunknown\t/CN=two\n"
+    "R\t20301231235959Z\t20260102000000Z\t1002\tunknown\t/CN=three\n"
+    "R\t301231235959Z\t260101000000Z,holdInstruction,holdInstructionReject\t1003\tunknown\t/CN=4\n"
+    "R\t301231235959Z\t260103000000Z,keyTime,20260102000000Z\t1004\tunknown\t/CN=5\n"
+    "E\t200101000000Z\t\t1005\tunknown\t/CN=6\n"
+    "R\t301231235959Z\t260101000000Z,certificateHold\t1006\tunknown\t/CN=7\n";
+
+static void test_index_txt(void **state)
+{
+    gh_index_t *index = BUILT(1, read_as(OCSP_DOCUMENT_INDEX, 0, text(index_txt)));
+    gh_known_t known;
+
+    assert_int_equal(find(index, "1000").state, GH_KNOWN_GOOD);
+    known = find(index, "1001");
+    assert_int_equal(known.state, GH_KNOWN_REVOKED);
+    assert_int_equal(known.reason, 1);
+    assert_int_equal(known.revoked_at, apr_time_from_sec(1767225600));
+    known = find(index, "1002");
+    assert_int_equal(known.state, GH_KNOWN_REVOKED);
+    assert_int_equal(known.reason, GH_REASON_NONE);
+    assert_int_equal(find(index, "1003").state, GH_KNOWN_HELD);
+    known = find(index, "1004");
+    assert_int_equal(known.reason, 1);
+    assert_int_equal(known.invalid_from, apr_time_from_sec(1767312000));
+    assert_int_equal(find(index, "1005").state, GH_KNOWN_GOOD);
+    assert_int_equal(find(index, "1006").state, GH_KNOWN_HELD);
+    assert_int_equal(find(index, "1007").state, GH_KNOWN_NOT);
+    assert_int_equal(gh_index_info(index)->complete, 1);
+}
+
+static void test_index_txt_refused(void **state)
+{
+    static const char *const lines[] = {
+        "V\t301231235959Z\t\t1000\tunknown\n",
+        "X\t301231235959Z\t\t1000\tunknown\t/CN=one\n",
+        "V\t301231235959Z\t\t1000\tunknown\t/CN=one",
+        "V\tsoon\t\t1000\tunknown\t/CN=one\n",
+        "V\t301231235959Z\t\tnone\tunknown\t/CN=one\n",
+        "V\t301231235959Z\t260101000000Z\t1000\tunknown\t/CN=one\n",
+        "R\t301231235959Z\t\t1000\tunknown\t/CN=one\n",
+        "R\t301231235959Z\t260101000000Z,because\t1000\tunknown\t/CN=one\n",
+    };
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(lines) / sizeof(lines[0]); ++i) {
+        refused(OCSP_DOCUMENT_INDEX, text(lines[i]), NULL, APR_EINVAL, "GH0855");
+    }
+}
+
+static void test_versions_stay_where_the_status_does(void **state)
+{
+    crl_t later = plain;
+    gh_index_t *first = BUILT(1, CRL_OF(&plain, { "01", 1, 0 }, { "02", HOLD, 0 })), *second;
+    apr_int64_t one = find(first, "01").version, two = find(first, "02").version;
+
+    later.number = "0B";
+    later.this_update = NOW - HOUR / 2;
+    second = built_at(NOW, first, 1, CRL_OF(&later, { "01", 1, 0 }, { "02", 1, 0 }));
+    assert_int_equal(find(second, "01").version, one);
+    assert_true(find(second, "02").version > two);
+}
+
+static void test_retention(void **state)
+{
+    crl_t later = plain;
+    gh_index_t *index = BUILT(1, CRL_OF(&plain, { "01", 4, 0 }, { "02", HOLD, 0 }));
+    ocsp_document_t *empty, *list;
+    gh_known_t known;
+
+    later.number = "0B";
+    later.this_update = NOW - HOUR / 2;
+    later.next_update = NOW + 100 * HOUR;
+    empty = read_as(OCSP_DOCUMENT_CRL, 0, make_crl(&later, NULL, 0));
+    assert_int_equal(find(built_at(NOW, index, 1, empty), "01").state, GH_KNOWN_NOT);
+    authority.retention = 10 * HOUR;
+    index = built_at(NOW, index, 1, empty);
+    known = find(index, "01");
+    assert_int_equal(known.state, GH_KNOWN_REVOKED);
+    assert_int_equal(known.reason, 4);
+    assert_int_equal(find(index, "02").state, GH_KNOWN_NOT);
+    /* listed as issued, but revoked before */
+    list = read_as(OCSP_DOCUMENT_SERIALS, 1, text("01\n02\n"));
+    index = built_at(NOW + 5 * HOUR, index, 2, empty, list);
+    assert_int_equal(find(index, "01").state, GH_KNOWN_REVOKED);
+    assert_int_equal(find(index, "02").state, GH_KNOWN_GOOD);
+    index = built_at(NOW + 11 * HOUR, index, 2, empty, list);
+    assert_int_equal(find(index, "01").state, GH_KNOWN_GOOD);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_crl, setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_crl_in_pem_and_without_entries, setup,
+                                        x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_crl_refused, setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_crl_of_a_ca_that_may_not_sign_any, setup,
+                                        x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_older_crls_are_refused, setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_delta, setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_delta_that_does_not_fit, setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_partitions, setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_partitions_refused, setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_serials, setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_serials_refused, setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_index_txt, setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_index_txt_refused, setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_versions_stay_where_the_status_does, setup,
+                                        x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_retention, setup, x509_test_teardown),
+    };
+
+    return cmocka_run_group_tests_name("ocsp_readers", tests, x509_group_setup, x509_group_teardown);
+}
