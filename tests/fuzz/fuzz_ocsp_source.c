@@ -14,6 +14,7 @@
 
 #include <apr_general.h>
 #include <apr_pools.h>
+#include <apr_strings.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 

@@ -111,3 +111,13 @@ void *apr_palloc(apr_pool_t *pool, apr_size_t size)
     }
     return guarded->blocks[guarded->used++] = required(malloc(size ? size : 1));
 }
+
+/*
+ * The pools' own pieces may come from mmap(), where a leak checker does not look for pointers: an
+ * allocator that only its pool knows would be taken for lost.
+ */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:apr_allocator_create\n";
+}
