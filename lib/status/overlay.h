@@ -22,7 +22,7 @@
 typedef struct gh_overlay gh_overlay_t;
 
 /** Entries that fit; the feeder makes a new index long before. */
-#define GH_OVERLAY_CAPACITY 262144
+#define GH_OVERLAY_CAPACITY 131072
 #define GH_OVERLAY_PLENTY (GH_OVERLAY_CAPACITY / 4)
 
 /**

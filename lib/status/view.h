@@ -70,6 +70,11 @@ const char *gh_view_index_path(const char *folder, const char *name, apr_pool_t 
 const char *gh_view_overlay_path(const char *folder, const char *name, apr_int64_t generation,
                                  apr_pool_t *p);
 
+/** Removes the overlays of generations below one: no process needs them once all have taken up that
+ *  of the generation after. */
+void gh_view_remove_overlays(const char *folder, const char *name, apr_int64_t before,
+                             apr_pool_t *ptemp);
+
 /** Builds and publishes the next index of a store's issuer: from its whole, or from the index and
  *  overlay that are there (@param whole 0). Removes overlays that no process can need any more.
  *  @return GH_EUNAVAILABLE and others of the store */

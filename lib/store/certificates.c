@@ -55,13 +55,15 @@ static gh_certificate_record_t *read_record(gh_query_t *query, int with_der, apr
 }
 
 static apr_status_t insert_der(gh_transaction_t *transaction,
-                               const gh_certificate_record_t *record, apr_int64_t id)
+                               const gh_certificate_record_t *record, apr_int64_t issuer,
+                               apr_int64_t id)
 {
     gh_query_t *query;
 
     query = gh_query(transaction,
                      "INSERT INTO certificate_der (id, subject, sans, profile, enrolment, sha256,"
-                     " key_sha256, not_before, der) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)");
+                     " key_sha256, not_before, der, issuer, serial)"
+                     " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)");
     gh_bind_int64(query, id);
     gh_bind_text(query, record->subject ? record->subject : "");
     gh_bind_text(query, record->sans ? record->sans : "[]");
@@ -71,6 +73,8 @@ static apr_status_t insert_der(gh_transaction_t *transaction,
     gh_bind_bytes(query, record->key_sha256);
     gh_bind_int64(query, record->not_before);
     gh_bind_bytes(query, record->der);
+    gh_bind_int64(query, issuer);
+    gh_bind_bytes(query, record->serial);
     return gh_execute(query);
 }
 
@@ -102,7 +106,7 @@ apr_status_t gh_certificate_insert(gh_transaction_t *transaction,
     }
     if ((rv = find_issuer(transaction, record->issuer, &issuer)) != APR_SUCCESS
         || (rv = gh_next_change(transaction, &change)) != APR_SUCCESS
-        || (rv = insert_der(transaction, record, change)) != APR_SUCCESS) {
+        || (rv = insert_der(transaction, record, issuer, change)) != APR_SUCCESS) {
         return rv;
     }
     query = gh_query(transaction,

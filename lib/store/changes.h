@@ -15,26 +15,32 @@ typedef apr_status_t gh_known_fn(void *baton, const gh_known_certificate_t *cert
 /**
  * Walks all certificates of an issuer, in the order of their serials, in one snapshot. Memory does
  * not grow with their number.
- * @param change set to a number up to which everything is contained: on PostgreSQL lower than the
- *               highest seen, since numbers of new certificates may become visible late
+ * @param change set to the number of the last change that is contained
  * @return APR_SUCCESS also for an issuer that the store does not know yet
  */
 apr_status_t gh_changes_walk(gh_transaction_t *transaction, const char *issuer, gh_known_fn *each,
                              void *baton, apr_int64_t *change);
 
-/** How many certificates an issuer has, about (a hint for allocation). */
-apr_status_t gh_changes_count(gh_transaction_t *transaction, const char *issuer,
-                              apr_int64_t *count);
+/** How many certificates there are of all issuers, about and not too few (a hint for allocation).
+ *  Cheap. */
+apr_status_t gh_changes_count(gh_transaction_t *transaction, apr_int64_t *count);
 
 /**
- * Walks new certificates and changes of status behind a number, at most limit, in their order; the
- * same may come again in a later call. Uses indexes only: costs little when there is nothing.
+ * Walks changes of status and new certificates behind a number, at most limit of each. Uses indexes
+ * only: costs two look-ups when there is nothing.
+ *
+ * Changes of status become visible in the order of their numbers. New certificates do on SQLite; on
+ * PostgreSQL a number may become visible later than a higher one, by the time that a transaction
+ * may take: who follows there goes back by GH_CHANGES_LATE now and then.
  * @param after  what an earlier call or walk set change to
- * @param change set to where to go on from; all before it has been seen
+ * @param change set to where to go on from; not below after
  * @param more   set to 1 if limit ended the walk
  */
 apr_status_t gh_changes_since(gh_transaction_t *transaction, const char *issuer, apr_int64_t after,
                               int limit, gh_known_fn *each, void *baton, apr_int64_t *change,
                               int *more);
+
+/** How many numbers PostgreSQL may give to others while a transaction lasts, at most. */
+#define GH_CHANGES_LATE 65536
 
 #endif /* gatehouse_store_changes_h */

@@ -71,8 +71,7 @@ static void prepare(void)
 {
     require(apr_initialize() == APR_SUCCESS
             && apr_pool_create(&target.pool, NULL) == APR_SUCCESS
-            && gh_key_open(&target.key, TEST_SRCDIR "/tests/fixtures/keys/p256-01.pem", NULL,
-                           target.pool, NULL) == APR_SUCCESS);
+            && gh_key_generate(&target.key, "P-256", target.pool, NULL) == APR_SUCCESS);
     target.authority.name = "issuing";
     target.authority.certificate = gh_own_certificate(target.pool, make_ca(target.key));
     target.authority.retention = apr_time_from_sec(3600);

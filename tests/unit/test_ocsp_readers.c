@@ -79,6 +79,18 @@ static void add_extension(X509_CRL *crl, const char *name, const char *value)
     X509_EXTENSION_free(extension);
 }
 
+static void add_number(X509_CRL *crl, int nid, const char *hex, int critical)
+{
+    BIGNUM *big = NULL;
+    ASN1_INTEGER *number;
+
+    assert_true(BN_hex2bn(&big, hex) > 0);
+    number = BN_to_ASN1_INTEGER(big, NULL);
+    assert_int_equal(X509_CRL_add1_ext_i2d(crl, nid, number, critical, 0), 1);
+    ASN1_INTEGER_free(number);
+    BN_free(big);
+}
+
 static void add_revoked(X509_CRL *crl, const revoked_t *entry)
 {
     X509_REVOKED *revoked = X509_REVOKED_new();
@@ -147,11 +159,10 @@ static gh_bytes_t make_crl(const crl_t *what, const revoked_t *entries, int coun
         set_time(crl, what->next_update, 1);
     }
     if (what->number) {
-        add_extension(crl, "crlNumber", apr_pstrcat(test_pool, "0x", what->number, NULL));
+        add_number(crl, NID_crl_number, what->number, 0);
     }
     if (what->base) {
-        add_extension(crl, "deltaCRL",
-                      apr_pstrcat(test_pool, "critical,0x", what->base, NULL));
+        add_number(crl, NID_delta_crl, what->base, 1);
     }
     if (what->scope) {
         add_extension(crl, "issuingDistributionPoint", what->scope);

@@ -1,0 +1,289 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/* Reading an index: mapping, checking, looking up. */
+
+#include "status/index.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <apr_siphash.h>
+#include <apr_strings.h>
+#include <openssl/evp.h>
+
+#include "log.h"
+#include "status.h"
+#include "status/index_format.h"
+#include "store/certificates.h"
+
+/** Steps of interpolation before halving takes over: uniform hashes need four or five. */
+#define STEPS 8
+
+/** What is left of a search is read through. */
+#define NEAR 8
+
+#define RULE_INDEX "ocsp.index"
+
+uint64_t gh_index_hash(gh_bytes_t serial, const unsigned char key[16])
+{
+    return apr_siphash24(serial.data, serial.length, key);
+}
+
+int gh_index_compare(const index_entry_t *entry, const unsigned char *serial, unsigned int length)
+{
+    return entry->length != length ? (entry->length < length ? -1 : 1)
+                                   : memcmp(entry->serial, serial, length);
+}
+
+static apr_status_t fail_damaged(const char *path, const char *what, gh_result_t *result)
+{
+    return gh_result_fail(result, GH_ECORRUPT, GH_FAILURE_INTERNAL, RULE_INDEX,
+                          "It is made again by itself; if not, remove the file.",
+                          GHNO(0700) "the status index %s is not used: %s", path, what);
+}
+
+static apr_status_t unmap(void *data)
+{
+    gh_index_t *index = data;
+
+    munmap(index->map, index->size);
+    return APR_SUCCESS;
+}
+
+/** @return why the header cannot be true, or NULL; nothing behind it has been read yet */
+static const char *check_header(const index_header_t *header, apr_size_t size,
+                                const unsigned char authority[32])
+{
+    apr_size_t body;
+
+    if (size < sizeof(*header) || memcmp(header->magic, INDEX_MAGIC, sizeof(header->magic))) {
+        return "it is none";
+    }
+    if (header->byte_order != INDEX_BYTE_ORDER || header->header_size != sizeof(*header)
+        || header->entry_size != sizeof(index_entry_t)) {
+        return "it is of another kind of machine or version";
+    }
+    body = size - sizeof(*header);
+    if (header->issued > body / sizeof(uint64_t)
+        || header->revoked > body / sizeof(index_entry_t)
+        || header->issued * sizeof(uint64_t) + header->revoked * sizeof(index_entry_t) != body) {
+        return "it is not as long as it says";
+    }
+    if (memcmp(header->authority, authority, sizeof(header->authority))) {
+        return "it is of another authority, or of other sources";
+    }
+    return NULL;
+}
+
+/** The digest of all of the file, its own bytes as zeros. */
+static int digest_fits(const index_header_t *header, apr_size_t size)
+{
+    index_header_t zeroed = *header;
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    int fits;
+
+    memset(zeroed.sha256, 0, sizeof(zeroed.sha256));
+    fits = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1
+           && EVP_DigestUpdate(context, &zeroed, sizeof(zeroed)) == 1
+           && EVP_DigestUpdate(context, header + 1, size - sizeof(zeroed)) == 1
+           && EVP_DigestFinal_ex(context, digest, NULL) == 1
+           && !memcmp(digest, header->sha256, sizeof(header->sha256));
+    EVP_MD_CTX_free(context);
+    return fits;
+}
+
+static void take_info(gh_index_t *index)
+{
+    const index_header_t *header = index->header;
+
+    memcpy(index->info.authority, header->authority, sizeof(index->info.authority));
+    index->info.generation = header->generation;
+    index->info.change = header->change;
+    index->info.synced_at = header->synced_at;
+    index->info.this_update = header->this_update;
+    index->info.next_update = header->next_update;
+    index->info.expired_on_crl = header->expired_on_crl;
+    index->info.complete = header->complete != 0;
+    index->info.issued = header->issued;
+    index->info.revoked = header->revoked;
+}
+
+/** Maps a whole file. @return APR_EGENERAL for one that has no length to be mapped */
+static apr_status_t map_file(gh_index_t *index, const char *path)
+{
+    struct stat status;
+    apr_status_t rv = APR_SUCCESS;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0) {
+        return APR_FROM_OS_ERROR(errno);
+    }
+    if (fstat(fd, &status) != 0) {
+        rv = APR_FROM_OS_ERROR(errno);
+    }
+    else if (!S_ISREG(status.st_mode) || status.st_size < (off_t)sizeof(index_header_t)) {
+        rv = APR_EGENERAL;
+    }
+    else {
+        index->size = (apr_size_t)status.st_size;
+        index->map = mmap(NULL, index->size, PROT_READ, MAP_SHARED, fd, 0);
+        rv = index->map == MAP_FAILED ? APR_FROM_OS_ERROR(errno) : APR_SUCCESS;
+    }
+    close(fd);
+    return rv;
+}
+
+apr_status_t gh_index_open(gh_index_t **index, const char *path,
+                           const unsigned char authority[32], int verify, apr_pool_t *p,
+                           gh_result_t *result)
+{
+    gh_index_t *made = apr_pcalloc(p, sizeof(*made));
+    const char *fault;
+    apr_status_t rv;
+
+    *index = NULL;
+    rv = map_file(made, path);
+    if (rv == APR_EGENERAL) {
+        return fail_damaged(path, "it is none", result);
+    }
+    if (rv != APR_SUCCESS) {
+        char reason[120];
+
+        return gh_result_fail(result, rv, GH_FAILURE_UNAVAILABLE, RULE_INDEX,
+                              "Look whether gatehouse-ocsp-feeder runs, and what it says.",
+                              GHNO(0701) "there is no status index %s: %s", path,
+                              apr_strerror(rv, reason, sizeof(reason)));
+    }
+    apr_pool_cleanup_register(p, made, unmap, apr_pool_cleanup_null);
+    made->header = made->map;
+    fault = check_header(made->header, made->size, authority);
+    if (!fault && verify && !digest_fits(made->header, made->size)) {
+        fault = "it is damaged";
+    }
+    if (fault) {
+        apr_pool_cleanup_run(p, made, unmap);
+        return fail_damaged(path, fault, result);
+    }
+    made->hashes = (const uint64_t *)(const void *)(made->header + 1);
+    made->entries = (const index_entry_t *)(const void *)(made->hashes + made->header->issued);
+    take_info(made);
+    *index = made;
+    return APR_SUCCESS;
+}
+
+const gh_index_info_t *gh_index_info(const gh_index_t *index)
+{
+    return &index->info;
+}
+
+/* Hashes are uniform, so that where one has to stand can be guessed well. Whatever the file holds,
+ * nothing outside of it is read. */
+static int find_hash(const uint64_t *hashes, uint64_t count, uint64_t hash)
+{
+    uint64_t low = 0, high = count, at;
+    int step = 0;
+
+    while (high - low > NEAR) {
+        uint64_t first = hashes[low], last = hashes[high - 1];
+
+        if (hash < first || hash > last) {
+            return 0;
+        }
+        at = low + (high - low) / 2;
+        if (step++ < STEPS && last > first) {
+            at = low + (uint64_t)((double)(hash - first) / (double)(last - first)
+                                  * (double)(high - 1 - low));
+            at = at < high ? at : high - 1;
+        }
+        if (hashes[at] == hash) {
+            return 1;
+        }
+        if (hashes[at] < hash) {
+            low = at + 1;
+        }
+        else {
+            high = at;
+        }
+    }
+    for (; low < high; ++low) {
+        if (hashes[low] == hash) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static const index_entry_t *find_entry(const gh_index_t *index, gh_bytes_t serial)
+{
+    uint64_t low = 0, high = index->info.revoked, at;
+    int order;
+
+    while (low < high) {
+        at = low + (high - low) / 2;
+        order = gh_index_compare(&index->entries[at], serial.data, (unsigned int)serial.length);
+        if (order == 0) {
+            return &index->entries[at];
+        }
+        if (order < 0) {
+            low = at + 1;
+        }
+        else {
+            high = at;
+        }
+    }
+    return NULL;
+}
+
+static void take_entry(gh_known_t *known, const index_entry_t *entry)
+{
+    known->state = entry->state == GH_KNOWN_HELD ? GH_KNOWN_HELD : GH_KNOWN_REVOKED;
+    known->reason = entry->reason;
+    known->revoked_at = entry->revoked_at;
+    known->invalid_from = entry->invalid_from;
+    known->version = entry->version;
+}
+
+void gh_index_find(const gh_index_t *index, gh_bytes_t serial, gh_known_t *known)
+{
+    const index_entry_t *entry;
+
+    memset(known, 0, sizeof(*known));
+    if (!serial.length || serial.length > sizeof(entry->serial)) {
+        return;
+    }
+    entry = find_entry(index, serial);
+    if (entry) {
+        take_entry(known, entry);
+    }
+    else if (find_hash(index->hashes, index->info.issued,
+                       gh_index_hash(serial, index->header->key))) {
+        known->state = GH_KNOWN_GOOD;
+        known->reason = GH_REASON_NONE;
+    }
+}
+
+apr_status_t gh_index_each_revoked(const gh_index_t *index, gh_index_each_fn *each, void *baton)
+{
+    uint64_t i;
+
+    for (i = 0; i < index->info.revoked; ++i) {
+        const index_entry_t *entry = &index->entries[i];
+        gh_bytes_t serial = { entry->serial, entry->length };
+        gh_known_t known;
+        apr_status_t rv;
+
+        if (!serial.length || serial.length > sizeof(entry->serial)) {
+            continue;
+        }
+        take_entry(&known, entry);
+        if ((rv = each(baton, serial, &known)) != APR_SUCCESS) {
+            return rv;
+        }
+    }
+    return APR_SUCCESS;
+}

@@ -1,0 +1,383 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/* Building an index: collecting, sorting, writing. */
+
+#include "status/index.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <apr_siphash.h>
+#include <apr_strings.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+
+#include "log.h"
+#include "status.h"
+#include "status/index_format.h"
+
+#define RULE_INDEX "ocsp.index"
+
+/** Bytes that are written at a time. */
+#define CHUNK ((apr_size_t)1 << 20)
+
+/** An entry while it is collected; state GH_KNOWN_GOOD takes back what came before. */
+typedef struct {
+    index_entry_t entry;
+    uint64_t order;
+} change_t;
+
+struct gh_index_builder {
+    gh_index_info_t info;
+    const char *path;
+    const char *temporary;          /* NULL before it was made and after it was renamed */
+    unsigned char key[16];
+    uint64_t *hashes;
+    uint64_t count, room;
+    change_t *changes;
+    uint64_t change_count, change_room;
+    int merging;                    /* another index was taken up: "good" may be news */
+    EVP_MD_CTX *digest;
+    int fd;
+    apr_pool_t *pool;
+};
+
+static apr_status_t discard(void *data)
+{
+    gh_index_builder_t *builder = data;
+
+    if (builder->fd >= 0) {
+        close(builder->fd);
+    }
+    if (builder->temporary) {
+        unlink(builder->temporary);
+    }
+    EVP_MD_CTX_free(builder->digest);
+    free(builder->hashes);
+    free(builder->changes);
+    return APR_SUCCESS;
+}
+
+static apr_status_t fail_memory(gh_result_t *result)
+{
+    return gh_result_fail(result, APR_ENOMEM, GH_FAILURE_UNAVAILABLE, RULE_INDEX,
+                          "Give the machine more memory.",
+                          GHNO(0702) "there is no memory to make a status index");
+}
+
+static apr_status_t fail_write(const gh_index_builder_t *builder, apr_status_t rv,
+                               gh_result_t *result)
+{
+    char reason[120];
+
+    return gh_result_fail(result, rv, GH_FAILURE_UNAVAILABLE, RULE_INDEX,
+                          "Look whether the disk is full, and who may write to OCSPDirectory.",
+                          GHNO(0703) "the status index %s cannot be written: %s", builder->path,
+                          apr_strerror(rv, reason, sizeof(reason)));
+}
+
+apr_status_t gh_index_begin(gh_index_builder_t **builder, const char *path,
+                            const gh_index_info_t *info, apr_uint64_t expected, apr_pool_t *p,
+                            gh_result_t *result)
+{
+    gh_index_builder_t *made = apr_pcalloc(p, sizeof(*made));
+
+    *builder = NULL;
+    made->info = *info;
+    made->path = apr_pstrdup(p, path);
+    made->pool = p;
+    made->fd = -1;
+    apr_pool_cleanup_register(p, made, discard, apr_pool_cleanup_null);
+    made->room = expected + expected / 16 + 64;
+    made->hashes = malloc(made->room * sizeof(*made->hashes));
+    made->digest = EVP_MD_CTX_new();
+    if (!made->hashes || !made->digest || RAND_bytes(made->key, sizeof(made->key)) != 1) {
+        return fail_memory(result);
+    }
+    *builder = made;
+    return APR_SUCCESS;
+}
+
+gh_index_info_t *gh_index_builder_info(gh_index_builder_t *builder)
+{
+    return &builder->info;
+}
+
+static apr_status_t need_hashes(gh_index_builder_t *builder, uint64_t more, gh_result_t *result)
+{
+    uint64_t room = builder->room, *hashes;
+
+    if (builder->count + more <= room) {
+        return APR_SUCCESS;
+    }
+    room = builder->count + more + room / 2;
+    hashes = realloc(builder->hashes, room * sizeof(*hashes));
+    if (!hashes) {
+        return fail_memory(result);
+    }
+    builder->hashes = hashes;
+    builder->room = room;
+    return APR_SUCCESS;
+}
+
+static apr_status_t add_change(gh_index_builder_t *builder, gh_bytes_t serial,
+                               const gh_known_t *known, gh_result_t *result)
+{
+    change_t *changes;
+    index_entry_t *entry;
+
+    if (builder->change_count == builder->change_room) {
+        builder->change_room = builder->change_room ? 2 * builder->change_room : 1024;
+        changes = realloc(builder->changes, builder->change_room * sizeof(*changes));
+        if (!changes) {
+            return fail_memory(result);
+        }
+        builder->changes = changes;
+    }
+    entry = &builder->changes[builder->change_count].entry;
+    memset(entry, 0, sizeof(*entry));
+    memcpy(entry->serial, serial.data, serial.length);
+    entry->length = (uint8_t)serial.length;
+    entry->state = (uint8_t)known->state;
+    entry->reason = (int8_t)known->reason;
+    entry->revoked_at = known->revoked_at;
+    entry->invalid_from = known->invalid_from;
+    entry->version = known->version;
+    builder->changes[builder->change_count].order = builder->change_count;
+    ++builder->change_count;
+    return APR_SUCCESS;
+}
+
+apr_status_t gh_index_add(gh_index_builder_t *builder, gh_bytes_t serial, const gh_known_t *known,
+                          gh_result_t *result)
+{
+    apr_status_t rv;
+
+    if (!serial.length || serial.length > 20 || known->state == GH_KNOWN_NOT) {
+        return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, RULE_INDEX,
+                              "This is a fault of Gatehouse: report it.",
+                              GHNO(0704) "a status index was given a serial number of %d bytes",
+                              (int)serial.length);
+    }
+    if (known->state != GH_KNOWN_GOOD) {
+        return add_change(builder, serial, known, result);
+    }
+    if ((rv = need_hashes(builder, 1, result)) != APR_SUCCESS) {
+        return rv;
+    }
+    builder->hashes[builder->count++] = gh_index_hash(serial, builder->key);
+    return builder->merging || known->version ? add_change(builder, serial, known, result)
+                                              : APR_SUCCESS;
+}
+
+typedef struct {
+    gh_index_builder_t *builder;
+    gh_result_t *result;
+} carry_t;
+
+static apr_status_t carry(void *baton, gh_bytes_t serial, const gh_known_t *known)
+{
+    carry_t *carrying = baton;
+
+    return add_change(carrying->builder, serial, known, carrying->result);
+}
+
+apr_status_t gh_index_add_index(gh_index_builder_t *builder, const gh_index_t *index,
+                                gh_result_t *result)
+{
+    carry_t carrying = { builder, result };
+    apr_status_t rv = need_hashes(builder, index->info.issued, result);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    memcpy(builder->key, index->header->key, sizeof(builder->key));
+    memcpy(builder->hashes, index->hashes, index->info.issued * sizeof(uint64_t));
+    builder->count = index->info.issued;
+    builder->merging = 1;
+    return gh_index_each_revoked(index, carry, &carrying);
+}
+
+static int by_hash(const void *one, const void *other)
+{
+    uint64_t a = *(const uint64_t *)one, b = *(const uint64_t *)other;
+
+    return (a > b) - (a < b);
+}
+
+static int by_serial(const void *one, const void *other)
+{
+    const change_t *a = one, *b = other;
+    int order = gh_index_compare(&a->entry, b->entry.serial, b->entry.length);
+
+    return order ? order : (a->order > b->order) - (a->order < b->order);
+}
+
+static void sort_hashes(gh_index_builder_t *builder)
+{
+    uint64_t i, kept = 0;
+
+    qsort(builder->hashes, builder->count, sizeof(*builder->hashes), by_hash);
+    for (i = 0; i < builder->count; ++i) {
+        if (!kept || builder->hashes[kept - 1] != builder->hashes[i]) {
+            builder->hashes[kept++] = builder->hashes[i];
+        }
+    }
+    builder->info.issued = kept;
+}
+
+/** Of several about one serial the last counts whose version is not below that of one before; those
+ *  that end as good are left out. */
+static void sort_changes(gh_index_builder_t *builder)
+{
+    change_t *changes = builder->changes;
+    uint64_t i, next, kept = 0;
+
+    if (builder->change_count) {
+        qsort(changes, builder->change_count, sizeof(*changes), by_serial);
+    }
+    for (i = 0; i < builder->change_count; i = next) {
+        change_t *last = &changes[i];
+
+        for (next = i + 1; next < builder->change_count
+             && !gh_index_compare(&changes[next].entry, last->entry.serial, last->entry.length);
+             ++next) {
+            if (changes[next].entry.version >= last->entry.version) {
+                last = &changes[next];
+            }
+        }
+        if (last->entry.state != GH_KNOWN_GOOD) {
+            changes[kept++] = *last;
+        }
+    }
+    builder->info.revoked = kept;
+}
+
+static apr_status_t put(gh_index_builder_t *builder, const void *data, apr_size_t length)
+{
+    const char *at = data;
+    ssize_t written;
+
+    if (EVP_DigestUpdate(builder->digest, data, length) != 1) {
+        return APR_EGENERAL;
+    }
+    while (length) {
+        written = write(builder->fd, at, length < CHUNK ? length : CHUNK);
+        if (written < 0 && errno != EINTR) {
+            return APR_FROM_OS_ERROR(errno);
+        }
+        if (written > 0) {
+            at += written;
+            length -= (apr_size_t)written;
+        }
+    }
+    return APR_SUCCESS;
+}
+
+static void make_header(const gh_index_builder_t *builder, index_header_t *header)
+{
+    const gh_index_info_t *info = &builder->info;
+
+    memset(header, 0, sizeof(*header));
+    memcpy(header->magic, INDEX_MAGIC, sizeof(header->magic));
+    header->byte_order = INDEX_BYTE_ORDER;
+    header->header_size = sizeof(*header);
+    header->entry_size = sizeof(index_entry_t);
+    header->complete = info->complete != 0;
+    memcpy(header->authority, info->authority, sizeof(header->authority));
+    header->generation = info->generation;
+    header->change = info->change;
+    header->synced_at = info->synced_at;
+    header->this_update = info->this_update;
+    header->next_update = info->next_update;
+    header->expired_on_crl = info->expired_on_crl;
+    header->issued = info->issued;
+    header->revoked = info->revoked;
+    memcpy(header->key, builder->key, sizeof(header->key));
+}
+
+/** Entries lie between others' orders: they are gathered before they are written. */
+static apr_status_t put_entries(gh_index_builder_t *builder)
+{
+    index_entry_t entries[512];
+    uint64_t i;
+    apr_size_t count = 0;
+    apr_status_t rv = APR_SUCCESS;
+
+    for (i = 0; rv == APR_SUCCESS && i < builder->info.revoked; ++i) {
+        entries[count++] = builder->changes[i].entry;
+        if (count == 512 || i + 1 == builder->info.revoked) {
+            rv = put(builder, entries, count * sizeof(entries[0]));
+            count = 0;
+        }
+    }
+    return rv;
+}
+
+static apr_status_t write_all(gh_index_builder_t *builder)
+{
+    index_header_t header;
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    apr_status_t rv;
+
+    make_header(builder, &header);
+    if (EVP_DigestInit_ex(builder->digest, EVP_sha256(), NULL) != 1) {
+        return APR_EGENERAL;
+    }
+    if ((rv = put(builder, &header, sizeof(header))) != APR_SUCCESS
+        || (rv = put(builder, builder->hashes, builder->info.issued * sizeof(uint64_t)))
+           != APR_SUCCESS
+        || (rv = put_entries(builder)) != APR_SUCCESS) {
+        return rv;
+    }
+    if (EVP_DigestFinal_ex(builder->digest, digest, NULL) != 1) {
+        return APR_EGENERAL;
+    }
+    memcpy(header.sha256, digest, sizeof(header.sha256));
+    if (pwrite(builder->fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header)
+        || fsync(builder->fd) != 0) {
+        return APR_FROM_OS_ERROR(errno);
+    }
+    return APR_SUCCESS;
+}
+
+static apr_status_t flush_folder(const char *path, apr_pool_t *p)
+{
+    const char *slash = strrchr(path, '/');
+    const char *folder = slash ? apr_pstrmemdup(p, path, (apr_size_t)(slash - path) + 1) : ".";
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    apr_status_t rv = fd < 0 || fsync(fd) != 0 ? APR_FROM_OS_ERROR(errno) : APR_SUCCESS;
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    return rv;
+}
+
+apr_status_t gh_index_finish(gh_index_builder_t *builder, gh_result_t *result)
+{
+    char *temporary = apr_psprintf(builder->pool, "%s.%d.new", builder->path, (int)getpid());
+    apr_status_t rv;
+
+    sort_hashes(builder);
+    sort_changes(builder);
+    builder->fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+    if (builder->fd < 0) {
+        return fail_write(builder, APR_FROM_OS_ERROR(errno), result);
+    }
+    builder->temporary = temporary;
+    if ((rv = write_all(builder)) != APR_SUCCESS) {
+        return fail_write(builder, rv, result);
+    }
+    if (rename(temporary, builder->path) != 0) {
+        return fail_write(builder, APR_FROM_OS_ERROR(errno), result);
+    }
+    builder->temporary = NULL;
+    if ((rv = flush_folder(builder->path, builder->pool)) != APR_SUCCESS) {
+        return fail_write(builder, rv, result);
+    }
+    return APR_SUCCESS;
+}
