@@ -44,7 +44,8 @@ typedef struct {
     uint32_t capacity;
     unsigned char authority[32];
     int64_t generation;
-    char boot[BOOT_SIZE];           /* what was written before a boot may not have reached the disk */
+    char boot[BOOT_SIZE];           /* what was written before a boot may not have reached the
+                                       disk */
     unsigned char key[16];          /* of the hashes */
     pthread_mutex_t mutex;          /* of writers, in all processes; robust */
     uint32_t used;                  /* entries that were given out */
@@ -299,7 +300,8 @@ int gh_overlay_find(const gh_overlay_t *overlay, gh_bytes_t serial, gh_known_t *
     return 1;
 }
 
-/** A process that was killed while it had the mutex has left nothing but an entry without a slot. */
+/** A process that was killed while it had the mutex has left nothing but an entry without a slot.
+ *  */
 static int lock_writers(gh_overlay_t *overlay)
 {
     int error = pthread_mutex_lock(&overlay->header->mutex);
@@ -372,7 +374,8 @@ void gh_overlay_progress(const gh_overlay_t *overlay, gh_overlay_progress_t *pro
     progress->synced_at = __atomic_load_n(&overlay->header->synced_at, __ATOMIC_ACQUIRE);
 }
 
-/* A clock that was set back leaves a time in the future, which would make old knowledge look new. */
+/* A clock that was set back leaves a time in the future, which would make old knowledge look new.
+ * */
 void gh_overlay_advance(gh_overlay_t *overlay, const gh_overlay_progress_t *progress)
 {
     header_t *header = overlay->header;

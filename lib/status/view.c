@@ -277,8 +277,8 @@ static apr_status_t catch_up(gh_view_t *view, pair_t *pair, gh_store_t *store,
     return rv == APR_SUCCESS && reading.more ? GH_EBUSY : rv;
 }
 
-/** What is known may be older than what others have noted, and can be newer only by a clock that was
- *  set back. */
+/** What is known may be older than what others have noted, and can be newer only by a clock that
+ *  was set back. */
 apr_status_t gh_view_follow(gh_view_t *view, gh_store_t *store, apr_pool_t *ptemp,
                             gh_result_t *result)
 {
