@@ -38,10 +38,14 @@ typedef enum {
     OCSP_CUTOFF_CRL                 /* expiredCertsOnCRL of the CRL; none if it has none */
 } ocsp_cutoff_t;
 
+/** nextUpdate is that of the CRL; none if it has none or there is no CRL. */
+#define OCSP_NEXT_UPDATE_OF_CRL ((apr_interval_time_t)-1)
+
 /** How an authority is answered for. */
 typedef struct {
     ocsp_if_unknown_t if_unknown;
-    apr_interval_time_t next_update;    /* after thisUpdate; 0: no nextUpdate */
+    apr_interval_time_t next_update;    /* after thisUpdate, with a CRL after now; 0: no nextUpdate;
+                                           or OCSP_NEXT_UPDATE_OF_CRL */
     ocsp_cutoff_t cutoff;
     apr_time_t cutoff_date;             /* OCSP_CUTOFF_DATE */
     apr_interval_time_t cutoff_retention;
@@ -73,8 +77,16 @@ X509 *ocsp_authority_certificate(const ocsp_authority_t *authority);
 const ocsp_policy_t *ocsp_authority_policy(const ocsp_authority_t *authority);
 gh_view_t *ocsp_authority_view(const ocsp_authority_t *authority);
 ocsp_signers_t *ocsp_authority_signers(const ocsp_authority_t *authority);
-/** A small number, unique in the server, from 0; for keys of caches. */
-int ocsp_authority_number(const ocsp_authority_t *authority);
+/** notBefore of the CA's certificate, read once. */
+apr_time_t ocsp_authority_ca_start(const ocsp_authority_t *authority);
+/** 32 bytes that stand for name, certificate and policy, the same on all nodes; for keys of caches:
+ *  with another policy answers are others. */
+const unsigned char *ocsp_authority_identity(const ocsp_authority_t *authority);
+
+/** A CertID of a certificate of the authority; for questions of our own.
+ *  @param digest NID_sha1, ... @return APR_EINVAL for another one or no serial; APR_ENOMEM */
+apr_status_t ocsp_authority_certid(const ocsp_authority_t *authority, int digest,
+                                   gh_bytes_t serial, ocsp_certid_t *id, apr_pool_t *p);
 
 /** A set of authorities that an endpoint answers for; immutable. @param authorities
  *  ocsp_authority_t * elements */
@@ -100,10 +112,17 @@ typedef struct {
 } ocsp_verdict_t;
 
 /**
- * Decides. thisUpdate is the last successful synchronisation with the source (of CRLs their
- * thisUpdate); nextUpdate never lies beyond that of the CRL.
- * @param result says why if verdict->ocsp is an error: nothing known yet, or known for too long
- *               (OCSP_TRY_LATER), unauthorized
+ * Decides. Thread-safe, allocates nothing but for messages.
+ *
+ * thisUpdate is the last successful synchronisation with the source, of CRLs their thisUpdate, and
+ * never later than now. nextUpdate is thisUpdate plus the policy's time, with a CRL now plus that
+ * time and never beyond the CRL's own; from an expired CRL that is served anyway there is none.
+ * Both are whole seconds. Reason unspecified is no reason; held certificates have certificateHold.
+ *
+ * @param serial of length 0: one that no certificate can have
+ * @param result says why if verdict->ocsp is an error: OCSP_TRY_LATER if nothing is known yet, or
+ *               what is known is older than max_stale or would be past its nextUpdate;
+ *               OCSP_UNAUTHORIZED by policy
  */
 void ocsp_decide(ocsp_authority_t *authority, gh_bytes_t serial, apr_time_t now,
                  ocsp_verdict_t *verdict, gh_result_t *result);

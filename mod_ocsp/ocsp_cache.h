@@ -15,8 +15,8 @@
  * process that is killed while it writes leaves a slot that others take over. Each slot has a keyed
  * checksum of its contents, so that nothing half written is ever served.
  *
- * The cache never decides: whoever reads compares version and change of an entry with what is known
- * now, see ocsp_engine.c.
+ * The cache never decides: whoever reads compares an entry with what is known now, see
+ * ocsp_engine.h.
  */
 
 typedef struct ocsp_cache ocsp_cache_t;
@@ -26,25 +26,30 @@ typedef struct ocsp_cache ocsp_cache_t;
 
 /** What an answer is for: plain memory, compared as a whole; padding is zero. */
 typedef struct {
-    apr_uint32_t authority;         /* ocsp_authority_number() */
-    apr_uint16_t digest;            /* of the CertID: NID */
+    unsigned char authority[16];    /* beginning of ocsp_authority_identity() */
+    apr_uint32_t digest;            /* of the CertID: NID */
     apr_uint16_t signer;            /* ocsp_signer_t.number */
-    apr_uint16_t flags;             /* what else of an endpoint changes the answer */
-    apr_uint16_t serial_length;
+    unsigned char flags;            /* what else changes the answer */
+    unsigned char serial_length;
     unsigned char serial[20];
 } ocsp_cache_key_t;
 
-/** What goes with an answer. */
+/** What goes with an answer; plain memory, padding is zero. */
 typedef struct {
     apr_int64_t version;            /* of the verdict it was made from */
     apr_int64_t change;
-    apr_int32_t status;             /* V_OCSP_CERTSTATUS_*; extended revoke differs by version 0 */
+    apr_int32_t status;             /* V_OCSP_CERTSTATUS_* */
+    apr_int32_t reason;
+    apr_time_t revoked_at;
     apr_time_t produced_at;
     apr_time_t this_update;
-    apr_time_t next_update;         /* never served from here on */
+    apr_time_t next_update;         /* in the answer; 0: none */
+    apr_time_t expiry;              /* never served from here on; at most next_update */
     apr_time_t refresh_at;          /* to be made again from here on, while it is still served */
+    apr_time_t expires;             /* for caches of others; 0 without next_update */
     unsigned char sha256[32];       /* of the answer, for ETag */
     apr_uint32_t length;
+    apr_uint32_t zero;
 } ocsp_cache_entry_t;
 
 /** How much memory to give for about so many bytes. */
@@ -53,21 +58,23 @@ apr_size_t ocsp_cache_size(apr_size_t wanted);
 /** Makes memory a cache, once, in the parent. @return APR_EINVAL if size is too small */
 apr_status_t ocsp_cache_prepare(void *memory, apr_size_t size);
 
-/** Attaches to a cache, in each process. */
+/** Attaches to a cache, in each process. @return APR_EINVAL if it is none of that size */
 apr_status_t ocsp_cache_join(ocsp_cache_t **cache, void *memory, apr_size_t size, apr_pool_t *p);
 
-/** @param part 1: the small partition of its own for answers about serials that nobody issued
+/** Thread-safe, takes no lock; waits a few microseconds at most, for a writer of that entry.
+ *  @param part 1: the small partition of its own for answers about serials that nobody issued
  *  @param value set to a copy of the answer in p
- *  @return 1 if there is an entry that is not past next_update */
+ *  @return 1 if there is an entry that is not past its expiry */
 int ocsp_cache_get(ocsp_cache_t *cache, int part, const ocsp_cache_key_t *key, apr_time_t now,
                    ocsp_cache_entry_t *entry, gh_bytes_t *value, apr_pool_t *p);
 
-/** Keeps an answer; replaces one of the same key unless that has a higher change or was produced
- *  later. */
+/** Keeps an answer; replaces one of the same key unless that has a higher change, or the same and
+ *  was produced later. Does nothing with one that is too long. Thread-safe. */
 void ocsp_cache_put(ocsp_cache_t *cache, int part, const ocsp_cache_key_t *key,
-                    const ocsp_cache_entry_t *entry, gh_bytes_t value);
+                    const ocsp_cache_entry_t *entry, gh_bytes_t value, apr_time_t now);
 
-/** Claims the work of making an entry again, so that one of many does it.
+/** Claims the work of making an entry again, so that one of many does it; whoever claimed it and
+ *  has not put it within seconds is no longer waited for. Thread-safe.
  *  @return 1 if the caller is to do it */
 int ocsp_cache_claim(ocsp_cache_t *cache, int part, const ocsp_cache_key_t *key, apr_time_t now);
 

@@ -13,7 +13,20 @@
 #include "result.h"
 #include "text.h"
 
-/* From the DER of a request to the DER of an answer, without httpd. */
+/*
+ * From the DER of a request to the DER of an answer, without httpd.
+ *
+ * Answers about one certificate without a nonce are kept. One that was kept is served only
+ * - before its expiry, and if ocsp_decide() says nothing against answering at all;
+ * - if it says what ocsp_decide() says now: status, reason, time and version; or if it was made by
+ *   who had followed the source further than we have (entry.change), and knows better;
+ * - without nextUpdate, which tells clients that there is always something newer: for at most a
+ *   second, and only as long as thisUpdate would be the same second. Such answers are not put into
+ *   the second level, and are not authoritative.
+ * After refresh_at one of those who ask for it signs it anew, while the others are still given what
+ * is there. A nonce is left out (RFC 9654 2.1, RFC 9919 4.1.1 allow that) where there is an answer
+ * that was kept and no other one can be given: rather that than tryLater.
+ */
 
 typedef struct ocsp_engine ocsp_engine_t;
 

@@ -8,6 +8,7 @@
 #include <openssl/ocsp.h>
 #include <openssl/x509.h>
 
+#include "mod_ocsp/ocsp_asn1.h"
 #include "result.h"
 #include "text.h"
 
@@ -31,8 +32,9 @@ typedef enum {
 
 /** One certificate that is asked for. Everything is borrowed from the request. */
 typedef struct {
-    OCSP_CERTID *id;                /* to be echoed as it came */
+    const OCSP_ID *id;              /* to be echoed as it came */
     int digest;                     /* NID of the hash algorithm; NID_undef if it is none we know */
+    int has_null;                   /* the algorithm came with NULL parameters; else without any */
     gh_bytes_t name_hash;
     gh_bytes_t key_hash;
     gh_bytes_t serial;              /* gh_serial_parse() form; length 0 if it is negative or longer
@@ -40,7 +42,7 @@ typedef struct {
 } ocsp_certid_t;
 
 typedef struct {
-    OCSP_REQUEST *request;          /* belongs to the pool */
+    gh_bytes_t der;                 /* as it came; borrowed */
     const ocsp_certid_t *ids;
     int count;                      /* at least 1 */
     int has_nonce;
@@ -53,14 +55,19 @@ typedef struct {
                                        NULL */
 } ocsp_request_t;
 
+/** Reads a CertID that lives at least as long.
+ *  @return 0 for a hash algorithm with parameters other than NULL */
+int ocsp_certid_read(ocsp_certid_t *to, const OCSP_ID *id);
+
 /**
- * Parses a request. Nothing may follow the DER.
+ * Parses a request, which has to live as long as p. Nothing may follow the DER.
  * @param max_ids more certificates are refused
  * @param ocsp    set with a failure: OCSP_MALFORMED_REQUEST, or OCSP_UNAUTHORIZED where more
  *                certificates are asked for than max_ids
  * @return APR_SUCCESS; APR_EINVAL with result: malformed, a version other than 1, an unknown
- *         critical extension, a nonce of 0 or more than 128 octets (raw octets without the OCTET
- *         STRING of old clients are taken), an acceptable-responses without id-pkix-ocsp-basic
+ *         critical extension, an extension that comes twice, a nonce of 0 or more than 128 octets
+ *         (raw octets without the OCTET STRING, of old clients, are taken), an
+ *         acceptable-responses without id-pkix-ocsp-basic, a hash algorithm with parameters
  */
 apr_status_t ocsp_request_parse(ocsp_request_t **request, gh_bytes_t der, int max_ids,
                                 ocsp_status_t *ocsp, apr_pool_t *p, gh_result_t *result);

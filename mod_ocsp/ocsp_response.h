@@ -18,15 +18,15 @@ gh_bytes_t ocsp_response_error(ocsp_status_t status);
 
 /** A certificate and what is said of it. */
 typedef struct {
-    OCSP_CERTID *id;                /* echoed unchanged */
+    const OCSP_ID *id;              /* echoed unchanged */
     const ocsp_verdict_t *verdict;  /* ocsp is OCSP_SUCCESSFUL */
 } ocsp_single_t;
 
 /**
  * Makes a signed BasicOCSPResponse: GeneralizedTimes in seconds, Zulu; producedAt now; the signer's
  * certificate unless it is the CA; nonce if data is not NULL; extended-revoke if one of the
- * verdicts asks for it. The signature is verified before it is given out: without memory OpenSSL
- * 3.0 can sign nonsense.
+ * verdicts asks for it. Reason unspecified is left out. A signature is verified before it is given
+ * out where the signer says so, and whenever OpenSSL has reported an error on the way.
  * @param der in p
  * @return GH_EUNAVAILABLE if the key fails; APR_ENOMEM
  */

@@ -30,8 +30,8 @@ struct ocsp_signer_set {
 ocsp_signers_t *ocsp_signers_make(const char *authority, X509 *ca, apr_pool_t *p);
 
 /**
- * Makes a set. Certificates and keys are shared with it by reference count, so that their owner may
- * let them go. Checks nothing but that a key can sign with its digest; see ocsp_signer_check().
+ * Makes a set. Certificates are copied, keys shared by reference count, so that their owner may let
+ * them go. Checks nothing but that a key can sign with its digest; see ocsp_signer_check().
  * @param signers ocsp_signer_t elements in the order of preference, filled as for
  *                ocsp_signers_fixed(); suspect may be given where it is to outlive the set
  * @param set     has one user: the caller, who gives it to ocsp_signers_replace() or to
