@@ -452,8 +452,8 @@ void ocsp_engine_answer(ocsp_engine_t *engine, const ocsp_endpoint_t *endpoint, 
     if (!asked.lead) {
         answer_error(answer, OCSP_UNAUTHORIZED);
         gh_result_fail(result, GH_EREFUSED, GH_FAILURE_NOT_FOUND, "ocsp.issuer",
-                       "Nothing, if the client is wrong; else add an <OCSPAuthority> for the CA, or "
-                       "its name to OCSPServe.",
+                       "Nothing, if the client is wrong; else add an <OCSPAuthority> for the CA, "
+                       "or its name to OCSPServe.",
                        GHNO(0742) "no certificate that was asked for is of a CA that is answered "
                        "for here");
         return;

@@ -201,7 +201,8 @@ static const char *take_extensions(ocsp_request_t *request,
     return problem;
 }
 
-/** The service locator (RFC 6960 4.4.6) says where else to ask; what is asked here is answered here. */
+/** The service locator (RFC 6960 4.4.6) says where else to ask; what is asked here is answered
+ *  here. */
 static int single_extensions_good(const STACK_OF(X509_EXTENSION) *extensions)
 {
     int i;

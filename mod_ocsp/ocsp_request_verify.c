@@ -6,7 +6,8 @@
 #include "mod_ocsp/ocsp_request.h"
 #include "status.h"
 
-/* Signed requests (RFC 6960 4.1.2): certificates are decoded here, and only where it was configured. */
+/* Signed requests (RFC 6960 4.1.2): certificates are decoded here, and only where that was
+ * configured. */
 
 static apr_status_t refuse(ocsp_status_t *ocsp, gh_result_t *result)
 {

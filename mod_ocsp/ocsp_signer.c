@@ -85,8 +85,8 @@ static apr_status_t complete(ocsp_signer_t *signer, X509 *ca, apr_pool_t *p, gh_
         || !OBJ_find_sigid_by_algs(&signer->algorithm, EVP_MD_get_type(signer->digest),
                                    EVP_PKEY_get_base_id(signer->key))) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_ALGORITHM, "ocsp.signer.key",
-                              "Use an RSA key of 2048, 3072 or 4096 bits, or P-256, P-384 or P-521, "
-                              "with SHA-256 or better.",
+                              "Use an RSA key of 2048, 3072 or 4096 bits, or P-256, P-384 or "
+                              "P-521, with SHA-256 or better.",
                               GHNO(0720) "an OCSP signer cannot sign with its key");
     }
     if (X509_pubkey_digest(signer->certificate, EVP_sha1(), signer->key_hash, NULL) != 1) {
@@ -291,7 +291,8 @@ static const char *find_warning(X509 *certificate, int is_ca, apr_time_t now)
         return "is not valid yet; it will sign once it is";
     }
     if (!is_ca && X509_get_ext_by_NID(certificate, NID_id_pkix_OCSP_noCheck, -1) < 0) {
-        return "has no id-pkix-ocsp-nocheck (RFC 6960 4.2.2.2.1): clients may ask for its status too";
+        return "has no id-pkix-ocsp-nocheck (RFC 6960 4.2.2.2.1): clients may ask for its status, "
+               "too";
     }
     if (is_ca && !(X509_get_key_usage(certificate) & KU_DIGITAL_SIGNATURE)) {
         return "is the CA's own, which has a key usage without digitalSignature: some clients "
@@ -305,6 +306,7 @@ apr_status_t ocsp_signer_check(X509 *ca, X509 *certificate, EVP_PKEY *key, apr_t
 {
     const char *subject = gh_name_text(X509_get_subject_name(certificate), p);
     int is_ca = X509_cmp(certificate, ca) == 0;
+    apr_time_t end = gh_certificate_not_after(certificate);
     const char *why = NULL;
 
     *warning = NULL;
@@ -317,22 +319,22 @@ apr_status_t ocsp_signer_check(X509 *ca, X509 *certificate, EVP_PKEY *key, apr_t
     ERR_clear_error();
     if (why) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.signer.certificate",
-                              "Issue an OCSP signing certificate by this CA (RFC 6960 4.2.2.2), or "
-                              "name the right one.",
+                              "Issue an OCSP signing certificate by this CA (RFC 6960 4.2.2.2), "
+                              "or name the right one.",
                               GHNO(0722) "the OCSP signing certificate of %s %s", subject, why);
     }
-    if (now >= gh_certificate_not_after(certificate) || now >= gh_certificate_not_after(ca)) {
+    if (now >= end || now >= gh_certificate_not_after(ca)) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_TIME, "ocsp.signer.expired",
                               "Renew it.",
-                              GHNO(0723) "the OCSP signing certificate of %s, or its CA's, ended at "
-                              "%s", subject, gh_time_text(p, gh_certificate_not_after(certificate)));
+                              GHNO(0723) "the OCSP signing certificate of %s (until %s), or its "
+                              "CA's, has ended", subject, gh_time_text(p, end));
     }
     if (key && (!gh_key_kind(key) || !gh_key_matches(key, certificate))) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.signer.key",
                               "Name the key that belongs to the certificate: RSA of 2048, 3072 or "
                               "4096 bits, P-256, P-384 or P-521.",
-                              GHNO(0724) "the key does not belong to the OCSP signing certificate of "
-                              "%s, or is of no kind that signs", subject);
+                              GHNO(0724) "the key does not belong to the OCSP signing certificate "
+                              "of %s, or is of no kind that signs", subject);
     }
     why = find_warning(certificate, is_ca, now);
     if (why) {

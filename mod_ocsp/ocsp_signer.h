@@ -36,9 +36,9 @@ typedef struct {
                                        the keys of caches */
     const char *kind;               /* gh_key_kind() */
     int verified;                   /* signatures are verified before they are given out: of RSA and
-                                       of tokens. OpenSSL 3.0 computes nonsense with an RSA key after
-                                       memory was lacking; with an EC key it does not, and verifying
-                                       takes three times as long as signing */
+                                       of tokens. After memory was lacking, OpenSSL 3.0 computes
+                                       nonsense with an RSA key; with an EC key it does not, and
+                                       verifying takes three times as long as signing */
     const EVP_MD_CTX *prepared;     /* for signing with key and digest, to be copied; or NULL */
     volatile apr_uint32_t *suspect; /* 1: see ocsp_signer_suspect() */
 } ocsp_signer_t;
