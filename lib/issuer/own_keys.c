@@ -249,16 +249,33 @@ static int any_usable(const provision_t *provision)
     return 0;
 }
 
-/** Whether the next generation is to be made: a certificate that would end no later than this one,
- *  since the CA's own ends, is of no use. */
+/** The newest one that is usable and whose time has come. */
+static const gh_generation_t *current(const provision_t *provision)
+{
+    int i;
+
+    for (i = 0; i < provision->generations->nelts; ++i) {
+        const gh_generation_t *one = gh_generation_at(provision->generations, i);
+
+        if (one->usable && one->record->not_before <= provision->now) {
+            return one;
+        }
+    }
+    return NULL;
+}
+
+/** Whether the next generation is to be made. One whose time has not come was made by a clock that
+ *  is ahead, or was: it is waited for as long as there is another until then. A certificate that
+ *  would end no later than this one, since the CA's own ends, is of no use. */
 static int is_due(const provision_t *provision)
 {
-    const gh_generation_t *last = newest(provision);
+    const gh_generation_t *last = newest(provision), *now = last ? current(provision) : NULL;
     X509 *ca = gh_issuer_certificate(provision->keys->issuer);
 
-    return !last || !last->usable
-           || (provision->now >= gh_generation_renewal(last->record)
-               && gh_certificate_not_after(ca) > last->record->not_after);
+    return !now || !last->usable
+           || (provision->now >= gh_generation_renewal(now->record)
+               && (last == now || last->record->not_before >= now->record->not_after)
+               && gh_certificate_not_after(ca) > now->record->not_after);
 }
 
 /** Under the lease: what another process has made before that is seen now. */
@@ -311,13 +328,10 @@ static void note_failure(provision_t *provision)
 /** A key that is due again at once shows that two clocks differ: it is not made again and again. */
 static void note_success(provision_t *provision)
 {
-    const gh_generation_t *last = provision->generations ? newest(provision) : NULL;
-    apr_interval_time_t pause =
-        last ? (last->record->not_after - last->record->not_before) / 6 : 0;
+    int again = provision->generations && is_due(provision);
 
     provision->attempt->failed = 0;
-    provision->attempt->again_at =
-        provision->now + (pause < ATTEMPT_INTERVAL ? pause : ATTEMPT_INTERVAL);
+    provision->attempt->again_at = again ? provision->now + ATTEMPT_INTERVAL : provision->now;
 }
 
 /** Whether to try now, if there is a usable one. */

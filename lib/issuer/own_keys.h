@@ -87,8 +87,8 @@ apr_status_t gh_generation_open(EVP_PKEY **key, X509 **certificate,
 
 /**
  * The generations of now, of which the newest may have been made here: the first, the next one
- * after two thirds of the newest one's life, and at once if that is revoked or held. A lease in the
- * store lets one process of all nodes make it. Waits for nobody.
+ * after two thirds of the newest one's life, and at once if that is revoked or held, or if the time
+ * of none has come. A lease in the store lets one process of all nodes make it. Waits for nobody.
  * @param generations as gh_generations_list() sets it; there also if nothing is usable
  * @param attempt     the caller's, for these keys; used by one thread at a time
  * @param now         of this process's clock
