@@ -83,6 +83,8 @@ static const command_rec directives[] = {
                       "lenient or strict"),
     AP_INIT_TAKE_ARGV("ProfileRequestedKeyUsage", gatehouse_set_profile, NULL, RSRC_CONF,
                       "what happens to a keyUsage in a request: ignore or match"),
+    AP_INIT_TAKE_ARGV("ProfileLocations", gatehouse_set_profile, NULL, RSRC_CONF,
+                      "off: certificates do not say where CRL, responder and issuer are"),
 
     AP_INIT_TAKE_ARGV("GatehouseAllowRequest", gatehouse_allow_request, NULL, ACCESS_CONF,
                       "what may be asked for at this location although nobody may otherwise"),

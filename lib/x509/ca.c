@@ -357,8 +357,9 @@ apr_status_t gh_ca_issue(X509 **certificate, const gh_ca_t *ca, const gh_plan_t 
     if (made == NULL || !set_dates(made, not_before, not_after)
         || !X509_set_issuer_name(made, X509_get_subject_name(ca->certificate))
         || !X509_add_ext(made, ca->authority_key, -1)
-        || !add_optional(made, ca->distribution_point)
-        || !add_optional(made, ca->authority_information)
+        || (gh_plan_has_locations(plan)
+            && (!add_optional(made, ca->distribution_point)
+                || !add_optional(made, ca->authority_information)))
         /* a name of several values that OpenSSL had no memory to sort, see scep_reply.c */
         || ERR_peek_error() != 0)
         return cannot_build(result);

@@ -40,7 +40,8 @@ X509 *gh_ca_certificate(const gh_ca_t *ca);                /* borrowed */
  * Issues a certificate: version 3, random positive serial of 16 to 20 bytes, validity from
  * now - backdate for at most the plan's and never past the CA's own end, subjectKeyIdentifier by
  * RFC 7093 method 1, authorityKeyIdentifier equal to the CA's subjectKeyIdentifier, distribution
- * point and AIA, the plan's extensions; digest by the CA's key. Thread-safe.
+ * point and AIA unless the plan wants no locations, the plan's extensions; digest by the CA's key.
+ * Thread-safe.
  * The new certificate is made for its bytes: X509_get0_pubkey() of one that was made for a request
  * gives NULL (gh_plan_key() has the key, gh_certificate_parse() reads the certificate anew).
  *

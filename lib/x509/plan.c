@@ -26,6 +26,7 @@ struct gh_plan {
     const char *note;
     gh_bytes_t key_sha256;
     apr_interval_time_t validity;
+    int no_locations;
     int is_ca;
 };
 
@@ -49,6 +50,7 @@ ASN1_SEQUENCE(request_info_t) = {
 
 /** Length of the validity that stands before the DER. */
 #define VALIDITY_SIZE 8
+#define NO_LOCATIONS  ((apr_uint64_t)1 << 63)
 
 gh_plan_t *gh_plan_create(apr_pool_t *p)
 {
@@ -162,6 +164,11 @@ void gh_plan_set_validity(gh_plan_t *plan, apr_interval_time_t validity)
     plan->validity = validity;
 }
 
+void gh_plan_set_locations(gh_plan_t *plan, int locations)
+{
+    plan->no_locations = !locations;
+}
+
 void gh_plan_set_note(gh_plan_t *plan, const char *note)
 {
     plan->note = note;
@@ -217,6 +224,11 @@ apr_interval_time_t gh_plan_validity(const gh_plan_t *plan)
     return plan->validity;
 }
 
+int gh_plan_has_locations(const gh_plan_t *plan)
+{
+    return !plan->no_locations;
+}
+
 int gh_plan_is_ca(const gh_plan_t *plan)
 {
     return plan->is_ca;
@@ -266,7 +278,7 @@ apr_status_t gh_plan_encode(gh_bytes_t *bytes, const gh_plan_t *plan, apr_pool_t
 {
     request_info_t *info = info_make(plan);
     unsigned char *der = NULL, *out;
-    apr_uint64_t validity = (apr_uint64_t)plan->validity;
+    apr_uint64_t validity = (apr_uint64_t)plan->validity | (plan->no_locations ? NO_LOCATIONS : 0);
     int i, length = -1;
 
     if (info != NULL)
@@ -331,7 +343,8 @@ apr_status_t gh_plan_decode(gh_plan_t **plan, gh_bytes_t bytes, apr_pool_t *p, g
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "plan",
                               "deny the enrolment, and let the device ask again",
                               GHNO(0135) "what is stored of an enrolment cannot be read");
-    made->validity = (apr_interval_time_t)validity;
+    made->validity = (apr_interval_time_t)(validity & ~NO_LOCATIONS);
+    made->no_locations = (validity & NO_LOCATIONS) != 0;
     *plan = made;
     return APR_SUCCESS;
 }

@@ -26,6 +26,8 @@ apr_status_t gh_plan_set_subject(gh_plan_t *plan, const X509_NAME *subject);
 apr_status_t gh_plan_add_extension(gh_plan_t *plan, const X509_EXTENSION *extension);
 /** Longest life; the CA clamps it to its own end. */
 void gh_plan_set_validity(gh_plan_t *plan, apr_interval_time_t validity);
+/** Whether the CA adds where to find CRL, OCSP responder and issuer; it does unless told otherwise. */
+void gh_plan_set_locations(gh_plan_t *plan, int locations);
 
 /** What the requester has not got, for the audit log; borrowed, and not part of the encoded
  *  plan. */
@@ -41,12 +43,14 @@ const char *gh_plan_note(const gh_plan_t *plan);
 gh_bytes_t gh_plan_key_sha256(const gh_plan_t *plan);
 const STACK_OF(X509_EXTENSION) *gh_plan_extensions(const gh_plan_t *plan);  /* borrowed */
 apr_interval_time_t gh_plan_validity(const gh_plan_t *plan);
+int gh_plan_has_locations(const gh_plan_t *plan);
 /** @return 1 if basicConstraints says cA */
 int gh_plan_is_ca(const gh_plan_t *plan);
 
 /**
  * A plan as bytes, for the store: a DER CertificationRequestInfo (RFC 2986) of subject, key and
- * the final extensions, preceded by the validity as a 64-bit big endian number of microseconds.
+ * the final extensions, preceded by the validity as a 64-bit big endian number of microseconds, of
+ * which the first bit is set for a certificate without locations.
  */
 apr_status_t gh_plan_encode(gh_bytes_t *bytes, const gh_plan_t *plan, apr_pool_t *p,
                             gh_result_t *result);

@@ -284,6 +284,14 @@ int gh_profile_fits_ra(const gh_profile_t *profile)
     return (profile->key_usage & both) == both && !profile->ca;
 }
 
+int gh_profile_fits_ocsp(const gh_profile_t *profile)
+{
+    int signs = profile->key_usage == 0 || (profile->key_usage & GH_USAGE_DIGITAL_SIGNATURE) != 0;
+
+    return !profile->ca && signs && profile->eku_mode == GH_EKU_FIXED
+        && gh_texts_contain(profile->eku, GH_OID_OCSP_SIGNING);
+}
+
 unsigned int gh_profile_key_usage(const gh_profile_t *profile)
 {
     return gh_profile_map_usage(profile->key_usage, 0);

@@ -51,6 +51,9 @@ int gh_profile_is_internal(const gh_profile_t *profile);
 int gh_profile_is_privileged(const gh_profile_t *profile);
 /** @return 1 if digitalSignature and keyEncipherment are both set: fit for a SCEP RA */
 int gh_profile_fits_ra(const gh_profile_t *profile);
+/** @return 1 if it is for end entities with key usage digitalSignature, if any, and extended key
+ *  usage OCSPSigning: fit for a delegated OCSP signer (RFC 6960 4.2.2.2) */
+int gh_profile_fits_ocsp(const gh_profile_t *profile);
 /** GH_USAGE_* of usages.h that certificates for RSA keys get; 0: no key usage */
 unsigned int gh_profile_key_usage(const gh_profile_t *profile);
 /** @return 1 if keys of that kind ("RSA-2048", ...) are allowed */

@@ -83,6 +83,7 @@ static apr_status_t add_fixed(gh_plan_t *plan, const gh_profile_t *profile, int 
     if (rv == APR_SUCCESS)
         rv = add_optional(plan, profile->no_check_extension);
     gh_plan_set_validity(plan, profile->validity);
+    gh_plan_set_locations(plan, !profile->no_locations);
     return rv;
 }
 

@@ -410,6 +410,11 @@ static const char *set_requested_usage(gh_profile_t *profile, const arguments_t 
     return set_choice(&profile->match_usage, arguments, "ignore", "match");
 }
 
+static const char *set_locations(gh_profile_t *profile, const arguments_t *arguments)
+{
+    return set_choice(&profile->no_locations, arguments, "on", "off");
+}
+
 /* In the order of the manual; setters stand in the same order. */
 static const gh_profile_directive_t directives[] = {
     { "ProfileAlias", "NAME... - other names that mean this profile" },
@@ -436,13 +441,15 @@ static const gh_profile_directive_t directives[] = {
     { "ProfileInternal", "off|on - for the CA's own use: no protocol can reach it" },
     { "ProfileRequestedKeyUsage", "ignore|match - whether a request that asks for another keyUsage "
       "than the profile gives is refused" },
+    { "ProfileLocations", "on|off - whether certificates say where CRL, OCSP responder and the "
+      "issuer's certificate are" },
     { NULL, NULL }
 };
 
 static setter_t *const setters[] = {
     set_alias, set_key_usage, set_mapping, set_eku, set_request_extensions, set_unlisted, set_keys,
     set_validity, set_basic_constraints, set_policies, set_no_check, set_subject, set_san,
-    set_approval, set_modes, set_internal, set_requested_usage
+    set_approval, set_modes, set_internal, set_requested_usage, set_locations
 };
 
 _Static_assert(sizeof(setters) / sizeof(setters[0]) + 1

@@ -63,6 +63,7 @@ struct gh_profile {
     int path_length;                        /* -1: none */
     apr_array_header_t *policies;           /* const char * OIDs */
     int ocsp_no_check;
+    int no_locations;                       /* ProfileLocations off */
     gh_subject_rules_t subject;
     gh_san_rules_t san;
     int approval;

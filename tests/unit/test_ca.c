@@ -178,6 +178,7 @@ static void test_urls(void **state)
     EVP_PKEY *key = key_of_kind("P-256");
     X509 *root = gh_ca_certificate(make_root(key, "cn=Root", now));
     gh_ca_urls_t urls = { "http://x/crl,with;signs=1", NULL, "http://x/ocsp", DAY };
+    gh_plan_t *plan = subscriber(key);
     AUTHORITY_INFO_ACCESS *access;
     CRL_DIST_POINTS *points;
     X509 *certificate;
@@ -197,6 +198,11 @@ static void test_urls(void **state)
                      apr_time_sec(now + DAY));
     AUTHORITY_INFO_ACCESS_free(access);
     CRL_DIST_POINTS_free(points);
+
+    gh_plan_set_locations(plan, 0);
+    certificate = issue_at(ca, plan, now + 2 * DAY);
+    assert_null(extension_of(certificate, NID_info_access, NULL));
+    assert_null(extension_of(certificate, NID_crl_distribution_points, NULL));
 
     assert_success(gh_ca_create(&ca, root, key, NULL, test_pool, NULL));
     certificate = issue_at(ca, subscriber(key), now);

@@ -302,6 +302,20 @@ static void test_san_json(void **state)
 
 /* Plans */
 
+/** What waits for approval keeps ProfileLocations off. */
+static void test_plan_without_locations(void **state)
+{
+    gh_plan_t *plan = subscriber(key_of_kind("P-256")), *again = NULL;
+    gh_bytes_t bytes;
+
+    (void)state;
+    gh_plan_set_locations(plan, 0);
+    assert_success(gh_plan_encode(&bytes, plan, test_pool, NULL));
+    assert_success(gh_plan_decode(&again, bytes, test_pool, NULL));
+    assert_int_equal(gh_plan_has_locations(again), 0);
+    assert_int_equal(gh_plan_validity(again), gh_plan_validity(plan));
+}
+
 static void test_plan_round_trip(void **state)
 {
     static const char *const kinds[] = { "RSA-2048", "P-256", "P-521" };
@@ -333,6 +347,7 @@ static void test_plan_round_trip(void **state)
                             gh_key_sha256(request.key, test_pool).data, 32);
         assert_int_equal(EVP_PKEY_eq(gh_plan_key(again), request.key), 1);
         assert_int_equal(gh_plan_is_ca(again), 0);
+        assert_int_equal(gh_plan_has_locations(again), 1);
         assert_int_equal(sk_X509_EXTENSION_num(gh_plan_extensions(again)),
                          sk_X509_EXTENSION_num(gh_plan_extensions(plan)));
         for (j = 0; j < sk_X509_EXTENSION_num(gh_plan_extensions(plan)); j++)
@@ -388,6 +403,7 @@ int main(void)
         cmocka_unit_test_teardown(test_san_make, x509_test_teardown),
         cmocka_unit_test_teardown(test_san_json, x509_test_teardown),
         cmocka_unit_test_teardown(test_plan_round_trip, x509_test_teardown),
+        cmocka_unit_test_teardown(test_plan_without_locations, x509_test_teardown),
         cmocka_unit_test_teardown(test_plan_damage, x509_test_teardown),
     };
 
