@@ -1,6 +1,7 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
 """An issuer whose key is on a token (SoftHSM)."""
 
+import fcntl
 import os
 import pathlib
 import re
@@ -88,6 +89,36 @@ def test_issuer_on_a_token(make_server, mpm):
     wait_until(lambda: enrols(client), 10)
     for path in pathlib.Path(server.root / "log").iterdir():
         assert PIN.encode() not in path.read_bytes(), path
+
+
+def turn_of(server):
+    """The file on which processes take turns to open tokens: one without a name."""
+    folder = pathlib.Path(f"/proc/{server.process.pid}/fd")
+    found = [path for path in folder.iterdir()
+             if re.search(r"/gatehouse-\w{6} \(deleted\)$", os.readlink(path))]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def opened(server, since):
+    return set(re.findall(r"\[pid (\d+):tid \d+\] GH0419", server.log.text(since)))
+
+
+def test_generations_take_turns(make_server):
+    """While somebody opens a token no process does, also none of the next generation."""
+    server = make_server(content, loglevel="trace4")
+    inode = os.stat(turn_of(server)).st_ino
+    for _ in range(2):
+        wait_until(lambda: all_have_opened(server), 20, what="that all children have the token")
+        mark = server.log.size()
+        with open(turn_of(server), "r+b") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+            server.graceful()
+            time.sleep(1.5)
+            assert not opened(server, mark)
+        wait_until(lambda: opened(server, mark), 10, what="that a new child has the token")
+        assert os.stat(turn_of(server)).st_ino == inode
+    wait_until(lambda: enrols(server.client(standard.STATIC)), 10)
 
 
 @pytest.mark.parametrize("fault, number", [
