@@ -19,7 +19,7 @@ from harness.server import CHALLENGE, free_port
 from scep import Csr, Identity, Recipient, der, extension, transport
 from scep.csr import EXTENSION_REQUEST, MICROSOFT_EXTENSIONS, Extension
 from scep.identity import private_pem
-from scep.message import PKCSREQ, RENEWALREQ
+from scep.message import ENVELOPED_DATA, PKCSREQ, RENEWALREQ, content_info, enveloped
 from scep.reply import BAD_ALG, certs_only
 
 STATIC = standard.STATIC
@@ -290,6 +290,71 @@ def test_parameters_that_contradict(server, client, subject, query):
 def test_certificates_with_any_message(server, query):
     response = transport.request(server.url(STATIC), target=f"{STATIC}?{query}")
     assert response.status == 200 and certs_only(response.body)
+
+
+# BER, as Bouncy Castle and with it clients in Java write it: of indefinite length, texts in pieces
+
+def elements(data):
+    """The elements that stand one behind the other: tag, contents, all of it."""
+    found = []
+    while data:
+        length, at = data[1], 2
+        if length & 0x80:
+            at += length & 0x7f
+            length = int.from_bytes(data[2:at], "big")
+        found.append((data[0], data[at:at + length], data[:at + length]))
+        data = data[at + length:]
+    return found
+
+
+def indefinite(tag, *parts):
+    return bytes([tag, 0x80]) + b"".join(parts) + b"\0\0"
+
+
+def pieces(tag, data, size):
+    return indefinite(tag, *(der.octets(data[at:at + size]) for at in range(0, len(data), size)))
+
+
+def ber_envelope(content_info, size):
+    (_, inside, _), = elements(content_info)
+    (*_, kind), (_, explicit, _) = elements(inside)
+    (_, enveloped_data, _), = elements(explicit)
+    (*_, version), (*_, recipients), (_, encrypted, _) = elements(enveloped_data)
+    (*_, data_kind), (*_, cipher), (_, data, _) = elements(encrypted)
+    return indefinite(0x30, kind, indefinite(0xa0, indefinite(
+        0x30, version, recipients,
+        indefinite(0x30, data_kind, cipher, pieces(0xa0, data, size)))))
+
+
+def ber_message(message, size):
+    (_, inside, _), = elements(message)
+    (*_, kind), (_, explicit, _) = elements(inside)
+    (_, signed, _), = elements(explicit)
+    (*_, version), (*_, digests), (_, enclosed, _), (_, certificates, _), (*_, signers) = \
+        elements(signed)
+    (*_, data_kind), (_, octets, _) = elements(enclosed)
+    (_, content, _), = elements(octets)
+    return indefinite(0x30, kind, indefinite(0xa0, indefinite(
+        0x30, version, digests, indefinite(0x30, data_kind, indefinite(
+            0xa0, pieces(0x24, content, size))), indefinite(0xa0, certificates), signers)))
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("size", [1000, 7])
+def test_indefinite_lengths(server, subject, method, size):
+    client = server.client(STATIC, method=method)
+    csr = Csr(standard.device_key(), subject, CHALLENGE)
+    envelope = ber_envelope(content_info(ENVELOPED_DATA, enveloped(csr.der, Recipient(client.ra))),
+                            size)
+    request = client.message(csr, envelope=envelope)
+    request._der = ber_message(request.der, size)
+    reply = client.exchange(request)
+    assert reply.succeeded, reply
+    assert client.exchange(request).issued == reply.issued
+    # the capture of it is read as well
+    captured = server.root / "captured"
+    captured.write_bytes(request.der)
+    assert server.ctl_ok("scep", "explain", captured).objects
 
 
 # whole exchanges, as they go over the wire
