@@ -94,14 +94,31 @@ typedef struct {
     gh_audit_event_t *event;
     const char *line;
     apr_time_t now;
+    int withdrawn;                  /* the certificate that is renewed is revoked or held */
 } finish_t;
+
+/* While it waited, whoever asks may have lost the right to. */
+static apr_status_t check_predecessor(gh_transaction_t *transaction, finish_t *finish)
+{
+    gh_status_t status;
+    apr_status_t rv = gh_renewal_predecessor(transaction, finish->record->id, &status);
+
+    if (rv != APR_SUCCESS) {
+        return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
+    }
+    finish->withdrawn = status != GH_STATUS_GOOD;
+    return finish->withdrawn ? GH_EREFUSED : APR_SUCCESS;
+}
 
 static apr_status_t finish_work(gh_transaction_t *transaction, void *baton)
 {
     finish_t *finish = baton;
     gh_bytes_t none = { NULL, 0 };
-    apr_status_t rv;
+    apr_status_t rv = finish->issue ? check_predecessor(transaction, finish) : APR_SUCCESS;
 
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
     rv = gh_enrolment_move(transaction, finish->record->id, GH_ENROLMENT_APPROVED,
                            finish->issue ? GH_ENROLMENT_ISSUED : GH_ENROLMENT_REJECTED, NULL,
                            finish->message,
@@ -154,16 +171,22 @@ static apr_status_t issue_one(gh_ledger_t *ledger, const gh_enrolment_record_t *
     }
     if (rv == APR_SUCCESS) {
         finish.issue = &issue;
+        rv = gh_store_write(ledger->store, finish_work, &finish, result);
     }
-    else if (rv == GH_EREFUSED) {
+    if (finish.withdrawn) {
+        event->serial = NULL;
+        gh_result_fail(result, rv, GH_FAILURE_DENIED, "renewal.revoked",
+                       "Enrol the device anew, with a challenge.",
+                       GHNO(0603) "the certificate that was to be renewed has been revoked or held "
+                       "meanwhile");
+    }
+    if (rv == GH_EREFUSED) {
+        finish.issue = NULL;
         gh_audit_take_result(event, result, p);
         finish.message = event->message;
         finish.line = gh_audit_line(event, p);
+        rv = gh_store_write(ledger->store, finish_work, &finish, result);
     }
-    else {
-        return rv;
-    }
-    rv = gh_store_write(ledger->store, finish_work, &finish, result);
     if (rv == APR_SUCCESS) {
         *written = event;
     }

@@ -112,6 +112,24 @@ apr_status_t gh_renewal_put(gh_transaction_t *transaction, const gh_renewal_reco
     return rv;
 }
 
+apr_status_t gh_renewal_predecessor(gh_transaction_t *transaction, const char *enrolment,
+                                    gh_status_t *status)
+{
+    gh_query_t *query = gh_query(transaction,
+                                 "SELECT s.status FROM renewal r JOIN issuer i ON i.name = r.issuer"
+                                 " JOIN certificate_status s ON s.issuer = i.id"
+                                 " AND s.serial = r.serial WHERE r.enrolment = $1");
+    apr_status_t rv;
+
+    gh_bind_text(query, enrolment);
+    rv = gh_step(query);
+    if (rv == APR_SUCCESS) {
+        *status = (gh_status_t)gh_column_int64(query, 0);
+        gh_query_end(query);
+    }
+    return rv == APR_EOF ? APR_NOTFOUND : rv;
+}
+
 apr_status_t gh_renewal_issued(gh_transaction_t *transaction, const char *enrolment,
                                apr_time_t now)
 {

@@ -36,6 +36,11 @@ apr_status_t gh_renewal_find(gh_transaction_t *transaction, const char *issuer, 
 apr_status_t gh_renewal_put(gh_transaction_t *transaction, const gh_renewal_record_t *record,
                             apr_pool_t *p);
 
+/** What became of the certificate that an enrolment renews.
+ *  @return APR_NOTFOUND if it renews none, or none that is known here */
+apr_status_t gh_renewal_predecessor(gh_transaction_t *transaction, const char *enrolment,
+                                    gh_status_t *status);
+
 /** The successor that waited was issued now: from here on counts the time after which the old
  *  certificate is revoked. Does nothing for an enrolment that renews nothing. */
 apr_status_t gh_renewal_issued(gh_transaction_t *transaction, const char *enrolment,

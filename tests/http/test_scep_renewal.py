@@ -442,6 +442,22 @@ def test_approved_renewal(server, subject):
     wait_until(lambda: certificate(server, device.serial)["status"] == "revoked", 8)
 
 
+@pytest.mark.parametrize("change", ["revoke", "hold"])
+def test_revoked_while_the_renewal_waits(server, subject, change):
+    """Whoever has stolen a key may ask before that is known; the operator need not know either."""
+    device = Device(server, subject, REPLACED)
+    pending = device.renew(2, path=REPLACED_MANUAL)
+    assert pending.pending
+    server.ctl_ok("cert", change, device.serial)
+    approve(server, pending)
+    reply = server.client(REPLACED_MANUAL).wait(pending.request)
+    assert reply.failed and "GH0220" in reply.fail_text and "revoked or held" in reply.fail_text
+    line = lines(server, event="issue", transaction=pending.transaction)[-1]
+    assert (line["result"], line["rule"], line["gh"]) == ("refused", "renewal.revoked", "GH0603")
+    assert "serial" not in line
+    assert len([c for c in server.certificates() if subject.split(",")[0][3:] in c["subject"]]) == 1
+
+
 def approve(server, reply):
     rows = [row for row in server.ctl_ok("enrolment", "list").objects
             if row["transaction"] == reply.transaction]
