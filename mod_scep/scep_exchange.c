@@ -76,6 +76,8 @@ static int may_speak_for_other(const scep_exchange_t *x)
  */
 static int is_renewal(const scep_exchange_t *x, const gh_csr_t *csr)
 {
+    const char *challenge = gh_csr_challenge(csr);
+
     if (x->message->type == SCEP_RENEWAL_REQ) {
         return 1;
     }
@@ -83,7 +85,8 @@ static int is_renewal(const scep_exchange_t *x, const gh_csr_t *csr)
         return 0;
     }
     return EVP_PKEY_eq(gh_csr_key(csr), x->message->signer_key) != 1
-           || (x->endpoint->renewal && x->endpoint->renewal->same_key && !gh_csr_challenge(csr));
+           || (x->endpoint->renewal && x->endpoint->renewal->same_key
+               && (!challenge || !*challenge));
 }
 
 static apr_status_t check_renewal(scep_exchange_t *x)

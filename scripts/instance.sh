@@ -238,7 +238,7 @@ ServerName 127.0.0.1
 DefaultRuntimeDir "$state/run"
 PidFile "$state/run/httpd.pid"
 ErrorLog "$state/logs/error.log"
-LogLevel notice
+LogLevel notice gatehouse:info
 $(load_modules mpm_event authn_core authz_core dir socache_shmcb ssl)
 SSLSessionCache "shmcb:$state/run/ssl-sessions(512000)"
 $user

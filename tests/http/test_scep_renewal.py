@@ -372,6 +372,15 @@ def test_old_key(server, device, subject):
     assert again.renew(1).succeeded
 
 
+@pytest.mark.parametrize("challenge", [None, ""])
+def test_old_key_by_pkcsreq(server, subject, challenge):
+    """An empty challenge is none."""
+    device = Device(server, subject, AGAIN)
+    reply = device.renew(1, PKCSREQ, challenge=challenge)
+    assert reply.succeeded, reply
+    assert lines(server, transaction=reply.transaction)[-1]["rule"] == "renewal"
+
+
 def test_not_configured(server, subject):
     device = Device(server, subject, standard.STATIC)
     for kind in (RENEWALREQ, PKCSREQ):
