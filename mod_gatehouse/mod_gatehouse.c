@@ -11,6 +11,7 @@
 
 #include "gatehouse_memory.h"
 #include "gatehouse_private.h"
+#include "gatehouse_worker.h"
 #include "log.h"
 
 #if !AP_MODULE_MAGIC_AT_LEAST(20120211, 80)
@@ -155,6 +156,7 @@ static void register_hooks(apr_pool_t *p)
     APR_REGISTER_OPTIONAL_FN(gatehouse_end_work);
     APR_REGISTER_OPTIONAL_FN(gatehouse_register_dump);
     APR_REGISTER_OPTIONAL_FN(gatehouse_dump_problem);
+    APR_REGISTER_OPTIONAL_FN(gatehouse_register_worker);
 
     /* First, so that protocol modules find issuers and profiles in their own check. */
     ap_hook_check_config(gatehouse_check_config, NULL, NULL, APR_HOOK_FIRST);
@@ -162,6 +164,8 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_test_config(gatehouse_dump, NULL, NULL, APR_HOOK_LAST);
     /* First, so that the store is ready for whatever others do with it. */
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_FIRST);
+    /* After all others, so that nothing is started by a start that fails. */
+    ap_hook_post_config(gatehouse_start_workers, NULL, NULL, APR_HOOK_REALLY_LAST);
     /* First, so that protocol modules find the service when their own child_init runs. */
     ap_hook_child_init(gatehouse_child_init, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_handler(gatehouse_crl_handler, NULL, NULL, APR_HOOK_MIDDLE);

@@ -95,4 +95,24 @@ APR_DECLARE_OPTIONAL_FN(int, gatehouse_dump_problem,
                         (apr_pool_t *pconf, const char *issuer, const char *directive,
                          const char *file, int line, const gh_result_t *result));
 
+/** A process for slow work beside httpd's children, see lib/worker.h. Everything outlives pconf or
+ *  is in it. */
+typedef struct {
+    const char *name;               /* for logs: letters, digits, '-' */
+    const char *program;            /* file name */
+    const char *configuration;      /* JSON, an object; may hold secrets */
+    int input;                      /* becomes its standard input; -1: none */
+    const int *descriptors;         /* at most 16; become GH_WORKER_DESCRIPTORS and those behind */
+    int count;
+} gatehouse_worker_t;
+
+/**
+ * Has a worker started once all is configured, and again whenever it ends; it is asked to end with
+ * the configuration. To be called in each start, in a post_config hook (not in the first of two
+ * passes).
+ * @return APR_ENOENT if there is no such program; httpd will then not start
+ */
+APR_DECLARE_OPTIONAL_FN(apr_status_t, gatehouse_register_worker,
+                        (const gatehouse_worker_t *worker, apr_pool_t *pconf));
+
 #endif /* mod_gatehouse_h */

@@ -25,14 +25,15 @@ typedef enum {
 /** An OCSPSource line. Times are 0 where nothing was said and the default is to be used. */
 typedef struct {
     ocsp_source_kind_t kind;
-    const char *url;                /* file:, http:, https:, ldap:, ldaps:; without credentials */
+    const char *url;                /* file:, http:, https:, ldap:, ldaps:, without credentials; of
+                                       an index.txt "file:" and its path */
     const char *delta;              /* URL of a delta CRL, or NULL */
     apr_interval_time_t interval;   /* between two fetches; 5m, of an index 5s */
     apr_interval_time_t timeout;    /* of connecting and of silence; 5s */
     apr_interval_time_t retry;      /* after a failure; 5s */
     apr_interval_time_t warn;       /* before nextUpdate; 4h */
     int serve_expired;              /* expired=serve */
-    int shrink;                     /* percent a list of serials may lose; 10 */
+    int shrink;                     /* percent a list of serials may lose; 0: 10 */
     apr_size_t max_size;            /* of what is fetched, in bytes; 64 MB */
     const char *ca_file;            /* trust for TLS, PEM; NULL: the system's */
     const char *proxy;              /* URL of an HTTP proxy; NULL: none */

@@ -37,18 +37,19 @@ verdict "protocol glue includes no ASN.1" "$(grep -nHE \
     "$include<openssl/(asn1|asn1t|cms|pkcs7|pkcs12|x509|x509v3|objects)\.h>" $glue)"
 
 # Objects of unit tests, and of the libraries in a module's folder that both module and tests link, see
-# no header of httpd: HTTPD_CPPFLAGS is for the modules alone.
+# no header of httpd: HTTPD_CPPFLAGS is for the modules alone. The main file of a program (*_main.c)
+# stands for itself.
 # shellcheck disable=SC2046
 fragments=$(sed -e 's/#.*//' -e :a -e '/\\$/N; s/\\\n/ /; ta' $(sources '*.am'))
 linked=$(printf '%s\n' "$fragments" | sed -n -e 's/^tests_unit_.*_SOURCES *+*= *//p' \
     -e 's/^mod_[a-z]*_lib[a-z]*_la_SOURCES *+*= *//p' | tr -s ' \t' '\n')
 [ -n "$linked" ] || missing "sources of unit tests"
-verdict "protocol cores are built into unit tests, without httpd" "$(printf '%s\n' "$cores" | grep '\.c$' \
+verdict "protocol cores are built into unit tests, without httpd" "$(printf '%s\n' "$cores" | grep '\.c$' | grep -v '_main\.c$' \
     | while read -r file; do
     printf '%s\n' "$linked" | grep -qxF "$file" || echo "$file"
 done)"
 verdict "only modules see httpd's headers" "$(printf '%s\n' "$fragments" | grep 'HTTPD_CPPFLAGS' \
-    | grep -vE '^(bench_)?mod_[a-z_]+_la_CPPFLAGS')"
+    | grep -vE '^(bench_|tests_fixtures_)?mod_[a-z_]+_la_CPPFLAGS')"
 
 # Mutable data at file level: a definition that begins in the first column, is not const, not a
 # function and not a type.

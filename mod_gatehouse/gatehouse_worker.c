@@ -1,0 +1,311 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/* The parent's side of workers: starting them, starting them again, ending them. */
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <httpd.h>
+#include <ap_mpm.h>
+#include <http_config.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <apr_strings.h>
+#include <apr_tables.h>
+#include <apr_thread_proc.h>
+#include <jansson.h>
+#include <unixd.h>
+
+#include "gatehouse_private.h"
+#include "gatehouse_worker.h"
+#include "gatehouse_worker_run.h"
+#include "log.h"
+#include "status.h"
+
+APLOG_USE_MODULE(gatehouse);
+
+/** A worker that has lived so long is not one that keeps dying. */
+#define LONG_LIFE apr_time_from_sec(60)
+
+/** Longest pause before one that keeps dying is started again, in seconds. */
+#define DELAY_MAX 30
+
+/** How long httpd's end waits for that of a worker before it is killed. */
+#define PATIENCE apr_time_from_sec(3)
+
+/** Workers of former generations that are still at work, kept for longer than the configuration. */
+#define KEPT "gatehouse-workers"
+#define KEPT_MAX 64
+
+typedef struct {
+    pid_t pid[KEPT_MAX];
+    int count;
+} former_t;
+
+/** One process. */
+typedef struct {
+    gatehouse_worker_t worker;      /* name NULL: of a former generation */
+    const char *path;
+    const char *text;               /* what it is told, JSON */
+    server_rec *server;
+    apr_pool_t *pconf;
+    pid_t owner;                    /* the parent: a forked process may not act on it */
+    apr_proc_t process;             /* pid 0: there is none */
+    int ended;                      /* was asked to end */
+    int finally;                    /* with httpd itself, as opposed to a restart */
+    int deaths;                     /* in a row */
+    apr_time_t started;
+} supervised_t;
+
+/* Of this generation; goes with pconf. */
+static apr_array_header_t *registered;      /* supervised_t * */
+
+static apr_status_t forget(void *data)
+{
+    registered = NULL;
+    return APR_SUCCESS;
+}
+
+static apr_status_t start(supervised_t *one, int delay);
+
+static int stopping(void)
+{
+    int state = AP_MPMQ_STARTING;
+
+    return ap_mpm_query(AP_MPMQ_MPM_STATE, &state) == APR_SUCCESS && state == AP_MPMQ_STOPPING;
+}
+
+static former_t *former(void)
+{
+    former_t *kept = ap_retained_data_get(KEPT);
+
+    return kept ? kept : ap_retained_data_create(KEPT, sizeof(*kept));
+}
+
+/* httpd ends: what does not follow in time is killed, so that nothing is left behind. */
+static void wait_for_end(pid_t pid)
+{
+    apr_time_t end = apr_time_now() + PATIENCE;
+
+    while (waitpid(pid, NULL, WNOHANG) == 0) {
+        if (apr_time_now() > end) {
+            kill(pid, SIGKILL);
+            waitpid(pid, NULL, 0);
+            return;
+        }
+        apr_sleep(apr_time_from_msec(5));
+    }
+}
+
+static void ask_to_end(supervised_t *one)
+{
+    if (one->process.pid && !one->ended) {
+        kill(one->process.pid, SIGTERM);
+    }
+    one->ended = 1;
+}
+
+/* The configuration goes away, with a restart or with httpd. */
+static void let_go(supervised_t *one)
+{
+    pid_t pid = one->process.pid;
+    former_t *kept;
+
+    if (!pid) {
+        return;
+    }
+    ask_to_end(one);
+    one->process.pid = 0;
+    /* the MPM cannot be asked any more when the configuration goes */
+    if (one->finally) {
+        wait_for_end(pid);
+        return;
+    }
+    kept = former();
+    if (kept->count < KEPT_MAX) {
+        kept->pid[kept->count++] = pid;
+    }
+}
+
+static void died(supervised_t *one, pid_t pid, int status)
+{
+    apr_interval_time_t lived = apr_time_now() - one->started;
+    int delay = 0;
+    apr_status_t rv;
+
+    if (one->ended || stopping()) {
+        return;
+    }
+    if (lived >= LONG_LIFE) {
+        one->deaths = 0;
+    }
+    if (one->deaths > 0) {
+        delay = one->deaths > 5 ? DELAY_MAX : 1 << (one->deaths - 1);
+    }
+    ++one->deaths;
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, one->server, GHNO(0828) "worker %s (pid %" APR_PID_T_FMT
+                 ") has ended with exit status or signal %d after %" APR_TIME_T_FMT " s; it is "
+                 "started again in %d s. See what it has logged before; 126 and 127 say that it "
+                 "cannot be run", one->worker.name, pid, status, apr_time_sec(lived), delay);
+    rv = start(one, delay);
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, one->server, GHNO(0829) "worker %s cannot be "
+                     "started again; see whether memory or processes are short, and restart httpd",
+                     one->worker.name);
+    }
+}
+
+/* Called by the MPM, on the parent's only thread. */
+static void maintain(int reason, void *data, int status)
+{
+    supervised_t *one = data;
+
+    if (one->owner != getpid()) {
+        return;
+    }
+    switch (reason) {
+    case APR_OC_REASON_DEATH:
+    case APR_OC_REASON_LOST: {
+        pid_t pid = one->process.pid;
+
+        /* to unregister calls back, where the process must not be known any more: the number may
+         * soon be another's */
+        one->process.pid = 0;
+        apr_proc_other_child_unregister(one);
+        died(one, pid, status);
+        break;
+    }
+    case APR_OC_REASON_RESTART:
+        one->finally = stopping();
+        ask_to_end(one);
+        break;
+    case APR_OC_REASON_UNREGISTER:
+        let_go(one);
+        break;
+    default:
+        break;
+    }
+}
+
+static apr_status_t start(supervised_t *one, int delay)
+{
+    gatehouse_run_t run = {
+        .path = one->path, .input = one->worker.input, .descriptors = one->worker.descriptors,
+        .count = one->worker.count, .delay = delay
+    };
+    pid_t pid;
+    int error;
+
+    run.configuration = gatehouse_worker_file(one->text);
+    if (run.configuration < 0) {
+        return errno;
+    }
+    pid = fork();
+    if (pid == 0) {
+        gatehouse_worker_run(&run);
+    }
+    error = errno;
+    close(run.configuration);
+    if (pid < 0) {
+        return error;
+    }
+    one->started = apr_time_now();
+    if (delay) {
+        one->started += apr_time_from_sec(delay);
+    }
+    one->ended = 0;
+    memset(&one->process, 0, sizeof(one->process));
+    one->process.pid = pid;
+    apr_proc_other_child_register(&one->process, maintain, one, NULL, one->pconf);
+    return APR_SUCCESS;
+}
+
+/* So that they are waited for: httpd would call them lost children that come home. */
+static void adopt_former(apr_pool_t *pconf, server_rec *s)
+{
+    former_t *kept = former();
+    int i;
+
+    for (i = 0; i < kept->count; ++i) {
+        if (waitpid(kept->pid[i], NULL, WNOHANG) == 0) {
+            supervised_t *one = apr_pcalloc(pconf, sizeof(*one));
+
+            one->server = s;
+            one->pconf = pconf;
+            one->owner = getpid();
+            one->process.pid = kept->pid[i];
+            one->ended = 1;
+            apr_proc_other_child_register(&one->process, maintain, one, NULL, pconf);
+        }
+    }
+    kept->count = 0;
+}
+
+apr_status_t gatehouse_register_worker(const gatehouse_worker_t *worker, apr_pool_t *pconf)
+{
+    supervised_t *one = apr_pcalloc(pconf, sizeof(*one));
+
+    if (!registered) {
+        registered = apr_array_make(pconf, 2, sizeof(supervised_t *));
+        apr_pool_cleanup_register(pconf, NULL, forget, apr_pool_cleanup_null);
+    }
+    one->worker = *worker;
+    one->pconf = pconf;
+    one->path = gatehouse_worker_program(worker->program, pconf);
+    APR_ARRAY_PUSH(registered, supervised_t *) = one;
+    return one->path ? APR_SUCCESS : APR_ENOENT;
+}
+
+/* What a worker is told before its own configuration. @return 0 if that is not JSON */
+static int write_text(supervised_t *one, server_rec *s)
+{
+    int root = geteuid() == 0;
+    json_t *configuration = json_loads(one->worker.configuration, 0, NULL);
+    json_t *document = configuration ? json_pack(
+        "{s:s, s:s, s:I, s:I, s:I, s:i, s:b, s:o}", "worker", one->worker.name, "user",
+        ap_unixd_config.user_name ? ap_unixd_config.user_name : "",
+        "uid", (json_int_t)(root ? ap_unixd_config.user_id : geteuid()),
+        "gid", (json_int_t)(root ? ap_unixd_config.group_id : getegid()),
+        "parent", (json_int_t)getpid(),
+        "level", ap_get_server_module_loglevel(s, APLOG_MODULE_INDEX),
+        "syslog", s->error_log == NULL, "configuration", configuration) : NULL;
+    char *text = document ? json_dumps(document, JSON_COMPACT) : NULL;
+
+    one->text = text ? apr_pstrdup(one->pconf, text) : NULL;
+    free(text);
+    json_decref(document);
+    return one->text != NULL;
+}
+
+int gatehouse_start_workers(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    apr_status_t rv;
+    int i;
+
+    if (gatehouse_first_pass()) {
+        return OK;
+    }
+    adopt_former(pconf, s);
+    for (i = 0; registered && i < registered->nelts; ++i) {
+        supervised_t *one = APR_ARRAY_IDX(registered, i, supervised_t *);
+
+        one->server = s;
+        one->owner = getpid();
+        if (!one->path) {
+            ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, GHNO(0830) "the program %s of worker %s is "
+                         "neither beside the modules nor in %s; install it", one->worker.program,
+                         one->worker.name, GATEHOUSE_PROGRAMS);
+            return HTTP_INTERNAL_SERVER_ERROR;
+        }
+        rv = write_text(one, s) ? start(one, 0) : APR_EINVAL;
+        if (rv != APR_SUCCESS) {
+            ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(0827) "worker %s cannot be started; "
+                         "see whether the machine is short of memory or processes",
+                         one->worker.name);
+            return HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+    return OK;
+}

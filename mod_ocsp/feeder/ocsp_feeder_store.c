@@ -1,0 +1,124 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/* Authorities whose certificates are in the store. */
+
+#include "mod_ocsp/feeder/ocsp_feeder_private.h"
+#include "status.h"
+
+/** How often the overlay is looked at. */
+#define LOOK_EVERY apr_time_from_sec(1)
+
+/** An index with changes is merged with them when it is so old. */
+#define MERGE_AFTER apr_time_from_sec(5 * 60)
+
+/** And made from the whole of the store when that was so long ago: what was removed from the store
+ *  is in an index until then. */
+#define WHOLE_AFTER apr_time_from_sec(24 * 3600)
+
+/** After a failure. */
+#define RETRY apr_time_from_sec(2)
+
+static apr_status_t open_store(ocsp_feeder_t *feeder, gh_result_t *result)
+{
+    gh_store_options_t options = { .log = feeder->log, .connections = 2 };
+    apr_status_t rv;
+
+    if (feeder->store) {
+        return APR_SUCCESS;
+    }
+    if (feeder->store_pool) {
+        apr_pool_clear(feeder->store_pool);
+    }
+    else {
+        apr_pool_create_unmanaged_ex(&feeder->store_pool, NULL, NULL);
+    }
+    rv = gh_store_open(&feeder->store, feeder->store_uri, &options, feeder->store_pool, result);
+    if (rv != APR_SUCCESS) {
+        feeder->store = NULL;
+    }
+    return rv;
+}
+
+/* On the lane of the store. */
+static void build(void *baton)
+{
+    feeder_authority_t *authority = baton;
+    ocsp_feeder_t *feeder = authority->feeder;
+    apr_pool_t *ptemp;
+
+    gh_result_clear(&authority->result);
+    authority->status = open_store(feeder, &authority->result);
+    if (authority->status == APR_SUCCESS) {
+        apr_pool_create_unmanaged_ex(&ptemp, NULL, NULL);
+        authority->status = gh_view_build_from_store(feeder->folder, authority->name,
+                                                     authority->reader.digest, feeder->store,
+                                                     authority->issuer, authority->whole, ptemp,
+                                                     &authority->result);
+        apr_pool_destroy(ptemp);
+    }
+}
+
+static void built(void *baton)
+{
+    feeder_authority_t *authority = baton;
+    apr_time_t now = apr_time_now();
+    apr_status_t rv = authority->status;
+
+    authority->busy = 0;
+    authority->state_changed = 1;
+    if (rv == APR_SUCCESS) {
+        rv = feeder_open_index(authority, 0, &authority->result);
+    }
+    if (rv != APR_SUCCESS) {
+        authority->due = now + RETRY;
+        feeder_fail(authority, &authority->failure, "its index from the store",
+                    &authority->result);
+        return;
+    }
+    authority->built = now;
+    if (authority->whole) {
+        authority->built_whole = now;
+    }
+    authority->due = now + LOOK_EVERY;
+    feeder_log_index(authority);
+    feeder_recover(authority, &authority->failure, "its index from the store");
+}
+
+/* @return 1 if an index has to be made, with whole set */
+static int is_needed(feeder_authority_t *authority, apr_time_t now)
+{
+    apr_uint32_t count;
+
+    authority->whole = !authority->index || now - authority->built_whole >= WHOLE_AFTER
+        || now < authority->built_whole - WHOLE_AFTER;
+    if (authority->whole) {
+        return 1;
+    }
+    count = gh_overlay_count(authority->overlay);
+    return count >= GH_OVERLAY_PLENTY || (count > 0 && now - authority->built >= MERGE_AFTER);
+}
+
+apr_time_t feeder_store_step(feeder_authority_t *authority, apr_time_t now)
+{
+    apr_status_t rv;
+
+    if (authority->busy || authority->due > now) {
+        return authority->busy ? now + LOOK_EVERY : authority->due;
+    }
+    authority->due = now + LOOK_EVERY;
+    if (is_needed(authority, now)) {
+        authority->job.work = build;
+        authority->job.done = built;
+        authority->job.baton = authority;
+        rv = ocsp_lane_submit(authority->feeder->storing, &authority->job);
+        authority->busy = rv == APR_SUCCESS;
+        if (rv != APR_SUCCESS) {
+            gh_result_t result;
+
+            gh_result_clear(&result);
+            feeder_no_thread(rv, &result);
+            feeder_fail(authority, &authority->failure, "its index from the store", &result);
+        }
+    }
+    return authority->due;
+}
