@@ -21,11 +21,11 @@ static const char *kind_name(ocsp_source_kind_t kind)
     }
 }
 
-/* Members whose value is NULL become null. */
+/* Members whose value is NULL are left out. */
 static json_t *source_object(const ocsp_source_config_t *source, const char *password)
 {
     return json_pack(
-        "{s:s, s:s?, s:s?, s:I, s:I, s:I, s:I, s:b, s:i, s:I, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, "
+        "{s:s, s:s*, s:s*, s:I, s:I, s:I, s:I, s:b, s:i, s:I, s:s*, s:s*, s:s*, s:s*, s:s*, s:s*, "
         "s:b}",
         "kind", kind_name(source->kind), "url", source->url, "delta", source->delta,
         "interval", (json_int_t)source->interval, "timeout", (json_int_t)source->timeout,
@@ -76,7 +76,7 @@ static apr_status_t add_authority(json_t *array, const ocsp_feed_authority_t *au
     rv = ocsp_authority_digest(digest, authority->certificate, authority->name,
                                authority->sources);
     object = rv == APR_SUCCESS ? json_pack(
-        "{s:s, s:s?, s:s, s:s, s:I, s:O}", "name", authority->name, "issuer", authority->issuer,
+        "{s:s, s:s*, s:s, s:s, s:I, s:O}", "name", authority->name, "issuer", authority->issuer,
         "digest", gh_hex(ptemp, digest, sizeof(digest)),
         "certificate", gh_hex(ptemp, der.data, der.length),
         "retention", (json_int_t)authority->retention, "sources", sources) : NULL;
@@ -106,7 +106,7 @@ apr_status_t ocsp_feed_write(const char **json, const char *folder, const char *
                              gh_result_t *result)
 {
     json_t *array = json_array();
-    json_t *document = json_pack("{s:s, s:s?, s:O}", "folder", folder, "store", store,
+    json_t *document = json_pack("{s:s, s:s*, s:O}", "folder", folder, "store", store,
                                  "authorities", array);
     apr_status_t rv = document ? APR_SUCCESS : APR_EINVAL;
     apr_pool_t *ptemp;

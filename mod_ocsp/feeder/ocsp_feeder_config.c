@@ -41,13 +41,14 @@ static int parse_kind(const char *name, ocsp_source_kind_t *kind)
 static apr_status_t read_config(ocsp_source_config_t *config, const json_t *object, apr_pool_t *p,
                                 gh_result_t *result)
 {
-    const char *kind, *url, *delta, *ca_file, *proxy, *dn, *attribute, *bind, *password;
+    const char *kind, *url = NULL, *delta = NULL, *ca_file = NULL, *proxy = NULL, *dn = NULL;
+    const char *attribute = NULL, *bind = NULL, *password = NULL;
     json_int_t interval, timeout, retry, warn, max_size;
     json_error_t error;
 
     if (json_unpack_ex((json_t *)object, &error, 0,
-                       "{s:s, s:s?, s:s?, s:I, s:I, s:I, s:I, s:b, s:i, s:I, s:s?, s:s?, s:s?, "
-                       "s:s?, s:s?, s:s?, s:b}",
+                       "{s:s, s?s, s?s, s:I, s:I, s:I, s:I, s:b, s:i, s:I, s?s, s?s, s?s, s?s, "
+                       "s?s, s?s, s:b}",
                        "kind", &kind, "url", &url, "delta", &delta, "interval", &interval,
                        "timeout", &timeout, "retry", &retry, "warn", &warn,
                        "serve_expired", &config->serve_expired, "shrink", &config->shrink,
@@ -130,13 +131,13 @@ static apr_status_t read_authority(ocsp_feeder_t *feeder, const json_t *object,
                                    gh_result_t *result)
 {
     feeder_authority_t *authority = apr_pcalloc(feeder->pool, sizeof(*authority));
-    const char *name, *issuer, *digest, *certificate;
+    const char *name, *issuer = NULL, *digest, *certificate;
     const json_t *sources;
     json_int_t retention;
     json_error_t error;
     gh_bytes_t bytes;
 
-    if (json_unpack_ex((json_t *)object, &error, 0, "{s:s, s:s?, s:s, s:s, s:I, s:o}", "name",
+    if (json_unpack_ex((json_t *)object, &error, 0, "{s:s, s?s, s:s, s:s, s:I, s:o}", "name",
                        &name, "issuer", &issuer, "digest", &digest, "certificate", &certificate,
                        "retention", &retention, "sources", &sources)) {
         return not_understood(result, "an authority", error.text);
@@ -165,13 +166,13 @@ static apr_status_t read_authority(ocsp_feeder_t *feeder, const json_t *object,
 apr_status_t feeder_configure(ocsp_feeder_t *feeder, const json_t *configuration,
                               gh_result_t *result)
 {
-    const char *folder, *store;
+    const char *folder, *store = NULL;
     const json_t *authorities;
     json_error_t error;
     apr_status_t rv = APR_SUCCESS;
     size_t i;
 
-    if (json_unpack_ex((json_t *)configuration, &error, 0, "{s:s, s:s?, s:o}", "folder", &folder,
+    if (json_unpack_ex((json_t *)configuration, &error, 0, "{s:s, s?s, s:o}", "folder", &folder,
                        "store", &store, "authorities", &authorities)) {
         return not_understood(result, "the whole", error.text);
     }

@@ -5,7 +5,6 @@
 
 #include <string.h>
 
-#include <apr_file_io.h>
 #include <apr_strings.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
@@ -18,9 +17,6 @@
 
 /** After an index could not be made; until then its documents may have changed. */
 #define BUILD_RETRY apr_time_from_sec(5)
-
-/** Overlays of former generations are kept for children that still have them open. */
-#define OVERLAY_KEPT apr_time_from_sec(600)
 
 /* Between three and five quarters, so that many nodes do not come all at once. */
 static apr_interval_time_t jitter(apr_interval_time_t time)
@@ -211,34 +207,9 @@ static void build(void *baton)
                                              gh_view_index_path(authority->feeder->folder,
                                                                 authority->name, ptemp),
                                              apr_time_now(), ptemp, &authority->result);
-    apr_pool_destroy(ptemp);
-}
-
-/* Overlays of generations that no child has any more. */
-static void remove_overlays(feeder_authority_t *authority, apr_int64_t generation, apr_time_t now)
-{
-    const char *folder = authority->feeder->folder;
-    apr_size_t length = strlen(authority->name);
-    apr_finfo_t entry;
-    apr_dir_t *dir;
-    apr_pool_t *ptemp;
-
-    apr_pool_create_unmanaged_ex(&ptemp, NULL, NULL);
-    if (apr_dir_open(&dir, folder, ptemp) == APR_SUCCESS) {
-        while (apr_dir_read(&entry, APR_FINFO_NAME | APR_FINFO_MTIME, dir) == APR_SUCCESS) {
-            char *end;
-            apr_int64_t number;
-
-            if (strncmp(entry.name, authority->name, length) || entry.name[length] != '.') {
-                continue;
-            }
-            number = apr_strtoi64(entry.name + length + 1, &end, 10);
-            if (end != entry.name + length + 1 && !strcmp(end, ".overlay") && number < generation
-                && now - entry.mtime > OVERLAY_KEPT) {
-                apr_file_remove(apr_pstrcat(ptemp, folder, "/", entry.name, NULL), ptemp);
-            }
-        }
-        apr_dir_close(dir);
+    if (authority->status == APR_SUCCESS && authority->index) {
+        gh_view_remove_overlays(authority->feeder->folder, authority->name,
+                                gh_index_info(authority->index)->generation, ptemp);
     }
     apr_pool_destroy(ptemp);
 }
@@ -262,7 +233,6 @@ static void built(void *baton)
     authority->changed = 0;
     authority->built = now;
     advance(authority);
-    remove_overlays(authority, authority->next.generation, now);
     feeder_log_index(authority);
     feeder_recover(authority, &authority->failure, "its index");
 }
