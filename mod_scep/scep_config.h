@@ -187,7 +187,7 @@ int scep_final_pass(void);
  *  @return how many problems were logged */
 int scep_node_prepare(server_rec *s, apr_pool_t *pconf);
 /** Joins, in a child. */
-scep_gate_t *scep_node_join(const scep_server_t *server, apr_pool_t *p);
+gh_limiter_t *scep_node_join(const scep_server_t *server, apr_pool_t *p);
 const char *scep_set_failure_limit(cmd_parms *cmd, void *dir, const char *number,
                                    const char *interval);
 

@@ -27,10 +27,10 @@
 struct scep_engine {
     const scep_services_t *services;
     apr_hash_t *ras;                /* scep_ra_t * by name of the issuer */
-    scep_gate_t *gate;
+    gh_limiter_t *gate;
 };
 
-scep_engine_t *scep_engine_create(const scep_services_t *services, scep_gate_t *gate,
+scep_engine_t *scep_engine_create(const scep_services_t *services, gh_limiter_t *gate,
                                   apr_pool_t *p)
 {
     scep_engine_t *engine = apr_pcalloc(p, sizeof(*engine));
@@ -459,7 +459,7 @@ static void note_failure(const scep_exchange_t *x)
 
     if (x->result.status == GH_EREFUSED && rule
         && (is_about_challenges(rule) || !strcmp(rule, SCEP_RULE_OPEN))) {
-        scep_gate_note_failure(x->engine->gate, x->request->client, apr_time_now());
+        gh_limiter_note_failure(x->engine->gate, x->request->client, apr_time_now());
     }
 }
 
@@ -482,7 +482,7 @@ void scep_engine_operate(scep_engine_t *engine, const scep_endpoint_t *endpoint,
     request->event->tenant = endpoint->tenant;
     request->event->issuer = endpoint->issuer;
     request->event->profile = gh_profile_name(endpoint->profile);
-    blocked = scep_gate_blocked(engine->gate, request->client, apr_time_now());
+    blocked = gh_limiter_blocked(engine->gate, request->client, apr_time_now());
     if (blocked) {
         gh_result_fail(&exchange.result, GH_EREFUSED, GH_FAILURE_UNAVAILABLE, "failures",
                        "Send what is right, later.",
@@ -490,7 +490,7 @@ void scep_engine_operate(scep_engine_t *engine, const scep_endpoint_t *endpoint,
         turn_away(&exchange, blocked, response);
         return;
     }
-    if (!scep_gate_enter(engine->gate)) {
+    if (!gh_limiter_enter(engine->gate)) {
         gh_result_fail(&exchange.result, GH_EBUSY, GH_FAILURE_UNAVAILABLE, "busy",
                        "Try again in a second, or raise SCEPMaxConcurrent.",
                        GHNO(0226) "as many messages as this node works on at once are being worked "
@@ -499,7 +499,7 @@ void scep_engine_operate(scep_engine_t *engine, const scep_endpoint_t *endpoint,
         return;
     }
     operate(&exchange, engine, message, response);
-    scep_gate_leave(engine->gate);
+    gh_limiter_leave(engine->gate);
     scep_ra_release(exchange.keys);
     note_failure(&exchange);
 }

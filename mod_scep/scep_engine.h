@@ -8,7 +8,7 @@
 #include "audit.h"
 #include "log.h"
 #include "mod_scep/scep_endpoint.h"
-#include "mod_scep/scep_gate.h"
+#include "limiter.h"
 #include "mod_scep/scep_ra.h"
 #include "result.h"
 #include "text.h"
@@ -40,7 +40,7 @@ typedef struct {
 } scep_response_t;
 
 /** @param gate who passes it is worked for; others are answered with 503 */
-scep_engine_t *scep_engine_create(const scep_services_t *services, scep_gate_t *gate,
+scep_engine_t *scep_engine_create(const scep_services_t *services, gh_limiter_t *gate,
                                   apr_pool_t *p);
 
 /** Makes the RA of an issuer known. @param profile of the RA's certificate */

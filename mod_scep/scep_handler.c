@@ -40,7 +40,7 @@ static struct {
 /** Of this child. */
 static struct {
     scep_engine_t *engine;          /* NULL until mod_gatehouse has opened the store */
-    scep_gate_t *gate;
+    gh_limiter_t *gate;
     apr_thread_mutex_t *mutex;      /* held while the engine is made */
     apr_pool_t *pool;               /* of the engine, with an allocator of its own */
     server_rec *s;                  /* the main server; NULL: there is no endpoint */

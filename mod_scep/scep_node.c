@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-/* What the children of this server share about strangers: see scep_gate.h. */
+/* What the children of this server share about strangers: see limiter.h. */
 
 #include <stdlib.h>
 
@@ -12,7 +12,7 @@
 
 #include "log.h"
 #include "mod_scep/scep_config.h"
-#include "mod_scep/scep_gate.h"
+#include "limiter.h"
 #include "text.h"
 
 APLOG_USE_MODULE(scep);
@@ -40,9 +40,9 @@ int scep_node_prepare(server_rec *s, apr_pool_t *pconf)
     if (rv != APR_SUCCESS || processes < 1) {
         processes = 1;
     }
-    rv = apr_shm_create(&shared, scep_gate_size(processes), NULL, pconf);
+    rv = apr_shm_create(&shared, gh_limiter_size(processes), NULL, pconf);
     if (rv == APR_SUCCESS) {
-        rv = scep_gate_prepare(apr_shm_baseaddr_get(shared), processes);
+        rv = gh_limiter_prepare(apr_shm_baseaddr_get(shared), processes);
     }
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, rv, s,
@@ -56,9 +56,9 @@ int scep_node_prepare(server_rec *s, apr_pool_t *pconf)
     return 0;
 }
 
-scep_gate_t *scep_node_join(const scep_server_t *server, apr_pool_t *p)
+gh_limiter_t *scep_node_join(const scep_server_t *server, apr_pool_t *p)
 {
-    scep_gate_limits_t limits = { SCEP_CONCURRENT, SCEP_FAILURES, SCEP_FAILURE_INTERVAL };
+    gh_limiter_limits_t limits = { SCEP_CONCURRENT, SCEP_FAILURES, SCEP_FAILURE_INTERVAL };
 
     if (server->concurrent) {
         limits.concurrent = server->concurrent;
@@ -67,7 +67,7 @@ scep_gate_t *scep_node_join(const scep_server_t *server, apr_pool_t *p)
         limits.failures = server->failures < 0 ? 0 : server->failures;
         limits.interval = server->failure_interval;
     }
-    return scep_gate_join(node.memory, node.processes, &limits, p);
+    return gh_limiter_join(node.memory, node.processes, &limits, p);
 }
 
 const char *scep_set_failure_limit(cmd_parms *cmd, void *dir, const char *number,

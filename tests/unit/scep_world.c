@@ -135,11 +135,11 @@ static void make_services(void)
     services.log = &everything;
 }
 
-scep_gate_t *gate_for(int concurrent)
+gh_limiter_t *gate_for(int concurrent)
 {
-    scep_gate_limits_t limits = { concurrent, 0, 0 };
+    gh_limiter_limits_t limits = { concurrent, 0, 0 };
 
-    return scep_gate_join(NULL, 0, &limits, pool);
+    return gh_limiter_join(NULL, 0, &limits, pool);
 }
 
 void make_endpoint(scep_endpoint_t *made, const gh_profile_t *profile,

@@ -19,7 +19,7 @@ extern gh_profile_t *automatic, *manual, *ra_profile;
 extern const char *ra_validity;
 extern scep_services_t services;
 /** Lets so many through at once, in this process alone. */
-scep_gate_t *gate_for(int concurrent);
+gh_limiter_t *gate_for(int concurrent);
 /** How many certificates the store has. */
 apr_int64_t certificates_stored(void);
 extern scep_engine_t *engine;

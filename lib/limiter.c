@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-#include "mod_scep/scep_gate.h"
+#include "limiter.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -35,24 +35,24 @@ typedef struct {
     place_t places[];
 } shared_t;
 
-struct scep_gate {
+struct gh_limiter {
     shared_t *shared;
     int processes;
     place_t *own;
     place_t alone;                  /* where no place is free */
-    scep_gate_limits_t limits;
+    gh_limiter_limits_t limits;
 };
 
-apr_size_t scep_gate_size(int processes)
+apr_size_t gh_limiter_size(int processes)
 {
     return sizeof(shared_t) + (apr_size_t)processes * sizeof(place_t);
 }
 
-apr_status_t scep_gate_prepare(void *memory, int processes)
+apr_status_t gh_limiter_prepare(void *memory, int processes)
 {
     shared_t *shared = memory;
 
-    memset(shared, 0, scep_gate_size(processes));
+    memset(shared, 0, gh_limiter_size(processes));
     return RAND_bytes(shared->key, sizeof(shared->key)) == 1 ? APR_SUCCESS : APR_EGENERAL;
 }
 
@@ -62,12 +62,12 @@ static int has_ended(pid_t pid)
 }
 
 /** Frees the places of processes that ended without a word. */
-static void sweep(scep_gate_t *gate)
+static void sweep(gh_limiter_t *limiter)
 {
     int i;
 
-    for (i = 0; i < gate->processes; ++i) {
-        place_t *place = &gate->shared->places[i];
+    for (i = 0; i < limiter->processes; ++i) {
+        place_t *place = &limiter->shared->places[i];
         pid_t pid = __atomic_load_n(&place->pid, __ATOMIC_ACQUIRE);
 
         if (pid && has_ended(pid)) {
@@ -78,12 +78,12 @@ static void sweep(scep_gate_t *gate)
     }
 }
 
-static place_t *take_place(scep_gate_t *gate)
+static place_t *take_place(gh_limiter_t *limiter)
 {
     int i;
 
-    for (i = 0; i < gate->processes; ++i) {
-        place_t *place = &gate->shared->places[i];
+    for (i = 0; i < limiter->processes; ++i) {
+        place_t *place = &limiter->shared->places[i];
         pid_t nobody = 0;
 
         if (__atomic_compare_exchange_n(&place->pid, &nobody, getpid(), 0, __ATOMIC_ACQ_REL,
@@ -96,60 +96,60 @@ static place_t *take_place(scep_gate_t *gate)
 
 static apr_status_t give_place_back(void *data)
 {
-    scep_gate_t *gate = data;
+    gh_limiter_t *limiter = data;
 
-    __atomic_store_n(&gate->own->running, 0, __ATOMIC_RELEASE);
-    __atomic_store_n(&gate->own->pid, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&limiter->own->running, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&limiter->own->pid, 0, __ATOMIC_RELEASE);
     return APR_SUCCESS;
 }
 
-scep_gate_t *scep_gate_join(void *memory, int processes, const scep_gate_limits_t *limits,
+gh_limiter_t *gh_limiter_join(void *memory, int processes, const gh_limiter_limits_t *limits,
                             apr_pool_t *p)
 {
-    scep_gate_t *gate = apr_pcalloc(p, sizeof(*gate));
+    gh_limiter_t *limiter = apr_pcalloc(p, sizeof(*limiter));
 
-    gate->limits = *limits;
-    gate->shared = memory;
+    limiter->limits = *limits;
+    limiter->shared = memory;
     if (memory) {
-        gate->processes = processes;
-        sweep(gate);
-        gate->own = take_place(gate);
+        limiter->processes = processes;
+        sweep(limiter);
+        limiter->own = take_place(limiter);
     }
-    if (!gate->own) {
-        gate->own = &gate->alone;
+    if (!limiter->own) {
+        limiter->own = &limiter->alone;
     }
-    apr_pool_cleanup_register(p, gate, give_place_back, apr_pool_cleanup_null);
-    return gate;
+    apr_pool_cleanup_register(p, limiter, give_place_back, apr_pool_cleanup_null);
+    return limiter;
 }
 
-static int running(const scep_gate_t *gate)
+static int running(const gh_limiter_t *limiter)
 {
-    int i, sum = __atomic_load_n(&gate->alone.running, __ATOMIC_ACQUIRE);
+    int i, sum = __atomic_load_n(&limiter->alone.running, __ATOMIC_ACQUIRE);
 
-    for (i = 0; i < gate->processes; ++i) {
-        sum += __atomic_load_n(&gate->shared->places[i].running, __ATOMIC_ACQUIRE);
+    for (i = 0; i < limiter->processes; ++i) {
+        sum += __atomic_load_n(&limiter->shared->places[i].running, __ATOMIC_ACQUIRE);
     }
     return sum;
 }
 
-int scep_gate_enter(scep_gate_t *gate)
+int gh_limiter_enter(gh_limiter_t *limiter)
 {
     /* first in, then counted: of two at once, both may be sent away, never both let in */
-    __atomic_add_fetch(&gate->own->running, 1, __ATOMIC_ACQ_REL);
-    if (running(gate) <= gate->limits.concurrent) {
+    __atomic_add_fetch(&limiter->own->running, 1, __ATOMIC_ACQ_REL);
+    if (running(limiter) <= limiter->limits.concurrent) {
         return 1;
     }
-    sweep(gate);
-    if (running(gate) <= gate->limits.concurrent) {
+    sweep(limiter);
+    if (running(limiter) <= limiter->limits.concurrent) {
         return 1;
     }
-    scep_gate_leave(gate);
+    gh_limiter_leave(limiter);
     return 0;
 }
 
-void scep_gate_leave(scep_gate_t *gate)
+void gh_limiter_leave(gh_limiter_t *limiter)
 {
-    __atomic_sub_fetch(&gate->own->running, 1, __ATOMIC_ACQ_REL);
+    __atomic_sub_fetch(&limiter->own->running, 1, __ATOMIC_ACQ_REL);
 }
 
 /* Failures */
@@ -178,20 +178,20 @@ static apr_uint64_t name_of(const shared_t *shared, const char *client)
     return name ? name : 1;
 }
 
-static int has_passed(const scep_gate_t *gate, const client_t *entry, apr_time_t now)
+static int has_passed(const gh_limiter_t *limiter, const client_t *entry, apr_time_t now)
 {
     apr_int64_t since = __atomic_load_n(&entry->since, __ATOMIC_ACQUIRE);
 
     /* a clock that was set back must not block anybody for long */
-    return now >= since + gate->limits.interval || now < since;
+    return now >= since + limiter->limits.interval || now < since;
 }
 
-static client_t *find_client(const scep_gate_t *gate, apr_uint64_t name)
+static client_t *find_client(const gh_limiter_t *limiter, apr_uint64_t name)
 {
     int i;
 
     for (i = 0; i < NEARBY; ++i) {
-        client_t *entry = &gate->shared->clients[(name + (apr_uint64_t)i) % CLIENTS];
+        client_t *entry = &limiter->shared->clients[(name + (apr_uint64_t)i) % CLIENTS];
 
         if (__atomic_load_n(&entry->client, __ATOMIC_ACQUIRE) == name) {
             return entry;
@@ -201,13 +201,13 @@ static client_t *find_client(const scep_gate_t *gate, apr_uint64_t name)
 }
 
 /** An entry that is free, or has passed, or is the oldest. */
-static client_t *take_entry(const scep_gate_t *gate, apr_uint64_t name)
+static client_t *take_entry(const gh_limiter_t *limiter, apr_uint64_t name)
 {
     client_t *oldest = NULL;
     int i;
 
     for (i = 0; i < NEARBY; ++i) {
-        client_t *entry = &gate->shared->clients[(name + (apr_uint64_t)i) % CLIENTS];
+        client_t *entry = &limiter->shared->clients[(name + (apr_uint64_t)i) % CLIENTS];
 
         if (!__atomic_load_n(&entry->client, __ATOMIC_ACQUIRE)) {
             return entry;
@@ -219,39 +219,39 @@ static client_t *take_entry(const scep_gate_t *gate, apr_uint64_t name)
     return oldest;
 }
 
-void scep_gate_note_failure(scep_gate_t *gate, const char *client, apr_time_t now)
+void gh_limiter_note_failure(gh_limiter_t *limiter, const char *client, apr_time_t now)
 {
     apr_uint64_t name;
     client_t *entry;
 
-    if (!gate->shared || !gate->limits.failures) {
+    if (!limiter->shared || !limiter->limits.failures) {
         return;
     }
-    name = name_of(gate->shared, client);
-    entry = find_client(gate, name);
+    name = name_of(limiter->shared, client);
+    entry = find_client(limiter, name);
     if (!entry) {
-        entry = take_entry(gate, name);
+        entry = take_entry(limiter, name);
         __atomic_store_n(&entry->since, 0, __ATOMIC_RELEASE);
         __atomic_store_n(&entry->client, name, __ATOMIC_RELEASE);
     }
-    if (has_passed(gate, entry, now)) {
+    if (has_passed(limiter, entry, now)) {
         __atomic_store_n(&entry->failures, 0, __ATOMIC_RELEASE);
         __atomic_store_n(&entry->since, now, __ATOMIC_RELEASE);
     }
     __atomic_add_fetch(&entry->failures, 1, __ATOMIC_ACQ_REL);
 }
 
-int scep_gate_blocked(scep_gate_t *gate, const char *client, apr_time_t now)
+int gh_limiter_blocked(gh_limiter_t *limiter, const char *client, apr_time_t now)
 {
     const client_t *entry;
 
-    if (!gate->shared || !gate->limits.failures) {
+    if (!limiter->shared || !limiter->limits.failures) {
         return 0;
     }
-    entry = find_client(gate, name_of(gate->shared, client));
-    if (!entry || has_passed(gate, entry, now)
-        || __atomic_load_n(&entry->failures, __ATOMIC_ACQUIRE) < gate->limits.failures) {
+    entry = find_client(limiter, name_of(limiter->shared, client));
+    if (!entry || has_passed(limiter, entry, now)
+        || __atomic_load_n(&entry->failures, __ATOMIC_ACQUIRE) < limiter->limits.failures) {
         return 0;
     }
-    return (int)apr_time_sec(entry->since + gate->limits.interval - now) + 1;
+    return (int)apr_time_sec(entry->since + limiter->limits.interval - now) + 1;
 }

@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-#ifndef mod_scep_scep_gate_h
-#define mod_scep_scep_gate_h
+#ifndef gatehouse_limiter_h
+#define gatehouse_limiter_h
 
 #include <apr_pools.h>
 #include <apr_time.h>
@@ -14,38 +14,38 @@
  * takes no place for long.
  */
 
-typedef struct scep_gate scep_gate_t;
+typedef struct gh_limiter gh_limiter_t;
 
 /** Bytes of shared memory for so many processes. */
-apr_size_t scep_gate_size(int processes);
+apr_size_t gh_limiter_size(int processes);
 
 /** Makes the memory ready, before the fork.
  *  @return APR_SUCCESS; APR_EGENERAL if the random generator fails */
-apr_status_t scep_gate_prepare(void *memory, int processes);
+apr_status_t gh_limiter_prepare(void *memory, int processes);
 
 typedef struct {
     int concurrent;                 /* messages that are worked on at once, on the node */
     int failures;                   /* within the interval, of one client; 0: not counted */
     apr_interval_time_t interval;
-} scep_gate_limits_t;
+} gh_limiter_limits_t;
 
 /**
  * Joins, in the process that will use it. Its place is given back with the pool.
- * @param memory NULL, or what scep_gate_prepare() has made ready: without it, or if there are more
+ * @param memory NULL, or what gh_limiter_prepare() has made ready: without it, or if there are more
  *        processes than it was made for, this process counts for itself
  */
-scep_gate_t *scep_gate_join(void *memory, int processes, const scep_gate_limits_t *limits,
+gh_limiter_t *gh_limiter_join(void *memory, int processes, const gh_limiter_limits_t *limits,
                             apr_pool_t *p);
 
 /** Any thread. @return 1: go on, and leave; 0: too many are in */
-int scep_gate_enter(scep_gate_t *gate);
-void scep_gate_leave(scep_gate_t *gate);
+int gh_limiter_enter(gh_limiter_t *limiter);
+void gh_limiter_leave(gh_limiter_t *limiter);
 
 /** Notes a failure of a client: a wrong challenge, a message that cannot be opened.
  *  @param client address; of IPv6 the first 64 bits count */
-void scep_gate_note_failure(scep_gate_t *gate, const char *client, apr_time_t now);
+void gh_limiter_note_failure(gh_limiter_t *limiter, const char *client, apr_time_t now);
 
 /** @return seconds until the client may try again, 0: now */
-int scep_gate_blocked(scep_gate_t *gate, const char *client, apr_time_t now);
+int gh_limiter_blocked(gh_limiter_t *limiter, const char *client, apr_time_t now);
 
-#endif /* mod_scep_scep_gate_h */
+#endif /* gatehouse_limiter_h */

@@ -13,7 +13,7 @@
 #include <apr_general.h>
 #include <apr_strings.h>
 
-#include "mod_scep/scep_gate.h"
+#include "limiter.h"
 
 #define PROCESSES 2
 #define SECOND apr_time_from_sec(1)
@@ -26,25 +26,25 @@ static int setup(void **state)
     (void)state;
     apr_initialize();
     apr_pool_create(&pool, NULL);
-    memory = mmap(NULL, scep_gate_size(PROCESSES), PROT_READ | PROT_WRITE,
+    memory = mmap(NULL, gh_limiter_size(PROCESSES), PROT_READ | PROT_WRITE,
                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    return memory == MAP_FAILED || scep_gate_prepare(memory, PROCESSES) != APR_SUCCESS;
+    return memory == MAP_FAILED || gh_limiter_prepare(memory, PROCESSES) != APR_SUCCESS;
 }
 
 static int teardown(void **state)
 {
     (void)state;
     apr_pool_destroy(pool);
-    munmap(memory, scep_gate_size(PROCESSES));
+    munmap(memory, gh_limiter_size(PROCESSES));
     apr_terminate();
     return 0;
 }
 
-static scep_gate_t *join(int concurrent, int failures, apr_pool_t *p)
+static gh_limiter_t *join(int concurrent, int failures, apr_pool_t *p)
 {
-    scep_gate_limits_t limits = { concurrent, failures, 10 * SECOND };
+    gh_limiter_limits_t limits = { concurrent, failures, 10 * SECOND };
 
-    return scep_gate_join(memory, PROCESSES, &limits, p);
+    return gh_limiter_join(memory, PROCESSES, &limits, p);
 }
 
 /** Runs a function in another process, which then ends without a word. @return its result */
@@ -63,38 +63,38 @@ static int elsewhere(int (*function)(void))
 
 static int enter_here(void)
 {
-    return scep_gate_enter(join(2, 0, pool));
+    return gh_limiter_enter(join(2, 0, pool));
 }
 
 static void test_counts_all_processes(void **state)
 {
-    scep_gate_t *gate = join(2, 0, pool);
+    gh_limiter_t *gate = join(2, 0, pool);
 
     (void)state;
-    assert_int_equal(scep_gate_enter(gate), 1);
+    assert_int_equal(gh_limiter_enter(gate), 1);
     assert_int_equal(elsewhere(enter_here), 1);
     /* that process has ended inside: its place comes back */
-    assert_int_equal(scep_gate_enter(gate), 1);
-    assert_int_equal(scep_gate_enter(gate), 0);
+    assert_int_equal(gh_limiter_enter(gate), 1);
+    assert_int_equal(gh_limiter_enter(gate), 0);
     assert_int_equal(elsewhere(enter_here), 0);
-    scep_gate_leave(gate);
+    gh_limiter_leave(gate);
     assert_int_equal(elsewhere(enter_here), 1);
-    assert_int_equal(scep_gate_enter(gate), 1);
+    assert_int_equal(gh_limiter_enter(gate), 1);
 }
 
 static void test_more_processes_than_places(void **state)
 {
-    scep_gate_t *last;
+    gh_limiter_t *last;
     int i;
 
     (void)state;
     for (i = 0; i <= PROCESSES; i++) {
         last = join(1, 0, pool);
     }
-    assert_int_equal(scep_gate_enter(last), 1);
-    assert_int_equal(scep_gate_enter(last), 0);
-    scep_gate_leave(last);
-    assert_int_equal(scep_gate_enter(last), 1);
+    assert_int_equal(gh_limiter_enter(last), 1);
+    assert_int_equal(gh_limiter_enter(last), 0);
+    gh_limiter_leave(last);
+    assert_int_equal(gh_limiter_enter(last), 1);
 }
 
 static void test_place_is_given_back(void **state)
@@ -105,65 +105,65 @@ static void test_place_is_given_back(void **state)
     (void)state;
     for (i = 0; i < 3 * PROCESSES; i++) {
         apr_pool_create(&p, pool);
-        assert_int_equal(scep_gate_enter(join(1, 0, p)), 1);
+        assert_int_equal(gh_limiter_enter(join(1, 0, p)), 1);
         apr_pool_destroy(p);
     }
 }
 
 static void test_without_memory(void **state)
 {
-    scep_gate_limits_t limits = { 1, 1, SECOND };
-    scep_gate_t *gate = scep_gate_join(NULL, 0, &limits, pool);
+    gh_limiter_limits_t limits = { 1, 1, SECOND };
+    gh_limiter_t *gate = gh_limiter_join(NULL, 0, &limits, pool);
 
     (void)state;
-    assert_int_equal(scep_gate_enter(gate), 1);
-    assert_int_equal(scep_gate_enter(gate), 0);
-    scep_gate_note_failure(gate, "192.0.2.1", SECOND);
-    assert_int_equal(scep_gate_blocked(gate, "192.0.2.1", SECOND), 0);
+    assert_int_equal(gh_limiter_enter(gate), 1);
+    assert_int_equal(gh_limiter_enter(gate), 0);
+    gh_limiter_note_failure(gate, "192.0.2.1", SECOND);
+    assert_int_equal(gh_limiter_blocked(gate, "192.0.2.1", SECOND), 0);
 }
 
 static void test_failures(void **state)
 {
-    scep_gate_t *gate = join(1, 2, pool);
+    gh_limiter_t *gate = join(1, 2, pool);
     apr_time_t now = 1000 * SECOND;
 
     (void)state;
-    scep_gate_note_failure(gate, "192.0.2.1", now);
-    assert_int_equal(scep_gate_blocked(gate, "192.0.2.1", now), 0);
-    scep_gate_note_failure(gate, "192.0.2.1", now + 4 * SECOND);
-    assert_in_range(scep_gate_blocked(gate, "192.0.2.1", now + 4 * SECOND), 6, 7);
-    assert_int_equal(scep_gate_blocked(gate, "192.0.2.2", now + 4 * SECOND), 0);
-    assert_true(scep_gate_blocked(gate, "192.0.2.1", now + 9 * SECOND) > 0);
-    assert_int_equal(scep_gate_blocked(gate, "192.0.2.1", now + 10 * SECOND), 0);
+    gh_limiter_note_failure(gate, "192.0.2.1", now);
+    assert_int_equal(gh_limiter_blocked(gate, "192.0.2.1", now), 0);
+    gh_limiter_note_failure(gate, "192.0.2.1", now + 4 * SECOND);
+    assert_in_range(gh_limiter_blocked(gate, "192.0.2.1", now + 4 * SECOND), 6, 7);
+    assert_int_equal(gh_limiter_blocked(gate, "192.0.2.2", now + 4 * SECOND), 0);
+    assert_true(gh_limiter_blocked(gate, "192.0.2.1", now + 9 * SECOND) > 0);
+    assert_int_equal(gh_limiter_blocked(gate, "192.0.2.1", now + 10 * SECOND), 0);
     /* a clock that was set back blocks nobody */
-    assert_int_equal(scep_gate_blocked(gate, "192.0.2.1", now - SECOND), 0);
+    assert_int_equal(gh_limiter_blocked(gate, "192.0.2.1", now - SECOND), 0);
     /* a new interval begins with the next failure */
-    scep_gate_note_failure(gate, "192.0.2.1", now + 20 * SECOND);
-    assert_int_equal(scep_gate_blocked(gate, "192.0.2.1", now + 20 * SECOND), 0);
+    gh_limiter_note_failure(gate, "192.0.2.1", now + 20 * SECOND);
+    assert_int_equal(gh_limiter_blocked(gate, "192.0.2.1", now + 20 * SECOND), 0);
 }
 
 static void test_networks(void **state)
 {
-    scep_gate_t *gate = join(1, 1, pool);
+    gh_limiter_t *gate = join(1, 1, pool);
 
     (void)state;
-    scep_gate_note_failure(gate, "2001:db8:0:1::1", SECOND);
-    assert_true(scep_gate_blocked(gate, "2001:db8:0:1:ffff::2", SECOND) > 0);
-    assert_int_equal(scep_gate_blocked(gate, "2001:db8:0:2::1", SECOND), 0);
+    gh_limiter_note_failure(gate, "2001:db8:0:1::1", SECOND);
+    assert_true(gh_limiter_blocked(gate, "2001:db8:0:1:ffff::2", SECOND) > 0);
+    assert_int_equal(gh_limiter_blocked(gate, "2001:db8:0:2::1", SECOND), 0);
 }
 
 /** More clients than are remembered: the newest are. */
 static void test_many_clients(void **state)
 {
-    scep_gate_t *gate = join(1, 1, pool);
+    gh_limiter_t *gate = join(1, 1, pool);
     int i;
 
     (void)state;
     for (i = 0; i < 20000; i++) {
         const char *client = apr_psprintf(pool, "10.%d.%d.1", i / 256, i % 256);
 
-        scep_gate_note_failure(gate, client, (apr_time_t)i * 100);
-        assert_true(scep_gate_blocked(gate, client, (apr_time_t)i * 100) > 0);
+        gh_limiter_note_failure(gate, client, (apr_time_t)i * 100);
+        assert_true(gh_limiter_blocked(gate, client, (apr_time_t)i * 100) > 0);
     }
 }
 
