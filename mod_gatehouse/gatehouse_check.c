@@ -349,6 +349,7 @@ int gatehouse_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
     int problems = 0;
     int i;
 
+    settings->shared.store = settings->store;
     settings->shared.public_url = settings->public_url;
     if (settings->issuers->nelts && !settings->store) {
         const gatehouse_issuer_section_t *first

@@ -24,6 +24,7 @@
 typedef struct {
     apr_hash_t *issuers;            /* gh_issuer_t * by name */
     apr_hash_t *profiles;           /* gh_profile_t * by name and by alias */
+    const char *store;              /* GatehouseStore, NULL if not configured */
     const char *public_url;         /* GatehousePublicURL, NULL if not configured */
     int sealing_configured;         /* GatehouseSealingKey is there */
 } gatehouse_config_t;
