@@ -283,4 +283,20 @@ const char *gatehouse_version(void);
 /** When this was compiled, to the day; 0 if that is not known. */
 apr_time_t gatehouse_built(void);
 
+/* gatehouse_health.c: what is asked by balancers */
+
+int gatehouse_health_handler(request_rec *r);
+void gatehouse_add_health(gatehouse_health_t *health, const char *name, int ok,
+                          const char *message);
+void gatehouse_register_health(gatehouse_health_fn *fn, apr_pool_t *pconf);
+
+/* gatehouse_metrics.c */
+
+int gatehouse_metrics_handler(request_rec *r);
+void gatehouse_begin_metric(gatehouse_metrics_t *metrics, const char *name,
+                            gatehouse_metric_kind_t kind, const char *help);
+void gatehouse_add_metric(gatehouse_metrics_t *metrics, const char *label, const char *value,
+                          double number);
+void gatehouse_register_metrics(gatehouse_metrics_fn *fn, apr_pool_t *pconf);
+
 #endif /* gatehouse_private_h */

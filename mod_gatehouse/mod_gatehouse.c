@@ -156,6 +156,11 @@ static void register_hooks(apr_pool_t *p)
     APR_REGISTER_OPTIONAL_FN(gatehouse_end_work);
     APR_REGISTER_OPTIONAL_FN(gatehouse_register_dump);
     APR_REGISTER_OPTIONAL_FN(gatehouse_dump_problem);
+    APR_REGISTER_OPTIONAL_FN(gatehouse_add_health);
+    APR_REGISTER_OPTIONAL_FN(gatehouse_register_health);
+    APR_REGISTER_OPTIONAL_FN(gatehouse_begin_metric);
+    APR_REGISTER_OPTIONAL_FN(gatehouse_add_metric);
+    APR_REGISTER_OPTIONAL_FN(gatehouse_register_metrics);
     APR_REGISTER_OPTIONAL_FN(gatehouse_register_worker);
 
     /* First, so that protocol modules find issuers and profiles in their own check. */
@@ -170,6 +175,8 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_child_init(gatehouse_child_init, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_handler(gatehouse_crl_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(gatehouse_ca_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_handler(gatehouse_health_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_handler(gatehouse_metrics_handler, NULL, NULL, APR_HOOK_MIDDLE);
 }
 
 AP_DECLARE_MODULE(gatehouse) = {

@@ -116,4 +116,45 @@ typedef struct {
 APR_DECLARE_OPTIONAL_FN(apr_status_t, gatehouse_register_worker,
                         (const gatehouse_worker_t *worker, apr_pool_t *pconf));
 
+/* Health: SetHandler gatehouse-health. */
+
+typedef struct gatehouse_health gatehouse_health_t;
+
+/** One thing that was looked at. @param ok 0 makes the answer 503
+ *  @param message what it is like; copied */
+APR_DECLARE_OPTIONAL_FN(void, gatehouse_add_health,
+                        (gatehouse_health_t *health, const char *name, int ok,
+                         const char *message));
+
+/** Called in a child for each answer: has to look at what is known, and wait for nothing. */
+typedef void gatehouse_health_fn(gatehouse_health_t *health, apr_pool_t *p);
+
+/** Lets a module take part. The list is emptied with pconf. */
+APR_DECLARE_OPTIONAL_FN(void, gatehouse_register_health,
+                        (gatehouse_health_fn *fn, apr_pool_t *pconf));
+
+/* Metrics: SetHandler gatehouse-metrics, in the text format of Prometheus. */
+
+typedef struct gatehouse_metrics gatehouse_metrics_t;
+
+typedef enum { GATEHOUSE_COUNTER, GATEHOUSE_GAUGE } gatehouse_metric_kind_t;
+
+/** Begins a metric; its values follow. @param name begins with "gatehouse_"
+ *  @param help one line */
+APR_DECLARE_OPTIONAL_FN(void, gatehouse_begin_metric,
+                        (gatehouse_metrics_t *metrics, const char *name,
+                         gatehouse_metric_kind_t kind, const char *help));
+
+/** A value of the metric that was begun last.
+ *  @param label, value one label, or NULL */
+APR_DECLARE_OPTIONAL_FN(void, gatehouse_add_metric,
+                        (gatehouse_metrics_t *metrics, const char *label, const char *value,
+                         double number));
+
+/** As gatehouse_health_fn. */
+typedef void gatehouse_metrics_fn(gatehouse_metrics_t *metrics, apr_pool_t *p);
+
+APR_DECLARE_OPTIONAL_FN(void, gatehouse_register_metrics,
+                        (gatehouse_metrics_fn *fn, apr_pool_t *pconf));
+
 #endif /* mod_gatehouse_h */
