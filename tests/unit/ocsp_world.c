@@ -338,11 +338,12 @@ static apr_status_t free_basic(void *data)
     return APR_SUCCESS;
 }
 
-OCSP_BASICRESP *world_read(gh_bytes_t der, const world_ca_t *ca)
+OCSP_BASICRESP *world_read_with(gh_bytes_t der, const world_ca_t *ca, unsigned long flags)
 {
     const unsigned char *at = der.data;
     OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &at, (long)der.length);
     X509_STORE *trust = X509_STORE_new();
+    STACK_OF(X509) *certificates = sk_X509_new_null();
     OCSP_BASICRESP *basic;
 
     assert_non_null(response);
@@ -351,14 +352,21 @@ OCSP_BASICRESP *world_read(gh_bytes_t der, const world_ca_t *ca)
     basic = OCSP_response_get1_basic(response);
     assert_non_null(basic);
     X509_STORE_add_cert(trust, ca->certificate);
-    if (OCSP_basic_verify(basic, NULL, trust, 0) != 1) {
+    sk_X509_push(certificates, ca->certificate);
+    if (OCSP_basic_verify(basic, certificates, trust, flags) != 1) {
         ERR_print_errors_fp(stderr);
         fail_msg("an answer cannot be verified");
     }
     X509_STORE_free(trust);
+    sk_X509_free(certificates);
     OCSP_RESPONSE_free(response);
     apr_pool_cleanup_register(test_pool, basic, free_basic, apr_pool_cleanup_null);
     return basic;
+}
+
+OCSP_BASICRESP *world_read(gh_bytes_t der, const world_ca_t *ca)
+{
+    return world_read_with(der, ca, 0);
 }
 
 apr_time_t world_time(const ASN1_GENERALIZEDTIME *time)

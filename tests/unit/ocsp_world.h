@@ -81,6 +81,9 @@ ocsp_endpoint_t *world_endpoint(world_ca_t *ca, ...);
 /** Reads a successful answer and verifies its signature by the certificate that it carries, or by
  *  the CA. */
 OCSP_BASICRESP *world_read(gh_bytes_t der, const world_ca_t *ca);
+/** @param flags of OCSP_basic_verify(); OpenSSL does not take answers about several CAs without
+ *               OCSP_NOCHECKS */
+OCSP_BASICRESP *world_read_with(gh_bytes_t der, const world_ca_t *ca, unsigned long flags);
 
 /** What is said of a certificate. */
 typedef struct {
