@@ -20,8 +20,8 @@
 
 /*
  * Keys that Gatehouse makes, certifies and renews itself: of RAs, of OCSP signers. They lie sealed
- * in the store, one generation after another, so that all processes and nodes have the same. Nothing
- * is kept here between two calls, so that each may be made by any thread.
+ * in the store, one generation after another, so that all processes and nodes have the same.
+ * Nothing is kept here between two calls, so that each may be made by any thread.
  */
 
 /** Which keys. What it points to is borrowed. */

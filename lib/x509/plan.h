@@ -26,7 +26,7 @@ apr_status_t gh_plan_set_subject(gh_plan_t *plan, const X509_NAME *subject);
 apr_status_t gh_plan_add_extension(gh_plan_t *plan, const X509_EXTENSION *extension);
 /** Longest life; the CA clamps it to its own end. */
 void gh_plan_set_validity(gh_plan_t *plan, apr_interval_time_t validity);
-/** Whether the CA adds where to find CRL, OCSP responder and issuer; it does unless told otherwise. */
+/** Whether the CA adds where to find CRL, OCSP responder and issuer; it does unless told not to. */
 void gh_plan_set_locations(gh_plan_t *plan, int locations);
 
 /** What the requester has not got, for the audit log; borrowed, and not part of the encoded
