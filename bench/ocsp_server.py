@@ -3,7 +3,6 @@
 
 import glob
 import os
-import random
 import secrets
 import signal
 import subprocess
@@ -157,10 +156,7 @@ class Responder:
     def some_serials(self, count):
         """A file with some of them, at random."""
         path = f"{self.folder}/some-{count}"
-        with open(self.serials, encoding="ascii") as file:
-            lines = file.readlines()
-        with open(path, "w", encoding="ascii") as file:
-            file.writelines(random.sample(lines, count))
+        output("shuf", "-n", str(count), "-o", path, self.serials)
         return path
 
     def try_answer(self, serial):

@@ -15,7 +15,7 @@
 
 #include "bench/support.h"
 
-#define LINE_MAX_LENGTH 128
+#define LINE_MAX_LENGTH 48
 #define HEADER_MAX 8192
 
 typedef struct {
