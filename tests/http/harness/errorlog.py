@@ -7,8 +7,9 @@ SERIOUS = ("warn", "error", "crit", "alert", "emerg")
 LINE = re.compile(r"^\[[^]]+\] \[(?P<module>[\w-]*):(?P<level>\w+)\] ")
 NUMBER = re.compile(r"\b((?:GH|AH)\d{4,5})\b")
 EXIT_SIGNAL = re.compile(r"AH0005[0-2]: child (?:process|pid) .*exit signal")
-# httpd's event MPM says this of itself when it is stopped while a connection lingers.
-HTTPD_ITSELF = {"AH03092"}
+# httpd's event MPM says these of itself when it is stopped: its main thread closes the sockets of
+# workers that are about to wait for the end of a connection, or for its next request.
+HTTPD_ITSELF = {"AH03092", "AH03093"}
 
 
 class ErrorLog:
