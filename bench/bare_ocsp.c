@@ -2,7 +2,8 @@
 
 /*
  * The bare loop of OCSP: for each request of a pack (ocspmake) the calls into OpenSSL that it takes
- * to parse it and to make and sign the answer, with nothing around: no httpd, no look-up, no network.
+ * to parse it and to make and sign the answer, with nothing around: no httpd, no look-up, no
+ * network.
  */
 
 #include <string.h>

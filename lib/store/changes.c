@@ -17,8 +17,8 @@ static gh_known_state_t state_of(apr_int64_t status)
            : status == GH_STATUS_HELD ? GH_KNOWN_HELD : GH_KNOWN_REVOKED;
 }
 
-/** Columns: serial, status, reason, revoked_at, invalid_from, change_seq, touched. What was good all
- *  along has version 0. */
+/** Columns: serial, status, reason, revoked_at, invalid_from, change_seq, touched. What was good
+ *  all along has version 0. */
 static void read_row(gh_query_t *query, gh_known_certificate_t *certificate, apr_pool_t *p)
 {
     memset(certificate, 0, sizeof(*certificate));
