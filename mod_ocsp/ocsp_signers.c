@@ -338,6 +338,9 @@ static void report(ocsp_source_t *source, const ocsp_round_t *round)
 {
     const gh_result_t *failure = &source->failure;
 
+    if (!log_of(round)) {
+        return;
+    }
     if (source->status != APR_SUCCESS && strcmp(source->logged, failure->number)) {
         gh_log(log_of(round), GH_LOG_ERROR, source->status,
                GHNO(0809) "authority %s: OCSP signer %s %s: %s: %s%s%s", source->authority,
@@ -360,6 +363,9 @@ static void report_all(const ocsp_round_t *round, int valid, int pending)
 {
     struct ocsp_signers_sources *sources = round->signers->sources;
 
+    if (!log_of(round)) {
+        return;
+    }
     if (!valid && !pending && !sources->lost) {
         gh_log(log_of(round), GH_LOG_ERROR, APR_SUCCESS,
                GHNO(0811) "authority %s has no valid OCSP signer: requests are answered tryLater",

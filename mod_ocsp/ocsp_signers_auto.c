@@ -23,7 +23,7 @@ apr_status_t ocsp_auto_load(ocsp_source_t *source, gh_issuer_t *issuer, apr_pool
 {
     const ocsp_signer_config_t *config = source->config;
 
-    if (!issuer || !gh_issuer_backend(issuer)->crl_signer) {
+    if (!issuer || gh_issuer_backend(issuer) != &gh_issuer_local) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.signer.auto",
                               "Name a certificate and a key with OCSPSigner.",
                               GHNO(0801) "authority %s: a signer can be enrolled only from an "
@@ -164,41 +164,46 @@ static int take_up(ocsp_source_t *source, const ocsp_round_t *round,
     return open_others(source, round, generations) | changed;
 }
 
-int ocsp_auto_follow(ocsp_source_t *source, const ocsp_round_t *round)
+/** @param generations set to NULL if the store cannot be asked */
+static apr_status_t provide(ocsp_source_t *source, const ocsp_round_t *round,
+                            apr_array_header_t **generations)
 {
     const ocsp_signer_services_t *has = round->services;
     gh_own_services_t services = { has->store, has->ledger, has->sealer, has->node, has->audit };
-    apr_array_header_t *generations = NULL;
+    gh_result_t failure;
     apr_status_t rv;
-    int changed = 0;
+
+    *generations = NULL;
+    gh_result_clear(&failure);
+    if (!has->sealer) {
+        rv = gh_result_fail(&failure, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.signer.sealing",
+                            "Add GatehouseSealingKey file:PATH; ca init makes such a file.",
+                            GHNO(0803) "authority %s: keys of OCSP signers that are enrolled lie "
+                            "sealed in the store, and there is no sealing key",
+                            source->authority);
+    }
+    else {
+        rv = gh_own_keys_provide(generations, &source->keys, &services, &source->attempt,
+                                 round->now, round->ptemp, &failure);
+    }
+    /* an attempt that has failed is not repeated on each look: its reason stays */
+    if (*failure.number) {
+        source->failure = failure;
+    }
+    return rv == APR_SUCCESS && source->attempt.failed ? GH_EUNAVAILABLE : rv;
+}
+
+int ocsp_auto_follow(ocsp_source_t *source, const ocsp_round_t *round)
+{
+    apr_array_header_t *generations;
+    apr_status_t rv;
 
     if (!ocsp_source_is_time(source->look_at, LOOK_INTERVAL, round->now)) {
         return 0;
     }
-    source->look_at = round->now + LOOK_INTERVAL;
-    gh_result_clear(&source->failure);
-    source->status = APR_SUCCESS;
-    if (!has->sealer) {
-        source->pending = 0;
-        source->status =
-            gh_result_fail(&source->failure, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.signer.sealing",
-                           "Add GatehouseSealingKey file:PATH; ca init makes such a file.",
-                           GHNO(0803) "authority %s: keys of OCSP signers that are enrolled lie "
-                           "sealed in the store, and there is no sealing key", source->authority);
-        return 0;
-    }
-    rv = gh_own_keys_provide(&generations, &source->keys, &services, &source->attempt, round->now,
-                             round->ptemp, &source->failure);
+    rv = provide(source, round, &generations);
     source->pending = rv == GH_EPENDING;
-    if (source->pending) {
-        /* to be had in a moment */
-        source->look_at = round->now;
-    }
-    else if (rv != APR_SUCCESS || source->attempt.failed) {
-        source->status = rv != APR_SUCCESS ? rv : GH_EUNAVAILABLE;
-    }
-    if (generations) {
-        changed = take_up(source, round, generations);
-    }
-    return changed;
+    source->look_at = round->now + (source->pending ? 0 : LOOK_INTERVAL);
+    source->status = source->pending ? APR_SUCCESS : rv;
+    return generations ? take_up(source, round, generations) : 0;
 }
