@@ -45,7 +45,7 @@ typedef struct {
 
 typedef struct {
     volatile apr_uint64_t tags[WAYS];       /* 0: nothing */
-    volatile apr_uint32_t used[WAYS];       /* seconds */
+    volatile apr_uint32_t used[WAYS];       /* ticks */
     volatile apr_uint32_t claimed[WAYS];    /* seconds; 0: by nobody */
 } set_t;
 
@@ -139,6 +139,13 @@ static apr_uint32_t seconds_of(apr_time_t now)
     return (apr_uint32_t)apr_time_sec(now);
 }
 
+/** Of 65 ms: fine enough to tell who was used longest ago, and coarse enough that processors do not
+ *  fight for what is used all the time. */
+static apr_uint32_t ticks_of(apr_time_t now)
+{
+    return (apr_uint32_t)(now >> 16);
+}
+
 /** Whether so many seconds have passed since; so too if the clock went back as far. */
 static int has_passed(apr_uint32_t since, apr_uint32_t now, apr_uint32_t seconds)
 {
@@ -208,9 +215,8 @@ int ocsp_cache_get(ocsp_cache_t *cache, int part, const ocsp_cache_key_t *key, a
         if (now >= entry->expiry) {
             return 0;
         }
-        /* Once a second at most, so that processors do not fight for the line. */
-        if (__atomic_load_n(&place.set->used[i], __ATOMIC_RELAXED) != second) {
-            __atomic_store_n(&place.set->used[i], second, __ATOMIC_RELAXED);
+        if (__atomic_load_n(&place.set->used[i], __ATOMIC_RELAXED) != ticks_of(now)) {
+            __atomic_store_n(&place.set->used[i], ticks_of(now), __ATOMIC_RELAXED);
         }
         return 1;
     }
@@ -284,7 +290,7 @@ static int choose_way(const place_t *place)
         if (!place->set->tags[i]) {
             return i;
         }
-        if (place->set->used[i] < place->set->used[chosen]) {
+        if ((apr_int32_t)(place->set->used[i] - place->set->used[chosen]) < 0) {
             chosen = i;
         }
     }
@@ -319,7 +325,7 @@ void ocsp_cache_put(ocsp_cache_t *cache, int part, const ocsp_cache_key_t *key,
         memcpy(&slot->content.entry, entry, sizeof(*entry));
         memcpy(slot->content.value, value.data, value.length);
         slot->content.checksum = checksum_of(cache, key, entry, value.data);
-        __atomic_store_n(&place.set->used[way], second, __ATOMIC_RELAXED);
+        __atomic_store_n(&place.set->used[way], ticks_of(now), __ATOMIC_RELAXED);
         __atomic_store_n(&place.set->tags[way], place.tag, __ATOMIC_RELEASE);
     }
     __atomic_store_n(&place.set->claimed[way], 0, __ATOMIC_RELAXED);
