@@ -310,6 +310,107 @@ static void end(pid_t pid, int expected_signal)
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == expected_signal);
 }
 
+/* A writer that stops in the middle of a value, where a page begins that it may not write to */
+
+static unsigned char *page;
+
+static void stop_here(int number)
+{
+    raise(SIGSTOP);
+    mprotect(page, 4096, PROT_READ | PROT_WRITE);
+}
+
+/** Puts a value of one character. */
+static void put_filled(apr_uint32_t number, apr_int64_t change, apr_time_t now, char c)
+{
+    char text[OCSP_CACHE_VALUE_MAX + 1];
+
+    memset(text, c, OCSP_CACHE_VALUE_MAX);
+    text[OCSP_CACHE_VALUE_MAX] = '\0';
+    put_text(0, number, change, now, text);
+}
+
+/** @return the character that all of it is, '\0' for nothing, '?' if there are several */
+static char get_filled(apr_uint32_t number, apr_time_t now)
+{
+    const char *text = get_text(0, number, now);
+
+    return !text ? '\0' : strspn(text, (char[]){ text[0], '\0' }) == strlen(text) ? text[0] : '?';
+}
+
+/** Finds a key whose value has the beginning of a page in it, which becomes page. */
+static apr_uint32_t find_crossing(void)
+{
+    unsigned char *bytes = memory;
+    apr_uint32_t number;
+
+    for (number = 0; number < 100; ++number) {
+        char mark[40];
+        unsigned char *at;
+
+        apr_snprintf(mark, sizeof(mark), "the value of key %u is here", number);
+        put_text(0, number, 1, NOW, mark);
+        for (at = bytes; memcmp(at, mark, strlen(mark)); ++at) {
+        }
+        page = bytes + ((apr_size_t)(at - bytes) + 4095) / 4096 * 4096;
+        if (page - at > 300 && page - at < 2000) {
+            return number;
+        }
+    }
+    fail_msg("no value has a page in it");
+    return 0;
+}
+
+static pid_t start_stopping(apr_uint32_t number)
+{
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        alarm(60);
+        signal(SIGSEGV, stop_here);
+        mprotect(page, 4096, PROT_READ);
+        put_filled(number, 2, NOW, 'a');
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+    assert_true(WIFSTOPPED(status));
+    return pid;
+}
+
+static void test_stopped_within(void **state)
+{
+    apr_uint32_t number = find_crossing();
+    pid_t pid = start_stopping(number);
+    int status;
+
+    /* Nobody waits for it, and another place is used meanwhile. */
+    assert_int_equal(get_filled(number, NOW), '\0');
+    put_filled(number, 3, NOW + SECOND, 'b');
+    assert_int_equal(get_filled(number, NOW + SECOND), 'b');
+    /* Its place is taken over, and then it goes on. */
+    put_filled(number, 4, NOW + 10 * SECOND, 'c');
+    assert_int_equal(get_filled(number, NOW + 10 * SECOND), 'c');
+    kill(pid, SIGCONT);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_int_equal(memcmp(page, "aaaa", 4), 0);
+    assert_true(get_filled(number, NOW + 10 * SECOND) != '?');
+    assert_true(get_filled(number, NOW + 10 * SECOND) != 'a');
+    put_filled(number, 5, NOW + 11 * SECOND, 'd');
+    assert_int_equal(get_filled(number, NOW + 11 * SECOND), 'd');
+}
+
+static void test_killed_within(void **state)
+{
+    apr_uint32_t number = find_crossing();
+
+    end(start_stopping(number), SIGKILL);
+    assert_int_equal(get_filled(number, NOW), '\0');
+    put_filled(number, 3, NOW + 10 * SECOND, 'b');
+    assert_int_equal(get_filled(number, NOW + 10 * SECOND), 'b');
+}
+
 static void test_killed_and_paused(void **state)
 {
     int rounds = getenv("GH_FULL") ? 3000 : 300, i;
@@ -361,6 +462,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_claims, setup, teardown),
         cmocka_unit_test_setup_teardown(test_joins_what_is_its_own, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damage, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stopped_within, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_killed_within, setup, teardown),
         cmocka_unit_test_setup_teardown(test_killed_and_paused, setup, teardown)
     };
 
