@@ -8,8 +8,9 @@
 #include <stdio.h>
 
 #include <apr_strings.h>
-#include <openssl/pem.h>
 
+
+#include "ocsp_crl_support.h"
 #include "mod_ocsp/feeder/ocsp_reader.h"
 #include "status.h"
 #include "status/index.h"
@@ -36,153 +37,7 @@ static int setup(void **state)
     return 0;
 }
 
-/* CRLs */
-
-typedef struct {
-    const char *serial;
-    int reason;
-    apr_time_t at;
-} revoked_t;
-
-typedef struct {
-    const char *number;             /* cRLNumber in hex, NULL: none */
-    const char *base;               /* of a delta */
-    const char *scope;              /* issuingDistributionPoint in OpenSSL's notation */
-    apr_time_t this_update;
-    apr_time_t next_update;
-    const char *signer;             /* fixture; NULL: the CA's */
-    const char *issuer;             /* CN; NULL: the CA's */
-    const char *critical;           /* OID of an unknown critical extension */
-    const EVP_MD *digest;
-    int pem;
-    int expired_on_crl;
-} crl_t;
-
 static const crl_t plain = { .number = "0A", .this_update = NOW - HOUR, .next_update = NOW + HOUR };
-
-static void set_time(X509_CRL *crl, apr_time_t when, int next)
-{
-    ASN1_TIME *time = ASN1_TIME_set(NULL, apr_time_sec(when));
-
-    assert_non_null(time);
-    assert_int_equal(next ? X509_CRL_set1_nextUpdate(crl, time)
-                          : X509_CRL_set1_lastUpdate(crl, time), 1);
-    ASN1_TIME_free(time);
-}
-
-static void add_extension(X509_CRL *crl, const char *name, const char *value)
-{
-    X509_EXTENSION *extension = X509V3_EXT_nconf(NULL, NULL, name, value);
-
-    assert_non_null(extension);
-    assert_int_equal(X509_CRL_add_ext(crl, extension, -1), 1);
-    X509_EXTENSION_free(extension);
-}
-
-static void add_number(X509_CRL *crl, int nid, const char *hex, int critical)
-{
-    BIGNUM *big = NULL;
-    ASN1_INTEGER *number;
-
-    assert_true(BN_hex2bn(&big, hex) > 0);
-    number = BN_to_ASN1_INTEGER(big, NULL);
-    assert_int_equal(X509_CRL_add1_ext_i2d(crl, nid, number, critical, 0), 1);
-    ASN1_INTEGER_free(number);
-    BN_free(big);
-}
-
-static void add_revoked(X509_CRL *crl, const revoked_t *entry)
-{
-    X509_REVOKED *revoked = X509_REVOKED_new();
-    ASN1_TIME *time = ASN1_TIME_set(NULL, apr_time_sec(entry->at ? entry->at : NOW - 5 * HOUR));
-    ASN1_INTEGER *serial;
-    BIGNUM *number = NULL;
-
-    assert_true(BN_hex2bn(&number, entry->serial) > 0);
-    serial = BN_to_ASN1_INTEGER(number, NULL);
-    assert_int_equal(X509_REVOKED_set_serialNumber(revoked, serial), 1);
-    assert_int_equal(X509_REVOKED_set_revocationDate(revoked, time), 1);
-    if (entry->reason > 0) {
-        ASN1_ENUMERATED *reason = ASN1_ENUMERATED_new();
-
-        assert_int_equal(ASN1_ENUMERATED_set(reason, entry->reason), 1);
-        assert_int_equal(X509_REVOKED_add1_ext_i2d(revoked, NID_crl_reason, reason, 0, 0), 1);
-        ASN1_ENUMERATED_free(reason);
-    }
-    assert_int_equal(X509_CRL_add0_revoked(crl, revoked), 1);
-    ASN1_INTEGER_free(serial);
-    ASN1_TIME_free(time);
-    BN_free(number);
-}
-
-static gh_bytes_t encode(X509_CRL *crl, int pem)
-{
-    gh_bytes_t bytes;
-    unsigned char *data = NULL;
-    BIO *bio;
-    char *text;
-    long length;
-
-    if (!pem) {
-        bytes.length = (apr_size_t)i2d_X509_CRL(crl, &data);
-        bytes.data = apr_pmemdup(test_pool, data, bytes.length);
-        OPENSSL_free(data);
-        return bytes;
-    }
-    bio = BIO_new(BIO_s_mem());
-    assert_int_equal(PEM_write_bio_X509_CRL(bio, crl), 1);
-    length = BIO_get_mem_data(bio, &text);
-    bytes.data = apr_pmemdup(test_pool, text, (apr_size_t)length);
-    bytes.length = (apr_size_t)length;
-    BIO_free(bio);
-    return bytes;
-}
-
-static gh_bytes_t make_crl(const crl_t *what, const revoked_t *entries, int count)
-{
-    X509_CRL *crl = X509_CRL_new();
-    X509_NAME *name = X509_NAME_dup(X509_get_subject_name(gh_ca_certificate(ca)));
-    gh_bytes_t bytes;
-    int i;
-
-    if (what->issuer) {
-        X509_NAME_free(name);
-        name = X509_NAME_new();
-        X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8,
-                                   (const unsigned char *)what->issuer, -1, -1, 0);
-    }
-    X509_CRL_set_version(crl, X509_CRL_VERSION_2);
-    X509_CRL_set_issuer_name(crl, name);
-    X509_NAME_free(name);
-    set_time(crl, what->this_update, 0);
-    if (what->next_update) {
-        set_time(crl, what->next_update, 1);
-    }
-    if (what->number) {
-        add_number(crl, NID_crl_number, what->number, 0);
-    }
-    if (what->base) {
-        add_number(crl, NID_delta_crl, what->base, 1);
-    }
-    if (what->scope) {
-        add_extension(crl, "issuingDistributionPoint", what->scope);
-    }
-    if (what->critical) {
-        add_extension(crl, what->critical, "critical,DER:0500");
-    }
-    if (what->expired_on_crl) {
-        add_extension(crl, "2.5.29.60", "ASN1:GENERALIZEDTIME:20200101000000Z");
-    }
-    for (i = 0; i < count; ++i) {
-        add_revoked(crl, &entries[i]);
-    }
-    X509_CRL_sort(crl);
-    assert_true(X509_CRL_sign(crl, fixture_key(what->signer ? what->signer : "p256-01"),
-                              what->digest ? what->digest : EVP_sha256()) > 0);
-    bytes = encode(crl, what->pem);
-    X509_CRL_free(crl);
-    return bytes;
-}
 
 /* Reading and building */
 
@@ -284,7 +139,7 @@ static gh_known_t find(const gh_index_t *index, const char *serial)
 }
 
 #define CRL_OF(what, ...)                                                               \
-    read_as(OCSP_DOCUMENT_CRL, 0, make_crl(what, (const revoked_t[]){ __VA_ARGS__ },    \
+    read_as(OCSP_DOCUMENT_CRL, 0, make_crl(ca, what, (const revoked_t[]){ __VA_ARGS__ },    \
             sizeof((const revoked_t[]){ __VA_ARGS__ }) / sizeof(revoked_t)))
 
 static gh_bytes_t text(const char *content)
@@ -330,7 +185,7 @@ static void test_crl_in_pem_and_without_entries(void **state)
 
     what.pem = 1;
     what.expired_on_crl = 1;
-    index = BUILT(1, read_as(OCSP_DOCUMENT_CRL, 0, make_crl(&what, NULL, 0)));
+    index = BUILT(1, read_as(OCSP_DOCUMENT_CRL, 0, make_crl(ca, &what, NULL, 0)));
     assert_int_equal(gh_index_info(index)->revoked, 0);
     assert_int_equal(gh_index_info(index)->expired_on_crl, apr_time_from_sec(1577836800));
 }
@@ -344,27 +199,27 @@ static void test_crl_refused(void **state)
     refused(OCSP_DOCUMENT_CRL, none, NULL, APR_EINVAL, "GH0850");
     refused(OCSP_DOCUMENT_CRL, text("<html>404</html>"), NULL, APR_EINVAL, "GH0869");
     what.issuer = "Other";
-    refused(OCSP_DOCUMENT_CRL, make_crl(&what, NULL, 0), NULL, GH_EREFUSED, "GH0859");
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), NULL, GH_EREFUSED, "GH0859");
     what = plain;
     what.signer = "rsa2048-02";
-    refused(OCSP_DOCUMENT_CRL, make_crl(&what, NULL, 0), NULL, GH_EREFUSED, "GH0861");
-    bytes = make_crl(&plain, (const revoked_t[]){ { "05", 1, 0 } }, 1);
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), NULL, GH_EREFUSED, "GH0861");
+    bytes = make_crl(ca, &plain, (const revoked_t[]){ { "05", 1, 0 } }, 1);
     data = apr_pmemdup(test_pool, bytes.data, bytes.length);
     data[bytes.length - 3] ^= 1;
     bytes.data = data;
     refused(OCSP_DOCUMENT_CRL, bytes, NULL, GH_EREFUSED, "GH0861");
     what = plain;
     what.critical = "1.2.3.4.5";
-    refused(OCSP_DOCUMENT_CRL, make_crl(&what, NULL, 0), NULL, GH_EREFUSED, "GH0858");
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), NULL, GH_EREFUSED, "GH0858");
     what = plain;
     what.this_update = NOW + HOUR;
     what.next_update = NOW + 2 * HOUR;
-    refused(OCSP_DOCUMENT_CRL, make_crl(&what, NULL, 0), NULL, GH_EREFUSED, "GH0864");
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), NULL, GH_EREFUSED, "GH0864");
     what = plain;
     what.next_update = NOW - HOUR / 2;
-    refused(OCSP_DOCUMENT_CRL, make_crl(&what, NULL, 0), NULL, GH_EREFUSED, "GH0865");
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), NULL, GH_EREFUSED, "GH0865");
     authority.serve_expired = 1;
-    read_as(OCSP_DOCUMENT_CRL, 0, make_crl(&what, NULL, 0));
+    read_as(OCSP_DOCUMENT_CRL, 0, make_crl(ca, &what, NULL, 0));
 }
 
 static void test_crl_of_a_ca_that_may_not_sign_any(void **state)
@@ -378,7 +233,7 @@ static void test_crl_of_a_ca_that_may_not_sign_any(void **state)
     X509_EXTENSION_free(usage);
     assert_true(X509_sign(certificate, fixture_key("rsa2048-01"), EVP_sha256()) > 0);
     authority.certificate = certificate;
-    refused(OCSP_DOCUMENT_CRL, make_crl(&plain, NULL, 0), NULL, GH_EREFUSED, "GH0860");
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &plain, NULL, 0), NULL, GH_EREFUSED, "GH0860");
     X509_free(certificate);
 }
 
@@ -388,16 +243,16 @@ static void test_older_crls_are_refused(void **state)
     crl_t what = plain;
 
     what.number = "09";
-    refused(OCSP_DOCUMENT_CRL, make_crl(&what, NULL, 0), &former, GH_EREFUSED, "GH0866");
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), &former, GH_EREFUSED, "GH0866");
     what = plain;
     what.this_update -= HOUR;
-    refused(OCSP_DOCUMENT_CRL, make_crl(&what, NULL, 0), &former, GH_EREFUSED, "GH0866");
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), &former, GH_EREFUSED, "GH0866");
     what = plain;
     what.number = NULL;
-    refused(OCSP_DOCUMENT_CRL, make_crl(&what, NULL, 0), &former, GH_EREFUSED, "GH0866");
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), &former, GH_EREFUSED, "GH0866");
     apr_cpystrn(former.number, "ff", sizeof(former.number));
     what.number = "0100";
-    read_as(OCSP_DOCUMENT_CRL, 0, make_crl(&what, NULL, 0));
+    read_as(OCSP_DOCUMENT_CRL, 0, make_crl(ca, &what, NULL, 0));
 }
 
 static void test_delta(void **state)
@@ -412,7 +267,7 @@ static void test_delta(void **state)
     delta.this_update = NOW - HOUR / 2;
     delta.next_update = NOW + HOUR / 4;
     changes = read_as(OCSP_DOCUMENT_DELTA, 0,
-                      make_crl(&delta, (const revoked_t[]){ { "02", REMOVE, 0 }, { "03", 4, 0 },
+                      make_crl(ca, &delta, (const revoked_t[]){ { "02", REMOVE, 0 }, { "03", 4, 0 },
                                                             { "04", 5, 0 } }, 3));
     index = BUILT(2, complete, changes);
     assert_int_equal(find(index, "01").state, GH_KNOWN_REVOKED);
@@ -433,13 +288,13 @@ static void test_delta_that_does_not_fit(void **state)
     /* made for a later complete CRL */
     delta.number = "0E";
     delta.base = "0B";
-    documents[1] = read_as(OCSP_DOCUMENT_DELTA, 0, make_crl(&delta, NULL, 0));
+    documents[1] = read_as(OCSP_DOCUMENT_DELTA, 0, make_crl(ca, &delta, NULL, 0));
     assert_int_equal(build_all(documents, 2, NULL, NOW, &info), GH_EREFUSED);
     assert_string_equal(result.number, "GH0870");
     /* for other certificates */
     delta.base = "0A";
     delta.scope = "critical,onlyuser:TRUE";
-    documents[1] = read_as(OCSP_DOCUMENT_DELTA, 0, make_crl(&delta, NULL, 0));
+    documents[1] = read_as(OCSP_DOCUMENT_DELTA, 0, make_crl(ca, &delta, NULL, 0));
     assert_int_equal(build_all(documents, 2, NULL, NOW, &info), GH_EREFUSED);
     assert_string_equal(result.number, "GH0871");
     /* older than the complete CRL: of no use, and no harm */
@@ -447,12 +302,12 @@ static void test_delta_that_does_not_fit(void **state)
     delta.number = "08";
     delta.base = "07";
     documents[1] = read_as(OCSP_DOCUMENT_DELTA, 0,
-                           make_crl(&delta, (const revoked_t[]){ { "01", REMOVE, 0 } }, 1));
+                           make_crl(ca, &delta, (const revoked_t[]){ { "01", REMOVE, 0 } }, 1));
     assert_success(build_all(documents, 2, NULL, NOW, &info));
     assert_int_equal(find(open_index(), "01").state, GH_KNOWN_REVOKED);
     /* in the place of each other */
-    refused(OCSP_DOCUMENT_CRL, make_crl(&delta, NULL, 0), NULL, GH_EREFUSED, "GH0863");
-    refused(OCSP_DOCUMENT_DELTA, make_crl(&plain, NULL, 0), NULL, GH_EREFUSED, "GH0863");
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &delta, NULL, 0), NULL, GH_EREFUSED, "GH0863");
+    refused(OCSP_DOCUMENT_DELTA, make_crl(ca, &plain, NULL, 0), NULL, GH_EREFUSED, "GH0863");
 }
 
 static ocsp_document_t *partition(int source, const char *scope, const char *serial)
@@ -461,12 +316,13 @@ static ocsp_document_t *partition(int source, const char *scope, const char *ser
     crl_t what = plain;
 
     what.scope = scope;
-    return read_as(OCSP_DOCUMENT_CRL, source, make_crl(&what, &entry, 1));
+    return read_as(OCSP_DOCUMENT_CRL, source, make_crl(ca, &what, &entry, 1));
 }
 
 static void test_partitions(void **state)
 {
-    gh_index_t *index = BUILT(3, partition(0, "critical,fullname:URI:http://a/1,onlyuser:TRUE", "01"),
+    gh_index_t *index = BUILT(3,
+                              partition(0, "critical,fullname:URI:http://a/1,onlyuser:TRUE", "01"),
                               partition(1, "critical,fullname:URI:http://a/2,onlyuser:TRUE", "02"),
                               partition(2, "critical,onlyCA:TRUE", "03"));
 
@@ -496,10 +352,10 @@ static void test_partitions_refused(void **state)
     partitions_refused("GH0856", partition(0, "critical,onlysomereasons:keyCompromise", "01"),
                        NULL);
     /* not for us at all */
-    refused(OCSP_DOCUMENT_CRL, make_crl(&(crl_t){ .number = "0A", .this_update = NOW - HOUR,
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &(crl_t){ .number = "0A", .this_update = NOW - HOUR,
             .next_update = NOW + HOUR, .scope = "critical,indirectCRL:TRUE" }, NULL, 0), NULL,
             GH_EREFUSED, "GH0867");
-    refused(OCSP_DOCUMENT_CRL, make_crl(&(crl_t){ .number = "0A", .this_update = NOW - HOUR,
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &(crl_t){ .number = "0A", .this_update = NOW - HOUR,
             .next_update = NOW + HOUR, .scope = "critical,onlyAA:TRUE" }, NULL, 0), NULL,
             GH_EREFUSED, "GH0867");
 }
@@ -619,7 +475,7 @@ static void test_retention(void **state)
     later.number = "0B";
     later.this_update = NOW - HOUR / 2;
     later.next_update = NOW + 100 * HOUR;
-    empty = read_as(OCSP_DOCUMENT_CRL, 0, make_crl(&later, NULL, 0));
+    empty = read_as(OCSP_DOCUMENT_CRL, 0, make_crl(ca, &later, NULL, 0));
     assert_int_equal(find(built_at(NOW, index, 1, empty), "01").state, GH_KNOWN_NOT);
     authority.retention = 10 * HOUR;
     index = built_at(NOW, index, 1, empty);
@@ -659,5 +515,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_retention, setup, x509_test_teardown),
     };
 
-    return cmocka_run_group_tests_name("ocsp_readers", tests, x509_group_setup, x509_group_teardown);
+    return cmocka_run_group_tests_name("ocsp_readers", tests, x509_group_setup,
+                                       x509_group_teardown);
 }
