@@ -7,8 +7,8 @@
 #include "status.h"
 #include "x509_support.h"
 
-/* An issuer "devices" with its store, and OCSP signers that are enrolled from it. Everything lives in
- * test_pool. */
+/* An issuer "devices" with its store, and OCSP signers that are enrolled from it. Everything lives
+ * in test_pool. */
 
 #define SECOND  apr_time_from_sec(1)
 #define HOUR    apr_time_from_sec(3600)

@@ -35,7 +35,7 @@ static int times_logged(const char *number)
     return times;
 }
 
-/** RFC 6960 4.2.2.2: what a delegated signer has, and nothing that clients would have to look up. */
+/** RFC 6960 4.2.2.2: what a delegated signer has, and nothing that clients have to look up. */
 static void check_certificate(X509 *certificate, const char *subject)
 {
     char name[256];
