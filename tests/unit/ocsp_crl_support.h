@@ -11,7 +11,7 @@
 typedef struct {
     const char *serial;
     int reason;
-    apr_time_t at;                  /* 0: five hours before the CRL */
+    apr_time_t at;                  /* 0: some hours ago */
 } revoked_t;
 
 /** A CRL; members that are 0 are left out, or as they should be. */
