@@ -24,6 +24,7 @@ static void job_done(void *baton)
 void ocsp_fetch_begin(ocsp_fetch_t *fetch, CURLM *multi, ocsp_lane_t *lane)
 {
     int ldap = !strncasecmp(fetch->url, "ldap", 4);
+    apr_status_t rv;
 
     gh_result_clear(&fetch->result);
     ocsp_buffer_free(&fetch->bytes);
@@ -36,8 +37,10 @@ void ocsp_fetch_begin(ocsp_fetch_t *fetch, CURLM *multi, ocsp_lane_t *lane)
     fetch->job.work = ldap ? ocsp_fetch_ldap : ocsp_fetch_file;
     fetch->job.done = job_done;
     fetch->job.baton = fetch;
-    fetch->status = ocsp_lane_submit(lane, &fetch->job);
-    if (fetch->status != APR_SUCCESS) {
+    /* from here on it belongs to the thread */
+    rv = ocsp_lane_submit(lane, &fetch->job);
+    if (rv != APR_SUCCESS) {
+        fetch->status = rv;
         fetch->done(fetch->baton);
     }
 }

@@ -1,5 +1,7 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
+#include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <strings.h>
 
@@ -12,6 +14,91 @@
 
 #define ATTRIBUTE "certificateRevocationList;binary"
 #define DELTA_ATTRIBUTE "deltaRevocationList;binary"
+
+/** However steadily they come, bytes are not waited for longer than this many times the silence
+ * that
+ *  is borne. */
+#define WHOLE 12
+
+/* libldap has timeouts, but a server that says nothing in the middle of a TLS handshake is waited
+ * for without end (and without rest, by that which uses GnuTLS). So reading and writing pass a
+ * layer between TLS and the socket that waits itself, for as long as it may. */
+
+typedef struct {
+    ldap_conncb callbacks;
+    apr_interval_time_t silence;
+    apr_time_t end;
+} watch_t;
+
+static int layer_setup(Sockbuf_IO_Desc *layer, void *watch)
+{
+    layer->sbiod_pvt = watch;
+    return 0;
+}
+
+static int layer_remove(Sockbuf_IO_Desc *layer)
+{
+    layer->sbiod_pvt = NULL;
+    return 0;
+}
+
+static int layer_ctrl(Sockbuf_IO_Desc *layer, int option, void *value)
+{
+    return LBER_SBIOD_CTRL_NEXT(layer, option, value);
+}
+
+/* @return 0, or -1 with errno */
+static int wait_for(Sockbuf_IO_Desc *layer, short events)
+{
+    const watch_t *watch = layer->sbiod_pvt;
+    struct pollfd socket = { .events = events };
+    apr_interval_time_t left = watch->end - apr_time_now();
+    int ready = 0;
+
+    left = left < watch->silence ? left : watch->silence;
+    if (ber_sockbuf_ctrl(layer->sbiod_sb, LBER_SB_OPT_GET_FD, &socket.fd) == 1 && left > 0) {
+        do {
+            ready = poll(&socket, 1, (int)((left + 999) / 1000));
+        } while (ready < 0 && errno == EINTR);
+    }
+    if (ready == 0) {
+        errno = ETIMEDOUT;
+    }
+    return ready > 0 ? 0 : -1;
+}
+
+static ber_slen_t layer_read(Sockbuf_IO_Desc *layer, void *data, ber_len_t length)
+{
+    return wait_for(layer, POLLIN) ? -1 : LBER_SBIOD_READ_NEXT(layer, data, length);
+}
+
+static ber_slen_t layer_write(Sockbuf_IO_Desc *layer, void *data, ber_len_t length)
+{
+    return wait_for(layer, POLLOUT) ? -1 : LBER_SBIOD_WRITE_NEXT(layer, data, length);
+}
+
+static int layer_close(Sockbuf_IO_Desc *layer)
+{
+    return 0;
+}
+
+/* Called by libldap when TCP is there, before TLS begins. */
+static int connected(LDAP *ldap, Sockbuf *socket, LDAPURLDesc *server, struct sockaddr *address,
+                     struct ldap_conncb *callbacks)
+{
+    /* libldap does not change it, and has no const */
+    static const Sockbuf_IO layer = {
+        layer_setup, layer_remove, layer_ctrl, layer_read, layer_write, layer_close
+    };
+
+    return ber_sockbuf_add_io(socket, (Sockbuf_IO *)&layer,
+                              (LBER_SBIOD_LEVEL_PROVIDER + LBER_SBIOD_LEVEL_TRANSPORT) / 2,
+                              callbacks->lc_arg);
+}
+
+static void disconnected(LDAP *ldap, Sockbuf *socket, struct ldap_conncb *callbacks)
+{
+}
 
 static apr_status_t failed(ocsp_fetch_t *fetch, LDAP *ldap, const char *what, int error)
 {
@@ -63,7 +150,7 @@ static const char *system_trust(void)
     return path;
 }
 
-static int open_ldap(ocsp_fetch_t *fetch, LDAP **ldap)
+static int open_ldap(ocsp_fetch_t *fetch, watch_t *watch, LDAP **ldap)
 {
     const ocsp_source_config_t *config = fetch->config;
     struct timeval timeout = {
@@ -91,6 +178,15 @@ static int open_ldap(ocsp_fetch_t *fetch, LDAP **ldap)
     ldap_set_option(*ldap, LDAP_OPT_REFERRALS, LDAP_OPT_OFF);
     ldap_set_option(*ldap, LDAP_OPT_NETWORK_TIMEOUT, &timeout);
     ldap_set_option(*ldap, LDAP_OPT_TIMEOUT, &timeout);
+    watch->callbacks.lc_add = connected;
+    watch->callbacks.lc_del = disconnected;
+    watch->callbacks.lc_arg = watch;
+    watch->silence = config->timeout;
+    watch->end = apr_time_now() + WHOLE * config->timeout;
+    error = ldap_set_option(*ldap, LDAP_OPT_CONNECT_CB, &watch->callbacks);
+    if (error != LDAP_OPT_SUCCESS) {
+        return error;
+    }
     if (ldap_get_option(*ldap, LDAP_OPT_SOCKBUF, &socket) == LDAP_OPT_SUCCESS && socket) {
         ber_sockbuf_ctrl(socket, LBER_SB_OPT_SET_MAX_INCOMING, &most);
     }
@@ -162,10 +258,11 @@ void ocsp_fetch_ldap(void *baton)
     LDAPURLDesc *url = NULL;
     LDAPMessage *answer = NULL;
     LDAP *ldap = NULL;
+    watch_t watch;
     const char *what = "the server cannot be reached";
     int error;
 
-    error = open_ldap(fetch, &ldap);
+    error = open_ldap(fetch, &watch, &ldap);
     if (error == LDAP_SUCCESS) {
         what = "the bind was refused";
         error = bind_ldap(config, ldap);

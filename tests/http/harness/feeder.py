@@ -44,7 +44,7 @@ def make_crl(authority, revoked=(), number=1, hours=24, age=0, key=None, delta=N
     for serial in revoked:
         builder = builder.add_revoked_certificate(
             x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build())
-    return builder.sign(key or authority.key, hashes.SHA256()).public_bytes(DER)
+    return builder.sign(key or authority.key_source, hashes.SHA256()).public_bytes(DER)
 
 
 def source(kind, url=None, **options):
