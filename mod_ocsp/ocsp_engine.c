@@ -115,7 +115,7 @@ static apr_status_t sign(asked_t *asked, gh_bytes_t *der, gh_bytes_t nonce)
         asked->signer = ocsp_signer_choose(asked->set, asked->request->preferred,
                                            asked->request->preferred_count, asked->now);
     }
-    if (rv == APR_SUCCESS) {
+    if (rv == APR_SUCCESS && asked->result->number[0]) {
         gh_result_clear(asked->result);
     }
     return rv;
@@ -169,7 +169,10 @@ static void answer_entry(const asked_t *asked, const ocsp_cache_entry_t *entry, 
     answer->expires = entry->expires;
     answer->authoritative = entry->next_update != 0;
     memcpy(answer->sha256, entry->sha256, sizeof(answer->sha256));
-    gh_result_clear(asked->result);
+    /* what went wrong before did no harm; the result is large, and nothing has been said as a rule */
+    if (asked->result->number[0]) {
+        gh_result_clear(asked->result);
+    }
 }
 
 /** @param due set to 1 if the caller is to make the answer again

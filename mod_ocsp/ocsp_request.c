@@ -339,6 +339,16 @@ apr_status_t ocsp_request_parse(ocsp_request_t **request, gh_bytes_t der, int ma
 
 /* GET */
 
+/** What is not escaped: base64 and base64url; the others are NUL. */
+static const char plain_characters[256] = {
+    ['A'] = 'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'I', 'J', 'K', 'L', 'M',
+    'N', 'O', 'P', 'Q', 'R', 'S', 'T', 'U', 'V', 'W', 'X', 'Y', 'Z',
+    ['a'] = 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm',
+    'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z',
+    ['0'] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9',
+    ['+'] = '+', ['-'] = '+', ['/'] = '/', ['_'] = '/', ['='] = '='
+};
+
 /** One character of the base64 at *at, which is moved behind it.
  *  @return 0 for one that does not belong there */
 static char next_character(const char **at)
@@ -367,18 +377,7 @@ static char next_character(const char **at)
         *at += 2;
         return c;
     }
-    switch (c) {
-    case '-':
-        return '+';
-    case '_':
-        return '/';
-    case '+':
-    case '/':
-    case '=':
-        return c;
-    default:
-        return apr_isalnum((unsigned char)c) && (unsigned char)c < 0x80 ? c : '\0';
-    }
+    return plain_characters[(unsigned char)c];
 }
 
 static apr_status_t bad_path(gh_result_t *result)
@@ -410,7 +409,7 @@ apr_status_t ocsp_request_from_path(gh_bytes_t *der, const char *path, apr_size_
     while (*path) {
         char c = next_character(&path);
 
-        if (!c || (padding && c != '=') || (c == '=' && ++padding > 2)) {
+        if (!c || (c == '=' && ++padding > 2) || (padding && c != '=')) {
             return bad_path(result);
         }
         text[used++] = c;
