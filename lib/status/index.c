@@ -241,7 +241,8 @@ static const index_entry_t *find_entry(const gh_index_t *index, gh_bytes_t seria
 
 static void take_entry(gh_known_t *known, const index_entry_t *entry)
 {
-    known->state = entry->state == GH_KNOWN_HELD ? GH_KNOWN_HELD : GH_KNOWN_REVOKED;
+    known->state = entry->state == GH_KNOWN_HELD || entry->state == GH_KNOWN_GOOD
+                   ? (gh_known_state_t)entry->state : GH_KNOWN_REVOKED;
     known->reason = entry->reason;
     known->revoked_at = entry->revoked_at;
     known->invalid_from = entry->invalid_from;
@@ -277,7 +278,8 @@ apr_status_t gh_index_each_revoked(const gh_index_t *index, gh_index_each_fn *ea
         gh_known_t known;
         apr_status_t rv;
 
-        if (!serial.length || serial.length > sizeof(entry->serial)) {
+        if (!serial.length || serial.length > sizeof(entry->serial)
+            || entry->state == GH_KNOWN_GOOD) {
             continue;
         }
         take_entry(&known, entry);

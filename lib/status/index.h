@@ -13,11 +13,12 @@
  * rename.
  *
  * Certificates that are not revoked are 8 bytes each: a keyed hash (SipHash-2-4 under a random key
- * of the file) of the serial number, in order. Those that are revoked or held are in a second table
- * with their whole serial, time, reason and version, looked at first: no collision of hashes can
- * hide a revocation. A serial that is in neither table is not known.
+ * of the file) of the serial number, in order. Those that are revoked or held, or were until they
+ * were released, are in a second table with their whole serial, time, reason and version, looked at
+ * first: no collision of hashes can hide a revocation. A serial that is in neither table is not
+ * known.
  *
- * header | hashes, sorted, 8 bytes each | revoked entries, sorted by serial, fixed size | end
+ * header | hashes, sorted, 8 bytes each | entries, sorted by serial, fixed size | end
  *
  * The header has magic and format version, the authority, generation, counts, times, the key of the
  * hashes and a SHA-256 over everything else. A file that is short, damaged, of another format or of
@@ -44,7 +45,7 @@ typedef struct {
     int complete;                   /* 1: lists all that was issued, so that an absent serial was
                                        never issued; 0: revocations only (a CRL) */
     apr_uint64_t issued;            /* number of hashes */
-    apr_uint64_t revoked;           /* number of revoked and held */
+    apr_uint64_t revoked;           /* number of revoked, held and released */
 } gh_index_info_t;
 
 /**

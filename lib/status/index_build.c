@@ -24,7 +24,7 @@
 /** Bytes that are written at a time. */
 #define CHUNK ((apr_size_t)1 << 20)
 
-/** An entry while it is collected; state GH_KNOWN_GOOD takes back what came before. */
+/** An entry while it is collected; one of state GH_KNOWN_GOOD takes back what came before. */
 typedef struct {
     index_entry_t entry;
     uint64_t order;
@@ -126,16 +126,18 @@ static apr_status_t need_hashes(gh_index_builder_t *builder, uint64_t more, gh_r
 static apr_status_t add_change(gh_index_builder_t *builder, gh_bytes_t serial,
                                const gh_known_t *known, gh_result_t *result)
 {
+    uint64_t room = builder->change_room;
     change_t *changes;
     index_entry_t *entry;
 
-    if (builder->change_count == builder->change_room) {
-        builder->change_room = builder->change_room ? 2 * builder->change_room : 1024;
-        changes = realloc(builder->changes, builder->change_room * sizeof(*changes));
+    if (builder->change_count == room) {
+        room = room ? 2 * room : 1024;
+        changes = realloc(builder->changes, room * sizeof(*changes));
         if (!changes) {
             return fail_memory(result);
         }
         builder->changes = changes;
+        builder->change_room = room;
     }
     entry = &builder->changes[builder->change_count].entry;
     memset(entry, 0, sizeof(*entry));
@@ -173,22 +175,28 @@ apr_status_t gh_index_add(gh_index_builder_t *builder, gh_bytes_t serial, const 
                                               : APR_SUCCESS;
 }
 
-typedef struct {
-    gh_index_builder_t *builder;
-    gh_result_t *result;
-} carry_t;
-
-static apr_status_t carry(void *baton, gh_bytes_t serial, const gh_known_t *known)
+static apr_status_t carry_entries(gh_index_builder_t *builder, const gh_index_t *index,
+                                  gh_result_t *result)
 {
-    carry_t *carrying = baton;
+    apr_status_t rv = APR_SUCCESS;
+    uint64_t i;
 
-    return add_change(carrying->builder, serial, known, carrying->result);
+    for (i = 0; rv == APR_SUCCESS && i < index->info.revoked; ++i) {
+        const index_entry_t *entry = &index->entries[i];
+        gh_bytes_t serial = { entry->serial, entry->length };
+        gh_known_t known = { (gh_known_state_t)entry->state, entry->reason, entry->revoked_at,
+                             entry->invalid_from, entry->version };
+
+        if (serial.length && serial.length <= sizeof(entry->serial)) {
+            rv = add_change(builder, serial, &known, result);
+        }
+    }
+    return rv;
 }
 
 apr_status_t gh_index_add_index(gh_index_builder_t *builder, const gh_index_t *index,
                                 gh_result_t *result)
 {
-    carry_t carrying = { builder, result };
     apr_status_t rv = need_hashes(builder, index->info.issued, result);
 
     if (rv != APR_SUCCESS) {
@@ -198,7 +206,7 @@ apr_status_t gh_index_add_index(gh_index_builder_t *builder, const gh_index_t *i
     memcpy(builder->hashes, index->hashes, index->info.issued * sizeof(uint64_t));
     builder->count = index->info.issued;
     builder->merging = 1;
-    return gh_index_each_revoked(index, carry, &carrying);
+    return carry_entries(builder, index, result);
 }
 
 static int by_hash(const void *one, const void *other)
@@ -229,8 +237,8 @@ static void sort_hashes(gh_index_builder_t *builder)
     builder->info.issued = kept;
 }
 
-/** Of several about one serial the last counts whose version is not below that of one before; those
- *  that end as good are left out. */
+/** Of several about one serial the last counts whose version is not below that of one before. Those
+ *  that end as good are left out, unless they have a version: it must not go back. */
 static void sort_changes(gh_index_builder_t *builder)
 {
     change_t *changes = builder->changes;
@@ -249,7 +257,7 @@ static void sort_changes(gh_index_builder_t *builder)
                 last = &changes[next];
             }
         }
-        if (last->entry.state != GH_KNOWN_GOOD) {
+        if (last->entry.state != GH_KNOWN_GOOD || last->entry.version) {
             changes[kept++] = *last;
         }
     }

@@ -32,7 +32,7 @@ typedef struct {
     unsigned char sha256[32];       /* of the whole file, with these bytes zero */
 } index_header_t;
 
-/** A certificate that is revoked or held. */
+/** A certificate whose status has changed: revoked, held, or good again. */
 typedef struct {
     unsigned char serial[20];       /* zeros behind it */
     uint8_t length;

@@ -114,7 +114,8 @@ static int is_ours(const header_t *header, const unsigned char authority[32],
     return !memcmp(header->magic, OVERLAY_MAGIC, sizeof(header->magic))
            && header->size == FILE_SIZE && header->capacity == GH_OVERLAY_CAPACITY
            && !memcmp(header->authority, authority, sizeof(header->authority))
-           && header->generation == generation && !memcmp(header->boot, boot, BOOT_SIZE)
+           && header->generation == generation
+           && boot[0] != '\0' && !memcmp(header->boot, boot, BOOT_SIZE)
            && header->used <= GH_OVERLAY_CAPACITY;
 }
 
@@ -300,8 +301,7 @@ int gh_overlay_find(const gh_overlay_t *overlay, gh_bytes_t serial, gh_known_t *
     return 1;
 }
 
-/** A process that was killed while it had the mutex has left nothing but an entry without a slot.
- *  */
+/** A process that was killed while it had the mutex has left at most an entry without a slot. */
 static int lock_writers(gh_overlay_t *overlay)
 {
     int error = pthread_mutex_lock(&overlay->header->mutex);
@@ -374,8 +374,7 @@ void gh_overlay_progress(const gh_overlay_t *overlay, gh_overlay_progress_t *pro
     progress->synced_at = __atomic_load_n(&overlay->header->synced_at, __ATOMIC_ACQUIRE);
 }
 
-/* A clock that was set back leaves a time in the future, which would make old knowledge look new.
- * */
+/* A clock that was set back leaves a time to come, which would make old knowledge look new. */
 void gh_overlay_advance(gh_overlay_t *overlay, const gh_overlay_progress_t *progress)
 {
     header_t *header = overlay->header;
@@ -410,8 +409,10 @@ apr_status_t gh_overlay_each(const gh_overlay_t *overlay, gh_overlay_each_fn *ea
             gh_bytes_t serial = { entry->serial, entry->length };
             gh_known_t known;
 
-            take_entry(&known, entry);
-            rv = each(baton, serial, &known);
+            if (entry->length && entry->length <= sizeof(entry->serial)) {
+                take_entry(&known, entry);
+                rv = each(baton, serial, &known);
+            }
         }
     }
     return rv;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include <apr_allocator.h>
 #include <apr_strings.h>
@@ -20,20 +21,42 @@
 /** Transactions of one round: a process that starts has more to read. */
 #define BATCHES 100
 
-/** For how long after a change numbers below it may become visible on PostgreSQL. */
-#define UNSETTLED apr_time_from_sec(20)
+/** What a clock may be ahead of another process's. */
+#define CLOCK_SKEW apr_time_from_sec(1)
 
-/** Numbers that are read again in each round while that may be, and rounds between two in which all
- *  that may come late are. */
+/*
+ * On PostgreSQL the number of a new certificate may become visible after higher ones, up to
+ * LATE_AFTER later, which is more than a transaction may take. So what was given out within that
+ * time is read again every LATE_EVERY, and in the rounds between what was given out within
+ * LATE_SOON, which is nearly all that comes late. The marks say which number was the last one when.
+ */
+#define LATE_AFTER apr_time_from_sec(20)
+#define LATE_SOON apr_time_from_sec(1)
+#define LATE_EVERY apr_time_from_sec(2)
+#define MARK_EVERY apr_time_from_sec(1)
+#define MARKS 32
+
+/** Numbers that are read again in each round before there are such marks. */
 #define LATE_FEW 1024
-#define LATE_ROUNDS 32
+
+_Static_assert(MARKS * MARK_EVERY > LATE_AFTER + MARK_EVERY, "marks go back far enough");
 
 /** An index with its overlay, in a pool of its own. */
 typedef struct {
     gh_index_t *index;
     gh_overlay_t *overlay;
     apr_pool_t *pool;
+    int begun;                      /* it was read for: the next are meaningful */
+    gh_changes_place_t reached;     /* by this process */
+    apr_int64_t start;              /* where it has begun, and when it has to do so once more */
+    apr_time_t again_at;            /* by the clock that nobody sets; 0: it has not to */
+    apr_time_t deep_at;             /* when all that may come late was read */
 } pair_t;
+
+typedef struct {
+    apr_time_t at;                  /* by the clock that nobody sets */
+    apr_int64_t number;
+} mark_t;
 
 struct gh_view {
     const char *name;
@@ -52,9 +75,9 @@ struct gh_view {
     dev_t device;                   /* of the file that was looked at last */
     ino_t inode;
     struct timespec changed;
-    apr_int64_t moved_to;           /* last change that was seen, and when it was new */
-    apr_time_t moved_at;
-    unsigned int round;
+    gh_result_t refused;            /* why that file is no use; its status is 0 if it is */
+    mark_t marks[MARKS];            /* a ring: the newest is the last that was counted */
+    unsigned int mark_count;
 };
 
 static apr_status_t forget_pairs(void *data)
@@ -151,7 +174,15 @@ static void use_pair(gh_view_t *view, pair_t *pair)
     }
 }
 
-/** Takes up a file that was not looked at yet. One that is no use is looked at again once it is
+static apr_status_t refused(const gh_view_t *view, gh_result_t *result)
+{
+    if (view->refused.status != APR_SUCCESS && result != NULL) {
+        *result = view->refused;
+    }
+    return view->refused.status;
+}
+
+/** Takes up a file that was not looked at yet. One that is damaged is looked at again once it is
  *  another. */
 static apr_status_t look_for_index(gh_view_t *view, gh_result_t *result)
 {
@@ -171,15 +202,18 @@ static apr_status_t look_for_index(gh_view_t *view, gh_result_t *result)
     if (status.st_dev == view->device && status.st_ino == view->inode
         && status.st_mtim.tv_sec == view->changed.tv_sec
         && status.st_mtim.tv_nsec == view->changed.tv_nsec) {
-        return APR_SUCCESS;
+        return refused(view, result);
     }
-    rv = open_pair(view, &pair, result);
+    gh_result_clear(&view->refused);
+    rv = open_pair(view, &pair, &view->refused);
+    if (rv == APR_SUCCESS || rv == GH_ECORRUPT) {
+        view->device = status.st_dev;
+        view->inode = status.st_ino;
+        view->changed = status.st_mtim;
+    }
     if (rv != APR_SUCCESS) {
-        return rv;
+        return refused(view, result);
     }
-    view->device = status.st_dev;
-    view->inode = status.st_ino;
-    view->changed = status.st_mtim;
     if (view->next) {
         apr_pool_destroy(view->next->pool);
         view->next = NULL;
@@ -193,63 +227,127 @@ static apr_status_t look_for_index(gh_view_t *view, gh_result_t *result)
     return APR_SUCCESS;
 }
 
-static void progress_of(const pair_t *pair, gh_overlay_progress_t *progress)
+void gh_view_progress(const gh_index_t *index, const gh_overlay_t *overlay,
+                      gh_overlay_progress_t *progress)
 {
-    const gh_index_info_t *info = gh_index_info(pair->index);
+    const gh_index_info_t *info = gh_index_info(index);
+    apr_time_t latest = apr_time_now() + CLOCK_SKEW;
 
-    gh_overlay_progress(pair->overlay, progress);
+    gh_overlay_progress(overlay, progress);
     if (info->change > progress->change) {
         progress->change = info->change;
     }
-    if (info->synced_at > progress->synced_at) {
+    if (progress->synced_at > latest) {
+        progress->synced_at = 0;
+    }
+    if (info->synced_at > progress->synced_at && info->synced_at <= latest) {
         progress->synced_at = info->synced_at;
     }
 }
 
 typedef struct {
     const gh_view_t *view;
-    gh_overlay_t *overlay;
-    apr_int64_t after;
-    apr_int64_t change;
+    const pair_t *pair;
+    gh_changes_place_t after;
+    gh_changes_place_t reached;
     int more;
-    apr_status_t put;               /* first failure of the overlay */
     gh_result_t *result;
 } reading_t;
+
+/** @return 1 if the index says this or something newer: what is read again need not fill the
+ *  overlay, and a store that lags behind (a standby) does not bring old states back */
+static int index_has(const gh_index_t *index, const gh_known_certificate_t *certificate)
+{
+    gh_known_t known;
+
+    gh_index_find(index, certificate->serial, &known);
+    return known.state != GH_KNOWN_NOT
+        && (!certificate->known.version || known.version >= certificate->known.version);
+}
 
 static apr_status_t put_change(void *baton, const gh_known_certificate_t *certificate)
 {
     reading_t *reading = baton;
 
-    reading->put = gh_overlay_put(reading->overlay, certificate->serial, &certificate->known,
-                                  reading->result);
-    return reading->put;
+    return index_has(reading->pair->index, certificate)
+               ? APR_SUCCESS
+               : gh_overlay_put(reading->pair->overlay, certificate->serial, &certificate->known,
+                                reading->result);
 }
 
 static apr_status_t read_changes(gh_transaction_t *transaction, void *baton)
 {
     reading_t *reading = baton;
 
-    return gh_changes_since(transaction, reading->view->issuer, reading->after, BATCH, put_change,
-                            reading, &reading->change, &reading->more);
+    return gh_changes_since(transaction, reading->view->issuer, &reading->after, BATCH, put_change,
+                            reading, &reading->reached, &reading->more);
 }
 
-/** Where to read from: on PostgreSQL numbers may still become visible below the last one. */
-static apr_int64_t start_of(gh_view_t *view, gh_store_t *store, apr_int64_t change, apr_time_t now)
+static apr_time_t monotonic_now(void)
 {
-    apr_int64_t late;
+    struct timespec now;
 
-    if (strcmp(gh_store_kind(store), "pgsql")) {
-        return change;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return apr_time_from_sec(now.tv_sec) + now.tv_nsec / 1000;
+}
+
+static apr_int64_t lower(apr_int64_t one, apr_int64_t other)
+{
+    return one < other ? one : other;
+}
+
+static apr_int64_t higher(apr_int64_t one, apr_int64_t other)
+{
+    return one > other ? one : other;
+}
+
+/** @return the newest mark that is so old; NULL if none is */
+static const mark_t *mark_before(const gh_view_t *view, apr_time_t at)
+{
+    unsigned int i;
+
+    for (i = 1; i <= MARKS && i <= view->mark_count; ++i) {
+        const mark_t *mark = &view->marks[(view->mark_count - i) % MARKS];
+
+        if (mark->at <= at) {
+            return mark;
+        }
     }
-    if (change != view->moved_to) {
-        view->moved_to = change;
-        view->moved_at = now;
+    return NULL;
+}
+
+static void set_mark(gh_view_t *view, apr_int64_t number, apr_time_t now)
+{
+    const mark_t *last = &view->marks[(view->mark_count + MARKS - 1) % MARKS];
+
+    if (!view->mark_count || now - last->at >= MARK_EVERY) {
+        view->marks[view->mark_count % MARKS] = (mark_t){ now, number };
+        ++view->mark_count;
     }
-    if (now - view->moved_at > UNSETTLED || now < view->moved_at) {
-        return change;
+}
+
+/** Where to read from on PostgreSQL. @param deep set to 1 if that is all that may come late */
+static void place_with_late(gh_view_t *view, pair_t *pair, apr_int64_t change, apr_time_t now,
+                            gh_changes_place_t *after, int *deep)
+{
+    const mark_t *mark;
+
+    *deep = 1;
+    if (!pair->begun) {
+        pair->start = higher(change - GH_CHANGES_LATE, 0);
+        pair->again_at = mark_before(view, now - LATE_AFTER) ? 0 : now + LATE_AFTER;
+        after->status = after->issued = pair->start;
+        return;
     }
-    late = view->round % LATE_ROUNDS ? LATE_FEW : GH_CHANGES_LATE;
-    return change > late ? change - late : 0;
+    *after = pair->reached;
+    if (pair->again_at && now >= pair->again_at) {
+        after->issued = lower(after->issued, pair->start);
+        return;
+    }
+    *deep = now - pair->deep_at >= LATE_EVERY;
+    mark = mark_before(view, now - (*deep ? LATE_AFTER : LATE_SOON));
+    after->issued = lower(after->issued, mark ? mark->number
+                                              : higher(pair->reached.issued - LATE_FEW, 0));
 }
 
 /** Reads what the store has and the pair does not. */
@@ -257,24 +355,46 @@ static apr_status_t catch_up(gh_view_t *view, pair_t *pair, gh_store_t *store,
                              gh_result_t *result)
 {
     gh_overlay_progress_t progress;
-    reading_t reading = { view, pair->overlay, 0, 0, 1, APR_SUCCESS, result };
+    reading_t reading = { .view = view, .pair = pair, .more = 1, .result = result };
+    int late = !strcmp(gh_store_kind(store), "pgsql"), deep = 0, batch;
+    apr_time_t begun_at = monotonic_now();
     apr_status_t rv = APR_SUCCESS;
-    int batch;
 
-    progress_of(pair, &progress);
-    reading.after = start_of(view, store, progress.change, apr_time_now());
+    gh_view_progress(pair->index, pair->overlay, &progress);
+    if (late) {
+        place_with_late(view, pair, progress.change, begun_at, &reading.after, &deep);
+    }
+    else {
+        reading.after.status = higher(pair->reached.status, progress.change);
+        reading.after.issued = higher(pair->reached.issued, progress.change);
+    }
     for (batch = 0; rv == APR_SUCCESS && reading.more && batch < BATCHES; ++batch) {
         apr_time_t begin = apr_time_now();
 
         rv = gh_store_read(store, read_changes, &reading, result);
         if (rv == APR_SUCCESS) {
-            progress.change = reading.change;
-            progress.synced_at = reading.more ? 0 : begin;
+            reading.after = reading.reached;
+            pair->reached = reading.reached;
+            pair->begun = 1;
+        }
+        if (rv == APR_SUCCESS && !reading.more) {
+            progress.change = higher(progress.change,
+                                     higher(reading.reached.status, reading.reached.issued));
+            progress.synced_at = begin;
             gh_overlay_advance(pair->overlay, &progress);
-            reading.after = reading.change;
         }
     }
-    return rv == APR_SUCCESS && reading.more ? GH_EBUSY : rv;
+    if (rv != APR_SUCCESS || reading.more) {
+        return rv == APR_SUCCESS ? GH_EBUSY : rv;
+    }
+    set_mark(view, pair->reached.issued, monotonic_now());
+    if (deep) {
+        pair->deep_at = begun_at;
+    }
+    if (deep && pair->again_at && begun_at >= pair->again_at) {
+        pair->again_at = 0;
+    }
+    return APR_SUCCESS;
 }
 
 /** What is known may be older than what others have noted, and can be newer only by a clock that
@@ -284,7 +404,6 @@ apr_status_t gh_view_follow(gh_view_t *view, gh_store_t *store, apr_pool_t *ptem
 {
     apr_status_t rv = look_for_index(view, result), read;
 
-    ++view->round;
     if (!view->pair || view->source == GH_SOURCE_FILES) {
         return rv;
     }
@@ -313,7 +432,7 @@ static void state_of(const pair_t *pair, gh_view_state_t *state)
     }
     state->there = 1;
     state->info = *gh_index_info(pair->index);
-    progress_of(pair, &state->progress);
+    gh_view_progress(pair->index, pair->overlay, &state->progress);
 }
 
 void gh_view_find(gh_view_t *view, gh_bytes_t serial, gh_known_t *known, gh_view_state_t *state)

@@ -70,6 +70,11 @@ const char *gh_view_index_path(const char *folder, const char *name, apr_pool_t 
 const char *gh_view_overlay_path(const char *folder, const char *name, apr_int64_t generation,
                                  apr_pool_t *p);
 
+/** How far an index and its overlay have followed their source, together. A time that is still to
+ *  come is of a clock that was set back since; it says nothing, and counts as 0. */
+void gh_view_progress(const gh_index_t *index, const gh_overlay_t *overlay,
+                      gh_overlay_progress_t *progress);
+
 /** Removes the overlays of generations below one: no process needs them once all have taken up that
  *  of the generation after. */
 void gh_view_remove_overlays(const char *folder, const char *name, apr_int64_t before,

@@ -113,11 +113,9 @@ static apr_status_t build_merged(build_t *build, const gh_index_t *index,
     apr_status_t rv = gh_index_add_index(build->builder, index, build->result);
 
     /* before the entries: none of those that it counts is missing then */
-    gh_overlay_progress(overlay, &progress);
-    info->change = gh_index_info(index)->change > progress.change ? gh_index_info(index)->change
-                                                                  : progress.change;
-    info->synced_at = gh_index_info(index)->synced_at > progress.synced_at
-                      ? gh_index_info(index)->synced_at : progress.synced_at;
+    gh_view_progress(index, overlay, &progress);
+    info->change = progress.change;
+    info->synced_at = progress.synced_at;
     return rv == APR_SUCCESS ? gh_overlay_each(overlay, add_change, build) : rv;
 }
 

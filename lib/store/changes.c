@@ -117,49 +117,72 @@ apr_status_t gh_changes_count(gh_transaction_t *transaction, apr_int64_t *count)
                       gh_query(transaction, "SELECT max(id) FROM certificate_der"), count);
 }
 
-apr_status_t gh_changes_since(gh_transaction_t *transaction, const char *issuer, apr_int64_t after,
-                              int limit, gh_known_fn *each, void *baton, apr_int64_t *change,
-                              int *more)
+/** Changes of status, by the index of those that were ever touched. */
+static apr_status_t walk_touched(gh_transaction_t *transaction, const char *issuer, int limit,
+                                 gh_known_fn *each, void *baton, apr_int64_t *number, int *rows)
 {
-    apr_int64_t touched = after, added = after;
-    int touched_rows, added_rows;
     gh_query_t *query;
-    apr_status_t rv;
 
-    *change = after;
-    *more = 0;
     query = gh_query(transaction,
                      "SELECT s.serial, s.status, s.reason, s.revoked_at, s.invalid_from,"
                      " s.change_seq, s.touched, s.change_seq FROM certificate_status s"
                      " WHERE s.issuer = (SELECT id FROM issuer WHERE name = $1)"
                      " AND s.touched = 1 AND s.change_seq > $2 ORDER BY s.change_seq LIMIT $3");
     gh_bind_text(query, issuer);
-    gh_bind_int64(query, after);
+    gh_bind_int64(query, *number);
     gh_bind_int64(query, limit);
-    if ((rv = walk_rows(query, each, baton, &touched, &touched_rows)) != APR_SUCCESS) {
-        return rv;
-    }
+    return walk_rows(query, each, baton, number, rows);
+}
+
+/** New certificates up to a number. CROSS JOIN makes SQLite begin with their numbers, too. */
+static apr_status_t walk_issued(gh_transaction_t *transaction, const char *issuer,
+                                apr_int64_t last, int limit, gh_known_fn *each, void *baton,
+                                apr_int64_t *number, int *rows)
+{
+    gh_query_t *query;
+
     query = gh_query(transaction,
-                     "SELECT d.serial, s.status, s.reason, s.revoked_at, s.invalid_from,"
+                     "SELECT s.serial, s.status, s.reason, s.revoked_at, s.invalid_from,"
                      " s.change_seq, s.touched, d.id FROM certificate_der d"
-                     " JOIN certificate_status s ON s.issuer = d.issuer AND s.serial = d.serial"
-                     " WHERE d.id > $2 AND d.issuer = (SELECT id FROM issuer WHERE name = $1)"
-                     " ORDER BY d.id LIMIT $3");
+                     " CROSS JOIN certificate_status s"
+                     " WHERE s.issuer = d.issuer AND s.serial = d.serial"
+                     " AND d.issuer = (SELECT id FROM issuer WHERE name = $1)"
+                     " AND d.id > $2 AND d.id <= $3 ORDER BY d.id LIMIT $4");
     gh_bind_text(query, issuer);
-    gh_bind_int64(query, after);
+    gh_bind_int64(query, *number);
+    gh_bind_int64(query, last);
     gh_bind_int64(query, limit);
-    if ((rv = walk_rows(query, each, baton, &added, &added_rows)) != APR_SUCCESS) {
+    return walk_rows(query, each, baton, number, rows);
+}
+
+apr_status_t gh_changes_since(gh_transaction_t *transaction, const char *issuer,
+                              const gh_changes_place_t *after, int limit, gh_known_fn *each,
+                              void *baton, gh_changes_place_t *reached, int *more)
+{
+    apr_int64_t last;
+    apr_status_t rv;
+    int rows;
+
+    *reached = *after;
+    *more = 0;
+    rv = walk_touched(transaction, issuer, limit, each, baton, &reached->status, &rows);
+    if (rv != APR_SUCCESS) {
         return rv;
     }
-    *more = touched_rows == limit || added_rows == limit;
-    if (touched_rows == limit && added_rows == limit) {
-        *change = touched < added ? touched : added;
+    *more = rows >= limit;
+    if ((rv = gh_changes_count(transaction, &last)) != APR_SUCCESS || last <= after->issued) {
+        return rv;
     }
-    else if (*more) {
-        *change = touched_rows == limit ? touched : added;
+    rv = walk_issued(transaction, issuer, last, limit, each, baton, &reached->issued, &rows);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (rows >= limit) {
+        *more = 1;
     }
     else {
-        *change = touched > added ? touched : added;
+        /* those of other issuers need not be looked at again */
+        reached->issued = last;
     }
     return APR_SUCCESS;
 }
