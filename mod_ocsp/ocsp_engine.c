@@ -169,7 +169,7 @@ static void answer_entry(const asked_t *asked, const ocsp_cache_entry_t *entry, 
     answer->expires = entry->expires;
     answer->authoritative = entry->next_update != 0;
     memcpy(answer->sha256, entry->sha256, sizeof(answer->sha256));
-    /* what went wrong before did no harm; the result is large, and nothing has been said as a rule */
+    /* What went wrong before did no harm. As a rule nothing has been said, and it is large. */
     if (asked->result->number[0]) {
         gh_result_clear(asked->result);
     }

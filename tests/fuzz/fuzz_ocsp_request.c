@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-/* The DER of an OCSP request, parsed and answered by an engine with one CA, as the tests have it. */
+/* The DER of an OCSP request, parsed and answered by an engine with one CA, that of the tests. */
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -8,8 +8,8 @@
 #include "mod_ocsp/ocsp_engine.h"
 #include "x509_support.h"
 
-/* CAs with status indexes and signers for the tests of OCSP, requests as OpenSSL's clients make them,
- * and answers as they read them. Everything lives in test_pool. */
+/* CAs with status indexes and signers for the tests of OCSP, requests as OpenSSL's clients make
+ * them, and answers as they read them. Everything lives in test_pool. */
 
 typedef struct {
     const char *name;

@@ -1,6 +1,7 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-/* From a request to an answer: each rule of RFC 6960, RFC 9919 and RFC 9654 that an answer shows. */
+/* From a request to an answer: the rules of RFC 6960, RFC 9919 and RFC 9654 that an answer
+ * shows. */
 
 #include <apr_strings.h>
 #include <openssl/err.h>

@@ -238,7 +238,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_kept, engine_setup, engine_teardown),
-        cmocka_unit_test_setup_teardown(test_kept_without_next_update, engine_setup, engine_teardown),
+        cmocka_unit_test_setup_teardown(test_kept_without_next_update, engine_setup,
+                                        engine_teardown),
         cmocka_unit_test_setup_teardown(test_no_signer, engine_setup, engine_teardown),
         cmocka_unit_test_setup_teardown(test_cap, engine_setup, engine_teardown),
         cmocka_unit_test_setup_teardown(test_second_level, engine_setup, engine_teardown),

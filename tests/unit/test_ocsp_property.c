@@ -1,8 +1,8 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
 /*
- * A wrong answer is worse than none: random questions about random certificates of several CAs, asked
- * while certificates are issued, revoked, held and released, with answers from the cache and made
+ * A wrong answer is worse than none: random questions about random certificates of several CAs,
+ * asked while certificates are issued, revoked, held and released, with answers from the cache and made
  * anew, are compared with a model that is nothing but a table and the rules of RFC 6960.
  */
 
