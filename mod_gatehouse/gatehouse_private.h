@@ -210,6 +210,8 @@ int gatehouse_board_pin_refused(int slot);
 /* gatehouse_turn.c: one child after the other */
 
 apr_status_t gatehouse_turn_create(const gatehouse_settings_t *settings, server_rec *s);
+/** Somebody else than issuers has keys on tokens; to be called before gatehouse_turn_create(). */
+void gatehouse_turn_need(void);
 void gatehouse_turn_begin(void);
 void gatehouse_turn_end(void);
 /** @return 1 while this process opens a token; for any thread */

@@ -25,6 +25,7 @@
 
 static int descriptor = -1;
 static volatile apr_uint32_t on;
+static int needed;
 
 static int any_token(const gatehouse_settings_t *settings)
 {
@@ -59,13 +60,20 @@ static apr_status_t make_file(apr_file_t **file, apr_pool_t *p)
     return rv;
 }
 
+void gatehouse_turn_need(void)
+{
+    needed = 1;
+}
+
 apr_status_t gatehouse_turn_create(const gatehouse_settings_t *settings, server_rec *s)
 {
     apr_file_t **kept = ap_retained_data_get(KEPT);
     apr_status_t rv = APR_SUCCESS;
+    int none = !needed && !any_token(settings);
 
     descriptor = -1;
-    if (!any_token(settings)) {
+    needed = 0;
+    if (none) {
         return APR_SUCCESS;
     }
     if (!kept) {
@@ -85,15 +93,18 @@ static int set_lock(short type)
     return fcntl(descriptor, F_SETLK, &lock);
 }
 
+/* The lock does not hold off other threads of the same process. */
 void gatehouse_turn_begin(void)
 {
     apr_time_t deadline = apr_time_now() + PATIENCE;
 
+    while (apr_atomic_cas32(&on, 1, 0) != 0 && apr_time_now() < deadline) {
+        apr_sleep(apr_time_from_msec(5));
+    }
     while (descriptor >= 0 && set_lock(F_WRLCK) && (errno == EAGAIN || errno == EACCES)
            && apr_time_now() < deadline) {
         apr_sleep(apr_time_from_msec(5));
     }
-    apr_atomic_set32(&on, 1);
 }
 
 void gatehouse_turn_end(void)

@@ -154,6 +154,9 @@ static void register_hooks(apr_pool_t *p)
     APR_REGISTER_OPTIONAL_FN(gatehouse_expand);
     APR_REGISTER_OPTIONAL_FN(gatehouse_begin_work);
     APR_REGISTER_OPTIONAL_FN(gatehouse_end_work);
+    APR_REGISTER_OPTIONAL_FN(gatehouse_turn_need);
+    APR_REGISTER_OPTIONAL_FN(gatehouse_turn_begin);
+    APR_REGISTER_OPTIONAL_FN(gatehouse_turn_end);
     APR_REGISTER_OPTIONAL_FN(gatehouse_register_dump);
     APR_REGISTER_OPTIONAL_FN(gatehouse_dump_problem);
     APR_REGISTER_OPTIONAL_FN(gatehouse_add_health);

@@ -77,6 +77,15 @@ APR_DECLARE_OPTIONAL_FN(apr_status_t, gatehouse_expand,
 APR_DECLARE_OPTIONAL_FN(void, gatehouse_begin_work, (request_rec *r));
 APR_DECLARE_OPTIONAL_FN(void, gatehouse_end_work, (void));
 
+/**
+ * Around the opening of a token: one thread of one process after the other, since some PKCS#11
+ * modules find no token while somebody else logs in. Not nestable. A module with keys on tokens says
+ * so by gatehouse_turn_need(), in its check_config hook.
+ */
+APR_DECLARE_OPTIONAL_FN(void, gatehouse_turn_need, (void));
+APR_DECLARE_OPTIONAL_FN(void, gatehouse_turn_begin, (void));
+APR_DECLARE_OPTIONAL_FN(void, gatehouse_turn_end, (void));
+
 /** Lets a module add to the output of "httpd -t -D DUMP_GATEHOUSE": called with a json_t object of
  *  jansson, into which it puts members of its own (see docs/architecture.md).
  *  The list is emptied with pconf. */
