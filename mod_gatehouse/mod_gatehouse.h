@@ -79,8 +79,8 @@ APR_DECLARE_OPTIONAL_FN(void, gatehouse_end_work, (void));
 
 /**
  * Around the opening of a token: one thread of one process after the other, since some PKCS#11
- * modules find no token while somebody else logs in. Not nestable. A module with keys on tokens says
- * so by gatehouse_turn_need(), in its check_config hook.
+ * modules find no token while somebody else logs in. Not nestable. A module with keys on tokens
+ * says so by gatehouse_turn_need(), in its check_config hook.
  */
 APR_DECLARE_OPTIONAL_FN(void, gatehouse_turn_need, (void));
 APR_DECLARE_OPTIONAL_FN(void, gatehouse_turn_begin, (void));

@@ -247,6 +247,7 @@ int ctl_check(ctl_t *ctl, const ctl_arguments_t *arguments)
     check_user(&check);
     ctl_check_files(&check);
     ctl_check_addresses(&check);
+    ctl_check_ocsp_files(&check);
     ctl_check_scep(&check);
     ctl_check_sealing(&check);
     code = ctl_drop_privileges(ctl);
@@ -254,6 +255,7 @@ int ctl_check(ctl_t *ctl, const ctl_arguments_t *arguments)
         return CTL_FAILED;
     }
     ctl_check_tokens(&check);
+    ctl_check_ocsp_tokens(&check);
     ctl_check_crl_files(&check);
     ctl_check_store(&check);
     if (!ctl->json) {

@@ -183,16 +183,16 @@ static int check_keys(ctl_check_t *check, const ctl_issuer_t *issuer)
 void ctl_check_ra(ctl_check_t *check)
 {
     const apr_array_header_t *issuers = check->ctl->config->issuers;
-    int sealed = 0;
     int i;
 
     for (i = 0; check->ctl->store != NULL && i < issuers->nelts; i++) {
         const ctl_issuer_t *issuer = APR_ARRAY_IDX(issuers, i, const ctl_issuer_t *);
 
         check_name(check, issuer);
-        sealed |= check_keys(check, issuer);
+        check->sealed_otherwise |= check_keys(check, issuer);
     }
-    if (check->sealer != NULL && !sealed) {
+    ctl_check_ocsp_store(check);
+    if (check->sealer != NULL && !check->sealed_otherwise) {
         ctl_verdict_ok(check, SEALING, check->ctl->store != NULL
                        ? "the sealing key opens what is sealed in the store"
                        : "the sealing key can be read");

@@ -156,6 +156,44 @@ static apr_array_header_t *parse_pages(const json_t *root, apr_pool_t *p)
     return pages;
 }
 
+static apr_array_header_t *parse_signers(const json_t *array, apr_pool_t *p)
+{
+    apr_array_header_t *signers = apr_array_make(p, 2, sizeof(ctl_signer_t *));
+    const json_t *element;
+    size_t i;
+
+    json_array_foreach(array, i, element) {
+        ctl_signer_t *signer = apr_pcalloc(p, sizeof(*signer));
+
+        signer->kind = member_text(element, "kind", p);
+        signer->certificate = member_text(element, "certificate", p);
+        signer->key = member_text(element, "key", p);
+        signer->passphrase = member_text(element, "passphrase", p);
+        APR_ARRAY_PUSH(signers, ctl_signer_t *) = signer;
+    }
+    return signers;
+}
+
+static apr_array_header_t *parse_authorities(const json_t *root, apr_pool_t *p)
+{
+    const json_t *array = json_object_get(json_object_get(root, "ocsp"), "authorities");
+    apr_array_header_t *authorities = apr_array_make(p, 4, sizeof(ctl_authority_t *));
+    const json_t *element;
+    size_t i;
+
+    json_array_foreach(array, i, element) {
+        ctl_authority_t *authority = apr_pcalloc(p, sizeof(*authority));
+
+        authority->name = member_text(element, "name", p);
+        authority->certificate = member_text(element, "certificate", p);
+        authority->signers = parse_signers(json_object_get(element, "signers"), p);
+        if (authority->name != NULL) {
+            APR_ARRAY_PUSH(authorities, ctl_authority_t *) = authority;
+        }
+    }
+    return authorities;
+}
+
 static apr_array_header_t *parse_problems(const json_t *root, apr_pool_t *p)
 {
     apr_array_header_t *problems = apr_array_make(p, 2, sizeof(ctl_problem_t *));
@@ -210,6 +248,7 @@ apr_status_t ctl_config_parse(ctl_config_t **config, const char *text, apr_size_
     parsed->profiles = parse_profiles(root, p);
     parsed->endpoints = parse_endpoints(root, p);
     parsed->pages = parse_pages(root, p);
+    parsed->authorities = parse_authorities(root, p);
     parsed->problems = parse_problems(root, p);
     json_decref(root);
     *config = parsed;

@@ -56,6 +56,21 @@ typedef struct {
     const char *challenge;          /* "onetime", "onetime:set" */
 } ctl_page_t;
 
+/** An OCSPSigner. */
+typedef struct {
+    const char *kind;               /* enrolled ones: "P-256", "RSA-2048"; else NULL */
+    const char *certificate;        /* files; else NULL, as are the next two */
+    const char *key;
+    const char *passphrase;
+} ctl_signer_t;
+
+/** A CA that OCSP answers for. */
+typedef struct {
+    const char *name;
+    const char *certificate;        /* path */
+    apr_array_header_t *signers;    /* ctl_signer_t * */
+} ctl_authority_t;
+
 /** A key or secret that httpd cannot have, for which it would not start. */
 typedef struct {
     const char *name;               /* "key.devices", "sealing", as check names it */
@@ -82,6 +97,7 @@ typedef struct {
     apr_array_header_t *profiles;   /* ctl_profile_t * */
     apr_array_header_t *endpoints;  /* ctl_endpoint_t * */
     apr_array_header_t *pages;      /* ctl_page_t * */
+    apr_array_header_t *authorities;    /* ctl_authority_t * */
     apr_array_header_t *problems;   /* ctl_problem_t * */
 } ctl_config_t;
 

@@ -22,6 +22,7 @@ typedef struct {
     apr_hash_t *certificates;       /* X509 * of CAs, by name of the issuer */
     apr_hash_t *told;               /* names of what httpd has judged itself: no second verdict */
     gh_sealer_t *sealer;            /* NULL if there is no sealing key, or none that can be had */
+    int sealed_otherwise;           /* the sealing key does not open a key of the store */
     int warnings;
     int errors;
 } ctl_check_t;
@@ -44,5 +45,8 @@ void ctl_check_sealing(ctl_check_t *check);     /* the sealing key itself */
 void ctl_check_store(ctl_check_t *check);       /* store, clock, CRLs of the store */
 void ctl_check_ra(ctl_check_t *check);          /* keys in the store: RAs, and whose they are */
 void ctl_check_crl_files(ctl_check_t *check);   /* CRLs of offline CAs */
+void ctl_check_ocsp_files(ctl_check_t *check);  /* OCSP signers from files */
+void ctl_check_ocsp_tokens(ctl_check_t *check); /* OCSP signers on tokens */
+void ctl_check_ocsp_store(ctl_check_t *check);  /* OCSP signers that are enrolled */
 
 #endif /* gatehousectl_ctl_verdict_h */

@@ -232,6 +232,37 @@ static void test_config(void **state)
     assert_string_equal(APR_ARRAY_IDX(endpoint->challenges, 1, const char *), "onetime:x");
 }
 
+static void test_config_of_ocsp(void **state)
+{
+    static const char text[] =
+        "{\"ocsp\":{\"authorities\":[{\"name\":\"devices\",\"certificate\":\"/c\",\"signers\":["
+        "{\"source\":\"auto\",\"kind\":\"P-256\",\"profile\":\"basic-ocsp\"},"
+        "{\"source\":\"files\",\"certificate\":\"/s\",\"key\":\"/k\",\"passphrase\":\"file:/p\"}]},"
+        "{\"certificate\":\"/without-a-name\"}]}}";
+    const ctl_authority_t *authority;
+    const ctl_signer_t *signer;
+    ctl_config_t *config;
+    gh_result_t result;
+
+    assert_int_equal(ctl_config_parse(&config, text, sizeof(text) - 1, pool, &result),
+                     APR_SUCCESS);
+    assert_int_equal(config->authorities->nelts, 1);
+    authority = APR_ARRAY_IDX(config->authorities, 0, const ctl_authority_t *);
+    assert_string_equal(authority->name, "devices");
+    assert_string_equal(authority->certificate, "/c");
+    assert_int_equal(authority->signers->nelts, 2);
+    signer = APR_ARRAY_IDX(authority->signers, 0, const ctl_signer_t *);
+    assert_string_equal(signer->kind, "P-256");
+    assert_null(signer->key);
+    signer = APR_ARRAY_IDX(authority->signers, 1, const ctl_signer_t *);
+    assert_null(signer->kind);
+    assert_string_equal(signer->certificate, "/s");
+    assert_string_equal(signer->key, "/k");
+    assert_string_equal(signer->passphrase, "file:/p");
+    assert_int_equal(ctl_config_parse(&config, "{}", 2, pool, &result), APR_SUCCESS);
+    assert_int_equal(config->authorities->nelts, 0);
+}
+
 static void test_config_refused(void **state)
 {
     static const char *const bad[] = { "", "[]", "{\"store\":", "Syntax OK", "{} x", "1" };
@@ -470,6 +501,7 @@ int main(void)
         cmocka_unit_test(test_directive),
         cmocka_unit_test(test_exit_codes),
         cmocka_unit_test(test_config),
+        cmocka_unit_test(test_config_of_ocsp),
         cmocka_unit_test(test_config_refused),
         cmocka_unit_test(test_certificate_status),
         cmocka_unit_test(test_certificate_json),
