@@ -90,7 +90,11 @@ static apr_status_t write_known(gh_transaction_t *transaction, item_t *item,
     apr_status_t rv = APR_SUCCESS;
 
     item->outcome = ITEM_KNOWN;
-    if (record->status != GH_STATUS_GOOD && known->status != GH_STATUS_REVOKED
+    if (gh_certificate_is_unknown(known) && !gh_certificate_is_unknown(record)) {
+        rv = gh_certificate_complete(transaction, record, &changed);
+        changed = 0;
+    }
+    if (rv == APR_SUCCESS && record->status != GH_STATUS_GOOD && known->status != GH_STATUS_REVOKED
         && known->status != record->status) {
         /* the CRL's time, which also lets what has expired since be marked */
         rv = gh_certificate_set_status(transaction, record->issuer, record->serial,
@@ -330,7 +334,6 @@ static apr_status_t import_source(import_t *import, const source_t *source, gh_r
  */
 static apr_status_t import_entries(import_t *import, int *added, gh_result_t *result)
 {
-    static const unsigned char unknown[32];
     STACK_OF(X509_REVOKED) *revoked = X509_CRL_get_REVOKED(import->crl);
     apr_status_t rv = APR_SUCCESS;
     int before = import->imported;
@@ -356,8 +359,7 @@ static apr_status_t import_entries(import_t *import, int *added, gh_result_t *re
         item->record.profile = "";
         item->record.der.data = apr_pmemdup(p, der, (apr_size_t)length);
         item->record.der.length = (apr_size_t)length;
-        item->record.sha256.data = item->record.key_sha256.data = unknown;
-        item->record.sha256.length = item->record.key_sha256.length = sizeof(unknown);
+        item->record.sha256 = item->record.key_sha256 = gh_certificate_unknown_digest();
         item->record.not_before = entry.revoked_at;
         item->record.not_after = gh_certificate_not_after(import->ca);
         OPENSSL_free(der);

@@ -50,6 +50,8 @@ static const ctl_command_t commands[] = {
       "end the suspension of a certificate" },
     { "cert", "import", "FILE...|-", 1, -1, ctl_cert_import_options, ctl_cert_import,
       "take up certificates that a CA issued before" },
+    { "cert", "events", "FILE|-", 0, 1, ctl_cert_events_options, ctl_cert_events,
+      "take up what a CA elsewhere tells of its certificates" },
     { "enrolment", "list", "", 0, 0, ctl_enrolment_list_options, ctl_enrolment_list,
       "list enrolments" },
     { "enrolment", "show", "ID", 1, 1, no_options, ctl_enrolment_show, "show an enrolment" },

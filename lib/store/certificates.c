@@ -125,6 +125,56 @@ apr_status_t gh_certificate_insert(gh_transaction_t *transaction,
     return gh_execute(query);
 }
 
+gh_bytes_t gh_certificate_unknown_digest(void)
+{
+    static const unsigned char zero[32];
+    const gh_bytes_t digest = { zero, sizeof(zero) };
+
+    return digest;
+}
+
+int gh_certificate_is_unknown(const gh_certificate_record_t *record)
+{
+    gh_bytes_t unknown = gh_certificate_unknown_digest();
+
+    return record->sha256.length == unknown.length
+        && memcmp(record->sha256.data, unknown.data, unknown.length) == 0;
+}
+
+apr_status_t gh_certificate_complete(gh_transaction_t *transaction,
+                                     const gh_certificate_record_t *record, int *changed)
+{
+    gh_query_t *query;
+    apr_status_t rv;
+
+    *changed = 0;
+    query = gh_query(transaction,
+                     "UPDATE certificate_der SET subject = $1, sans = $2, sha256 = $3,"
+                     " key_sha256 = $4, not_before = $5, der = $6 WHERE id = (SELECT certificate"
+                     " FROM certificate_status WHERE issuer = (SELECT id FROM issuer"
+                     " WHERE name = $7) AND serial = $8) AND sha256 = $9");
+    gh_bind_text(query, record->subject);
+    gh_bind_text(query, record->sans);
+    gh_bind_bytes(query, record->sha256);
+    gh_bind_bytes(query, record->key_sha256);
+    gh_bind_int64(query, record->not_before);
+    gh_bind_bytes(query, record->der);
+    gh_bind_text(query, record->issuer);
+    gh_bind_bytes(query, record->serial);
+    gh_bind_bytes(query, gh_certificate_unknown_digest());
+    if ((rv = gh_execute(query)) != APR_SUCCESS || !gh_rows_changed(transaction)) {
+        return rv;
+    }
+    *changed = 1;
+    query = gh_query(transaction,
+                     "UPDATE certificate_status SET not_after = $1 WHERE serial = $2"
+                     " AND issuer = (SELECT id FROM issuer WHERE name = $3)");
+    gh_bind_int64(query, record->not_after);
+    gh_bind_bytes(query, record->serial);
+    gh_bind_text(query, record->issuer);
+    return gh_execute(query);
+}
+
 /** Reads what is left of a query into an array. */
 static apr_status_t read_all(gh_query_t *query, int with_der, apr_array_header_t **records,
                              apr_pool_t *p)

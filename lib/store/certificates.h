@@ -54,6 +54,19 @@ apr_status_t gh_issuer_register(gh_transaction_t *transaction, const char *name,
 apr_status_t gh_issuer_key(gh_transaction_t *transaction, const char *name,
                            gh_bytes_t *key_sha256, apr_pool_t *p);
 
+/** SHA-256 of a certificate, or of a key, that is not known: 32 zero bytes. Of such a certificate
+ *  only serial number and status are known, and der is anything but a certificate: the entry of a
+ *  CRL, or the serial number again. */
+gh_bytes_t gh_certificate_unknown_digest(void);
+
+/** @return 1 if that is all that is known of a certificate */
+int gh_certificate_is_unknown(const gh_certificate_record_t *record);
+
+/** Puts the certificate itself to a row of which only the serial number was known; its status stays
+ *  as it is. @param changed set to 0 if there is no such row */
+apr_status_t gh_certificate_complete(gh_transaction_t *transaction,
+                                     const gh_certificate_record_t *record, int *changed);
+
 /** Adds a certificate. @return GH_ECONFLICT if issuer and serial exist already */
 apr_status_t gh_certificate_insert(gh_transaction_t *transaction,
                                    const gh_certificate_record_t *record);

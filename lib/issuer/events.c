@@ -1,0 +1,209 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/* Certificate events: into the store. */
+
+#include "issuer/events_private.h"
+
+#include <string.h>
+
+#include <apr_strings.h>
+
+#include "status.h"
+#include "store/housekeeping.h"
+#include "x509/ca.h"
+#include "x509/key.h"
+
+#define RULE "events"
+
+typedef struct {
+    const gh_events_feed_t *feed;
+    const gh_events_page_t *page;
+    gh_bytes_t ca_key;
+    gh_bytes_t ca_der;
+    gh_events_outcome_t *outcome;
+    int conflict;                   /* the issuer has another key */
+    apr_pool_t *pool;
+} take_t;
+
+static const char *setting_name(const char *issuer, apr_pool_t *p)
+{
+    return apr_pstrcat(p, "events.", issuer, NULL);
+}
+
+static apr_status_t note(gh_transaction_t *transaction, const take_t *take,
+                         const gh_certificate_record_t *record, const char *name)
+{
+    gh_audit_event_t event = *take->feed->audit;
+    apr_pool_t *p = take->pool;
+
+    event.time = apr_time_now();
+    event.id = gh_random_id(p);
+    event.event = name;
+    event.issuer = record->issuer;
+    event.subject = *record->subject ? record->subject : NULL;
+    event.serial = gh_hex(p, record->serial.data, record->serial.length);
+    event.rule = RULE;
+    event.result = "done";
+    event.message = gh_reason_name(record->reason);
+    return gh_audit_insert(transaction, &event, gh_audit_line(&event, p), take->feed->logged);
+}
+
+static const char *event_name(gh_status_t status)
+{
+    return status == GH_STATUS_REVOKED ? "revoke" : status == GH_STATUS_HELD ? "hold" : "release";
+}
+
+/**
+ * What is news about a certificate that is there. What the table of states does not have is of a
+ * time before: the certificate was revoked since.
+ */
+static apr_status_t take_known(gh_transaction_t *transaction, take_t *take,
+                               const gh_event_t *event, const gh_certificate_record_t *known)
+{
+    const gh_certificate_record_t *record = &event->record;
+    apr_time_t not_after = known->not_after;
+    int completed = 0, changed = 0;
+    apr_status_t rv = APR_SUCCESS;
+
+    if (gh_certificate_is_unknown(known) && !gh_certificate_is_unknown(record)) {
+        rv = gh_certificate_complete(transaction, record, &completed);
+        not_after = record->not_after;
+    }
+    if (rv == APR_SUCCESS && !event->passing) {
+        /* a revocation counts also if the CA made it after the certificate's end */
+        rv = gh_certificate_set_status(transaction, record->issuer, record->serial, record->status,
+                                       record->reason, 0,
+                                       event->time < not_after ? event->time : not_after,
+                                       &changed);
+        if (rv == GH_EREFUSED) {
+            rv = APR_SUCCESS;
+        }
+    }
+    if (rv == APR_SUCCESS && changed) {
+        rv = note(transaction, take, record, event_name(record->status));
+    }
+    else if (rv == APR_SUCCESS && completed) {
+        rv = note(transaction, take, record, "import");
+    }
+    take->outcome->changed += completed || changed;
+    take->outcome->unchanged += !completed && !changed;
+    return rv;
+}
+
+static apr_status_t take_new(gh_transaction_t *transaction, take_t *take, const gh_event_t *event)
+{
+    gh_certificate_record_t record = event->record;
+    apr_status_t rv;
+
+    if (event->passing) {
+        record.status = GH_STATUS_GOOD;
+        record.reason = GH_REASON_NONE;
+        record.revoked_at = 0;
+    }
+    rv = gh_certificate_insert(transaction, &record);
+    if (rv == APR_SUCCESS) {
+        rv = note(transaction, take, &record, "import");
+    }
+    take->outcome->added++;
+    return rv;
+}
+
+static apr_status_t take_cursor(gh_transaction_t *transaction, const take_t *take)
+{
+    if (!take->page->cursor) {
+        return APR_SUCCESS;
+    }
+    return gh_setting_put(transaction, setting_name(take->feed->issuer, take->pool),
+                          take->page->cursor);
+}
+
+static apr_status_t take_work(gh_transaction_t *transaction, void *baton)
+{
+    take_t *take = baton;
+    gh_events_outcome_t *outcome = take->outcome;
+    apr_array_header_t *found;
+    apr_status_t rv;
+    int i;
+
+    outcome->added = outcome->changed = outcome->unchanged = 0;
+    rv = gh_issuer_register(transaction, take->feed->issuer, take->ca_key, take->ca_der);
+    take->conflict = rv == GH_ECONFLICT;
+    for (i = 0; i < take->page->events->nelts && rv == APR_SUCCESS; ++i) {
+        const gh_event_t *event = APR_ARRAY_IDX(take->page->events, i, const gh_event_t *);
+
+        rv = gh_certificate_find(transaction, event->record.issuer, event->record.serial, &found,
+                                 take->pool);
+        if (rv == APR_SUCCESS) {
+            rv = found->nelts > 0
+                ? take_known(transaction, take, event,
+                             APR_ARRAY_IDX(found, 0, const gh_certificate_record_t *))
+                : take_new(transaction, take, event);
+        }
+    }
+    return rv == APR_SUCCESS ? take_cursor(transaction, take) : rv;
+}
+
+apr_status_t gh_events_take(gh_store_t *store, const gh_events_feed_t *feed, const char *text,
+                            apr_size_t length, gh_events_outcome_t *outcome, apr_pool_t *p,
+                            gh_result_t *result)
+{
+    gh_events_page_t page;
+    take_t take;
+    apr_status_t rv;
+
+    memset(outcome, 0, sizeof(*outcome));
+    rv = gh_events_read(&page, feed, text, length, apr_time_now(), p, result);
+    outcome->skipped = page.skipped;
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    outcome->events = page.count;
+    outcome->cursor = page.cursor;
+    outcome->more = page.more;
+    memset(&take, 0, sizeof(take));
+    take.feed = feed;
+    take.page = &page;
+    take.outcome = outcome;
+    take.pool = p;
+    take.ca_key = gh_key_sha256(X509_get0_pubkey(feed->ca), p);
+    take.ca_der = gh_certificate_der(feed->ca, p);
+    rv = gh_store_write(store, take_work, &take, result);
+    if (rv == GH_ECONFLICT && !take.conflict) {
+        /* somebody else has added one of them meanwhile: now it will be found */
+        rv = gh_store_write(store, take_work, &take, result);
+    }
+    if (rv == GH_ECONFLICT && take.conflict) {
+        gh_result_fail(result, rv, GH_FAILURE_CONFLICT, RULE,
+                       "Give the new CA a name of its own.",
+                       GHNO(0885) "issuer %s has another key in the store", feed->issuer);
+    }
+    return rv;
+}
+
+typedef struct {
+    const char *name;
+    const char *value;
+    apr_pool_t *pool;
+} setting_t;
+
+static apr_status_t setting_work(gh_transaction_t *transaction, void *baton)
+{
+    setting_t *setting = baton;
+    apr_status_t rv = gh_setting_get(transaction, setting->name, &setting->value, setting->pool);
+
+    if (rv == APR_NOTFOUND) {
+        setting->value = NULL;
+        rv = APR_SUCCESS;
+    }
+    return rv;
+}
+
+apr_status_t gh_events_cursor(gh_store_t *store, const char *issuer, const char **cursor,
+                              apr_pool_t *p, gh_result_t *result)
+{
+    setting_t setting = { setting_name(issuer, p), NULL, p };
+    apr_status_t rv = gh_store_read(store, setting_work, &setting, result);
+
+    *cursor = rv == APR_SUCCESS ? setting.value : NULL;
+    return rv;
+}
