@@ -182,7 +182,8 @@ static apr_status_t take_input(intake_t *intake, gh_bytes_t bytes, gh_result_t *
         if (at == end) {
             break;
         }
-        value = json_loadb(at, (size_t)(end - at), JSON_DISABLE_EOF_CHECK, &error);
+        value = json_loadb(at, (size_t)(end - at), JSON_DISABLE_EOF_CHECK | JSON_ALLOW_NUL,
+                           &error);
         if (value == NULL) {
             if ((rv = flush(intake, result)) == APR_SUCCESS) {
                 at = skip_line(intake, at, end, error.text);

@@ -128,7 +128,6 @@ static apr_status_t read_time(gh_event_t *event, const json_t *object, apr_time_
     return APR_SUCCESS;
 }
 
-/** Numbers may be written without the zero in front that makes the digits even. */
 static apr_status_t read_serial(gh_bytes_t *serial, const json_t *object, apr_pool_t *p,
                                 gh_result_t *result)
 {
@@ -139,8 +138,7 @@ static apr_status_t read_serial(gh_bytes_t *serial, const json_t *object, apr_po
         return APR_SUCCESS;
     }
     if (!text || strlen(text) > SERIAL_DIGITS_MAX
-        || (gh_serial_parse(serial, text, p) != APR_SUCCESS
-            && gh_serial_parse(serial, apr_pstrcat(p, "0", text, NULL), p) != APR_SUCCESS)) {
+        || gh_serial_parse(serial, text, p) != APR_SUCCESS) {
         return malformed(result, EVENT_SERIAL);
     }
     return APR_SUCCESS;
@@ -376,7 +374,7 @@ apr_status_t gh_events_read(gh_events_page_t *page, const gh_events_feed_t *feed
     if (length > GH_EVENTS_PAGE_MAX) {
         return too_large(result);
     }
-    json = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
+    json = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     events = json_object_get(json, PAGE_EVENTS);
     cursor = text_of(json, PAGE_NEXT);
     if (!json_is_array(events)

@@ -1,8 +1,10 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
 """gatehousectl cert import: taking up what a CA issued and revoked before."""
 
+import base64
 import contextlib
 import datetime
+import json
 import subprocess
 
 import pytest
@@ -79,6 +81,57 @@ def test_import_with_a_crl(server, tmp_path):
     shown = server.ctl_ok("cert", "show", "01").object
     assert (shown["status"], shown["reason"], shown["revoked_at"]) == (
         "revoked", "superseded", "2024-05-06T07:08:09Z")
+
+
+def test_events(server, tmp_path):
+    """Pages of a CA's gateway, and single events a line; bad ones stop nothing."""
+    der = leaf(server.authority, 0x1234, "event").public_bytes(DER)
+    page = {"type": "CertificateEventsResponse", "morePages": True, "nextPageIndex": "p2",
+            "events": [
+                {"action": "issued", "serialNumber": "1234", "reason": None,
+                 "certificate": base64.b64encode(der).decode(),
+                 "eventDate": "2026-01-02T03:04:05.00Z"},
+                {"action": "renamed", "serialNumber": "99"},
+                {"action": "issued", "serialNumber": "abc"},
+                {"action": "revoked", "serialNumber": "abc", "reason": "keyCompromise",
+                 "eventDate": "2026-02-02T00:00:00Z"}]}
+    path = tmp_path / "page.json"
+    path.write_text(json.dumps(page, indent=1))
+    assert server.ctl("cert", "events", "--issuer", "devices", "--position").status == 3
+    result = server.ctl("cert", "events", "--issuer", "devices", path)
+    assert result.status == 1 and len(result.objects) == 2, result
+    skipped, summary = result.objects
+    assert (skipped["event"], skipped["serial"], skipped["gh"]) == (2, "99", "GH0881")
+    assert summary == {"issuer": "devices", "added": 2, "changed": 1, "unchanged": 0, "skipped": 1}
+    position = server.ctl_ok("cert", "events", "--issuer", "devices", "--position", as_json=False)
+    assert position.out == "p2\n"
+    rows = {row["serial"]: row for row in server.certificates()}
+    assert rows["1234"]["status"] == "good" and rows["1234"]["sans"] == ["DNS:old.example"]
+    assert (rows["0abc"]["status"], rows["0abc"]["reason"], rows["0abc"]["sha256"]) == (
+        "revoked", "keyCompromise", None)
+    assert rows["0abc"]["revoked_at"] == "2026-02-02T00:00:00Z"
+    wait_until(lambda: x509.load_der_x509_crl(server.crl())
+               .get_revoked_certificate_by_serial_number(0xabc), 10, what="the CRL to list it")
+    # lines, one of which is no JSON
+    lines = "\n".join(['{"action": "suspended", "serialNumber": "12:34"}', "nonsense {",
+                       '{"action": "issued", "serialNumber": "77"}'])
+    result = server.ctl("cert", "events", "--issuer", "devices", "-", stdin=lines)
+    assert result.status == 1
+    assert [row.get("gh") for row in result.objects] == ["GH0886", None], result
+    assert result.objects[1] == {"issuer": "devices", "added": 1, "changed": 1, "unchanged": 0,
+                                 "skipped": 1}
+    assert server.ctl_ok("cert", "show", "1234").object["status"] == "held"
+    human = server.ctl_ok("cert", "events", "--issuer", "devices", "-", as_json=False,
+                          stdin='[{"action": "unsuspended", "serialNumber": "1234"}]').out
+    assert human == "0 added, 1 changed, 0 unchanged, 0 skipped\n"
+    for arguments, status in ((("-",), 2), (("--issuer", "devices"), 2),
+                              (("--issuer", "none", "-"), 3),
+                              (("--issuer", "devices", "--position", "-"), 2),
+                              (("--issuer", "devices", tmp_path / "none"), 1)):
+        assert server.ctl("cert", "events", *arguments, stdin="").status == status
+    events = wait_until(lambda: [line["event"] for line in server.audit()
+                                 if line.get("rule") == "events"][5:], 5, what="audit lines")
+    assert events
 
 
 def sql(cluster, statement):

@@ -149,7 +149,8 @@ static void test_life(void **state)
     const char *page, *issued, *held, *released, *revoked;
     apr_int64_t lines = audit_lines();
 
-    issued = apr_psprintf(test_pool, "{\"action\":\"issued\",\"event\":1,\"serialNumber\":\"%s\",%s,"
+    issued = apr_psprintf(test_pool,
+                          "{\"action\":\"issued\",\"event\":1,\"serialNumber\":\"%s\",%s,"
                           "\"eventDate\":\"2026-01-02T03:04:05.00Z\",\"detail\":null}", serial,
                           member_of(one));
     take(issued);
