@@ -107,6 +107,7 @@ static int check_sealing_key(gatehouse_settings_t *settings, server_rec *s, apr_
         return 1;
     }
     settings->shared.sealing_configured = 1;
+    settings->shared.sealer = settings->sealer;
     return 0;
 }
 
@@ -190,6 +191,8 @@ static int check_issuer(gatehouse_settings_t *settings, gatehouse_issuer_section
 {
     gh_issuer_config_t *config = gh_issuer_config(section->issuer);
     const gh_issuer_backend_t *backend = gh_issuer_backend(section->issuer);
+    APR_OPTIONAL_FN_TYPE(gatehouse_ocsp_url) *ocsp_url
+        = APR_RETRIEVE_OPTIONAL_FN(gatehouse_ocsp_url);
     gatehouse_authority_t *authority;
     const char *what = apr_pstrcat(ptemp, "<Issuer ", section->name, ">", NULL);
     gatehouse_place_t place;
@@ -200,6 +203,7 @@ static int check_issuer(gatehouse_settings_t *settings, gatehouse_issuer_section
     if (!config->public_url) {
         config->public_url = settings->public_url;
     }
+    config->ocsp_url = ocsp_url ? ocsp_url(s, section->name, config->public_url, p) : NULL;
     if (backend->crl_signer && !config->public_url && strcmp(backend->name, "offline")) {
         gatehouse_log_problem(s, section->place, what, GHNO(0304) "GatehousePublicURL is missing: "
                               "certificates have to say where their CRL is. Add it, like "

@@ -27,6 +27,7 @@ typedef struct {
     const char *store;              /* GatehouseStore, NULL if not configured */
     const char *public_url;         /* GatehousePublicURL, NULL if not configured */
     int sealing_configured;         /* GatehouseSealingKey is there */
+    const gh_sealer_t *sealer;      /* NULL if not configured, or, for the dump, not to be had */
 } gatehouse_config_t;
 
 APR_DECLARE_OPTIONAL_FN(const gatehouse_config_t *, gatehouse_config, (void));
@@ -124,6 +125,16 @@ typedef struct {
  */
 APR_DECLARE_OPTIONAL_FN(apr_status_t, gatehouse_register_worker,
                         (const gatehouse_worker_t *worker, apr_pool_t *pconf));
+
+/**
+ * What a responder offers to mod_gatehouse, which retrieves it: the URL at which this configuration
+ * answers OCSP for an issuer, for the certificates of that. Called once everything was read.
+ * @param public_url GatehousePublicURL of the issuer, or NULL
+ * @return in p; NULL if it is not answered for
+ */
+APR_DECLARE_OPTIONAL_FN(const char *, gatehouse_ocsp_url,
+                        (server_rec *s, const char *issuer, const char *public_url,
+                         apr_pool_t *p));
 
 /* Health: SetHandler gatehouse-health. */
 
