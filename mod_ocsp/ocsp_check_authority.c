@@ -10,6 +10,7 @@
 #include <http_log.h>
 
 #include "log.h"
+#include "mod_ocsp/ocsp_child.h"
 #include "mod_ocsp/ocsp_config.h"
 #include "x509/key.h"
 #include "x509/name.h"
@@ -325,8 +326,13 @@ static void load_signers(check_t *check)
     int i;
 
     for (i = 0; i < section->signers->nelts; ++i) {
-        APR_ARRAY_PUSH(configs, ocsp_signer_config_t)
-            = APR_ARRAY_IDX(section->signers, i, ocsp_signer_line_t).config;
+        const ocsp_signer_config_t *config = &APR_ARRAY_IDX(section->signers, i,
+                                                            ocsp_signer_line_t).config;
+
+        APR_ARRAY_PUSH(configs, ocsp_signer_config_t) = *config;
+        if (config->source == OCSP_SIGNER_FILES && gh_key_is_token(config->key)) {
+            ocsp_gatehouse()->turn_need();
+        }
     }
     gh_result_clear(&result);
     section->set = ocsp_signers_create(section->name, section->certificate, section->issuer,

@@ -39,6 +39,8 @@ apr_status_t ocsp_follow_signers(const ocsp_child_t *child, const ocsp_section_t
     ocsp_signer_services_t services;
 
     memset(&services, 0, sizeof(services));
+    services.turn_begin = ocsp_gatehouse()->turn_begin;
+    services.turn_end = ocsp_gatehouse()->turn_end;
     if (service) {
         services.store = service->store;
         services.ledger = service->ledger;
@@ -47,8 +49,7 @@ apr_status_t ocsp_follow_signers(const ocsp_child_t *child, const ocsp_section_t
         services.log = service->log;
         services.audit = ocsp_gatehouse()->audit;
     }
-    return ocsp_signers_follow(section->set, service ? &services : NULL, apr_time_now(), ptemp,
-                               result);
+    return ocsp_signers_follow(section->set, &services, apr_time_now(), ptemp, result);
 }
 
 /* An allocator of its own, as the follower works on this pool beside the child's other threads. */

@@ -17,6 +17,9 @@ typedef struct {
     APR_OPTIONAL_FN_TYPE(gatehouse_service) *service;
     APR_OPTIONAL_FN_TYPE(gatehouse_request_id) *request_id;
     APR_OPTIONAL_FN_TYPE(gatehouse_audit) *audit;
+    APR_OPTIONAL_FN_TYPE(gatehouse_turn_need) *turn_need;
+    APR_OPTIONAL_FN_TYPE(gatehouse_turn_begin) *turn_begin;
+    APR_OPTIONAL_FN_TYPE(gatehouse_turn_end) *turn_end;
     APR_OPTIONAL_FN_TYPE(gatehouse_begin_work) *begin_work;
     APR_OPTIONAL_FN_TYPE(gatehouse_end_work) *end_work;
     APR_OPTIONAL_FN_TYPE(gatehouse_register_dump) *register_dump;
