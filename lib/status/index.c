@@ -26,11 +26,16 @@
 /** What is left of a search is read through. */
 #define NEAR 8
 
+/** What the first table says of a serial number. */
+#define IS_THERE 1
+#define HAS_ENTRY 2
+
 #define RULE_INDEX "ocsp.index"
 
-uint64_t gh_index_hash(gh_bytes_t serial, const unsigned char key[16])
+uint64_t gh_index_hash(const unsigned char *serial, unsigned int length,
+                       const unsigned char key[16])
 {
-    return apr_siphash24(serial.data, serial.length, key);
+    return apr_siphash24(serial, length, key) & ~(uint64_t)INDEX_HAS_ENTRY;
 }
 
 int gh_index_compare(const index_entry_t *entry, const unsigned char *serial, unsigned int length)
@@ -68,9 +73,9 @@ static const char *check_header(const index_header_t *header, apr_size_t size,
         return "it is of another kind of machine or version";
     }
     body = size - sizeof(*header);
-    if (header->issued > body / sizeof(uint64_t)
+    if (header->hashes > body / sizeof(uint64_t)
         || header->revoked > body / sizeof(index_entry_t)
-        || header->issued * sizeof(uint64_t) + header->revoked * sizeof(index_entry_t) != body) {
+        || header->hashes * sizeof(uint64_t) + header->revoked * sizeof(index_entry_t) != body) {
         return "it is not as long as it says";
     }
     if (memcmp(header->authority, authority, sizeof(header->authority))) {
@@ -111,6 +116,7 @@ static void take_info(gh_index_t *index)
     index->info.complete = header->complete != 0;
     index->info.issued = header->issued;
     index->info.revoked = header->revoked;
+    index->hash_count = header->hashes;
 }
 
 /** Maps a whole file. @return APR_EGENERAL for one that has no length to be mapped */
@@ -170,7 +176,7 @@ apr_status_t gh_index_open(gh_index_t **index, const char *path,
         return fail_damaged(path, fault, result);
     }
     made->hashes = (const uint64_t *)(const void *)(made->header + 1);
-    made->entries = (const index_entry_t *)(const void *)(made->hashes + made->header->issued);
+    made->entries = (const index_entry_t *)(const void *)(made->hashes + made->header->hashes);
     take_info(made);
     *index = made;
     return APR_SUCCESS;
@@ -179,6 +185,21 @@ apr_status_t gh_index_open(gh_index_t **index, const char *path,
 const gh_index_info_t *gh_index_info(const gh_index_t *index)
 {
     return &index->info;
+}
+
+/** @return the hash at a place and its neighbour, if they are what was looked for: a sum of
+ *  IS_THERE and HAS_ENTRY */
+static int hashes_at(const uint64_t *hashes, uint64_t count, uint64_t at, uint64_t hash)
+{
+    int found = hashes[at] == hash ? IS_THERE : HAS_ENTRY;
+
+    if (found == IS_THERE && at + 1 < count && hashes[at + 1] == (hash | INDEX_HAS_ENTRY)) {
+        found |= HAS_ENTRY;
+    }
+    if (found == HAS_ENTRY && at > 0 && hashes[at - 1] == hash) {
+        found |= IS_THERE;
+    }
+    return found;
 }
 
 /* Hashes are uniform, so that where one has to stand can be guessed well. Whatever the file holds,
@@ -191,17 +212,17 @@ static int find_hash(const uint64_t *hashes, uint64_t count, uint64_t hash)
     while (high - low > NEAR) {
         uint64_t first = hashes[low], last = hashes[high - 1];
 
-        if (hash < first || hash > last) {
+        if ((hash | INDEX_HAS_ENTRY) < first || hash > last) {
             return 0;
         }
         at = low + (high - low) / 2;
         if (step++ < STEPS && last > first) {
-            at = low + (uint64_t)((double)(hash - first) / (double)(last - first)
-                                  * (double)(high - 1 - low));
+            at = low + (uint64_t)((hash > first ? (double)(hash - first) : 0)
+                                  / (double)(last - first) * (double)(high - 1 - low));
             at = at < high ? at : high - 1;
         }
-        if (hashes[at] == hash) {
-            return 1;
+        if ((hashes[at] & ~(uint64_t)INDEX_HAS_ENTRY) == hash) {
+            return hashes_at(hashes, count, at, hash);
         }
         if (hashes[at] < hash) {
             low = at + 1;
@@ -211,8 +232,8 @@ static int find_hash(const uint64_t *hashes, uint64_t count, uint64_t hash)
         }
     }
     for (; low < high; ++low) {
-        if (hashes[low] == hash) {
-            return 1;
+        if ((hashes[low] & ~(uint64_t)INDEX_HAS_ENTRY) == hash) {
+            return hashes_at(hashes, count, low, hash);
         }
     }
     return 0;
@@ -251,18 +272,23 @@ static void take_entry(gh_known_t *known, const index_entry_t *entry)
 
 void gh_index_find(const gh_index_t *index, gh_bytes_t serial, gh_known_t *known)
 {
-    const index_entry_t *entry;
+    const index_entry_t *entry = NULL;
+    int found;
 
     memset(known, 0, sizeof(*known));
     if (!serial.length || serial.length > sizeof(entry->serial)) {
         return;
     }
-    entry = find_entry(index, serial);
+    found = find_hash(index->hashes, index->hash_count,
+                      gh_index_hash(serial.data, (unsigned int)serial.length,
+                                    index->header->key));
+    if (found & HAS_ENTRY) {
+        entry = find_entry(index, serial);
+    }
     if (entry) {
         take_entry(known, entry);
     }
-    else if (find_hash(index->hashes, index->info.issued,
-                       gh_index_hash(serial, index->header->key))) {
+    else if (found & IS_THERE) {
         known->state = GH_KNOWN_GOOD;
         known->reason = GH_REASON_NONE;
     }

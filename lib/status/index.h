@@ -12,11 +12,11 @@
  * The status index of one authority: an immutable file, mapped by every process, replaced by
  * rename.
  *
- * Certificates that are not revoked are 8 bytes each: a keyed hash (SipHash-2-4 under a random key
- * of the file) of the serial number, in order. Those that are revoked or held, or were until they
- * were released, are in a second table with their whole serial, time, reason and version, looked at
- * first: no collision of hashes can hide a revocation. A serial that is in neither table is not
- * known.
+ * Certificates are 8 bytes each: a keyed hash (SipHash-2-4 under a random key of the file) of the
+ * serial number, in order. Those that are revoked or held, or were until they were released, are in
+ * a second table too, with their whole serial, time, reason and version. The lowest bit of a hash
+ * tells the ones from the others; where both have the same hash, the second table is looked at
+ * first: no collision can hide a revocation. A serial that has no hash is not known.
  *
  * header | hashes, sorted, 8 bytes each | entries, sorted by serial, fixed size | end
  *
@@ -44,7 +44,7 @@ typedef struct {
     apr_time_t expired_on_crl;      /* expiredCertsOnCRL of the CRL; 0: none */
     int complete;                   /* 1: lists all that was issued, so that an absent serial was
                                        never issued; 0: revocations only (a CRL) */
-    apr_uint64_t issued;            /* number of hashes */
+    apr_uint64_t issued;            /* number of hashes of those that never were revoked */
     apr_uint64_t revoked;           /* number of revoked, held and released */
 } gh_index_info_t;
 

@@ -170,7 +170,8 @@ apr_status_t gh_index_add(gh_index_builder_t *builder, gh_bytes_t serial, const 
     if ((rv = need_hashes(builder, 1, result)) != APR_SUCCESS) {
         return rv;
     }
-    builder->hashes[builder->count++] = gh_index_hash(serial, builder->key);
+    builder->hashes[builder->count++] = gh_index_hash(serial.data, (unsigned int)serial.length,
+                                                      builder->key);
     return builder->merging || known->version ? add_change(builder, serial, known, result)
                                               : APR_SUCCESS;
 }
@@ -197,14 +198,19 @@ static apr_status_t carry_entries(gh_index_builder_t *builder, const gh_index_t 
 apr_status_t gh_index_add_index(gh_index_builder_t *builder, const gh_index_t *index,
                                 gh_result_t *result)
 {
-    apr_status_t rv = need_hashes(builder, index->info.issued, result);
+    apr_status_t rv = need_hashes(builder, index->hash_count, result);
+    uint64_t i;
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
     memcpy(builder->key, index->header->key, sizeof(builder->key));
-    memcpy(builder->hashes, index->hashes, index->info.issued * sizeof(uint64_t));
-    builder->count = index->info.issued;
+    /* those of entries are made from the entries that will be there */
+    for (i = 0; i < index->hash_count; ++i) {
+        if (!(index->hashes[i] & INDEX_HAS_ENTRY)) {
+            builder->hashes[builder->count++] = index->hashes[i];
+        }
+    }
     builder->merging = 1;
     return carry_entries(builder, index, result);
 }
@@ -229,12 +235,28 @@ static void sort_hashes(gh_index_builder_t *builder)
     uint64_t i, kept = 0;
 
     qsort(builder->hashes, builder->count, sizeof(*builder->hashes), by_hash);
+    builder->info.issued = 0;
     for (i = 0; i < builder->count; ++i) {
         if (!kept || builder->hashes[kept - 1] != builder->hashes[i]) {
+            builder->info.issued += !(builder->hashes[i] & INDEX_HAS_ENTRY);
             builder->hashes[kept++] = builder->hashes[i];
         }
     }
-    builder->info.issued = kept;
+    builder->count = kept;
+}
+
+static apr_status_t add_hashes_of_entries(gh_index_builder_t *builder, gh_result_t *result)
+{
+    apr_status_t rv = need_hashes(builder, builder->info.revoked, result);
+    uint64_t i;
+
+    for (i = 0; rv == APR_SUCCESS && i < builder->info.revoked; ++i) {
+        const index_entry_t *entry = &builder->changes[i].entry;
+
+        builder->hashes[builder->count++] = gh_index_hash(entry->serial, entry->length,
+                                                          builder->key) | INDEX_HAS_ENTRY;
+    }
+    return rv;
 }
 
 /** Of several about one serial the last counts whose version is not below that of one before. Those
@@ -304,6 +326,7 @@ static void make_header(const gh_index_builder_t *builder, index_header_t *heade
     header->expired_on_crl = info->expired_on_crl;
     header->issued = info->issued;
     header->revoked = info->revoked;
+    header->hashes = builder->count;
     memcpy(header->key, builder->key, sizeof(header->key));
 }
 
@@ -336,8 +359,7 @@ static apr_status_t write_all(gh_index_builder_t *builder)
         return APR_EGENERAL;
     }
     if ((rv = put(builder, &header, sizeof(header))) != APR_SUCCESS
-        || (rv = put(builder, builder->hashes, builder->info.issued * sizeof(uint64_t)))
-           != APR_SUCCESS
+        || (rv = put(builder, builder->hashes, builder->count * sizeof(uint64_t))) != APR_SUCCESS
         || (rv = put_entries(builder)) != APR_SUCCESS) {
         return rv;
     }
@@ -370,8 +392,11 @@ apr_status_t gh_index_finish(gh_index_builder_t *builder, gh_result_t *result)
     char *temporary = apr_psprintf(builder->pool, "%s.%d.new", builder->path, (int)getpid());
     apr_status_t rv;
 
-    sort_hashes(builder);
     sort_changes(builder);
+    if ((rv = add_hashes_of_entries(builder, result)) != APR_SUCCESS) {
+        return rv;
+    }
+    sort_hashes(builder);
     builder->fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
     if (builder->fd < 0) {
         return fail_write(builder, APR_FROM_OS_ERROR(errno), result);

@@ -9,7 +9,7 @@
 
 /* How an index lies in its file; see index.h. */
 
-#define INDEX_MAGIC "GHINDEX1"
+#define INDEX_MAGIC "GHINDEX2"
 #define INDEX_BYTE_ORDER 0x01020304u
 
 /** Only numbers, without padding; the hashes follow it at once. */
@@ -28,6 +28,7 @@ typedef struct {
     int64_t expired_on_crl;
     uint64_t issued;
     uint64_t revoked;
+    uint64_t hashes;                /* in the first table */
     unsigned char key[16];          /* of the hashes */
     unsigned char sha256[32];       /* of the whole file, with these bytes zero */
 } index_header_t;
@@ -47,6 +48,7 @@ typedef struct {
 struct gh_index {
     const index_header_t *header;
     const uint64_t *hashes;
+    uint64_t hash_count;
     const index_entry_t *entries;
     gh_index_info_t info;
     void *map;
@@ -56,6 +58,11 @@ struct gh_index {
 /** The order of the second table: by length, then by bytes, which is that of the numbers. */
 int gh_index_compare(const index_entry_t *entry, const unsigned char *serial, unsigned int length);
 
-uint64_t gh_index_hash(gh_bytes_t serial, const unsigned char key[16]);
+/** The lowest bit of a hash that leads to an entry; hashes of other certificates do not have it. */
+#define INDEX_HAS_ENTRY 1u
+
+/** @return the hash, with the lowest bit 0 */
+uint64_t gh_index_hash(const unsigned char *serial, unsigned int length,
+                       const unsigned char key[16]);
 
 #endif /* gatehouse_status_index_format_h */

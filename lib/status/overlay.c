@@ -290,7 +290,8 @@ int gh_overlay_find(const gh_overlay_t *overlay, gh_bytes_t serial, gh_known_t *
 {
     const entry_t *entry;
 
-    if (!serial.length || serial.length > sizeof(entry->serial)) {
+    if (!serial.length || serial.length > sizeof(entry->serial)
+        || !__atomic_load_n(&overlay->header->used, __ATOMIC_ACQUIRE)) {
         return 0;
     }
     find_slot(overlay, serial, &entry);
@@ -325,7 +326,7 @@ static apr_status_t put_locked(gh_overlay_t *overlay, gh_bytes_t serial, const g
     if (!slot || number >= GH_OVERLAY_CAPACITY) {
         return GH_EBUSY;
     }
-    overlay->header->used = number + 1;
+    __atomic_store_n(&overlay->header->used, number + 1, __ATOMIC_RELEASE);
     entry = &overlay->entries[number];
     memset(entry, 0, sizeof(*entry));
     memcpy(entry->serial, serial.data, serial.length);

@@ -147,7 +147,7 @@ static void check_sound(const gh_index_t *index)
     gh_known_t known;
     uint64_t i;
 
-    for (i = 1; i < index->info.issued; i++)
+    for (i = 1; i < index->hash_count; i++)
         require(index->hashes[i - 1] < index->hashes[i]);
     for (i = 0; i < index->info.revoked; i++) {
         const index_entry_t *entry = &index->entries[i];
