@@ -403,6 +403,8 @@ def run_bench(bench_class, description):
     parser.add_argument("--apxs", required=True)
     options = parser.parse_args()
     os.environ["PATH"] += ":/usr/sbin:/sbin"
+    # programs that httpd starts find the library of the build tree
+    os.environ["LD_LIBRARY_PATH"] = f"{options.builddir}/.libs"
     holder = only_one()
     folder = Folder()
     bench = None
