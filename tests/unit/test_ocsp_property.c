@@ -2,8 +2,8 @@
 
 /*
  * A wrong answer is worse than none: random questions about random certificates of several CAs,
- * asked while certificates are issued, revoked, held and released, with answers from the cache and made
- * anew, are compared with a model that is nothing but a table and the rules of RFC 6960.
+ * asked while certificates are issued, revoked, held and released, with answers from the cache and
+ * made anew, are compared with a model that is nothing but a table and the rules of RFC 6960.
  */
 
 #include <stdlib.h>
