@@ -362,18 +362,16 @@ static void test_another_key_on_the_token(void **state)
                                    TOKEN, pin), no_more));
 }
 
-#define TEST(name) cmocka_unit_test_teardown(name, x509_test_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_forms),
-        TEST(test_checked_when_loaded),
-        TEST(test_suspect),
-        TEST(test_token),
-        TEST(test_token_and_file),
-        TEST(test_refused_pin),
-        TEST(test_another_key_on_the_token),
+        cmocka_unit_test_teardown(test_forms, x509_test_teardown),
+        cmocka_unit_test_teardown(test_checked_when_loaded, x509_test_teardown),
+        cmocka_unit_test_teardown(test_suspect, x509_test_teardown),
+        cmocka_unit_test_teardown(test_token, x509_test_teardown),
+        cmocka_unit_test_teardown(test_token_and_file, x509_test_teardown),
+        cmocka_unit_test_teardown(test_refused_pin, x509_test_teardown),
+        cmocka_unit_test_teardown(test_another_key_on_the_token, x509_test_teardown),
     };
 
     return cmocka_run_group_tests(tests, x509_group_setup, x509_group_teardown);

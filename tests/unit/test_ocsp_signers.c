@@ -473,24 +473,22 @@ static void test_swapped_under_load(void **state)
     assert_string_equal(logged, "");
 }
 
-#define TEST(name) cmocka_unit_test_teardown(name, x509_test_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_enrolled),
-        TEST(test_renewed),
-        TEST(test_activated),
-        TEST(test_clock_was_ahead),
-        TEST(test_renewal_fails),
-        TEST(test_withdrawn),
-        TEST(test_ca_about_to_end),
-        TEST(test_sealing_key),
-        TEST(test_without_store),
-        TEST(test_refused_when_loaded),
-        TEST(test_race),
-        TEST(test_race_to_renew),
-        TEST(test_swapped_under_load),
+        cmocka_unit_test_teardown(test_enrolled, x509_test_teardown),
+        cmocka_unit_test_teardown(test_renewed, x509_test_teardown),
+        cmocka_unit_test_teardown(test_activated, x509_test_teardown),
+        cmocka_unit_test_teardown(test_clock_was_ahead, x509_test_teardown),
+        cmocka_unit_test_teardown(test_renewal_fails, x509_test_teardown),
+        cmocka_unit_test_teardown(test_withdrawn, x509_test_teardown),
+        cmocka_unit_test_teardown(test_ca_about_to_end, x509_test_teardown),
+        cmocka_unit_test_teardown(test_sealing_key, x509_test_teardown),
+        cmocka_unit_test_teardown(test_without_store, x509_test_teardown),
+        cmocka_unit_test_teardown(test_refused_when_loaded, x509_test_teardown),
+        cmocka_unit_test_teardown(test_race, x509_test_teardown),
+        cmocka_unit_test_teardown(test_race_to_renew, x509_test_teardown),
+        cmocka_unit_test_teardown(test_swapped_under_load, x509_test_teardown),
     };
 
     return cmocka_run_group_tests(tests, x509_group_setup, x509_group_teardown);
