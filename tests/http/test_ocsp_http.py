@@ -152,6 +152,14 @@ def test_other_paths(server, request_der):
         assert ocsp.post(server, request_der, path).status == 404, path
 
 
+def test_whole_server(make_server):
+    server = ocsp.make(make_server, endpoint="OCSPFastPath /\n", ready=False)
+    ocsp.wait_ready(server, path="/")
+    serial = ocsp.random_serial()
+    assert ocsp.ask(server, serial, "/")[0] == ocsp.UNKNOWN
+    assert ocsp.ask(server, serial, "", ocsp.get)[0] == ocsp.UNKNOWN
+
+
 # rules of HTTP
 
 @PATHS

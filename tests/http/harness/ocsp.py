@@ -171,6 +171,18 @@ def wait_for(server, serial, status, seconds=2, **options):
                       what=f"{status.name} of {serial:x}")
 
 
+def wait_for_answer(server, serial, status, seconds=10, **options):
+    """As wait_for(), while there may be errors; nothing but that status is ever answered."""
+    def answered():
+        response = post(server, request_for(server.authority, [serial]), **options)
+        if parse(response).response_status != SUCCESSFUL:
+            return False
+        assert status_of(response)[0] == status
+        return True
+
+    return wait_until(answered, seconds, what=f"{status.name} of {serial:x}")
+
+
 def error_of(response):
     answer = parse(response)
     assert answer.response_status != SUCCESSFUL
