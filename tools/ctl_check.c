@@ -257,6 +257,7 @@ int ctl_check(ctl_t *ctl, const ctl_arguments_t *arguments)
     ctl_check_tokens(&check);
     ctl_check_ocsp_tokens(&check);
     ctl_check_crl_files(&check);
+    ctl_check_ocsp_status(&check);
     ctl_check_store(&check);
     if (!ctl->json) {
         printf("\n%d errors, %d warnings\n", check.errors, check.warnings);

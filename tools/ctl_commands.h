@@ -52,6 +52,7 @@ ctl_command_fn ctl_enrolment_approve;
 ctl_command_fn ctl_enrolment_deny;
 ctl_command_fn ctl_challenge_new;
 ctl_command_fn ctl_scep_explain;
+ctl_command_fn ctl_ocsp_status;
 ctl_command_fn ctl_device_add;
 ctl_command_fn ctl_device_list;
 ctl_command_fn ctl_device_show;

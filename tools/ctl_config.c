@@ -174,6 +174,53 @@ static apr_array_header_t *parse_signers(const json_t *array, apr_pool_t *p)
     return signers;
 }
 
+/* The place of a text in a list; 0 for one that is not there. */
+static int place_of(const char *text, const char *const *names, int count)
+{
+    int i;
+
+    for (i = count - 1; i > 0 && (text == NULL || strcmp(text, names[i]) != 0); i--) {
+    }
+    return i;
+}
+
+static void parse_policy(ocsp_policy_t *policy, const json_t *object)
+{
+    static const char *const unknown[] = { "unknown", "revoked", "good", "unauthorized" };
+    static const char *const cutoffs[] = { "off", "ca", "date", "retention", "crl" };
+    const char *date = json_string_value(json_object_get(object, "archive_cutoff_date"));
+    const char *responder = json_string_value(json_object_get(object, "responder_id"));
+
+    policy->if_unknown = (ocsp_if_unknown_t)place_of(
+        json_string_value(json_object_get(object, "unknown")), unknown, 4);
+    policy->next_update = json_is_string(json_object_get(object, "next_update"))
+        ? OCSP_NEXT_UPDATE_OF_CRL : member_interval(object, "next_update");
+    policy->cutoff = (ocsp_cutoff_t)place_of(
+        json_string_value(json_object_get(object, "archive_cutoff")), cutoffs, 5);
+    if (date == NULL || gh_time_parse(&policy->cutoff_date, date) != APR_SUCCESS) {
+        policy->cutoff_date = 0;
+    }
+    policy->cutoff_retention = member_interval(object, "archive_cutoff_retention");
+    policy->by_name = responder != NULL && strcmp(responder, "name") == 0;
+    policy->max_stale = member_interval(object, "max_stale");
+    policy->serve_expired = json_is_true(json_object_get(object, "serve_expired"));
+}
+
+static int has_store(const json_t *sources)
+{
+    const json_t *source;
+    size_t i;
+
+    json_array_foreach(sources, i, source) {
+        const char *kind = json_string_value(json_object_get(source, "kind"));
+
+        if (kind != NULL && strcmp(kind, "store") == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static apr_array_header_t *parse_authorities(const json_t *root, apr_pool_t *p)
 {
     const json_t *array = json_object_get(json_object_get(root, "ocsp"), "authorities");
@@ -186,7 +233,11 @@ static apr_array_header_t *parse_authorities(const json_t *root, apr_pool_t *p)
 
         authority->name = member_text(element, "name", p);
         authority->certificate = member_text(element, "certificate", p);
+        authority->issuer = member_text(element, "issuer", p);
+        authority->digest = member_text(element, "digest", p);
+        authority->store = has_store(json_object_get(element, "sources"));
         authority->signers = parse_signers(json_object_get(element, "signers"), p);
+        parse_policy(&authority->policy, element);
         if (authority->name != NULL) {
             APR_ARRAY_PUSH(authorities, ctl_authority_t *) = authority;
         }
@@ -248,6 +299,7 @@ apr_status_t ctl_config_parse(ctl_config_t **config, const char *text, apr_size_
     parsed->profiles = parse_profiles(root, p);
     parsed->endpoints = parse_endpoints(root, p);
     parsed->pages = parse_pages(root, p);
+    parsed->ocsp_directory = member_text(json_object_get(root, "ocsp"), "directory", p);
     parsed->authorities = parse_authorities(root, p);
     parsed->problems = parse_problems(root, p);
     json_decref(root);

@@ -7,6 +7,7 @@
 #include <apr_tables.h>
 #include <apr_time.h>
 
+#include "mod_ocsp/ocsp_authority.h"
 #include "result.h"
 
 /* The configuration of Gatehouse as httpd has read it. This program parses no httpd syntax. */
@@ -68,7 +69,11 @@ typedef struct {
 typedef struct {
     const char *name;
     const char *certificate;        /* path */
+    const char *issuer;             /* NULL if it is no <Issuer> */
+    const char *digest;             /* ocsp_authority_digest() in hex */
+    int store;                      /* 1: its source is the store */
     apr_array_header_t *signers;    /* ctl_signer_t * */
+    ocsp_policy_t policy;
 } ctl_authority_t;
 
 /** A key or secret that httpd cannot have, for which it would not start. */
@@ -97,6 +102,7 @@ typedef struct {
     apr_array_header_t *profiles;   /* ctl_profile_t * */
     apr_array_header_t *endpoints;  /* ctl_endpoint_t * */
     apr_array_header_t *pages;      /* ctl_page_t * */
+    const char *ocsp_directory;
     apr_array_header_t *authorities;    /* ctl_authority_t * */
     apr_array_header_t *problems;   /* ctl_problem_t * */
 } ctl_config_t;

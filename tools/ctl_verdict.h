@@ -47,6 +47,7 @@ void ctl_check_ra(ctl_check_t *check);          /* keys in the store: RAs, and w
 void ctl_check_crl_files(ctl_check_t *check);   /* CRLs of offline CAs */
 void ctl_check_ocsp_files(ctl_check_t *check);  /* OCSP signers from files */
 void ctl_check_ocsp_tokens(ctl_check_t *check); /* OCSP signers on tokens */
+void ctl_check_ocsp_status(ctl_check_t *check); /* indexes, their sources, the feeder */
 void ctl_check_ocsp_store(ctl_check_t *check);  /* OCSP signers that are enrolled */
 
 #endif /* gatehousectl_ctl_verdict_h */

@@ -59,6 +59,8 @@ static const ctl_command_t commands[] = {
       "approve a waiting enrolment" },
     { "enrolment", "deny", "ID", 1, 1, ctl_enrolment_deny_options, ctl_enrolment_deny,
       "deny a waiting enrolment" },
+    { "ocsp", "status", "[AUTHORITY [SERIAL]]", 0, 2, no_options, ctl_ocsp_status,
+      "say what OCSP answers from, and what is known of a certificate" },
     { "challenge", "new", "", 0, 0, ctl_challenge_new_options, ctl_challenge_new,
       "make a one-time challenge for a device" },
     { "device", "add", "", 0, 0, ctl_device_add_options, ctl_device_add,
