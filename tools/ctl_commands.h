@@ -35,6 +35,7 @@ extern const ctl_option_t ctl_device_add_options[];
 extern const ctl_option_t ctl_device_list_options[];
 extern const ctl_option_t ctl_device_one_options[];
 extern const ctl_option_t ctl_scep_explain_options[];
+extern const ctl_option_t ctl_ocsp_produce_options[];
 
 ctl_command_fn ctl_ca_init;
 ctl_command_fn ctl_ca_crl;
@@ -53,6 +54,7 @@ ctl_command_fn ctl_enrolment_deny;
 ctl_command_fn ctl_challenge_new;
 ctl_command_fn ctl_scep_explain;
 ctl_command_fn ctl_ocsp_status;
+ctl_command_fn ctl_ocsp_produce;
 ctl_command_fn ctl_device_add;
 ctl_command_fn ctl_device_list;
 ctl_command_fn ctl_device_show;

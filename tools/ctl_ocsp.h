@@ -7,7 +7,8 @@
 #include "mod_ocsp/ocsp_state.h"
 #include "status/view.h"
 
-/* What commands and checks of OCSP share: the files in OCSPDirectory, as httpd's children see them. */
+/* What commands and checks of OCSP share: the files in OCSPDirectory, as httpd's children have
+ * them. */
 
 /** A feeder that is alive writes its state files at least once a minute. */
 #define CTL_FEEDER_SILENT apr_time_from_sec(150)

@@ -61,6 +61,8 @@ static const ctl_command_t commands[] = {
       "deny a waiting enrolment" },
     { "ocsp", "status", "[AUTHORITY [SERIAL]]", 0, 2, no_options, ctl_ocsp_status,
       "say what OCSP answers from, and what is known of a certificate" },
+    { "ocsp", "produce", "", 0, 0, ctl_ocsp_produce_options, ctl_ocsp_produce,
+      "make answers ahead, for a static server or a CDN" },
     { "challenge", "new", "", 0, 0, ctl_challenge_new_options, ctl_challenge_new,
       "make a one-time challenge for a device" },
     { "device", "add", "", 0, 0, ctl_device_add_options, ctl_device_add,

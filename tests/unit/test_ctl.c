@@ -235,7 +235,12 @@ static void test_config(void **state)
 static void test_config_of_ocsp(void **state)
 {
     static const char text[] =
-        "{\"ocsp\":{\"authorities\":[{\"name\":\"devices\",\"certificate\":\"/c\",\"signers\":["
+        "{\"ocsp\":{\"directory\":\"/o\",\"authorities\":[{\"name\":\"devices\","
+        "\"certificate\":\"/c\",\"issuer\":\"devices\",\"digest\":\"00ff\","
+        "\"sources\":[{\"kind\":\"store\",\"url\":null}],\"unknown\":\"unauthorized\","
+        "\"next_update\":\"crl\",\"archive_cutoff\":\"date\","
+        "\"archive_cutoff_date\":\"2020-01-31T00:00:00Z\",\"max_stale\":600,"
+        "\"responder_id\":\"name\",\"serve_expired\":true,\"signers\":["
         "{\"source\":\"auto\",\"kind\":\"P-256\",\"profile\":\"basic-ocsp\"},"
         "{\"source\":\"files\",\"certificate\":\"/s\",\"key\":\"/k\",\"passphrase\":\"file:/p\"}]},"
         "{\"certificate\":\"/without-a-name\"}]}}";
@@ -250,6 +255,18 @@ static void test_config_of_ocsp(void **state)
     authority = APR_ARRAY_IDX(config->authorities, 0, const ctl_authority_t *);
     assert_string_equal(authority->name, "devices");
     assert_string_equal(authority->certificate, "/c");
+    assert_string_equal(config->ocsp_directory, "/o");
+    assert_string_equal(authority->issuer, "devices");
+    assert_string_equal(authority->digest, "00ff");
+    assert_int_equal(authority->store, 1);
+    assert_int_equal(authority->policy.if_unknown, OCSP_UNKNOWN_UNAUTHORIZED);
+    assert_int_equal(authority->policy.next_update, OCSP_NEXT_UPDATE_OF_CRL);
+    assert_int_equal(authority->policy.cutoff, OCSP_CUTOFF_DATE);
+    assert_string_equal(gh_time_text(pool, authority->policy.cutoff_date),
+                        "2020-01-31T00:00:00Z");
+    assert_int_equal(authority->policy.max_stale, apr_time_from_sec(600));
+    assert_int_equal(authority->policy.by_name, 1);
+    assert_int_equal(authority->policy.serve_expired, 1);
     assert_int_equal(authority->signers->nelts, 2);
     signer = APR_ARRAY_IDX(authority->signers, 0, const ctl_signer_t *);
     assert_string_equal(signer->kind, "P-256");
