@@ -136,7 +136,7 @@ find_httpd() {
 # Copies what "make install" installs, if the build is newer than what is there.
 install_software() {
     local build=$top/build stage=$top/build/stage newest
-    newest=$(find "$build" -path "$stage" -prune -o \( -name '*.so' -o -name gatehousectl \) -newer \
+    newest=$(find "$build" -path "$stage" -prune -o \( -name '*.so' -o -name gatehousectl -o -name gatehouse-ocsp-feeder \) -newer \
         "$state/software/.installed" -print 2>/dev/null | head -n 1) || true
     if [ -f "$state/software/.installed" ] && [ -z "$newest" ] && ! find "$top/conf.d" -newer \
         "$state/software/.installed" | grep -q .; then
@@ -174,6 +174,21 @@ write_ctl() {
 LD_LIBRARY_PATH=$(quoted "${library%/*}")\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}
 export LD_LIBRARY_PATH
 exec $(quoted "$program") -f $(quoted "$state/httpd.conf") "\$@"
+TXT
+}
+
+# Writes the programs that httpd starts where it looks for them, beside the modules.
+write_programs() {
+    local modules=$1 library program=gatehouse-ocsp-feeder found
+    library=$(installed libgatehouse.so)
+    found=$(find "$state/software" -path "$modules" -prune -o -name "$program" -print | head -n 1)
+    [ -n "$found" ] || die "the installation in $state/software has no $program"
+    put "$modules/$program" 755 <<TXT
+#!/bin/sh
+# The program with the library of this demo instance.
+LD_LIBRARY_PATH=$(quoted "${library%/*}")
+export LD_LIBRARY_PATH
+exec $(quoted "$found") "\$@"
 TXT
 }
 
@@ -224,13 +239,15 @@ scep_location() {
 
 write_configuration() {
     local static="SCEPChallenge static \"file:$state/secrets/scep-challenge\"" user=''
-    local library gatehouse scep shipped
+    local library gatehouse scep ocsp shipped
     library=$(installed libgatehouse.so)
     gatehouse=$(installed mod_gatehouse.so)
     scep=$(installed mod_scep.so)
+    ocsp=$(installed mod_ocsp.so)
     shipped=$(installed gatehouse.conf)
     if is_root; then user=$(printf 'User %s\nGroup %s' "$run_as" "$(id -gn "$run_as")"); fi
     write_ctl
+    write_programs "${gatehouse%/*}"
     put "$state/httpd.conf" 600 <<TXT
 # Written by ./quickstart for the demo instance in $dir, again at each start.
 ServerRoot "$state"
@@ -267,6 +284,7 @@ DocumentRoot "$state/www"
 LoadFile "$library"
 LoadModule gatehouse_module "$gatehouse"
 LoadModule scep_module "$scep"
+LoadModule ocsp_module "$ocsp"
 Include "${shipped%/*}/*.conf"
 
 GatehouseStore "$(store_uri)"
@@ -287,6 +305,13 @@ GatehouseAuditLog "$state/logs/audit.jsonl"
     IssuerKey "$state/ca/devices.key"
     IssuerChain "$state/ca/root.pem"
 </Issuer>
+
+# Who verifies a certificate asks here. Signer and status come from the issuer of that name.
+<OCSPAuthority devices>
+    OCSPSigner auto P-256
+</OCSPAuthority>
+OCSPFastPath /ocsp
+OCSPDirectory "$state/ocsp"
 
 # Like $profile, but somebody has to approve each request.
 <CertificateProfile scep-manual base=$profile>
@@ -331,6 +356,7 @@ write_page() {
 <li><a href="/ca/root.cer">certificate of the root CA</a>, <a href="/crl/root.crl">its CRL</a>
 <li><a href="/ca/devices.cer">certificate of the issuing CA</a>,
     <a href="/crl/devices.crl">its CRL</a>
+<li>OCSP at <code>$(ocsp_url)</code>
 </ul>
 TXT
     changed=$before
@@ -355,11 +381,13 @@ write_environment() {
         entry GH_SCEP_LEGACY_URL "$(scep_url legacy)"
         entry GH_SCEP_MANUAL_URL "$(scep_url manual scep-manual)"
         entry GH_SCEP_RENEW_URL "$(scep_url renew)"
+        entry GH_OCSP_URL "$(ocsp_url)"
         entry GH_CRL_URL "$(url http)/crl/devices.crl"
     } | put "$dir/quickstart.env" 600
     changed=$before
 }
 
+ocsp_url() { say "$(url http)/ocsp"; }
 entry() { say "$1=$(quoted "$2")"; }
 scep_url() { say "$(url http)/scep/$1/devices/${2:-$profile}"; }
 
@@ -484,7 +512,7 @@ purge_instance() {
     done
     if is_root; then rm -f "$dir/state"; fi
     # settings nearly last: without them nobody would know whose the rest is
-    for name in software software.new software.old ca ca.new secrets store tls logs run tour \
+    for name in software software.new software.old ca ca.new secrets store ocsp tls logs run tour \
         httpd.conf httpd.conf.new settings.new settings .lock; do
         rm -rf "${state:?}/$name"
     done
@@ -538,6 +566,7 @@ show_urls() {
   SCEP, with approval    $(scep_url manual scep-manual)
   SCEP, with renewal     $(scep_url renew)
   SCEP challenge         $(challenge)
+  OCSP                   $(ocsp_url)
   CRL                    $(url http)/crl/devices.crl
   https                  $(url https)   (verify with $state/ca/root.pem)
   Logs                   $state/logs
@@ -548,6 +577,7 @@ What to try next
   $ctl challenge new --tenant servers --issuer devices --profile privatessl-tls-server
   $ctl urls
   $ctl check
+  $ctl ocsp status devices
   curl "$(scep_url demo)?operation=GetCACaps"
   curl -s $(url http)/crl/devices.pem | openssl crl -noout -text
   $(command_line status); $(command_line down)

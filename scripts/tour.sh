@@ -118,6 +118,41 @@ manual_approval() {
     device=$laptop
 }
 
+# Prints what OCSP says of a certificate: "good", "revoked", ...
+ocsp_says() {
+    no_proxy=127.0.0.1 openssl ocsp -issuer "$state/ca/devices.pem" -cert "$1" -url "$(ocsp_url)" -no_nonce \
+        -CAfile "$state/ca/root.pem" -verify_other "$state/ca/devices.pem" >"$device/ocsp" 2>&1 \
+        || return 1
+    grep -q "Response verify OK" "$device/ocsp" || return 1
+    sed -n "s,^$1: ,,p" "$device/ocsp"
+}
+
+ocsp_is() { [ "$(ocsp_says "$2")" = "$1" ]; }
+
+typed_ocsp() {
+    typed "openssl ocsp -issuer devices.pem -cert cert.pem -url $(ocsp_url) -no_nonce" \
+        "-CAfile root.pem -verify_other devices.pem"
+}
+
+ask_ocsp() {
+    step "Whoever verifies it asks by OCSP, too"
+    typed_ocsp
+    wait_until 10 ocsp_is good "$device/cert.pem" || {
+        cat "$device/ocsp" >&2
+        tour_failed "OCSP does not say that the certificate is good"
+    }
+    sed "s,$device/,," "$device/ocsp" | shown
+}
+
+ask_ocsp_revoked() {
+    typed_ocsp
+    wait_until 2 ocsp_is revoked "$device/cert.pem" || {
+        cat "$device/ocsp" >&2
+        tour_failed "OCSP does not say that the certificate is revoked"
+    }
+    sed "s,$device/,," "$device/ocsp" | shown
+}
+
 in_crl() {
     curl -sf --noproxy '*' "$(url http)/crl/devices.crl" | openssl crl -inform DER -noout -text \
         2>/dev/null | grep -qi "Serial Number: 0*$1\$"
@@ -126,9 +161,10 @@ in_crl() {
 revoke_device() {
     local serial wait=10
     serial=$(serial_of "$device/cert.pem")
-    step "The laptop is stolen: its certificate is revoked, and the CRL says so"
+    step "The laptop is stolen: its certificate is revoked; OCSP says so at once, and the CRL"
     typed "gatehousectl cert revoke $serial --reason keyCompromise"
     ctl cert revoke "$serial" --reason keyCompromise | shown
+    ask_ocsp_revoked
     typed "curl $(url http)/crl/devices.crl | openssl crl -inform DER -noout -text"
     [ -n "$fresh" ] || wait=2
     if wait_until "$wait" in_crl "$serial"; then
@@ -161,6 +197,7 @@ show_tour() {
     fresh=$1
     enrol_device
     verify_chain
+    ask_ocsp
     wrong_challenge
     legacy_device
     manual_approval

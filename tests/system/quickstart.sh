@@ -102,6 +102,8 @@ kill "$watcher"
 watcher=''
 says "the tour enrolled a device" "A device enrols"
 says "the tour verified a chain" "cert.pem: OK"
+says "the tour asked by OCSP" "cert.pem: good"
+says "OCSP told of the revocation" "cert.pem: revoked"
 says "the tour showed a revocation in the CRL" "certificate revoked"
 run 0 "status of the running instance is 0" status
 says "status has key: value lines" "^state: running$"
@@ -112,7 +114,7 @@ environment=$dir/quickstart.env
 missing=''
 for key in GH_HTTP GH_HTTPS GH_TLS_CA GH_ROOT GH_CA GH_CONF GH_ERROR_LOG GH_AUDIT_LOG GH_PIDFILE \
     GH_STORE GH_CTL GH_SCEP_URL GH_SCEP_CHALLENGE GH_SCEP_LEGACY_URL GH_SCEP_MANUAL_URL \
-    GH_SCEP_RENEW_URL GH_CRL_URL; do
+    GH_SCEP_RENEW_URL GH_OCSP_URL GH_CRL_URL; do
     case ${!key-} in
     ''|*/) missing="$missing $key" ;;
     esac
@@ -130,6 +132,13 @@ if [ -z "$missing" ]; then ok "its paths are absolute and exist"; else not_ok "w
 curl -sf --noproxy '*' "$GH_SCEP_RENEW_URL?operation=GetCACaps" >"$work/out" \
     && grep -qx Renewal "$work/out" && ok "certificates can be renewed at GH_SCEP_RENEW_URL" \
     || not_ok "certificates can be renewed at GH_SCEP_RENEW_URL"
+
+openssl ocsp -issuer "$GH_CA" -serial 0x1234 -url "$GH_OCSP_URL" -no_nonce -CAfile "$GH_ROOT" \
+    -verify_other "$GH_CA" >"$work/out" 2>&1
+says "what the CA did not issue is unknown to OCSP" "0x1234: unknown"
+says "the demo's OCSP signer is the CA's" "Response verify OK"
+"$GH_CTL" check >"$work/out" 2>&1 && ok "check finds nothing wrong" \
+    || not_ok "check finds nothing wrong"
 
 # everybody on a machine can read command lines
 grep -E "^getcert request .* -l " "$work/command-lines" >"$work/out" \
