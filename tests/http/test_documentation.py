@@ -7,8 +7,10 @@ import pathlib
 import re
 import subprocess
 
+from cryptography import x509
+
 from harness import config, environment, standard
-from harness.server import CHALLENGE
+from harness.server import CHALLENGE, wait_until
 
 README = environment.SOURCE / "README.md"
 ARCHITECTURE = environment.SOURCE / "docs" / "architecture.md"
@@ -61,6 +63,23 @@ def install_shipped(server):
         path.write_text(text)
 
 
+def ask_by_ocsp(server, certificate):
+    """It names the responder, which says that it is good, by a signer of its own."""
+    access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+    assert f"{server.public_url}/ocsp" in [one.access_location.value for one in access]
+    folder = server.root / "etc" / "ca"
+    command = ["openssl", "ocsp", "-issuer", folder / "devices.pem", "-serial",
+               hex(certificate.serial_number), "-url", f"{server.public_url}/ocsp", "-CAfile",
+               folder / "root.pem", "-verify_other", folder / "devices.pem"]
+
+    def is_good():
+        said = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, check=False, timeout=20).stdout
+        return "Response verify OK" in said and ": good" in said
+    server.allow("GH0937", "GH0701", "GH0708", "GH0709")
+    wait_until(is_good, 10, what="the responder of the README")
+
+
 def test_configuration_in_the_readme(make_server):
     """Its own commands make what its ten lines need, and a device enrols."""
     server = make_server(start=False, own_modules=())
@@ -71,12 +90,15 @@ def test_configuration_in_the_readme(make_server):
                    stdout=subprocess.DEVNULL)
     configuration = fenced("apache")
     assert len([line for line in configuration.splitlines() if line.strip()]) == 10
+    configuration += fenced("apache", "OCSPAuthority")
     frame = config.frame(server).replace("LimitRequestLine 65536\n", "")
     server.conf.write_text(frame + here(server, configuration))
     server.start()
     assert f"http://pki.example.com{PATH}" in README.read_text()
     challenge = (server.root / "etc" / "challenge").read_text().strip()
-    assert server.client(PATH).enrol(standard.device_key(), challenge, "CN=readme").succeeded
+    reply = server.client(PATH).enrol(standard.device_key(), challenge, "CN=readme")
+    assert reply.succeeded
+    ask_by_ocsp(server, reply.certificate)
     assert server.client(PATH).enrol(standard.device_key(), CHALLENGE, "CN=stranger").failed
     server.crl("devices")
     for path in ("/crl/root.crl", "/ca/devices.cer", "/ca/root.cer"):
