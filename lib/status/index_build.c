@@ -6,11 +6,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <apr_siphash.h>
+#include <apr_file_info.h>
+#include <apr_lib.h>
 #include <apr_strings.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
@@ -374,11 +377,44 @@ static apr_status_t write_all(gh_index_builder_t *builder)
     return APR_SUCCESS;
 }
 
-static apr_status_t flush_folder(const char *path, apr_pool_t *p)
+static const char *folder_of(const char *path, apr_pool_t *p)
 {
     const char *slash = strrchr(path, '/');
-    const char *folder = slash ? apr_pstrmemdup(p, path, (apr_size_t)(slash - path) + 1) : ".";
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    return slash ? apr_pstrmemdup(p, path, (apr_size_t)(slash - path) + 1) : "./";
+}
+
+/** Removes temporary files of processes that were killed while they wrote. */
+static void remove_leftovers(const gh_index_builder_t *builder)
+{
+    const char *folder = folder_of(builder->path, builder->pool);
+    const char *name = apr_filepath_name_get(builder->path);
+    apr_size_t length = strlen(name);
+    apr_dir_t *directory;
+    apr_finfo_t info;
+    apr_int64_t pid;
+    char *end;
+
+    if (apr_dir_open(&directory, folder, builder->pool) != APR_SUCCESS) {
+        return;
+    }
+    while (apr_dir_read(&info, APR_FINFO_NAME, directory) == APR_SUCCESS) {
+        if (strncmp(info.name, name, length) || info.name[length] != '.'
+            || !apr_isdigit(info.name[length + 1])) {
+            continue;
+        }
+        pid = apr_strtoi64(info.name + length + 1, &end, 10);
+        if (!strcmp(end, ".new") && pid > 0 && pid <= INT_MAX
+            && kill((pid_t)pid, 0) != 0 && errno == ESRCH) {
+            unlink(apr_pstrcat(builder->pool, folder, info.name, NULL));
+        }
+    }
+    apr_dir_close(directory);
+}
+
+static apr_status_t flush_folder(const char *path, apr_pool_t *p)
+{
+    int fd = open(folder_of(path, p), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     apr_status_t rv = fd < 0 || fsync(fd) != 0 ? APR_FROM_OS_ERROR(errno) : APR_SUCCESS;
 
     if (fd >= 0) {
@@ -397,6 +433,7 @@ apr_status_t gh_index_finish(gh_index_builder_t *builder, gh_result_t *result)
         return rv;
     }
     sort_hashes(builder);
+    remove_leftovers(builder);
     builder->fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
     if (builder->fd < 0) {
         return fail_write(builder, APR_FROM_OS_ERROR(errno), result);

@@ -246,6 +246,29 @@ static void test_merging(void **state)
     expect(first, 1, GH_KNOWN_HELD, 10);
 }
 
+static void make_file(const char *name)
+{
+    apr_file_t *file;
+
+    assert_int_equal(apr_file_open(&file, name, APR_FOPEN_WRITE | APR_FOPEN_CREATE,
+                                   APR_FPROT_OS_DEFAULT, pool), APR_SUCCESS);
+    apr_file_close(file);
+}
+
+/** What killed processes have left goes; what a living one writes, or is not ours, stays. */
+static void test_leftovers(void **state)
+{
+    const char *living = apr_psprintf(pool, "%s/a.index.%d.new", folder, (int)getppid());
+
+    make_file(path("a.index.99999999.new"));
+    make_file(path("ba.index.99999999.new"));
+    make_file(living);
+    finish(begin(1));
+    assert_int_not_equal(access(path("a.index.99999999.new"), F_OK), 0);
+    assert_int_equal(access(path("ba.index.99999999.new"), F_OK), 0);
+    assert_int_equal(access(living, F_OK), 0);
+}
+
 static char *read_index(apr_size_t *size)
 {
     apr_finfo_t info;
@@ -477,6 +500,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_serials_that_are_none, setup, teardown),
         cmocka_unit_test_setup_teardown(test_later_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_merging, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_leftovers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
         cmocka_unit_test_setup_teardown(test_overlay, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full_overlay, setup, teardown),
