@@ -84,7 +84,8 @@ static void check_source(ctl_check_t *check, const ctl_authority_t *authority,
                                                                        : CTL_VERDICT_WARNING,
                     &result);
     }
-    else {
+    else if (source->last_success != 0) {
+        /* of one that was not read yet the index tells */
         ctl_verdict_ok(check, name, "%s: read at %s, %" APR_INT64_T_FMT " entries%s%s", of,
                        gh_time_text(check->p, source->last_success), source->entries,
                        source->next_update != 0 ? "; good until " : "",

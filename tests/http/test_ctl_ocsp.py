@@ -11,6 +11,8 @@ import pytest
 from cryptography.x509 import ocsp as answers
 
 from harness import ocsp
+from harness.legacy import DER, crl_of, revoked
+from harness.server import wait_until
 
 
 @pytest.fixture
@@ -155,3 +157,30 @@ def test_produce_with_enrolled_signers(make_server, tmp_path):
     time.sleep(5)
     result, rows = produce(server, folder, "--serials", "/dev/null")
     assert result.status == 0 and files(folder) == set(), result
+
+
+def test_crl_of_a_ca_elsewhere(make_server, tmp_path):
+    """What a CRL says, how long it lasts, and answers for a list of serial numbers."""
+    def lines(server):
+        crl = server.root / "ca.crl"
+        crl.write_bytes(crl_of(server.authority, 5, revoked(0x77)).public_bytes(DER))
+        crl.chmod(0o644)
+        return (ocsp.base(server) + ocsp.directory(server) + "OCSPFastPath /ocsp\n"
+                + ocsp.section("devices", f'OCSPSource crl "file:{crl}" warn=365d',
+                               'OCSPSigner "{}" "{}"'.format(*ocsp.signer(server.authority))))
+    server = make_server(lines, own_modules=ocsp.OWN_MODULES)
+    server.allow("GH0842", "GH0937", "GH0701", "GH0708", "GH0709")
+    ocsp.wait_ready(server)
+    row = wait_until(lambda: checks(server).get("ocsp.devices.crl"), 10, what="a verdict")
+    assert (row["verdict"], row["gh"]) == ("warning", "GH0894"), row
+    source = server.ctl_ok("ocsp", "status", "devices").object["sources"][0]
+    assert (source["kind"], source["entries"], source["warn"]) == ("crl", 1, True)
+    folder = pathlib.Path(server.root, "run/ocsp/answers")
+    needs = server.ctl("ocsp", "produce", "--directory", folder)
+    assert needs.status == 2 and "GH0896" in needs.err
+    serials = tmp_path / "serials"
+    serials.write_text("77\n78\n")
+    result, rows = produce(server, folder, "--serials", serials)
+    assert result.status == 0 and rows == {"77": "written", "78": "written"}, result
+    assert load(folder, name_of(server, "77")).certificate_status == ocsp.REVOKED
+    assert load(folder, name_of(server, "78")).certificate_status == ocsp.GOOD
