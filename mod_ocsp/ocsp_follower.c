@@ -1,6 +1,8 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-/* The thread of a child that takes up what is new: indexes, changes in the store, signers. */
+/* The threads of a child that take up what is new: indexes, changes in the store, signers. Each of
+ * these has one, so that a store or token that does not answer keeps nothing else from being known:
+ * a CA that is known by its CRLs goes on to be, whatever becomes of the store. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,17 +31,19 @@ APLOG_USE_MODULE(ocsp);
  *  httpd's parent kills a child after nine seconds. */
 #define PATIENCE apr_time_from_sec(7)
 
+typedef enum { WORK_FILES, WORK_STORE, WORK_SIGNERS } work_t;
+#define WORKS 3
+
 /** Of one authority. */
 typedef struct {
     const ocsp_section_t *section;
-    struct {
-        int failing;
-        apr_time_t reported;
-    } view, signers;
+    int failing;
+    apr_time_t reported;
 } followed_t;
 
 typedef struct {
     ocsp_child_t *child;
+    work_t work;
     apr_thread_t *thread;
     int wake[2];                    /* a byte in this pipe ends the pause between rounds */
     volatile apr_uint32_t stop;
@@ -48,32 +52,38 @@ typedef struct {
     int count;
 } follower_t;
 
-static void report(const follower_t *follower, const followed_t *followed, int *failing,
-                   apr_time_t *reported, const char *what, apr_status_t rv,
+typedef struct {
+    follower_t each[WORKS];
+    int count;                      /* of those that run */
+} followers_t;
+
+static void report(const follower_t *follower, followed_t *followed, apr_status_t rv,
                    const gh_result_t *result, apr_pool_t *ptemp)
 {
+    const char *what = follower->work == WORK_SIGNERS ? "having a signer"
+        : "following its source";
     server_rec *s = follower->child->server;
     apr_time_t now = apr_time_now();
     const char *text, *colon;
     int number;
 
     if (rv == APR_SUCCESS) {
-        if (*failing) {
+        if (followed->failing) {
             ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, GHNO(0934) "authority %s: %s works again",
                          followed->section->name, what);
         }
-        *failing = 0;
+        followed->failing = 0;
         return;
     }
-    if (!*failing || now - *reported >= SILENCE || now < *reported) {
+    if (!followed->failing || now - followed->reported >= SILENCE || now < followed->reported) {
         text = ocsp_explain(result, rv, ptemp);
         colon = strstr(text, ": ");
         number = colon ? (int)(colon + 2 - text) : 0;
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "%.*sauthority %s: %s: %s", number, text,
                      followed->section->name, what, text + number);
-        *reported = now;
+        followed->reported = now;
     }
-    *failing = 1;
+    followed->failing = 1;
 }
 
 static void follow_one(follower_t *follower, followed_t *followed, apr_pool_t *ptemp)
@@ -82,17 +92,11 @@ static void follow_one(follower_t *follower, followed_t *followed, apr_pool_t *p
     apr_status_t rv;
 
     gh_result_clear(&result);
-    rv = ocsp_follow_view(follower->child, followed->section, 1, ptemp, &result);
-    report(follower, followed, &followed->view.failing, &followed->view.reported,
-           "following its source", rv, &result, ptemp);
-    apr_pool_clear(ptemp);
-    gh_result_clear(&result);
-    rv = ocsp_follow_signers(follower->child, followed->section, ptemp, &result);
-    /* Signers tell what begins to fail and what works again, once they have a log. */
-    if (!ocsp_gatehouse()->service()) {
-        report(follower, followed, &followed->signers.failing, &followed->signers.reported,
-               "having a signer", rv, &result, ptemp);
-    }
+    rv = follower->work == WORK_SIGNERS
+        ? ocsp_follow_signers(follower->child, followed->section, ptemp, &result)
+        : ocsp_follow_view(follower->child, followed->section, follower->work == WORK_STORE, ptemp,
+                           &result);
+    report(follower, followed, rv, &result, ptemp);
     apr_pool_clear(ptemp);
 }
 
@@ -120,53 +124,90 @@ static void *APR_THREAD_FUNC follow(apr_thread_t *thread, void *data)
     return NULL;
 }
 
+static void close_pipe(const follower_t *follower)
+{
+    close(follower->wake[0]);
+    close(follower->wake[1]);
+}
+
 /* Runs before anything in the pool is closed, with prefork within a signal handler. A thread that
  * still waits for a store or token out of reach must not keep the process. */
 static apr_status_t stop(void *data)
 {
-    follower_t *follower = data;
+    followers_t *followers = data;
     apr_time_t begin = apr_time_now();
     apr_status_t rv;
+    int i;
 
-    apr_atomic_set32(&follower->stop, 1);
-    while (write(follower->wake[1], "", 1) < 0 && errno == EINTR) {
-        continue;
-    }
-    while (!apr_atomic_read32(&follower->ended)) {
-        if (apr_time_now() - begin > PATIENCE) {
-            _exit(0);
+    for (i = 0; i < followers->count; ++i) {
+        apr_atomic_set32(&followers->each[i].stop, 1);
+        while (write(followers->each[i].wake[1], "", 1) < 0 && errno == EINTR) {
+            continue;
         }
-        apr_sleep(apr_time_from_msec(2));
     }
-    apr_thread_join(&rv, follower->thread);
-    close(follower->wake[0]);
-    close(follower->wake[1]);
+    for (i = 0; i < followers->count; ++i) {
+        while (!apr_atomic_read32(&followers->each[i].ended)) {
+            if (apr_time_now() - begin > PATIENCE) {
+                _exit(0);
+            }
+            apr_sleep(apr_time_from_msec(2));
+        }
+        apr_thread_join(&rv, followers->each[i].thread);
+        close_pipe(&followers->each[i]);
+    }
+    followers->count = 0;
     return APR_SUCCESS;
 }
 
-apr_status_t ocsp_follower_start(ocsp_child_t *child)
+static int concerns(const ocsp_section_t *section, work_t work)
 {
-    follower_t *follower = apr_pcalloc(child->pool, sizeof(*follower));
+    return work == WORK_SIGNERS || (section->kind == GH_SOURCE_STORE) == (work == WORK_STORE);
+}
+
+/** Starts the thread of one kind of work, if there is any. */
+static apr_status_t start(followers_t *followers, ocsp_child_t *child, work_t work)
+{
+    follower_t *follower = &followers->each[followers->count];
+    apr_array_header_t *sections = child->config->sections;
     apr_status_t rv;
     int i;
 
     follower->child = child;
-    follower->count = child->config->sections->nelts;
-    follower->followed = apr_pcalloc(child->pool, (apr_size_t)follower->count
+    follower->work = work;
+    follower->count = 0;
+    follower->followed = apr_pcalloc(child->pool, (apr_size_t)sections->nelts
                                      * sizeof(*follower->followed));
-    for (i = 0; i < follower->count; ++i) {
-        follower->followed[i].section = APR_ARRAY_IDX(child->config->sections, i,
-                                                      ocsp_section_t *);
+    for (i = 0; i < sections->nelts; ++i) {
+        const ocsp_section_t *section = APR_ARRAY_IDX(sections, i, ocsp_section_t *);
+
+        if (concerns(section, work)) {
+            follower->followed[follower->count++].section = section;
+        }
+    }
+    if (!follower->count) {
+        return APR_SUCCESS;
     }
     if (pipe2(follower->wake, O_CLOEXEC | O_NONBLOCK)) {
         return errno;
     }
     rv = apr_thread_create(&follower->thread, NULL, follow, follower, child->pool);
     if (rv != APR_SUCCESS) {
-        close(follower->wake[0]);
-        close(follower->wake[1]);
+        close_pipe(follower);
         return rv;
     }
-    apr_pool_pre_cleanup_register(child->pool, follower, stop);
+    ++followers->count;
     return APR_SUCCESS;
+}
+
+apr_status_t ocsp_follower_start(ocsp_child_t *child)
+{
+    followers_t *followers = apr_pcalloc(child->pool, sizeof(*followers));
+    apr_status_t rv = APR_SUCCESS;
+    work_t work;
+
+    apr_pool_pre_cleanup_register(child->pool, followers, stop);
+    for (work = WORK_FILES; work < WORKS && rv == APR_SUCCESS; ++work) {
+        rv = start(followers, child, work);
+    }
+    return rv;
 }

@@ -48,6 +48,7 @@ static struct {
 typedef struct {
     server_rec *server;
     int asking;
+    apr_time_t moved;               /* when one of those who ask last began alone, or came back */
     apr_time_t closed_until;
     apr_time_t reported;
     ocsp_second_level_t level;
@@ -169,19 +170,41 @@ int ocsp_second_prepare(server_rec *s, apr_pool_t *pconf)
 
 /* In a child */
 
+static void close_for_a_while(asker_t *asker, apr_time_t now, apr_status_t rv)
+{
+    apr_time_t reported = __atomic_load_n(&asker->reported, __ATOMIC_ACQUIRE);
+
+    __atomic_store_n(&asker->closed_until, now + PAUSE, __ATOMIC_RELEASE);
+    if ((now - reported >= SILENCE || now < reported)
+        && __atomic_compare_exchange_n(&asker->reported, &reported, now, 0, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_RELAXED)) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, asker->server, GHNO(0931) "OCSPSecondLevel: "
+                     "the shared cache does not answer, or takes too long, and is left alone for "
+                     "some seconds; answers are signed here meanwhile");
+    }
+}
+
 static int begin(asker_t *asker, apr_time_t now)
 {
     apr_time_t until = __atomic_load_n(&asker->closed_until, __ATOMIC_ACQUIRE);
+    int before;
 
     /* a clock that was set back must not keep it closed */
     if (now < until && until - now <= PAUSE) {
         return 0;
     }
-    if (__atomic_add_fetch(&asker->asking, 1, __ATOMIC_ACQ_REL) > ASKING_MAX) {
+    if (!__atomic_load_n(&asker->asking, __ATOMIC_ACQUIRE)) {
+        __atomic_store_n(&asker->moved, now, __ATOMIC_RELEASE);
+    }
+    before = __atomic_fetch_add(&asker->asking, 1, __ATOMIC_ACQ_REL);
+    /* Providers wait for silent servers without end: nobody follows those who wait already. */
+    if (before > 0 && now - __atomic_load_n(&asker->moved, __ATOMIC_ACQUIRE) > SLOW) {
         __atomic_sub_fetch(&asker->asking, 1, __ATOMIC_ACQ_REL);
+        close_for_a_while(asker, now, APR_TIMEUP);
         return 0;
     }
-    if (second.mutex && apr_global_mutex_lock(second.mutex) != APR_SUCCESS) {
+    if (before >= ASKING_MAX
+        || (second.mutex && apr_global_mutex_lock(second.mutex) != APR_SUCCESS)) {
         __atomic_sub_fetch(&asker->asking, 1, __ATOMIC_ACQ_REL);
         return 0;
     }
@@ -190,23 +213,15 @@ static int begin(asker_t *asker, apr_time_t now)
 
 static void end(asker_t *asker, apr_time_t began, apr_status_t rv)
 {
-    apr_time_t now = apr_time_now(), reported;
+    apr_time_t now = apr_time_now();
 
     if (second.mutex) {
         apr_global_mutex_unlock(second.mutex);
     }
+    __atomic_store_n(&asker->moved, now, __ATOMIC_RELEASE);
     __atomic_sub_fetch(&asker->asking, 1, __ATOMIC_ACQ_REL);
-    if (rv == APR_SUCCESS && now - began <= SLOW) {
-        return;
-    }
-    __atomic_store_n(&asker->closed_until, now + PAUSE, __ATOMIC_RELEASE);
-    reported = __atomic_load_n(&asker->reported, __ATOMIC_ACQUIRE);
-    if ((now - reported >= SILENCE || now < reported)
-        && __atomic_compare_exchange_n(&asker->reported, &reported, now, 0, __ATOMIC_ACQ_REL,
-                                       __ATOMIC_RELAXED)) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, asker->server, GHNO(0931) "OCSPSecondLevel: "
-                     "the shared cache does not answer, or takes too long, and is left alone for "
-                     "some seconds; answers are signed here meanwhile");
+    if (rv != APR_SUCCESS || now - began > SLOW) {
+        close_for_a_while(asker, now, rv);
     }
 }
 

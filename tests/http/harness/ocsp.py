@@ -203,3 +203,14 @@ def openssl(server, *arguments, path="/ocsp", authority=None, verify=True):
 
 def random_serial():
     return int.from_bytes(os.urandom(15), "big") | 1 << 120
+
+
+def wait_for_answer(server, serial, status, seconds, bad=(GOOD,), authority=None):
+    """Until a serial number has a status; until then, errors are answered or others than the bad."""
+    def look():
+        answer = parse(post(server, request_for(authority or server.authority, [serial])))
+        if answer.response_status != SUCCESSFUL:
+            return False
+        assert answer.certificate_status not in bad, answer.certificate_status
+        return answer.certificate_status == status
+    wait_until(look, seconds, what=f"{status.name} of {serial:x}")
