@@ -16,6 +16,7 @@ static apr_pool_t *global;
 
 static void clean_up(void)
 {
+    X509_STORE_free(endpoint->requestors);
     engine_teardown(NULL);
 }
 
