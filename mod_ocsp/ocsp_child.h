@@ -43,7 +43,7 @@ int ocsp_node_prepare(server_rec *s, apr_pool_t *pconf);
  *  @param options cache and cap are set */
 ocsp_counts_t *ocsp_node_join(server_rec *s, ocsp_engine_options_t *options, apr_pool_t *p);
 
-/* ocsp_second.c: the second level */
+/* ocsp_second.c, ocsp_second_ask.c: the second level */
 
 void ocsp_second_register(apr_pool_t *pconf);
 /** @return how many problems were logged */

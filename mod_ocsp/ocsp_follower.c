@@ -17,6 +17,7 @@
 
 #include "log.h"
 #include "mod_ocsp/ocsp_child.h"
+#include "status/view.h"
 
 APLOG_USE_MODULE(ocsp);
 
@@ -26,6 +27,9 @@ APLOG_USE_MODULE(ocsp);
 
 /** The same failure is logged again after this time. */
 #define SILENCE apr_time_from_sec(60)
+
+/** For so long nothing is said of an index that the feeder may still be making. */
+#define GRACE apr_time_from_sec(10)
 
 /** How long the end of a process waits for the thread, which may be waiting for store or token.
  *  httpd's parent kills a child after nine seconds. */
@@ -48,6 +52,7 @@ typedef struct {
     int wake[2];                    /* a byte in this pipe ends the pause between rounds */
     volatile apr_uint32_t stop;
     volatile apr_uint32_t ended;
+    apr_time_t began;
     followed_t *followed;
     int count;
 } follower_t;
@@ -86,6 +91,20 @@ static void report(const follower_t *follower, followed_t *followed, apr_status_
     followed->failing = 1;
 }
 
+/** What somebody else sees to, or says. */
+static int is_nothing_to_report(const follower_t *follower, const followed_t *followed)
+{
+    apr_time_t now = apr_time_now();
+    gh_view_state_t state;
+
+    if (follower->work == WORK_SIGNERS) {
+        /* Signers tell what begins to fail and what works again, once they have a log. */
+        return ocsp_gatehouse()->service() != NULL;
+    }
+    gh_view_state(ocsp_authority_view(followed->section->authority), &state);
+    return !state.there && now >= follower->began && now - follower->began < GRACE;
+}
+
 static void follow_one(follower_t *follower, followed_t *followed, apr_pool_t *ptemp)
 {
     gh_result_t result;
@@ -96,7 +115,9 @@ static void follow_one(follower_t *follower, followed_t *followed, apr_pool_t *p
         ? ocsp_follow_signers(follower->child, followed->section, ptemp, &result)
         : ocsp_follow_view(follower->child, followed->section, follower->work == WORK_STORE, ptemp,
                            &result);
-    report(follower, followed, rv, &result, ptemp);
+    if (rv == APR_SUCCESS || !is_nothing_to_report(follower, followed)) {
+        report(follower, followed, rv, &result, ptemp);
+    }
     apr_pool_clear(ptemp);
 }
 
@@ -173,6 +194,7 @@ static apr_status_t start(followers_t *followers, ocsp_child_t *child, work_t wo
     int i;
 
     follower->child = child;
+    follower->began = apr_time_now();
     follower->work = work;
     follower->count = 0;
     follower->followed = apr_pcalloc(child->pool, (apr_size_t)sections->nelts

@@ -12,6 +12,7 @@
 #include <http_request.h>
 
 #include "mod_ocsp/ocsp_child.h"
+#include "mod_ocsp/ocsp_response.h"
 #include "status.h"
 
 APLOG_USE_MODULE(ocsp);
@@ -163,8 +164,11 @@ int ocsp_http_answer(request_rec *r, const ocsp_settings_t *settings, const char
         return status == ANSWERED ? OK : status;
     }
     if (!child) {
-        ocsp_log_refused(r, HTTP_SERVICE_UNAVAILABLE, "this process has no OCSP engine");
-        return HTTP_SERVICE_UNAVAILABLE;
+        memset(&answer, 0, sizeof(answer));
+        answer.ocsp = OCSP_TRY_LATER;
+        answer.der = ocsp_response_error(OCSP_TRY_LATER);
+        ocsp_log_refused(r, HTTP_SERVICE_UNAVAILABLE, "this process cannot answer OCSP");
+        return ocsp_http_send(r, &answer, settings->http_errors > 0);
     }
     make_endpoint(&endpoint, settings, child);
     ocsp_gatehouse()->begin_work(r);

@@ -1,14 +1,12 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-/* The second level: answers that nodes share, in a cache provider of httpd. It is the only thing
- * that a request may wait for, so it is asked by few at a time, and left alone for a while once it
- * is slow or gone. What it holds is authenticated by the engine. */
+/* The second level: answers that nodes share, in a cache provider of httpd. Here is what the parent
+ * does; ocsp_second_ask.c is what children do. */
 
 #include <string.h>
 
 #include <httpd.h>
 #include <ap_provider.h>
-#include <ap_socache.h>
 #include <http_core.h>
 #include <http_log.h>
 #include <util_mutex.h>
@@ -16,43 +14,19 @@
 
 #include "log.h"
 #include "mod_ocsp/ocsp_child.h"
+#include "mod_ocsp/ocsp_second.h"
 
 APLOG_USE_MODULE(ocsp);
 
 #define MUTEX_NAME "gatehouse-ocsp"
-#define KEY_SIZE 32
+#define KEY_SIZE OCSP_SECOND_KEY_SIZE
 
-/** Longest value that is asked for. */
-#define VALUE_MAX 4096
+static ocsp_second_t second;
 
-/** Slower than this is as bad as gone. */
-#define SLOW apr_time_from_msec(100)
-
-/** For how long it is left alone then. */
-#define PAUSE apr_time_from_sec(5)
-
-/** How many threads of a process may be asking. */
-#define ASKING_MAX 8
-
-#define LIFE_MAX apr_time_from_sec(86400)
-#define SILENCE apr_time_from_sec(60)
-
-static struct {
-    const ap_socache_provider_t *provider;
-    ap_socache_instance_t *instance;
-    apr_global_mutex_t *mutex;      /* NULL: the provider has its own */
-    gh_bytes_t key;
-} second;
-
-/** Of this process. */
-typedef struct {
-    server_rec *server;
-    int asking;
-    apr_time_t moved;               /* when one of those who ask last began alone, or came back */
-    apr_time_t closed_until;
-    apr_time_t reported;
-    ocsp_second_level_t level;
-} asker_t;
+const ocsp_second_t *ocsp_second(void)
+{
+    return &second;
+}
 
 void ocsp_second_register(apr_pool_t *pconf)
 {
@@ -168,123 +142,9 @@ int ocsp_second_prepare(server_rec *s, apr_pool_t *pconf)
     return 0;
 }
 
-/* In a child */
-
-static void close_for_a_while(asker_t *asker, apr_time_t now, apr_status_t rv)
+apr_status_t ocsp_second_open(apr_pool_t *p)
 {
-    apr_time_t reported = __atomic_load_n(&asker->reported, __ATOMIC_ACQUIRE);
-
-    __atomic_store_n(&asker->closed_until, now + PAUSE, __ATOMIC_RELEASE);
-    if ((now - reported >= SILENCE || now < reported)
-        && __atomic_compare_exchange_n(&asker->reported, &reported, now, 0, __ATOMIC_ACQ_REL,
-                                       __ATOMIC_RELAXED)) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, asker->server, GHNO(0931) "OCSPSecondLevel: "
-                     "the shared cache does not answer, or takes too long, and is left alone for "
-                     "some seconds; answers are signed here meanwhile");
-    }
-}
-
-static int begin(asker_t *asker, apr_time_t now)
-{
-    apr_time_t until = __atomic_load_n(&asker->closed_until, __ATOMIC_ACQUIRE);
-    int before;
-
-    /* a clock that was set back must not keep it closed */
-    if (now < until && until - now <= PAUSE) {
-        return 0;
-    }
-    if (!__atomic_load_n(&asker->asking, __ATOMIC_ACQUIRE)) {
-        __atomic_store_n(&asker->moved, now, __ATOMIC_RELEASE);
-    }
-    before = __atomic_fetch_add(&asker->asking, 1, __ATOMIC_ACQ_REL);
-    /* Providers wait for silent servers without end: nobody follows those who wait already. */
-    if (before > 0 && now - __atomic_load_n(&asker->moved, __ATOMIC_ACQUIRE) > SLOW) {
-        __atomic_sub_fetch(&asker->asking, 1, __ATOMIC_ACQ_REL);
-        close_for_a_while(asker, now, APR_TIMEUP);
-        return 0;
-    }
-    if (before >= ASKING_MAX
-        || (second.mutex && apr_global_mutex_lock(second.mutex) != APR_SUCCESS)) {
-        __atomic_sub_fetch(&asker->asking, 1, __ATOMIC_ACQ_REL);
-        return 0;
-    }
-    return 1;
-}
-
-static void end(asker_t *asker, apr_time_t began, apr_status_t rv)
-{
-    apr_time_t now = apr_time_now();
-
-    if (second.mutex) {
-        apr_global_mutex_unlock(second.mutex);
-    }
-    __atomic_store_n(&asker->moved, now, __ATOMIC_RELEASE);
-    __atomic_sub_fetch(&asker->asking, 1, __ATOMIC_ACQ_REL);
-    if (rv != APR_SUCCESS || now - began > SLOW) {
-        close_for_a_while(asker, now, rv);
-    }
-}
-
-static apr_status_t get(void *baton, const unsigned char key[32], gh_bytes_t *value, apr_pool_t *p)
-{
-    asker_t *asker = baton;
-    apr_time_t began = apr_time_now();
-    unsigned int length = VALUE_MAX;
-    unsigned char *data;
-    apr_status_t rv;
-
-    if (!begin(asker, began)) {
-        return APR_NOTFOUND;
-    }
-    data = apr_palloc(p, VALUE_MAX);
-    rv = second.provider->retrieve(second.instance, asker->server, key, KEY_SIZE, data, &length,
-                                   p);
-    end(asker, began, APR_STATUS_IS_NOTFOUND(rv) ? APR_SUCCESS : rv);
-    value->data = data;
-    value->length = rv == APR_SUCCESS ? length : 0;
-    return rv;
-}
-
-static void put(void *baton, const unsigned char key[32], gh_bytes_t value, apr_time_t expiry,
-                apr_pool_t *p)
-{
-    asker_t *asker = baton;
-    apr_time_t began = apr_time_now();
-    apr_status_t rv;
-
-    if (!begin(asker, began)) {
-        return;
-    }
-    if (expiry > began + LIFE_MAX) {
-        expiry = began + LIFE_MAX;
-    }
-    rv = second.provider->store(second.instance, asker->server, key, KEY_SIZE, expiry,
-                                (unsigned char *)value.data, (unsigned int)value.length, p);
-    end(asker, began, rv);
-}
-
-void ocsp_second_join(server_rec *s, ocsp_engine_options_t *options, apr_pool_t *p)
-{
-    asker_t *asker;
-    apr_status_t rv = APR_SUCCESS;
-
-    if (!second.instance) {
-        return;
-    }
-    if (second.mutex) {
-        rv = apr_global_mutex_child_init(&second.mutex, apr_global_mutex_lockfile(second.mutex),
-                                         p);
-    }
-    if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(0932) "OCSPSecondLevel is not used by "
-                     "this process: its mutex cannot be opened; see the Mutex directive of httpd");
-        return;
-    }
-    asker = apr_pcalloc(p, sizeof(*asker));
-    asker->server = s;
-    asker->level.baton = asker;
-    asker->level.get = get;
-    asker->level.put = put;
-    options->second_level = &asker->level;
-    options->second_level_key = second.key;
+    return second.mutex
+        ? apr_global_mutex_child_init(&second.mutex, apr_global_mutex_lockfile(second.mutex), p)
+        : APR_SUCCESS;
 }

@@ -6,15 +6,18 @@ import concurrent.futures
 import json
 import os
 import re
+import signal
+import subprocess
 import threading
 import time
+import types
 
 import pytest
 
 from harness import ocsp
 from harness.config import location
 from harness.postgres import Cluster
-from harness.server import wait_until
+from harness.server import free_port, port_is_free, wait_until
 from scep import transport
 
 MPMS = pytest.mark.parametrize("mpm", ["event", "worker", "prefork"])
@@ -277,13 +280,65 @@ def test_metrics(make_server):
 
 # a level below
 
-def test_second_level(make_server):
-    """shmcb: a process whose own cache was lost takes the answer from there."""
-    server = ocsp.make(make_server, endpoint=WATCH + "OCSPSecondLevel shmcb:512000\n",
-                       modules=("socache_shmcb",))
+@pytest.fixture
+def redis(tmp_path):
+    """A Redis of our own; its port."""
+    port = free_port()
+    process = subprocess.Popen(["redis-server", "--port", str(port), "--bind", "127.0.0.1",
+                                "--save", "", "--dir", tmp_path], stdout=subprocess.DEVNULL)
+    wait_until(lambda: not port_is_free(port), 10, what="Redis")
+    yield types.SimpleNamespace(port=port, process=process)
+    process.send_signal(signal.SIGCONT)
+    process.kill()
+    process.wait()
+
+
+def test_second_level(make_server, redis):
+    """An answer that another one has signed is taken from there, unless it is no longer true."""
+    server = ocsp.make(make_server, modules=("socache_redis",), endpoint=WATCH
+                       + f"OCSPSecondLevel redis:127.0.0.1:{redis.port}\n")
+    serial = ocsp.enrol(server).serial_number
+    other = ocsp.enrol(server, "CN=other", 2).serial_number
+    for one in (serial, other):
+        ocsp.wait_for(server, one, ocsp.GOOD)
+    server.restart()                # the node's own cache is lost
+    ocsp.wait_for_answer(server, serial, ocsp.GOOD)
+    text = server.get("/metrics").body.decode()
+    assert metric(text, "gatehouse_ocsp_answers_total", origin="second-level") >= 1, text
+    server.ctl_ok("cert", "revoke", f"{other:x}")
+    server.restart()
+    ocsp.wait_for(server, other, ocsp.REVOKED, 5)
+    assert ask_everybody(server, other) == {ocsp.REVOKED}
+
+
+def test_second_level_hangs(make_server, redis):
+    """A cache that hangs is waited for once in a while only, and costs nobody an answer."""
+    server = ocsp.make(make_server, modules=("socache_redis",), endpoint=WATCH
+                       + f"OCSPSecondLevel redis:127.0.0.1:{redis.port}\n")
     serial = ocsp.enrol(server).serial_number
     ocsp.wait_for(server, serial, ocsp.GOOD)
-    assert ask_everybody(server, serial) == {ocsp.GOOD}
+    server.allow("GH0931", "AH03479", "AH03480", "AH03477")
+    redis.process.send_signal(signal.SIGSTOP)
+    begun = time.monotonic()
+    for _ in range(20):
+        assert ocsp.ask(server, ocsp.random_serial())[0] == ocsp.UNKNOWN
+        assert ocsp.ask(server, serial)[0] == ocsp.GOOD
+    assert time.monotonic() - begun < 15
+    redis.process.send_signal(signal.SIGCONT)
+
+
+def test_second_level_with_a_lock(make_server):
+    """shmcb has to be locked by who uses it."""
+    server = ocsp.make(make_server, endpoint=WATCH + "OCSPSecondLevel shmcb:512000\n",
+                       modules=("socache_shmcb", "slotmem_shm"))
+    serial = ocsp.enrol(server).serial_number
+    ocsp.wait_for(server, serial, ocsp.GOOD)
+    load = Load(server, serial)
+    time.sleep(0.3)
+    server.kill_children(most=1)
+    time.sleep(1)
+    load.stop()
+    server.allow("AH00051", "AH00052")
     server.ctl_ok("cert", "revoke", f"{serial:x}")
     ocsp.wait_for(server, serial, ocsp.REVOKED, 1)
     assert ask_everybody(server, serial) == {ocsp.REVOKED}

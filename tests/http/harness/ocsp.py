@@ -73,7 +73,9 @@ def base(server):
 
 def content(server, *lines, endpoint="OCSPFastPath /ocsp\n", signer_line=None):
     """An issuer and its authority, with a P-256 signer from files.
-    lines: more of the authority's"""
+    lines: more of the authority's; endpoint: a text, or a function that gets the server"""
+    if callable(endpoint):
+        endpoint = endpoint(server)
     if signer_line is None:
         signer_line = 'OCSPSigner "{}" "{}"'.format(*signer(server.authority))
     return (base(server) + directory(server) + endpoint
