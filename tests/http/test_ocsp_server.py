@@ -186,7 +186,7 @@ def test_without_index(make_server):
         path.write_bytes(path.read_bytes()[:50])
     server.start()
     server.allow("GH0937", "GH0700", "GH0701", "GH0708", "GH0709", "GH0705")
-    ocsp.wait_for_answer(server, serial, ocsp.GOOD)
+    ocsp.wait_until_answered(server, serial, ocsp.GOOD)
 
 
 @pytest.fixture
@@ -293,7 +293,7 @@ def redis(tmp_path):
     process.wait()
 
 
-def test_second_level(make_server, redis):
+def test_second_level(redis, make_server):
     """An answer that another one has signed is taken from there, unless it is no longer true."""
     server = ocsp.make(make_server, modules=("socache_redis",), endpoint=WATCH
                        + f"OCSPSecondLevel redis:127.0.0.1:{redis.port}\n")
@@ -302,7 +302,7 @@ def test_second_level(make_server, redis):
     for one in (serial, other):
         ocsp.wait_for(server, one, ocsp.GOOD)
     server.restart()                # the node's own cache is lost
-    ocsp.wait_for_answer(server, serial, ocsp.GOOD)
+    ocsp.wait_until_answered(server, serial, ocsp.GOOD)
     text = server.get("/metrics").body.decode()
     assert metric(text, "gatehouse_ocsp_answers_total", origin="second-level") >= 1, text
     server.ctl_ok("cert", "revoke", f"{other:x}")
@@ -311,13 +311,13 @@ def test_second_level(make_server, redis):
     assert ask_everybody(server, other) == {ocsp.REVOKED}
 
 
-def test_second_level_hangs(make_server, redis):
+def test_second_level_hangs(redis, make_server):
     """A cache that hangs is waited for once in a while only, and costs nobody an answer."""
     server = ocsp.make(make_server, modules=("socache_redis",), endpoint=WATCH
                        + f"OCSPSecondLevel redis:127.0.0.1:{redis.port}\n")
     serial = ocsp.enrol(server).serial_number
     ocsp.wait_for(server, serial, ocsp.GOOD)
-    server.allow("GH0931", "AH03479", "AH03480", "AH03477")
+    server.allow("GH0931", *(f"AH0{number}" for number in range(3473, 3484)))
     redis.process.send_signal(signal.SIGSTOP)
     begun = time.monotonic()
     for _ in range(20):

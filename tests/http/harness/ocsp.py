@@ -173,7 +173,7 @@ def wait_for(server, serial, status, seconds=2, **options):
                       what=f"{status.name} of {serial:x}")
 
 
-def wait_for_answer(server, serial, status, seconds=10, **options):
+def wait_until_answered(server, serial, status, seconds=10, **options):
     """As wait_for(), while there may be errors; nothing but that status is ever answered."""
     def answered():
         response = post(server, request_for(server.authority, [serial]), **options)
