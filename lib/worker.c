@@ -46,7 +46,7 @@ static apr_status_t not_understood(gh_result_t *result, const char *what)
 {
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "worker",
                           "Reinstall Gatehouse, so that modules and workers are of one version.",
-                          GHNO(0821) "the worker does not understand its configuration: %s", what);
+                          GHNO(0656) "the worker does not understand its configuration: %s", what);
 }
 
 /* Reads what mod_gatehouse has left in a file without a name. */
@@ -63,7 +63,7 @@ static apr_status_t read_document(json_t **document, gh_result_t *result)
         || info.st_size > GH_WORKER_CONFIGURATION_MAX) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "worker",
                               "Let httpd start it; it is not meant to be run by hand.",
-                              GHNO(0820) "the worker was started without a configuration");
+                              GHNO(0655) "the worker was started without a configuration");
     }
     apr_pool_create(&p, NULL);
     text = apr_palloc(p, (apr_size_t)info.st_size);
@@ -92,7 +92,7 @@ static apr_status_t become(const char *user, uid_t uid, gid_t gid, gh_result_t *
         && (setgid(gid) || initgroups(user, gid) || setuid(uid) || setuid(0) == 0)) {
         return gh_result_fail(result, APR_EACCES, GH_FAILURE_INTERNAL, "worker",
                               "See User and Group of httpd, and limits on processes of that user.",
-                              GHNO(0822) "the worker cannot become user %s (%ld)", user, (long)uid);
+                              GHNO(0657) "the worker cannot become user %s (%ld)", user, (long)uid);
     }
 #ifdef HAVE_SYS_PRCTL_H
     /* another process of this user reads neither its memory nor its environment */
@@ -120,7 +120,7 @@ static void *watch(void *baton)
         int number = sigtimedwait(&worker->signals, NULL, &soon);
 
         if (getppid() != worker->parent && !gh_worker_stopping(worker)) {
-            gh_log(worker->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0823) "%s ends, since the httpd "
+            gh_log(worker->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0658) "%s ends, since the httpd "
                    "that started it has ended", worker->name);
             ask_to_stop(worker);
         }
@@ -206,7 +206,7 @@ apr_status_t gh_worker_start(gh_worker_t **out, apr_interval_time_t patience, ap
     if (rv != APR_SUCCESS) {
         return gh_result_fail(result, rv, GH_FAILURE_UNAVAILABLE, "worker",
                               "See whether the machine is short of memory, threads or descriptors.",
-                              GHNO(0824) "the worker cannot start its thread for signals");
+                              GHNO(0659) "the worker cannot start its thread for signals");
     }
     *out = worker;
     return APR_SUCCESS;
@@ -220,7 +220,7 @@ int gh_worker_refuse(const char *program, const gh_result_t *result)
     gh_log(gh_worker_log_create(program, GH_LOG_ERROR, 0, p), GH_LOG_ERROR, APR_SUCCESS,
            "%s: %s (%s)", result->number, result->message, result->action);
     apr_pool_destroy(p);
-    return strcmp(result->number, "GH0820") ? GH_WORKER_EXIT_FAILED : GH_WORKER_EXIT_USAGE;
+    return strcmp(result->number, "GH0655") ? GH_WORKER_EXIT_FAILED : GH_WORKER_EXIT_USAGE;
 }
 
 const json_t *gh_worker_configuration(const gh_worker_t *worker)
@@ -270,7 +270,7 @@ apr_status_t gh_worker_lock(gh_worker_t *worker, const char *path, gh_result_t *
             return APR_EINTR;
         }
         if (tell && apr_time_now() > tell) {
-            gh_log(worker->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0825) "%s waits for the end of "
+            gh_log(worker->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0660) "%s waits for the end of "
                    "another that has the lock %s", worker->name, path);
             tell = 0;
         }
@@ -282,7 +282,7 @@ apr_status_t gh_worker_lock(gh_worker_t *worker, const char *path, gh_result_t *
         }
         return gh_result_fail(result, error, GH_FAILURE_UNAVAILABLE, "worker",
                               "See whether the folder is there, and belongs to httpd's user.",
-                              GHNO(0826) "%s cannot lock %s: %s", worker->name, path,
+                              GHNO(0661) "%s cannot lock %s: %s", worker->name, path,
                               strerror(error));
     }
     return APR_SUCCESS;

@@ -145,13 +145,13 @@ static void died(supervised_t *one, pid_t pid, int status)
         delay = one->deaths > 5 ? DELAY_MAX : 1 << (one->deaths - 1);
     }
     ++one->deaths;
-    ap_log_error(APLOG_MARK, APLOG_ERR, 0, one->server, GHNO(0828) "worker %s (pid %" APR_PID_T_FMT
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, one->server, GHNO(0663) "worker %s (pid %" APR_PID_T_FMT
                  ") has ended with exit status or signal %d after %" APR_TIME_T_FMT " s; it is "
                  "started again in %d s. See what it has logged before; 126 and 127 say that it "
                  "cannot be run", one->worker.name, pid, status, apr_time_sec(lived), delay);
     rv = start(one, delay);
     if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, rv, one->server, GHNO(0829) "worker %s cannot be "
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, one->server, GHNO(0664) "worker %s cannot be "
                      "started again; see whether memory or processes are short, and restart httpd",
                      one->worker.name);
     }
@@ -294,14 +294,14 @@ int gatehouse_start_workers(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pte
         one->server = s;
         one->owner = getpid();
         if (!one->path) {
-            ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, GHNO(0830) "the program %s of worker %s is "
+            ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, GHNO(0665) "the program %s of worker %s is "
                          "neither beside the modules nor in %s; install it", one->worker.program,
                          one->worker.name, GATEHOUSE_PROGRAMS);
             return HTTP_INTERNAL_SERVER_ERROR;
         }
         rv = write_text(one, s) ? start(one, 0) : APR_EINVAL;
         if (rv != APR_SUCCESS) {
-            ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(0827) "worker %s cannot be started; "
+            ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(0662) "worker %s cannot be started; "
                          "see whether the machine is short of memory or processes",
                          one->worker.name);
             return HTTP_INTERNAL_SERVER_ERROR;

@@ -34,7 +34,7 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
 
     if (!ocsp_find_gatehouse()) {
         ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s,
-                     GHNO(0923) "mod_ocsp needs mod_gatehouse of the same version; add LoadModule "
+                     GHNO(0750) "mod_ocsp needs mod_gatehouse of the same version; add LoadModule "
                      "gatehouse_module");
         return HTTP_INTERNAL_SERVER_ERROR;
     }

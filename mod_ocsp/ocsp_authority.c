@@ -126,7 +126,7 @@ ocsp_authority_t *ocsp_authority_create(const char *name, X509 *certificate,
     authority->ca_not_before = gh_certificate_not_before(certificate);
     if (!make_hashes(authority) || !make_identity(authority, p)) {
         gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, "ocsp.authority", NULL,
-                          GHNO(0732) "the names and key of authority %s cannot be hashed", name);
+                          GHNO(0575) "the names and key of authority %s cannot be hashed", name);
         return NULL;
     }
     return authority;

@@ -74,7 +74,7 @@ static int make_set(ocsp_serve_t *serve, const ocsp_server_t *server, server_rec
         }
         if (!known) {
             ocsp_log_problem(s, APLOG_ERR, serve->place,
-                             apr_psprintf(ptemp, GHNO(0789) "OCSPServe: there is no "
+                             apr_psprintf(ptemp, GHNO(0626) "OCSPServe: there is no "
                                           "<OCSPAuthority %s>", name), ptemp);
             ++problems;
         }
@@ -141,20 +141,20 @@ static int check_directory(const ocsp_server_t *server, server_rec *s, apr_pool_
                   ptemp);
     if (APR_STATUS_IS_ENOENT(rv)) {
         if (is_missing_parent(server->directory, ptemp)) {
-            text = apr_psprintf(ptemp, GHNO(0791) "OCSPDirectory: the folder above %s is not "
+            text = apr_psprintf(ptemp, GHNO(0628) "OCSPDirectory: the folder above %s is not "
                                 "there; make it", server->directory);
         }
     }
     else if (rv != APR_SUCCESS || info.filetype != APR_DIR) {
-        text = apr_psprintf(ptemp, GHNO(0792) "OCSPDirectory: %s is no folder that can be read",
+        text = apr_psprintf(ptemp, GHNO(0629) "OCSPDirectory: %s is no folder that can be read",
                             server->directory);
     }
     else if (geteuid() == 0 ? info.user != ap_unixd_config.user_id : info.user != geteuid()) {
-        text = apr_psprintf(ptemp, GHNO(0793) "OCSPDirectory: %s has to belong to the user that "
+        text = apr_psprintf(ptemp, GHNO(0630) "OCSPDirectory: %s has to belong to the user that "
                             "httpd runs as; change its owner", server->directory);
     }
     else if (info.protection & (APR_FPROT_GWRITE | APR_FPROT_WWRITE)) {
-        text = apr_psprintf(ptemp, GHNO(0794) "OCSPDirectory: others than the owner can write to "
+        text = apr_psprintf(ptemp, GHNO(0631) "OCSPDirectory: others than the owner can write to "
                             "%s, and so decide what is answered; take that right away",
                             server->directory);
     }
@@ -187,14 +187,14 @@ static int check_endpoints(const ocsp_server_t *server, server_rec *s, apr_pool_
     const ocsp_path_t *endpoint = any_endpoint(s);
 
     if (endpoint && !server->sections->nelts) {
-        ocsp_log_problem(s, APLOG_ERR, endpoint->place, GHNO(0795) "OCSP is to be answered here, "
+        ocsp_log_problem(s, APLOG_ERR, endpoint->place, GHNO(0632) "OCSP is to be answered here, "
                          "but there is no <OCSPAuthority>; add one for each CA", ptemp);
         return 1;
     }
     if (!endpoint && server->sections->nelts) {
         ocsp_log_problem(s, APLOG_WARNING,
                          APR_ARRAY_IDX(server->sections, 0, ocsp_section_t *)->place,
-                         GHNO(0796) "nothing answers OCSP: add OCSPFastPath /ocsp, or a <Location> "
+                         GHNO(0633) "nothing answers OCSP: add OCSPFastPath /ocsp, or a <Location> "
                          "with SetHandler " OCSP_HANDLER, ptemp);
     }
     return 0;
@@ -209,13 +209,13 @@ static int check_second_level(const ocsp_server_t *server, const gatehouse_confi
     if (!ap_lookup_provider(AP_SOCACHE_PROVIDER_GROUP, server->second_level,
                             AP_SOCACHE_PROVIDER_VERSION)) {
         ocsp_log_problem(s, APLOG_ERR, server->second_level_place,
-                         apr_psprintf(ptemp, GHNO(0797) "OCSPSecondLevel: there is no cache "
+                         apr_psprintf(ptemp, GHNO(0634) "OCSPSecondLevel: there is no cache "
                                       "provider %s; load httpd's module mod_socache_%s",
                                       server->second_level, server->second_level), ptemp);
         return 1;
     }
     if (!server->second_level_key && !config->sealer) {
-        ocsp_log_problem(s, APLOG_ERR, server->second_level_place, GHNO(0790) "OCSPSecondLevel: "
+        ocsp_log_problem(s, APLOG_ERR, server->second_level_place, GHNO(0627) "OCSPSecondLevel: "
                          "OCSPSecondLevelKey is missing, and so is GatehouseSealingKey: whoever "
                          "writes to the cache could change answers. Make a key with \"openssl rand "
                          "-hex 32\", the same for all nodes", ptemp);

@@ -53,7 +53,7 @@ static void check_certificate(check_t *check)
     section->issuer = apr_hash_get(check->config->issuers, section->name, APR_HASH_KEY_STRING);
     if (section->issuer && section->certificate_path) {
         fail(check, section->certificate_place,
-             apr_psprintf(check->ptemp, GHNO(0799) "leave OCSPCertificate out: <Issuer %s> has a "
+             apr_psprintf(check->ptemp, GHNO(0635) "leave OCSPCertificate out: <Issuer %s> has a "
                           "certificate; for another CA give the authority another name",
                           section->name));
         return;
@@ -64,7 +64,7 @@ static void check_certificate(check_t *check)
     }
     if (!section->certificate_path) {
         fail(check, section->place,
-             apr_psprintf(check->ptemp, GHNO(0900) "there is no <Issuer %s>: add OCSPCertificate "
+             apr_psprintf(check->ptemp, GHNO(0727) "there is no <Issuer %s>: add OCSPCertificate "
                           "with the certificate of the CA, or correct the name", section->name));
         return;
     }
@@ -107,24 +107,24 @@ static void check_kinds(check_t *check)
 
     find_source(section, OCSP_SOURCE_CRL, &crls);
     if (store && section->sources->nelts > 1) {
-        fail(check, store->place, GHNO(0901) "OCSPSource store has all that is to be known: leave "
+        fail(check, store->place, GHNO(0728) "OCSPSource store has all that is to be known: leave "
              "out the other OCSPSource lines, or this one");
     }
     else if (index && section->sources->nelts > 1) {
-        fail(check, index->place, GHNO(0902) "OCSPSource index has all that is to be known, and "
+        fail(check, index->place, GHNO(0729) "OCSPSource index has all that is to be known, and "
              "stands alone");
     }
     else if (lists && !crls) {
-        fail(check, list->place, GHNO(0903) "a list of serials tells nothing of revocations: add "
+        fail(check, list->place, GHNO(0730) "a list of serials tells nothing of revocations: add "
              "OCSPSource crl");
     }
     else if (lists > 1) {
-        fail(check, list->place, GHNO(0904) "there is more than one OCSPSource serials; a CA has "
+        fail(check, list->place, GHNO(0731) "there is more than one OCSPSource serials; a CA has "
              "one list of all it has issued");
     }
     if (store && !section->issuer) {
         fail(check, store->place,
-             apr_psprintf(check->ptemp, GHNO(0905) "there is no <Issuer %s> whose certificates "
+             apr_psprintf(check->ptemp, GHNO(0732) "there is no <Issuer %s> whose certificates "
                           "were in the store", section->name));
     }
 }
@@ -143,7 +143,7 @@ static void check_sources(check_t *check)
     }
     if (!section->sources->nelts) {
         fail(check, section->place,
-             apr_psprintf(check->ptemp, GHNO(0906) "authority %s has no OCSPSource: say where the "
+             apr_psprintf(check->ptemp, GHNO(0733) "authority %s has no OCSPSource: say where the "
                           "status of its certificates comes from, such as OCSPSource crl URL",
                           section->name));
         return;
@@ -175,7 +175,7 @@ static void apply_status(check_t *check)
     for (i = 0; i < sizeof(others) / sizeof(others[0]); ++i) {
         if (others[i]->file) {
             fail(check, *others[i],
-                 apr_psprintf(check->ptemp, GHNO(0907) "OCSPStatus %s, in line %d of %s, decides "
+                 apr_psprintf(check->ptemp, GHNO(0734) "OCSPStatus %s, in line %d of %s, decides "
                               "this already; leave one of them out", section->status,
                               section->status_place.line, section->status_place.file));
         }
@@ -183,7 +183,7 @@ static void apply_status(check_t *check)
     ocsp_policy_named(section->status, &section->policy, &needs_crl, &needs_serials);
     if (needs_crl != (crls > 0) || needs_serials != (lists > 0)) {
         fail(check, section->status_place,
-             apr_psprintf(check->ptemp, GHNO(0908) "OCSPStatus %s goes with %s", section->status,
+             apr_psprintf(check->ptemp, GHNO(0735) "OCSPStatus %s goes with %s", section->status,
                           !needs_crl ? "OCSPSource store or OCSPSource index"
                           : needs_serials ? "OCSPSource crl and OCSPSource serials"
                                           : "OCSPSource crl alone, without OCSPSource serials"));
@@ -223,29 +223,29 @@ static void check_policy(check_t *check)
     }
     if (!complete && policy->if_unknown != OCSP_UNKNOWN_GOOD && !section->status) {
         warn(check, section->unknown_place,
-             GHNO(0909) "a CRL does not tell which certificates were issued, so that every good "
+             GHNO(0736) "a CRL does not tell which certificates were issued, so that every good "
              "one is answered like this; add OCSPSource serials, or say OCSPUnknown good");
     }
     if (complete && policy->if_unknown == OCSP_UNKNOWN_GOOD) {
         warn(check, section->unknown_place,
-             GHNO(0910) "OCSPUnknown good says good of certificates that were never issued");
+             GHNO(0737) "OCSPUnknown good says good of certificates that were never issued");
     }
     if (!section->max_stale_place.file) {
         policy->max_stale = crls ? 0 : MAX_STALE;
     }
     else if (!policy->max_stale && !crls) {
         warn(check, section->max_stale_place,
-             GHNO(0911) "OCSPMaxStale off: while the source is out of reach, revoked certificates "
+             GHNO(0738) "OCSPMaxStale off: while the source is out of reach, revoked certificates "
              "go on being good");
     }
     policy->serve_expired = serves_expired(section);
     if (policy->cutoff == OCSP_CUTOFF_CRL && !crls) {
         fail(check, section->cutoff_place,
-             GHNO(0912) "OCSPArchiveCutoff crl takes what a CRL says; there is no OCSPSource crl");
+             GHNO(0739) "OCSPArchiveCutoff crl takes what a CRL says; there is no OCSPSource crl");
     }
     if (section->retention && !crls) {
         fail(check, section->retention_place,
-             GHNO(0913) "OCSPRetention is for OCSPSource crl: other sources tell of revocations "
+             GHNO(0740) "OCSPRetention is for OCSPSource crl: other sources tell of revocations "
              "for ever");
     }
 }
@@ -280,35 +280,35 @@ static void check_auto(check_t *check, ocsp_signer_line_t *line)
     if (!section->issuer || !gh_issuer_backend(section->issuer)->crl_signer
         || gh_issuer_backend(section->issuer) == &gh_issuer_offline) {
         fail(check, line->place,
-             GHNO(0914) "OCSPSigner auto needs an <Issuer> of the same name that signs in this "
+             GHNO(0741) "OCSPSigner auto needs an <Issuer> of the same name that signs in this "
              "server; give OCSPSigner a certificate and a key");
     }
     else if (!profile) {
         fail(check, line->place,
-             apr_psprintf(check->ptemp, GHNO(0915) "OCSPSigner: there is no <CertificateProfile "
+             apr_psprintf(check->ptemp, GHNO(0742) "OCSPSigner: there is no <CertificateProfile "
                           "%s>; include conf.d/profiles.conf or name another profile",
                           line->profile));
     }
     else if (!gh_profile_is_internal(profile)) {
         fail(check, line->place,
-             apr_psprintf(check->ptemp, GHNO(0916) "OCSPSigner: profile %s is within reach of "
+             apr_psprintf(check->ptemp, GHNO(0743) "OCSPSigner: profile %s is within reach of "
                           "enrolment, so that others could sign answers; add ProfileInternal on",
                           line->profile));
     }
     else if (!gh_profile_fits_ocsp(profile)) {
         fail(check, line->place,
-             apr_psprintf(check->ptemp, GHNO(0922) "OCSPSigner: profile %s is not for signing "
+             apr_psprintf(check->ptemp, GHNO(0749) "OCSPSigner: profile %s is not for signing "
                           "OCSP: it needs the extended key usage OCSPSigning, and digitalSignature",
                           line->profile));
     }
     else if (!gh_profile_allows_key(profile, line->config.kind)) {
         fail(check, line->place,
-             apr_psprintf(check->ptemp, GHNO(0917) "OCSPSigner: profile %s does not allow keys of "
+             apr_psprintf(check->ptemp, GHNO(0744) "OCSPSigner: profile %s does not allow keys of "
                           "kind %s", line->profile, line->config.kind));
     }
     else if (!check->config->sealing_configured) {
         fail(check, line->place,
-             GHNO(0918) "GatehouseSealingKey is missing: OCSPSigner auto keeps its keys in the "
+             GHNO(0745) "GatehouseSealingKey is missing: OCSPSigner auto keeps its keys in the "
              "store, sealed. Make one with \"openssl rand -hex 32\" and add GatehouseSealingKey "
              "file:PATH");
     }
@@ -359,7 +359,7 @@ static void check_signers(check_t *check)
     }
     if (!section->signers->nelts) {
         fail(check, section->place,
-             apr_psprintf(check->ptemp, GHNO(0919) "authority %s has no OCSPSigner: give it a "
+             apr_psprintf(check->ptemp, GHNO(0746) "authority %s has no OCSPSigner: give it a "
                           "certificate that the CA has issued for signing OCSP, and its key",
                           section->name));
         return;
@@ -396,7 +396,7 @@ static void check_twins(check_t *check)
         }
         if (other->certificate && same_ca(other->certificate, check->section->certificate)) {
             fail(check, check->section->place,
-                 apr_psprintf(check->ptemp, GHNO(0920) "authority %s is for the CA of authority "
+                 apr_psprintf(check->ptemp, GHNO(0747) "authority %s is for the CA of authority "
                               "%s, in line %d of %s; keep one of them", check->section->name,
                               other->name, other->place.line, other->place.file));
             return;
@@ -428,7 +428,7 @@ int ocsp_check_section(ocsp_section_t *section, server_rec *s, const gatehouse_c
     gh_result_clear(&result);
     if (ocsp_authority_digest(section->digest, section->certificate, section->name,
                               section->configs) != APR_SUCCESS) {
-        fail(&check, section->place, GHNO(0921) "the key of the CA is none that OpenSSL can write");
+        fail(&check, section->place, GHNO(0748) "the key of the CA is none that OpenSSL can write");
         return check.problems;
     }
     section->authority = ocsp_authority_create(section->name, section->certificate,

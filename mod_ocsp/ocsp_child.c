@@ -176,7 +176,7 @@ void ocsp_child_init(apr_pool_t *p, server_rec *s)
         pthread_sigmask(SIG_SETMASK, &signals, NULL);
     }
     if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(0933) "this process cannot answer OCSP, "
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(0759) "this process cannot answer OCSP, "
                      "and says so; see whether the machine is short of memory or threads");
         return;
     }

@@ -94,7 +94,7 @@ const char *ocsp_explain(const gh_result_t *result, apr_status_t status, apr_poo
     char buffer[128];
 
     if (!result->number[0]) {
-        return apr_psprintf(p, GHNO(0750) "it failed without a reason: %s",
+        return apr_psprintf(p, GHNO(0587) "it failed without a reason: %s",
                             apr_strerror(status, buffer, sizeof(buffer)));
     }
     return apr_pstrcat(p, result->number, ": ", result->message, result->action[0] ? ". " : "",
@@ -115,7 +115,7 @@ const char *ocsp_secret_source(apr_pool_t *p, const char *text)
 const char *ocsp_take_path(cmd_parms *cmd, const char **path, const char *text)
 {
     *path = *text ? ap_server_root_relative(cmd->pool, text) : NULL;
-    return *path ? NULL : apr_psprintf(cmd->pool, GHNO(0758) "%s: \"%s\" is not a usable path",
+    return *path ? NULL : apr_psprintf(cmd->pool, GHNO(0595) "%s: \"%s\" is not a usable path",
                                        cmd->cmd->name, text);
 }
 
@@ -146,7 +146,7 @@ static const char *parse_number(cmd_parms *cmd, int *number, const char *text, i
     long value = strtol(text, &end, 10);
 
     if (*end || end == text || value < least || value > most) {
-        return apr_psprintf(cmd->pool, GHNO(0751) "%s takes a number from %d to %d, not \"%s\"",
+        return apr_psprintf(cmd->pool, GHNO(0588) "%s takes a number from %d to %d, not \"%s\"",
                             cmd->cmd->name, least, most, text);
     }
     *number = (int)value;
@@ -160,13 +160,13 @@ static const char *check_outside(const cmd_parms *cmd)
     const ap_directive_t *parent = cmd->directive->parent;
 
     if (ocsp_server(cmd->server)->section) {
-        return apr_psprintf(cmd->pool, GHNO(0752) "%s does not belong inside <OCSPAuthority>: put "
+        return apr_psprintf(cmd->pool, GHNO(0589) "%s does not belong inside <OCSPAuthority>: put "
                             "it outside, or into a <Location>", cmd->cmd->name);
     }
     if (cmd->path && (!parent || ap_cstr_casecmp(parent->directive, "<Location")
                       || parent->args[strspn(parent->args, " \t\"'")] == '~'
                       || apr_fnmatch_test(cmd->path))) {
-        return apr_psprintf(cmd->pool, GHNO(0763) "%s belongs in a server, a virtual host or a "
+        return apr_psprintf(cmd->pool, GHNO(0600) "%s belongs in a server, a virtual host or a "
                             "<Location> without pattern, such as <Location \"/ocsp\">",
                             cmd->cmd->name);
     }
@@ -192,12 +192,12 @@ static const char *set_serve(cmd_parms *cmd, void *dir, int argc, char *const ar
         return error;
     }
     if (settings->serve) {
-        return apr_psprintf(cmd->pool, GHNO(0753) "OCSPServe stands here already, in line %d of "
+        return apr_psprintf(cmd->pool, GHNO(0590) "OCSPServe stands here already, in line %d of "
                             "%s; put all names behind one of them", settings->serve->place.line,
                             settings->serve->place.file);
     }
     if (!argc) {
-        return GHNO(0754) "OCSPServe takes the names of the authorities that are answered for";
+        return GHNO(0591) "OCSPServe takes the names of the authorities that are answered for";
     }
     settings->serve = apr_pcalloc(cmd->pool, sizeof(*settings->serve));
     settings->serve->names = apr_array_make(cmd->pool, argc, sizeof(const char *));
@@ -249,7 +249,7 @@ static const char *set_request_signature(cmd_parms *cmd, void *dir, const char *
         return NULL;
     }
     if ((ap_cstr_casecmp(what, "verify") && ap_cstr_casecmp(what, "require")) || !file) {
-        return GHNO(0755) "OCSPRequestSignature takes ignore, \"verify FILE\" or \"require FILE\" "
+        return GHNO(0592) "OCSPRequestSignature takes ignore, \"verify FILE\" or \"require FILE\" "
                           "with the certificates of the CAs whose requestors count";
     }
     settings->signature = ap_cstr_casecmp(what, "verify") ? OCSP_SIGNATURE_REQUIRE
@@ -269,7 +269,7 @@ static const char *set_mixed(cmd_parms *cmd, void *dir, const char *what)
 
     settings->mixed_refuse = !ap_cstr_casecmp(what, "unauthorized");
     if (!settings->mixed_refuse && ap_cstr_casecmp(what, "unknown")) {
-        return apr_psprintf(cmd->pool, GHNO(0756) "OCSPMixed takes unknown or unauthorized, not "
+        return apr_psprintf(cmd->pool, GHNO(0593) "OCSPMixed takes unknown or unauthorized, not "
                             "\"%s\"", what);
     }
     return check_outside(cmd);
@@ -295,7 +295,7 @@ static const char *set_fast_path(cmd_parms *cmd, void *dir, const char *path)
         return error;
     }
     if (*path != '/' || (length > 1 && path[length - 1] == '/') || strpbrk(path, "%?#*")) {
-        return apr_psprintf(cmd->pool, GHNO(0757) "OCSPFastPath takes paths as they stand in "
+        return apr_psprintf(cmd->pool, GHNO(0594) "OCSPFastPath takes paths as they stand in "
                             "requests, without a final slash, such as /ocsp; not \"%s\"", path);
     }
     if (!server->fast) {
@@ -329,7 +329,7 @@ static const char *set_cache(cmd_parms *cmd, void *dir, const char *text)
         return error;
     }
     server->cache_size = ocsp_size_parse(text, CACHE_MIN, CACHE_MAX);
-    return server->cache_size ? NULL : GHNO(0759) "OCSPCache takes a size of at least 1m, such "
+    return server->cache_size ? NULL : GHNO(0596) "OCSPCache takes a size of at least 1m, such "
                                                   "as 32m or 1g";
 }
 
@@ -358,7 +358,7 @@ static const char *set_second_level_key(cmd_parms *cmd, void *dir, const char *s
     }
     server->second_level_key = ocsp_secret_source(cmd->pool, source);
     server->second_level_key_place = ocsp_place_of(cmd);
-    return server->second_level_key ? NULL : GHNO(0760) "OCSPSecondLevelKey takes file:PATH or "
+    return server->second_level_key ? NULL : GHNO(0597) "OCSPSecondLevelKey takes file:PATH or "
                                                         "exec:PATH, never the key itself";
 }
 
@@ -373,7 +373,7 @@ static const char *set_max_signing(cmd_parms *cmd, void *dir, const char *number
         return error;
     }
     if (strncmp(option, "live=", 5)) {
-        return GHNO(0761) "OCSPMaxSigning takes a number, and perhaps live= with another one";
+        return GHNO(0598) "OCSPMaxSigning takes a number, and perhaps live= with another one";
     }
     return parse_number(cmd, &server->live, option + 5, 1, server->signing);
 }

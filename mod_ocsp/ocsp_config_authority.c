@@ -21,7 +21,7 @@ const char *ocsp_enter_section(cmd_parms *cmd, ocsp_section_t **section, apr_siz
 
     *section = ocsp_server(cmd->server)->section;
     if (!*section) {
-        return apr_psprintf(cmd->pool, GHNO(0764) "%s belongs inside <OCSPAuthority NAME>",
+        return apr_psprintf(cmd->pool, GHNO(0601) "%s belongs inside <OCSPAuthority NAME>",
                             cmd->cmd->name);
     }
     if (!offset) {
@@ -29,7 +29,7 @@ const char *ocsp_enter_section(cmd_parms *cmd, ocsp_section_t **section, apr_siz
     }
     place = (ocsp_place_t *)((char *)*section + offset);
     if (place->file) {
-        return apr_psprintf(cmd->pool, GHNO(0765) "%s was given before for authority %s, at "
+        return apr_psprintf(cmd->pool, GHNO(0602) "%s was given before for authority %s, at "
                             "%s:%d; leave one of them", cmd->cmd->name, (*section)->name,
                             place->file, place->line);
     }
@@ -59,7 +59,7 @@ const char *ocsp_set_status(cmd_parms *cmd, void *dir, const char *name)
         return error;
     }
     if (!ocsp_policy_named(name, &policy, &needs_crl, &needs_serials)) {
-        return apr_psprintf(cmd->pool, GHNO(0766) "OCSPStatus %s is not known; there are basic, "
+        return apr_psprintf(cmd->pool, GHNO(0603) "OCSPStatus %s is not known; there are basic, "
                             "archiveCutOff, nextUpdate, archiveCutOffWithNextUpdate, CRLProfile, "
                             "CRLProfileWithArchiveCutOff, SNListProfile and "
                             "SNListProfileWithArchiveCutOff", name);
@@ -92,7 +92,7 @@ const char *ocsp_set_unknown(cmd_parms *cmd, void *dir, const char *what)
             return NULL;
         }
     }
-    return apr_psprintf(cmd->pool, GHNO(0767) "OCSPUnknown takes unknown, revoked, good or "
+    return apr_psprintf(cmd->pool, GHNO(0604) "OCSPUnknown takes unknown, revoked, good or "
                         "unauthorized, not \"%s\"", what);
 }
 
@@ -104,7 +104,7 @@ static const char *parse_time(cmd_parms *cmd, apr_interval_time_t *time, const c
         return NULL;
     }
     if (gh_duration_parse(time, text) != APR_SUCCESS || *time < TIME_MIN || *time > TIME_MAX) {
-        return apr_psprintf(cmd->pool, GHNO(0768) "%s takes a time of at least a second, such as "
+        return apr_psprintf(cmd->pool, GHNO(0605) "%s takes a time of at least a second, such as "
                             "10m, 8h or 7d, or off; not \"%s\"", cmd->cmd->name, text);
     }
     return NULL;
@@ -162,7 +162,7 @@ const char *ocsp_set_cutoff(cmd_parms *cmd, void *dir, const char *what)
         policy->cutoff = OCSP_CUTOFF_DATE;
     }
     else {
-        return apr_psprintf(cmd->pool, GHNO(0769) "OCSPArchiveCutoff takes off, ca, crl, a time "
+        return apr_psprintf(cmd->pool, GHNO(0606) "OCSPArchiveCutoff takes off, ca, crl, a time "
                             "such as 2020-01-31T00:00:00Z, or retention=TIME; not \"%s\"", what);
     }
     return NULL;
@@ -178,7 +178,7 @@ const char *ocsp_set_responder_id(cmd_parms *cmd, void *dir, const char *what)
     }
     section->policy.by_name = !ap_cstr_casecmp(what, "name");
     if (!section->policy.by_name && ap_cstr_casecmp(what, "key")) {
-        return apr_psprintf(cmd->pool, GHNO(0770) "OCSPResponderID takes key or name, not \"%s\"",
+        return apr_psprintf(cmd->pool, GHNO(0607) "OCSPResponderID takes key or name, not \"%s\"",
                             what);
     }
     return NULL;
@@ -193,12 +193,12 @@ static const char *section_name(cmd_parms *cmd, const char *text, const char **n
     const char *rest;
 
     if (!end || end[1 + strspn(end + 1, " \t")]) {
-        return GHNO(0771) "<OCSPAuthority NAME> lacks its closing '>', or has something behind it";
+        return GHNO(0608) "<OCSPAuthority NAME> lacks its closing '>', or has something behind it";
     }
     rest = apr_pstrmemdup(cmd->pool, text, end - text);
     *name = ap_getword_conf(cmd->pool, &rest);
     if (*rest || !gh_name_valid(*name)) {
-        return GHNO(0772) "<OCSPAuthority NAME> takes one name of 1 to 64 letters, digits, '_', "
+        return GHNO(0609) "<OCSPAuthority NAME> takes one name of 1 to 64 letters, digits, '_', "
                           "'~' and '-'";
     }
     return NULL;
@@ -213,7 +213,7 @@ static const char *walk_section(cmd_parms *cmd)
     for (child = section->first_child; child; child = child->next) {
         if (ap_cstr_casecmpn(child->directive, "OCSP", 4)) {
             cmd->err_directive = child;
-            return apr_psprintf(cmd->pool, GHNO(0773) "%s does not belong in <OCSPAuthority>: only "
+            return apr_psprintf(cmd->pool, GHNO(0610) "%s does not belong in <OCSPAuthority>: only "
                                 "OCSP... directives do", child->directive);
         }
     }
@@ -238,13 +238,13 @@ const char *ocsp_authority_section(cmd_parms *cmd, void *dir, const char *text)
         return error;
     }
     if (server->section) {
-        return GHNO(0774) "an <OCSPAuthority> does not belong inside another one";
+        return GHNO(0611) "an <OCSPAuthority> does not belong inside another one";
     }
     for (i = 0; i < server->sections->nelts; ++i) {
         const ocsp_section_t *seen = APR_ARRAY_IDX(server->sections, i, ocsp_section_t *);
 
         if (!strcmp(seen->name, section->name)) {
-            return apr_psprintf(cmd->pool, GHNO(0775) "authority %s is there already, at %s:%d; "
+            return apr_psprintf(cmd->pool, GHNO(0612) "authority %s is there already, at %s:%d; "
                                 "give one of them another name", seen->name, seen->place.file,
                                 seen->place.line);
         }

@@ -50,7 +50,7 @@ static const char *add_auto(cmd_parms *cmd, ocsp_section_t *section, int argc, c
             continue;
         }
         if (k == 2 || wanted[k]) {
-            return apr_psprintf(cmd->pool, GHNO(0781) "OCSPSigner auto takes P-256, RSA-2048, and "
+            return apr_psprintf(cmd->pool, GHNO(0618) "OCSPSigner auto takes P-256, RSA-2048, and "
                                 "profile=NAME, each once; not \"%s\"", argv[i]);
         }
         wanted[k] = 1;
@@ -63,7 +63,7 @@ static const char *add_auto(cmd_parms *cmd, ocsp_section_t *section, int argc, c
         ocsp_signer_line_t *line;
 
         if (has_auto(section, kinds[order[i]])) {
-            return apr_psprintf(cmd->pool, GHNO(0782) "authority %s has OCSPSigner auto %s already",
+            return apr_psprintf(cmd->pool, GHNO(0619) "authority %s has OCSPSigner auto %s already",
                                 section->name, kinds[order[i]]);
         }
         line = add_line(cmd, section);
@@ -82,16 +82,16 @@ static const char *add_files(cmd_parms *cmd, ocsp_section_t *section, int argc,
     const char *error;
 
     if (argc < 2 || argc > 3 || (argc == 3 && strncmp(argv[2], "passphrase=", 11))) {
-        return GHNO(0783) "OCSPSigner takes auto, or a certificate, its key and perhaps "
+        return GHNO(0620) "OCSPSigner takes auto, or a certificate, its key and perhaps "
                           "passphrase=file:PATH or passphrase=exec:PATH";
     }
     if (argc == 3 && !(passphrase = ocsp_secret_source(cmd->pool, argv[2] + 11))) {
-        return GHNO(0784) "OCSPSigner: passphrase= takes file:PATH or exec:PATH, never the "
+        return GHNO(0621) "OCSPSigner: passphrase= takes file:PATH or exec:PATH, never the "
                           "passphrase itself";
     }
     key = argv[1];
     if (ap_strcasestr(key, "pin-value")) {
-        return GHNO(0785) "OCSPSigner: a PIN must not stand in the configuration; leave out "
+        return GHNO(0622) "OCSPSigner: a PIN must not stand in the configuration; leave out "
                           "pin-value and say passphrase=file:PATH or passphrase=exec:PATH";
     }
     error = ocsp_take_path(cmd, &certificate, argv[0]);

@@ -40,7 +40,7 @@ static const char *as_url(cmd_parms *cmd, const char **url, const char *text)
 
 static const char *bad_value(cmd_parms *cmd, const char *option)
 {
-    return apr_psprintf(cmd->pool, GHNO(0776) "OCSPSource: \"%s\" has a value that it cannot have",
+    return apr_psprintf(cmd->pool, GHNO(0613) "OCSPSource: \"%s\" has a value that it cannot have",
                         option);
 }
 
@@ -78,7 +78,7 @@ static const char *set_option(cmd_parms *cmd, ocsp_source_config_t *config, cons
     const char *name, *value;
 
     if (!equals || !equals[1]) {
-        return apr_psprintf(cmd->pool, GHNO(0777) "OCSPSource: \"%s\" is not NAME=VALUE", option);
+        return apr_psprintf(cmd->pool, GHNO(0614) "OCSPSource: \"%s\" is not NAME=VALUE", option);
     }
     name = apr_pstrmemdup(cmd->temp_pool, option, equals - option);
     value = equals + 1;
@@ -116,7 +116,7 @@ static const char *set_option(cmd_parms *cmd, ocsp_source_config_t *config, cons
     }
     if (!strcmp(name, "password")) {
         config->password = ocsp_secret_source(cmd->pool, value);
-        return config->password ? NULL : GHNO(0778) "OCSPSource: password= takes file:PATH or "
+        return config->password ? NULL : GHNO(0615) "OCSPSource: password= takes file:PATH or "
                                                     "exec:PATH, never the password itself";
     }
     if (!strcmp(name, "proxy")) {
@@ -132,7 +132,7 @@ static const char *set_option(cmd_parms *cmd, ocsp_source_config_t *config, cons
         config->bind = value;
     }
     else {
-        return apr_psprintf(cmd->pool, GHNO(0779) "OCSPSource: \"%s\" is not known; there are "
+        return apr_psprintf(cmd->pool, GHNO(0616) "OCSPSource: \"%s\" is not known; there are "
                             "interval=, timeout=, retry=, warn=, expired=, delta=, ca-file=, "
                             "proxy=, max-size=, shrink=, dn=, attribute=, bind=, password= and "
                             "starttls=", option);
@@ -170,7 +170,7 @@ const char *ocsp_set_source(cmd_parms *cmd, void *dir, int argc, char *const arg
     line.place = ocsp_place_of(cmd);
     if (!argc || !find_kind(&line.config.kind, argv[0])
         || (line.config.kind == OCSP_SOURCE_STORE) != (argc == 1)) {
-        return GHNO(0780) "OCSPSource takes store, \"crl URL\", \"serials URL\" or \"index PATH\"; "
+        return GHNO(0617) "OCSPSource takes store, \"crl URL\", \"serials URL\" or \"index PATH\"; "
                           "behind a URL or path, options";
     }
     error = argc > 1 ? as_url(cmd, &line.config.url, argv[1]) : NULL;

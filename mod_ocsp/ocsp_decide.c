@@ -19,7 +19,7 @@ static void try_later(ocsp_verdict_t *verdict, gh_result_t *result, const char *
     gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, rule,
                    "See what was logged about the source of this authority: the store, or its CRLs "
                    "and lists.",
-                   GHNO(0733) "authority %s %s", name, what);
+                   GHNO(0576) "authority %s %s", name, what);
 }
 
 /** What an answer can say: GeneralizedTime is in seconds here (RFC 9919 4.1.3). */
@@ -121,7 +121,7 @@ static void set_unknown(const ocsp_authority_t *authority, ocsp_verdict_t *verdi
         verdict->ocsp = OCSP_UNAUTHORIZED;
         gh_result_fail(result, GH_EREFUSED, GH_FAILURE_NOT_FOUND, "ocsp.unknown",
                        "Nothing needs to be done: OCSPUnknown unauthorized says so.",
-                       GHNO(0734) "authority %s does not know the certificate",
+                       GHNO(0577) "authority %s does not know the certificate",
                        ocsp_authority_name(authority));
         break;
     }

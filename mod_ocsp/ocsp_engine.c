@@ -70,7 +70,7 @@ static int enter(const asked_t *asked, int live)
         asked->answer->retry_after = RETRY;
         gh_result_fail(asked->result, GH_EBUSY, GH_FAILURE_UNAVAILABLE, "ocsp.busy",
                        "Nothing, if it passes; else more processors, or a higher OCSPMaxSigning.",
-                       GHNO(0737) "as many answers as may be are being signed already");
+                       GHNO(0580) "as many answers as may be are being signed already");
         return 0;
     }
     return 1;
@@ -128,7 +128,7 @@ static void choose_signer(asked_t *asked)
     if (!signers) {
         gh_result_fail(asked->result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ocsp.signer.none",
                        "Give the authority an OCSPSigner.",
-                       GHNO(0738) "authority %s has no OCSP signer",
+                       GHNO(0581) "authority %s has no OCSP signer",
                        ocsp_authority_name(asked->lead));
         return;
     }
@@ -140,7 +140,7 @@ static void choose_signer(asked_t *asked)
     if (!asked->signer) {
         gh_result_fail(asked->result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ocsp.signer.none",
                        "See what was logged about the signers of this authority before.",
-                       GHNO(0739) "authority %s has no OCSP signer that is valid now and works",
+                       GHNO(0582) "authority %s has no OCSP signer that is valid now and works",
                        ocsp_authority_name(asked->lead));
     }
 }
@@ -336,7 +336,7 @@ static ocsp_status_t decide_one(const asked_t *asked, ocsp_authority_t *authorit
         gh_result_fail(asked->result, GH_EREFUSED, GH_FAILURE_DENIED, "ocsp.mixed",
                        "Let the client ask for the certificates of each CA by themselves, or set "
                        "OCSPMixed unknown.",
-                       GHNO(0740) "a request names certificates of CAs that are answered for by "
+                       GHNO(0583) "a request names certificates of CAs that are answered for by "
                        "different signers, or by nobody");
         return OCSP_UNAUTHORIZED;
     }
@@ -408,7 +408,7 @@ static ocsp_status_t check_signature(const ocsp_endpoint_t *endpoint,
         ocsp = OCSP_SIG_REQUIRED;
         gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "ocsp.request.unsigned",
                        "Let the client sign its requests, or set OCSPRequestSignature verify.",
-                       GHNO(0741) "the request is not signed");
+                       GHNO(0584) "the request is not signed");
     }
     return ocsp;
 }
@@ -457,7 +457,7 @@ void ocsp_engine_answer(ocsp_engine_t *engine, const ocsp_endpoint_t *endpoint, 
         gh_result_fail(result, GH_EREFUSED, GH_FAILURE_NOT_FOUND, "ocsp.issuer",
                        "Nothing, if the client is wrong; else add an <OCSPAuthority> for the CA, "
                        "or its name to OCSPServe.",
-                       GHNO(0742) "no certificate that was asked for is of a CA that is answered "
+                       GHNO(0585) "no certificate that was asked for is of a CA that is answered "
                        "for here");
         return;
     }
@@ -478,7 +478,7 @@ void ocsp_engine_produce(ocsp_engine_t *engine, const ocsp_endpoint_t *endpoint,
     memset(&request, 0, sizeof(request));
     if (ocsp_authority_certid(authority, digest, serial, &id, p) != APR_SUCCESS) {
         gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "ocsp.produce", NULL,
-                       GHNO(0743) "no CertID can be made for a certificate");
+                       GHNO(0586) "no CertID can be made for a certificate");
         return;
     }
     request.ids = &id;

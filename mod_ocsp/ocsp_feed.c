@@ -55,7 +55,7 @@ static apr_status_t add_source(json_t *array, const ocsp_source_config_t *source
         if (!object || json_array_append_new(array, object)) {
             rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.source",
                                 "See that the password and the options of OCSPSource are UTF-8.",
-                                GHNO(0831) "the source %s cannot be written as JSON", source->url
+                                GHNO(0666) "the source %s cannot be written as JSON", source->url
                                 ? source->url : kind_name(source->kind));
         }
     }
@@ -84,7 +84,7 @@ static apr_status_t add_authority(json_t *array, const ocsp_feed_authority_t *au
         json_decref(sources);
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.authority",
                               "See that the name is UTF-8 and the CA's key one that OpenSSL knows.",
-                              GHNO(0832) "the authority %s cannot be written as JSON",
+                              GHNO(0667) "the authority %s cannot be written as JSON",
                               authority->name);
     }
     for (i = 0; rv == APR_SUCCESS && i < authority->sources->nelts; ++i) {

@@ -74,7 +74,7 @@ static void report(const follower_t *follower, followed_t *followed, apr_status_
 
     if (rv == APR_SUCCESS) {
         if (followed->failing) {
-            ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, GHNO(0934) "authority %s: %s works again",
+            ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, GHNO(0760) "authority %s: %s works again",
                          followed->section->name, what);
         }
         followed->failing = 0;

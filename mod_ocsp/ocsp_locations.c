@@ -117,13 +117,13 @@ static int check_handler(server_rec *s, const ap_directive_t *directive, apr_poo
     if (!parent || ap_cstr_casecmp(parent->directive, "<Location") || *path == '~'
         || apr_fnmatch_test(path)) {
         ocsp_log_problem(s, APLOG_ERR, place,
-                         GHNO(0786) "SetHandler " OCSP_HANDLER " belongs in a <Location> without "
+                         GHNO(0623) "SetHandler " OCSP_HANDLER " belongs in a <Location> without "
                          "pattern, such as <Location \"/ocsp\">", ptemp);
         return 1;
     }
     if (length > 1 && path[length - 1] == '/') {
         ocsp_log_problem(s, APLOG_ERR, place,
-                         apr_psprintf(ptemp, GHNO(0787) "remove the final slash of <Location "
+                         apr_psprintf(ptemp, GHNO(0624) "remove the final slash of <Location "
                                       "\"%s\">: httpd would not match the path without it", path),
                          ptemp);
         return 1;
@@ -138,7 +138,7 @@ static void warn_slashes(const server_rec *s, const ocsp_path_t *location, apr_p
 
     if (!core->allow_encoded_slashes) {
         ocsp_log_problem(s, APLOG_WARNING, location->place,
-                         apr_psprintf(ptemp, GHNO(0788) "many GET requests to \"%s\" will be a 404 "
+                         apr_psprintf(ptemp, GHNO(0625) "many GET requests to \"%s\" will be a 404 "
                                       "of httpd, since they have \"%%2F\": say AllowEncodedSlashes "
                                       "NoDecode in this server or virtual host, or use "
                                       "OCSPFastPath", location->path), ptemp);

@@ -58,7 +58,7 @@ static int level_of_failure(request_rec *r, quota_t *quota)
         return 0;
     }
     if (unlogged) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, r->server, GHNO(0935) "%u more OCSP requests "
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, r->server, GHNO(0761) "%u more OCSP requests "
                      "to this process have failed, without a line each; LogLevel ocsp:info has all",
                      unlogged);
     }
@@ -120,14 +120,14 @@ void ocsp_log_answer(request_rec *r, const ocsp_child_t *child, const ocsp_answe
 
     if (answer->ocsp == OCSP_SUCCESSFUL) {
         if (APLOG_R_IS_LEVEL(r, APLOG_INFO)) {
-            ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, GHNO(0936) "OCSP answered: %s",
+            ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, GHNO(0762) "OCSP answered: %s",
                           describe(r, child, answer));
         }
         return;
     }
     level = level_of_failure(r, ours ? &of_ours : &of_clients);
     if (level) {
-        ap_log_rerror(APLOG_MARK, level, 0, r, GHNO(0937) "OCSP failed: %s; rule %s, %s: %s%s%s%s",
+        ap_log_rerror(APLOG_MARK, level, 0, r, GHNO(0763) "OCSP failed: %s; rule %s, %s: %s%s%s%s",
                       describe(r, child, answer), result->rule ? result->rule : "-",
                       result->number, result->message, *result->cause ? ": " : "", result->cause,
                       *result->action ? apr_pstrcat(r->pool, "; ", result->action, NULL) : "");
@@ -139,7 +139,7 @@ void ocsp_log_refused(request_rec *r, int status, const char *why)
     int level = level_of_failure(r, &of_clients);
 
     if (level) {
-        ap_log_rerror(APLOG_MARK, level, 0, r, GHNO(0938) "OCSP refused with HTTP status %d: %s",
+        ap_log_rerror(APLOG_MARK, level, 0, r, GHNO(0764) "OCSP refused with HTTP status %d: %s",
                       status, why);
     }
 }

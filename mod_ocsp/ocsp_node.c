@@ -92,7 +92,7 @@ int ocsp_node_prepare(server_rec *s, apr_pool_t *pconf)
     }
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, rv, s,
-                     GHNO(0924) "memory that the processes share cannot be had; see whether the "
+                     GHNO(0751) "memory that the processes share cannot be had; see whether the "
                      "machine is short of memory, and lower OCSPCache");
         return 1;
     }

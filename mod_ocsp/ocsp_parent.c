@@ -31,7 +31,7 @@ static int make_folder(const ocsp_server_t *server, server_rec *s)
         failed = chown(server->directory, ap_unixd_config.user_id, ap_unixd_config.group_id) != 0;
     }
     if (failed) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, errno, s, GHNO(0925) "OCSPDirectory: %s cannot be "
+        ap_log_error(APLOG_MARK, APLOG_ERR, errno, s, GHNO(0752) "OCSPDirectory: %s cannot be "
                      "made; make it, for the user that httpd runs as", server->directory);
         return HTTP_INTERNAL_SERVER_ERROR;
     }

@@ -27,7 +27,7 @@ static apr_status_t malformed(ocsp_status_t *ocsp, gh_result_t *result, const ch
     *ocsp = OCSP_MALFORMED_REQUEST;
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, rule,
                           "The client has to send an OCSPRequest as in RFC 6960 4.1.",
-                          GHNO(0725) "%s", what);
+                          GHNO(0568) "%s", what);
 }
 
 static apr_status_t free_asking(void *data)
@@ -266,7 +266,7 @@ static apr_status_t take_list(ocsp_request_t *request, const OCSP_ASKED_LIST *tb
         *ocsp = OCSP_UNAUTHORIZED;
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.request.count",
                               "Let the client ask for fewer, or raise OCSPMaxCertificates.",
-                              GHNO(0726) "the request names %d certificates, more than %d", count,
+                              GHNO(0569) "the request names %d certificates, more than %d", count,
                               max_ids);
     }
     ids = apr_pcalloc(p, (apr_size_t)count * sizeof(*ids));
@@ -307,7 +307,7 @@ apr_status_t ocsp_request_parse(ocsp_request_t **request, gh_bytes_t der, int ma
             *ocsp = OCSP_TRY_LATER;
             return gh_result_fail(result, APR_ENOMEM, GH_FAILURE_UNAVAILABLE, "memory",
                                   "Give the machine more memory, or let httpd run fewer threads.",
-                                  GHNO(0727) "there is not enough memory to read a request");
+                                  GHNO(0570) "there is not enough memory to read a request");
         }
         return malformed(ocsp, result, "ocsp.request.der", "the request is no OCSPRequest");
     }
@@ -385,7 +385,7 @@ static apr_status_t bad_path(gh_result_t *result)
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "ocsp.get",
                           "The client has to append the base64 of its request to the URL (RFC 6960 "
                           "A.1).",
-                          GHNO(0728) "what follows the responder's path is not base64");
+                          GHNO(0571) "what follows the responder's path is not base64");
 }
 
 apr_status_t ocsp_request_from_path(gh_bytes_t *der, const char *path, apr_size_t limit,
@@ -435,6 +435,6 @@ apr_status_t ocsp_request_from_path(gh_bytes_t *der, const char *path, apr_size_
 too_long:
     return gh_result_fail(result, APR_ENOSPC, GH_FAILURE_REQUEST, "ocsp.get.size",
                           "Let the client send fewer bytes, or raise OCSPMaxBody.",
-                          GHNO(0729) "the request in the path is longer than %" APR_SIZE_T_FMT
+                          GHNO(0572) "the request in the path is longer than %" APR_SIZE_T_FMT
                           " bytes", limit);
 }

@@ -15,7 +15,7 @@ static apr_status_t refuse(ocsp_status_t *ocsp, gh_result_t *result)
     return gh_result_openssl(result, GH_EREFUSED, GH_FAILURE_DENIED, "ocsp.request.signature",
                              "Give the client a certificate of one of the CAs of "
                              "OCSPRequestSignature, or add its CA there.",
-                             GHNO(0730) "the signature of the request is not accepted");
+                             GHNO(0573) "the signature of the request is not accepted");
 }
 
 static apr_status_t unreadable(ocsp_status_t *ocsp, gh_result_t *result)
@@ -24,7 +24,7 @@ static apr_status_t unreadable(ocsp_status_t *ocsp, gh_result_t *result)
     *ocsp = OCSP_MALFORMED_REQUEST;
     return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_MALFORMED, "ocsp.request.signature",
                           "The client has to sign as in RFC 6960 4.1.1.",
-                          GHNO(0731) "the signature of the request cannot be read");
+                          GHNO(0574) "the signature of the request cannot be read");
 }
 
 apr_status_t ocsp_request_verify(const ocsp_request_t *request, X509_STORE *trust,

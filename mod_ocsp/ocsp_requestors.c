@@ -35,7 +35,7 @@ apr_status_t ocsp_requestors_load(X509_STORE **store, const char *path, apr_pool
     if (!*store || !added) {
         return gh_result_openssl(result, APR_ENOMEM, GH_FAILURE_INTERNAL, "ocsp.requestors",
                                  "See whether the machine is short of memory.",
-                                 GHNO(0762) "the certificates of %s cannot be taken up", path);
+                                 GHNO(0599) "the certificates of %s cannot be taken up", path);
     }
     /* an intermediate CA in the file is trusted without its root */
     X509_STORE_set_flags(*store, X509_V_FLAG_PARTIAL_CHAIN);

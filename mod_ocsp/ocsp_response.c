@@ -220,12 +220,12 @@ apr_status_t ocsp_response_sign(gh_bytes_t *der, const ocsp_single_t *singles, i
     if (basic && !sign(basic, signer, by_name)) {
         rv = gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ocsp.signer.fails",
                                "See whether its token is there; it is tried again all the time.",
-                               GHNO(0735) "an OCSP signer (%s) cannot sign", signer->kind);
+                               GHNO(0578) "an OCSP signer (%s) cannot sign", signer->kind);
     }
     else if (!basic || encode(der, basic, p) != APR_SUCCESS) {
         rv = gh_result_openssl(result, APR_ENOMEM, GH_FAILURE_UNAVAILABLE, "memory",
                                "Give the machine more memory, or let httpd run fewer threads.",
-                               GHNO(0736) "an OCSP answer cannot be built");
+                               GHNO(0579) "an OCSP answer cannot be built");
     }
     OCSP_BASICRESP_free(basic);
     return rv;

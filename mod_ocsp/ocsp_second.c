@@ -79,7 +79,7 @@ static int load_key(const ocsp_server_t *server, server_rec *s, apr_pool_t *p, a
     if (gh_hex_parse(&second.key, apr_pstrmemdup(p, (const char *)secret.data, secret.length), p)
         != APR_SUCCESS || second.key.length != KEY_SIZE) {
         ocsp_log_problem(s, APLOG_ERR, server->second_level_key_place,
-                         GHNO(0927) "OCSPSecondLevelKey: the key is not 64 hexadecimal digits; "
+                         GHNO(0753) "OCSPSecondLevelKey: the key is not 64 hexadecimal digits; "
                          "make one with \"openssl rand -hex 32\", the same for all nodes", ptemp);
         return 1;
     }
@@ -103,7 +103,7 @@ int ocsp_second_create(server_rec *s, apr_pool_t *p, apr_pool_t *ptemp)
     error = second.provider->create(&second.instance, server->second_level_args, ptemp, p);
     if (error) {
         ocsp_log_problem(s, APLOG_ERR, server->second_level_place,
-                         apr_psprintf(ptemp, GHNO(0928) "OCSPSecondLevel %s does not take these "
+                         apr_psprintf(ptemp, GHNO(0754) "OCSPSecondLevel %s does not take these "
                                       "arguments: %s", server->second_level, error), ptemp);
         return 1;
     }
@@ -127,14 +127,14 @@ int ocsp_second_prepare(server_rec *s, apr_pool_t *pconf)
     if (second.provider->flags & AP_SOCACHE_FLAG_NOTMPSAFE) {
         rv = ap_global_mutex_create(&second.mutex, NULL, MUTEX_NAME, NULL, s, pconf, 0);
         if (rv != APR_SUCCESS) {
-            ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(0929) "OCSPSecondLevel: there is no "
+            ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(0755) "OCSPSecondLevel: there is no "
                          "mutex; see the Mutex directive of httpd");
             return 1;
         }
     }
     rv = second.provider->init(second.instance, MUTEX_NAME, &hints, s, pconf);
     if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(0930) "OCSPSecondLevel: the cache cannot "
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(0756) "OCSPSecondLevel: the cache cannot "
                      "be used; see the error before");
         return 1;
     }

@@ -88,7 +88,7 @@ static void close_for_now(asker_t *asker, apr_status_t rv, apr_time_t now)
     asker->closed_until = now + PAUSE;
     if (now - asker->reported >= SILENCE || now < asker->reported) {
         asker->reported = now;
-        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, asker->server, GHNO(0931) "OCSPSecondLevel: "
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, asker->server, GHNO(0757) "OCSPSecondLevel: "
                      "the shared cache does not answer, or takes too long, and is left alone for "
                      "some seconds; answers are signed here meanwhile");
     }
@@ -294,7 +294,7 @@ void ocsp_second_join(server_rec *s, ocsp_engine_options_t *options, apr_pool_t 
     asker->server = s;
     rv = start(asker, p);
     if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(0932) "OCSPSecondLevel is not used by "
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(0758) "OCSPSecondLevel is not used by "
                      "this process: there is no thread or mutex for it");
         return;
     }

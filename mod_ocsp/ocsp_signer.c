@@ -87,7 +87,7 @@ static apr_status_t complete(ocsp_signer_t *signer, X509 *ca, apr_pool_t *p, gh_
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_ALGORITHM, "ocsp.signer.key",
                               "Use an RSA key of 2048, 3072 or 4096 bits, or P-256, P-384 or "
                               "P-521, with SHA-256 or better.",
-                              GHNO(0720) "an OCSP signer cannot sign with its key");
+                              GHNO(0563) "an OCSP signer cannot sign with its key");
     }
     if (X509_pubkey_digest(signer->certificate, EVP_sha1(), signer->key_hash, NULL) != 1) {
         ERR_clear_error();
@@ -214,7 +214,7 @@ apr_status_t ocsp_signers_acquire(ocsp_signers_t *signers, const ocsp_signer_set
     if (!current) {
         return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ocsp.signer.none",
                               "See what was logged about the signers of this authority before.",
-                              GHNO(0721) "authority %s has no OCSP signer yet", signers->authority);
+                              GHNO(0564) "authority %s has no OCSP signer yet", signers->authority);
     }
     return APR_SUCCESS;
 }
@@ -321,19 +321,19 @@ apr_status_t ocsp_signer_check(X509 *ca, X509 *certificate, EVP_PKEY *key, apr_t
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.signer.certificate",
                               "Issue an OCSP signing certificate by this CA (RFC 6960 4.2.2.2), "
                               "or name the right one.",
-                              GHNO(0722) "the OCSP signing certificate of %s %s", subject, why);
+                              GHNO(0565) "the OCSP signing certificate of %s %s", subject, why);
     }
     if (now >= end || now >= gh_certificate_not_after(ca)) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_TIME, "ocsp.signer.expired",
                               "Renew it.",
-                              GHNO(0723) "the OCSP signing certificate of %s (until %s), or its "
+                              GHNO(0566) "the OCSP signing certificate of %s (until %s), or its "
                               "CA's, has ended", subject, gh_time_text(p, end));
     }
     if (key && (!gh_key_kind(key) || !gh_key_matches(key, certificate))) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.signer.key",
                               "Name the key that belongs to the certificate: RSA of 2048, 3072 or "
                               "4096 bits, P-256, P-384 or P-521.",
-                              GHNO(0724) "the key does not belong to the OCSP signing certificate "
+                              GHNO(0567) "the key does not belong to the OCSP signing certificate "
                               "of %s, or is of no kind that signs", subject);
     }
     why = find_warning(certificate, is_ca, now);

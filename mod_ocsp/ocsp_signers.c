@@ -203,7 +203,7 @@ static apr_status_t check_count(const ocsp_signers_t *signers, gh_result_t *resu
     if (source_count(signers) > SIGNERS_MAX) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.signer",
                               "Take some of them out.",
-                              GHNO(0806) "authority %s has more than %d signers",
+                              GHNO(0642) "authority %s has more than %d signers",
                               signers->authority, SIGNERS_MAX);
     }
     for (i = 0; i < source_count(signers); ++i) {
@@ -215,7 +215,7 @@ static apr_status_t check_count(const ocsp_signers_t *signers, gh_result_t *resu
                 && !strcmp(one->kind, other->kind)) {
                 return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.signer",
                                       "Name each kind once.",
-                                      GHNO(0807) "authority %s: OCSPSigner auto has %s twice",
+                                      GHNO(0643) "authority %s: OCSPSigner auto has %s twice",
                                       signers->authority, one->kind);
             }
         }
@@ -266,7 +266,7 @@ static ocsp_source_t *find_source(ocsp_signers_t *signers, const ocsp_signer_t *
 static void note_suspect(ocsp_source_t *source, const ocsp_round_t *round)
 {
     gh_log(log_of(round), GH_LOG_ERROR, APR_SUCCESS,
-           GHNO(0808) "authority %s: the key of OCSP signer %s has failed to sign; this process "
+           GHNO(0644) "authority %s: the key of OCSP signer %s has failed to sign; this process "
            "tries it again. If that is in vain, check the token, then restart httpd gracefully, "
            "since some PKCS#11 modules begin anew only in a new process", source->authority,
            source->name);
@@ -343,7 +343,7 @@ static void report(ocsp_source_t *source, const ocsp_round_t *round)
     }
     if (source->status != APR_SUCCESS && strcmp(source->logged, failure->number)) {
         gh_log(log_of(round), GH_LOG_ERROR, source->status,
-               GHNO(0809) "authority %s: OCSP signer %s %s: %s: %s%s%s", source->authority,
+               GHNO(0645) "authority %s: OCSP signer %s %s: %s: %s%s%s", source->authority,
                source->name, source->opened->nelts ? "goes on with the certificate it has, until "
                "that expires, since it cannot be renewed or compared with the store"
                : "does not work in this process", failure->number, failure->message,
@@ -353,7 +353,7 @@ static void report(ocsp_source_t *source, const ocsp_round_t *round)
     }
     else if (source->status == APR_SUCCESS && *source->logged && source->opened->nelts) {
         gh_log(log_of(round), GH_LOG_NOTICE, APR_SUCCESS,
-               GHNO(0810) "authority %s: OCSP signer %s works again", source->authority,
+               GHNO(0646) "authority %s: OCSP signer %s works again", source->authority,
                source->name);
         source->logged[0] = '\0';
     }
@@ -368,12 +368,12 @@ static void report_all(const ocsp_round_t *round, int valid, int pending)
     }
     if (!valid && !pending && !sources->lost) {
         gh_log(log_of(round), GH_LOG_ERROR, APR_SUCCESS,
-               GHNO(0811) "authority %s has no valid OCSP signer: requests are answered tryLater",
+               GHNO(0647) "authority %s has no valid OCSP signer: requests are answered tryLater",
                round->signers->authority);
     }
     else if (valid && sources->lost) {
         gh_log(log_of(round), GH_LOG_NOTICE, APR_SUCCESS,
-               GHNO(0812) "authority %s has a valid OCSP signer again", round->signers->authority);
+               GHNO(0648) "authority %s has a valid OCSP signer again", round->signers->authority);
     }
     sources->lost = !valid && (!pending || sources->lost);
 }
@@ -401,7 +401,7 @@ static apr_status_t outcome(const ocsp_round_t *round, gh_result_t *result)
     return valid ? APR_SUCCESS
         : gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ocsp.signer.none",
                          "See whether the certificates of its signers have expired, and the clock.",
-                         GHNO(0813) "authority %s has no valid OCSP signer", signers->authority);
+                         GHNO(0649) "authority %s has no valid OCSP signer", signers->authority);
 }
 
 apr_status_t ocsp_signers_follow(ocsp_signers_t *signers, const ocsp_signer_services_t *services,

@@ -26,7 +26,7 @@ apr_status_t ocsp_auto_load(ocsp_source_t *source, gh_issuer_t *issuer, apr_pool
     if (!issuer || gh_issuer_backend(issuer) != &gh_issuer_local) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.signer.auto",
                               "Name a certificate and a key with OCSPSigner.",
-                              GHNO(0801) "authority %s: a signer can be enrolled only from an "
+                              GHNO(0637) "authority %s: a signer can be enrolled only from an "
                               "<Issuer> of that name that signs here", source->authority);
     }
     if (!config->profile || !gh_profile_fits_ocsp(config->profile)
@@ -34,7 +34,7 @@ apr_status_t ocsp_auto_load(ocsp_source_t *source, gh_issuer_t *issuer, apr_pool
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.signer.profile",
                               "Use basic-ocsp, or a profile with ProfileExtendedKeyUsage "
                               "OCSPSigning, ProfileKeyUsage digitalSignature and this kind of key.",
-                              GHNO(0802) "authority %s: profile %s does not fit OCSP signers with "
+                              GHNO(0638) "authority %s: profile %s does not fit OCSP signers with "
                               "keys %s", source->authority,
                               config->profile ? gh_profile_name(config->profile) : "(none)",
                               config->kind);
@@ -178,7 +178,7 @@ static apr_status_t provide(ocsp_source_t *source, const ocsp_round_t *round,
     if (!has->sealer) {
         rv = gh_result_fail(&failure, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.signer.sealing",
                             "Add GatehouseSealingKey file:PATH; ca init makes such a file.",
-                            GHNO(0803) "authority %s: keys of OCSP signers that are enrolled lie "
+                            GHNO(0639) "authority %s: keys of OCSP signers that are enrolled lie "
                             "sealed in the store, and there is no sealing key",
                             source->authority);
     }

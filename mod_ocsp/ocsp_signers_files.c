@@ -60,7 +60,7 @@ static apr_status_t open_token(ocsp_source_t *source, EVP_PKEY **key, apr_pool_t
     if (apr_atomic_read32(source->pin_refused)) {
         return gh_result_fail(&source->failure, GH_EREFUSED, GH_FAILURE_DENIED, "key.pin",
                               "see the failure that the other process has logged, then restart",
-                              GHNO(0804) "the token refused the PIN when another process tried it");
+                              GHNO(0640) "the token refused the PIN when another process tried it");
     }
     rv = gh_key_open(key, source->config->key, source->config->passphrase, p, &source->failure);
     if (rv == GH_EREFUSED) {
@@ -70,7 +70,7 @@ static apr_status_t open_token(ocsp_source_t *source, EVP_PKEY **key, apr_pool_t
         rv = gh_result_fail(&source->failure, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.signer.key",
                             "Name the key that belongs to the certificate, then restart httpd "
                             "gracefully.",
-                            GHNO(0805) "the key %s does not belong to the OCSP signing certificate "
+                            GHNO(0641) "the key %s does not belong to the OCSP signing certificate "
                             "%s", source->config->key, source->config->certificate);
     }
     return rv;

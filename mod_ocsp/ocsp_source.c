@@ -80,7 +80,7 @@ static apr_status_t bad_url(const char *url, const char *what, gh_result_t *resu
 {
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.source",
                           "Write file:/PATH, http://HOST/PATH, https://HOST/PATH, ldap://HOST or "
-                          "ldaps://HOST.", GHNO(0845) "%s %s", url, what);
+                          "ldaps://HOST.", GHNO(0680) "%s %s", url, what);
 }
 
 static apr_status_t check_url(const char *url, apr_pool_t *p, gh_result_t *result)
@@ -114,7 +114,7 @@ static apr_status_t no_match(const char *option, const char *url, gh_result_t *r
 {
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.source",
                           "Leave the option out, or correct the URL.",
-                          GHNO(0847) "the option %s does not go with %s", option, url);
+                          GHNO(0682) "the option %s does not go with %s", option, url);
 }
 
 /* Options that mean nothing for this URL would be taken for a protection that is not there. */
@@ -170,14 +170,14 @@ static apr_status_t check_ranges(const ocsp_source_config_t *source, gh_result_t
             return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.source",
                                   "Give at least 1s for interval and warn, 100ms for timeout and "
                                   "retry, and at most one year.",
-                                  GHNO(0848) "%s of %s is out of range", times[i].name,
+                                  GHNO(0683) "%s of %s is out of range", times[i].name,
                                   source->url);
         }
     }
     if (source->shrink < 0 || source->shrink > 100) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.source",
                               "Give a number of percent from 0 to 100.",
-                              GHNO(0849) "shrink= of %s is out of range", source->url);
+                              GHNO(0684) "shrink= of %s is out of range", source->url);
     }
     return APR_SUCCESS;
 }

@@ -35,7 +35,7 @@ apr_status_t scep_generations_provide(apr_array_header_t **generations,
             return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ra.waiting",
                                   "Look whether the processes of other nodes run, and log why they "
                                   "make none.",
-                                  GHNO(0800) "another process has been making the RA key of issuer "
+                                  GHNO(0636) "another process has been making the RA key of issuer "
                                   "%s for too long", gh_issuer_name(owner->issuer));
         }
         apr_sleep(WAIT_PAUSE);

@@ -160,7 +160,7 @@ static const char *skip_line(intake_t *intake, const char *at, const char *end,
     gh_result_clear(&failure);
     gh_result_fail(&failure, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
                    "Give pages as the CA's gateway sends them, or one event a line.",
-                   GHNO(0886) "there is no JSON: %s", explanation);
+                   GHNO(0713) "there is no JSON: %s", explanation);
     report_skipped(intake, ++intake->events, NULL, failure.number, failure.message,
                    failure.action);
     intake->skipped++;
@@ -269,14 +269,14 @@ static const char *input_of(const ctl_arguments_t *arguments)
     if (ctl_option(arguments, "issuer") == NULL) {
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "Name the <Issuer> whose CA the events are of with --issuer.",
-                       GHNO(0887) "cert events needs --issuer");
+                       GHNO(0714) "cert events needs --issuer");
         ctl_fail_usage(&result);
         return NULL;
     }
     if (ctl_operands(arguments) != !position) {
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "Name a file, or - for standard input; with --position neither.",
-                       GHNO(0888) "cert events takes one file, or --position");
+                       GHNO(0715) "cert events takes one file, or --position");
         ctl_fail_usage(&result);
         return NULL;
     }
@@ -308,7 +308,7 @@ int ctl_cert_events(ctl_t *ctl, const ctl_arguments_t *arguments)
     if (*path != '\0' && (rv = ctl_file_read(&bytes, path, INPUT_MAX, ctl->p)) != APR_SUCCESS) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
                        "Check the path; give more than a gigabyte in parts.",
-                       GHNO(0889) "%s cannot be read: %s", path, ctl_error_text(rv, ctl->p));
+                       GHNO(0716) "%s cannot be read: %s", path, ctl_error_text(rv, ctl->p));
         return ctl_fail(&result);
     }
     if (gh_certificate_open(&feed.ca, issuer->certificate, issuer->passphrase, ctl->p, &result)

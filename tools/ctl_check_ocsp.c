@@ -65,14 +65,14 @@ static void verdict_signer(ctl_check_t *check, const char *name, X509 *certifica
     gh_result_clear(&result);
     if (warning != NULL) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
-                       "Consider a certificate without that.", GHNO(0814) "%s", warning);
+                       "Consider a certificate without that.", GHNO(0650) "%s", warning);
         ctl_verdict(check, name, CTL_VERDICT_WARNING, &result);
     }
     else if (end - apr_time_now() < SOON) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_TIME, RULE,
                        "Put a new certificate there and restart httpd gracefully; OCSPSigner auto "
                        "renews by itself.",
-                       GHNO(0815) "the OCSP signer is %s", days_left(end, check->p));
+                       GHNO(0651) "the OCSP signer is %s", days_left(end, check->p));
         ctl_verdict(check, name, CTL_VERDICT_WARNING, &result);
     }
     else {
@@ -200,7 +200,7 @@ static void verdict_enrolled(ctl_check_t *check, const ctl_authority_t *authorit
     if (usable == NULL) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_TIME, RULE,
                        "Start httpd: it makes one; its error log says why if it cannot.",
-                       GHNO(0816) "the store has no valid OCSP signer of that kind");
+                       GHNO(0652) "the store has no valid OCSP signer of that kind");
         ctl_verdict(check, name, CTL_VERDICT_WARNING, &result);
         return;
     }
@@ -208,7 +208,7 @@ static void verdict_enrolled(ctl_check_t *check, const ctl_authority_t *authorit
     if (is_overdue(check, authority, record)) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_TIME, RULE,
                        "Start httpd: it renews it; its error log says why if it cannot.",
-                       GHNO(0817) "the OCSP signer %s was to be renewed at %s; it is %s",
+                       GHNO(0653) "the OCSP signer %s was to be renewed at %s; it is %s",
                        serial_of(record, check->p),
                        gh_time_text(check->p, gh_generation_renewal(record)),
                        days_left(record->not_after, check->p));
@@ -247,7 +247,7 @@ static void check_enrolled(ctl_check_t *check, const ctl_authority_t *authority,
         gh_result_fail(&result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, RULE,
                        "Give GatehouseSealingKey the key of before, the same on every node. If it "
                        "is lost, revoke that certificate: a new one is made.",
-                       GHNO(0818) "the key of OCSP signer %s was sealed with another sealing key",
+                       GHNO(0654) "the key of OCSP signer %s was sealed with another sealing key",
                        serial_of(usable->record, check->p));
         ctl_verdict(check, name, CTL_VERDICT_ERROR, &result);
         check->sealed_otherwise = 1;

@@ -30,14 +30,14 @@ static int feeder_runs(ctl_check_t *check, const ctl_authority_t *authority,
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_UNAVAILABLE, RULE,
                        "Start httpd, which starts gatehouse-ocsp-feeder; its error log says why if "
                        "it cannot.",
-                       GHNO(0892) "the feeder has not said anything of %s in %s yet",
+                       GHNO(0719) "the feeder has not said anything of %s in %s yet",
                        authority->name, check->ctl->config->ocsp_directory);
     }
     else if (apr_time_now() - state->written > CTL_FEEDER_SILENT) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_UNAVAILABLE, RULE,
                        "Start httpd; if it runs, its error log says why gatehouse-ocsp-feeder does "
                        "not.",
-                       GHNO(0893) "the feeder has written nothing of %s for %s", authority->name,
+                       GHNO(0720) "the feeder has written nothing of %s for %s", authority->name,
                        age_of(state->written, check->p));
     }
     else {
@@ -78,7 +78,7 @@ static void check_source(ctl_check_t *check, const ctl_authority_t *authority,
         gh_result_clear(&result);
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_TIME, RULE,
                        "See why the CA publishes no newer one.",
-                       GHNO(0894) "%s: the CRL ends at %s", of,
+                       GHNO(0721) "%s: the CRL ends at %s", of,
                        gh_time_text(check->p, source->next_update));
         ctl_verdict(check, name, source->next_update <= apr_time_now() ? CTL_VERDICT_ERROR
                                                                        : CTL_VERDICT_WARNING,
@@ -115,7 +115,7 @@ static void check_index(ctl_check_t *check, const ctl_authority_t *authority,
     if (most > 0 && apr_time_now() - ctl_ocsp_confirmed(&known) > most) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_TIME, RULE,
                        "Start httpd, or see what its error log says of the source.",
-                       GHNO(0895) "what is known of %s was last confirmed %s ago: answers are "
+                       GHNO(0722) "what is known of %s was last confirmed %s ago: answers are "
                        "tryLater", authority->name, age_of(ctl_ocsp_confirmed(&known), check->p));
         ctl_verdict(check, name, CTL_VERDICT_ERROR, &result);
         return;

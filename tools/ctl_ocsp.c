@@ -25,7 +25,7 @@ const ctl_authority_t *ctl_find_authority(const ctl_t *ctl, const char *name, in
     gh_result_clear(&result);
     gh_result_fail(&result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, RULE,
                    "gatehousectl ocsp status lists those that are configured.",
-                   GHNO(0890) "the configuration has no <OCSPAuthority %s>", name);
+                   GHNO(0717) "the configuration has no <OCSPAuthority %s>", name);
     *code = ctl_fail(&result);
     return NULL;
 }
@@ -46,7 +46,7 @@ static apr_status_t not_told(const ctl_authority_t *authority, gh_result_t *resu
 {
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, RULE,
                           "Use the gatehousectl that was installed together with the modules.",
-                          GHNO(0891) "httpd does not say where the status index of %s is",
+                          GHNO(0718) "httpd does not say where the status index of %s is",
                           authority->name);
 }
 

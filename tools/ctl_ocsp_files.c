@@ -31,7 +31,7 @@ static apr_status_t unusable(const char *path, const char *why, gh_result_t *res
     return gh_result_fail(result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
                           "Give a new or an empty folder that the user of httpd's children may "
                           "write to.",
-                          GHNO(0897) "%s cannot be used for answers: %s", path, why);
+                          GHNO(0724) "%s cannot be used for answers: %s", path, why);
 }
 
 static int is_empty(const char *path, apr_pool_t *p)

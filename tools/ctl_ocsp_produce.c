@@ -64,7 +64,7 @@ static int usage(const char *what, const char *action)
 
     gh_result_clear(&result);
     gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE, action,
-                   GHNO(0896) "ocsp produce: %s", what);
+                   GHNO(0723) "ocsp produce: %s", what);
     return ctl_fail_usage(&result);
 }
 
@@ -230,7 +230,7 @@ static void produce_one(produce_t *produce, producer_t *producer, gh_bytes_t ser
             }
             gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_INTERNAL, RULE,
                            "See whether the disk is full, and who may write there.",
-                           GHNO(0899) "the answer cannot be written: %s", ctl_error_text(rv, p));
+                           GHNO(0726) "the answer cannot be written: %s", ctl_error_text(rv, p));
         }
     }
     if (current >= 0 && (verdict.status == V_OCSP_CERTSTATUS_UNKNOWN
@@ -262,7 +262,7 @@ static void produce_serials(produce_t *produce, producer_t *producer)
             gh_result_clear(&result);
             gh_result_fail(&result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
                            "Write hexadecimal digits, at most 20 bytes, one number a line.",
-                           GHNO(0898) "line %d of the list has no serial number", number);
+                           GHNO(0725) "line %d of the list has no serial number", number);
             ctl_fail(&result);
             produce->failed++;
             continue;

@@ -177,7 +177,7 @@ static apr_status_t issue_one(gh_ledger_t *ledger, const gh_enrolment_record_t *
         event->serial = NULL;
         gh_result_fail(result, rv, GH_FAILURE_DENIED, "renewal.revoked",
                        "Enrol the device anew, with a challenge.",
-                       GHNO(0603) "the certificate that was to be renewed has been revoked or held "
+                       GHNO(0552) "the certificate that was to be renewed has been revoked or held "
                        "meanwhile");
     }
     if (rv == GH_EREFUSED) {

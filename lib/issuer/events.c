@@ -175,7 +175,7 @@ apr_status_t gh_events_take(gh_store_t *store, const gh_events_feed_t *feed, con
     if (rv == GH_ECONFLICT && take.conflict) {
         gh_result_fail(result, rv, GH_FAILURE_CONFLICT, RULE,
                        "Give the new CA a name of its own.",
-                       GHNO(0885) "issuer %s has another key in the store", feed->issuer);
+                       GHNO(0712) "issuer %s has another key in the store", feed->issuer);
     }
     return rv;
 }

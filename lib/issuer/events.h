@@ -42,7 +42,7 @@ typedef struct {
 typedef struct {
     int position;                   /* in the page, from 1 */
     const char *serial;             /* as it was written, or NULL */
-    const char *number;             /* "GH0881" */
+    const char *number;             /* "GH0708" */
     const char *message;
     const char *action;
 } gh_events_skipped_t;

@@ -63,7 +63,7 @@ static apr_status_t malformed(gh_result_t *result, const char *what)
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
                           "Have the CA's gateway send it again, or import the certificate and "
                           "revoke it with gatehousectl cert.",
-                          GHNO(0881) "an event has no usable member \"%s\"", what);
+                          GHNO(0708) "an event has no usable member \"%s\"", what);
 }
 
 /** A member that is a text. @return NULL if there is none, or null, or it has a NUL byte */
@@ -196,7 +196,7 @@ static apr_status_t check_certificate(X509 *certificate, gh_bytes_t serial,
         ERR_clear_error();
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTEGRITY, RULE,
                               "See which CA the feed is of.",
-                              GHNO(0882) "the CA of issuer %s did not sign the certificate of an "
+                              GHNO(0709) "the CA of issuer %s did not sign the certificate of an "
                               "event", feed->issuer);
     }
     if (ASN1_STRING_type(number) == V_ASN1_NEG_INTEGER || own.length > 20
@@ -204,7 +204,7 @@ static apr_status_t check_certificate(X509 *certificate, gh_bytes_t serial,
                                   || memcmp(serial.data, own.data, own.length) != 0))) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
                               "Have the CA's gateway send it again.",
-                              GHNO(0883) "the serial number of an event is not that of its "
+                              GHNO(0710) "the serial number of an event is not that of its "
                               "certificate, or none that can be kept");
     }
     return APR_SUCCESS;
@@ -354,7 +354,7 @@ static apr_status_t too_large(gh_result_t *result)
 {
     return gh_result_fail(result, APR_ENOSPC, GH_FAILURE_REQUEST, RULE,
                           "Ask for smaller pages.",
-                          GHNO(0884) "a page of certificate events has more than %d events, or is "
+                          GHNO(0711) "a page of certificate events has more than %d events, or is "
                           "too long", GH_EVENTS_MAX);
 }
 
@@ -381,7 +381,7 @@ apr_status_t gh_events_read(gh_events_page_t *page, const gh_events_feed_t *feed
         || (is_given(json, PAGE_NEXT) && (!cursor || strlen(cursor) > GH_EVENTS_CURSOR_MAX))) {
         rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
                             "Give a page as the CA's gateway sends it.",
-                            GHNO(0880) "this is no page of certificate events%s%s",
+                            GHNO(0707) "this is no page of certificate events%s%s",
                             json ? "" : ": ", json ? "" : error.text);
         goto cleanup;
     }

@@ -399,7 +399,7 @@ static apr_status_t check_name(gh_ledger_t *ledger, const gh_authorisation_t *au
         if (gh_issuer_has_name(apr_hash_this_val(hi), subject)) {
             return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "never.issuer",
                                   "Ask for a subject of the device's own.",
-                                  GHNO(0600) "%.200s is the name of a CA, of one above it, or of "
+                                  GHNO(0549) "%.200s is the name of a CA, of one above it, or of "
                                   "its RA", gh_authorisation_subject(authorisation));
         }
     }

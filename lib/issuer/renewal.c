@@ -240,7 +240,7 @@ apr_status_t gh_renewal_compare(const gh_renewed_t *renewed, const gh_plan_t *pl
     if (!same_identifier(renewed->certificate, plan)) {
         return REFUSE(result, GH_FAILURE_REQUEST, "renewal.sid",
                       "Ask for the security identifier of the old certificate, or enrol anew.",
-                      GHNO(0601) "the new certificate would have a security identifier that the "
+                      GHNO(0550) "the new certificate would have a security identifier that the "
                       "old one has not");
     }
     return APR_SUCCESS;

@@ -48,7 +48,7 @@ static apr_status_t fail_damaged(const char *path, const char *what, gh_result_t
 {
     return gh_result_fail(result, GH_ECORRUPT, GH_FAILURE_INTERNAL, RULE_INDEX,
                           "It is made again by itself; if not, remove the file.",
-                          GHNO(0700) "the status index %s is not used: %s", path, what);
+                          GHNO(0553) "the status index %s is not used: %s", path, what);
 }
 
 static apr_status_t unmap(void *data)
@@ -162,7 +162,7 @@ apr_status_t gh_index_open(gh_index_t **index, const char *path,
 
         return gh_result_fail(result, rv, GH_FAILURE_UNAVAILABLE, RULE_INDEX,
                               "Look whether gatehouse-ocsp-feeder runs, and what it says.",
-                              GHNO(0701) "there is no status index %s: %s", path,
+                              GHNO(0554) "there is no status index %s: %s", path,
                               apr_strerror(rv, reason, sizeof(reason)));
     }
     apr_pool_cleanup_register(p, made, unmap, apr_pool_cleanup_null);

@@ -68,7 +68,7 @@ static apr_status_t fail_memory(gh_result_t *result)
 {
     return gh_result_fail(result, APR_ENOMEM, GH_FAILURE_UNAVAILABLE, RULE_INDEX,
                           "Give the machine more memory.",
-                          GHNO(0702) "there is no memory to make a status index");
+                          GHNO(0555) "there is no memory to make a status index");
 }
 
 static apr_status_t fail_write(const gh_index_builder_t *builder, apr_status_t rv,
@@ -78,7 +78,7 @@ static apr_status_t fail_write(const gh_index_builder_t *builder, apr_status_t r
 
     return gh_result_fail(result, rv, GH_FAILURE_UNAVAILABLE, RULE_INDEX,
                           "Look whether the disk is full, and who may write to OCSPDirectory.",
-                          GHNO(0703) "the status index %s cannot be written: %s", builder->path,
+                          GHNO(0556) "the status index %s cannot be written: %s", builder->path,
                           apr_strerror(rv, reason, sizeof(reason)));
 }
 
@@ -164,7 +164,7 @@ apr_status_t gh_index_add(gh_index_builder_t *builder, gh_bytes_t serial, const 
     if (!serial.length || serial.length > 20 || known->state == GH_KNOWN_NOT) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, RULE_INDEX,
                               "This is a fault of Gatehouse: report it.",
-                              GHNO(0704) "a status index was given a serial number of %d bytes",
+                              GHNO(0557) "a status index was given a serial number of %d bytes",
                               (int)serial.length);
     }
     if (known->state != GH_KNOWN_GOOD) {

@@ -88,7 +88,7 @@ static apr_status_t fail_file(const char *path, apr_status_t rv, gh_result_t *re
 
     return gh_result_fail(result, rv, GH_FAILURE_UNAVAILABLE, RULE_OVERLAY,
                           "Look whether the disk is full, and who may write to OCSPDirectory.",
-                          GHNO(0705) "changes of status cannot be kept in %s: %s", path,
+                          GHNO(0558) "changes of status cannot be kept in %s: %s", path,
                           apr_strerror(rv, reason, sizeof(reason)));
 }
 
@@ -356,7 +356,7 @@ apr_status_t gh_overlay_put(gh_overlay_t *overlay, gh_bytes_t serial, const gh_k
     if (lock_writers(overlay) != 0) {
         return gh_result_fail(result, APR_EGENERAL, GH_FAILURE_INTERNAL, RULE_OVERLAY,
                               "This is a fault of Gatehouse: report it.",
-                              GHNO(0707) "the changes of status cannot be locked");
+                              GHNO(0560) "the changes of status cannot be locked");
     }
     rv = put_locked(overlay, serial, known);
     pthread_mutex_unlock(&overlay->header->mutex);
@@ -365,7 +365,7 @@ apr_status_t gh_overlay_put(gh_overlay_t *overlay, gh_bytes_t serial, const gh_k
     }
     return gh_result_fail(result, rv, GH_FAILURE_UNAVAILABLE, RULE_OVERLAY,
                           "Look whether gatehouse-ocsp-feeder runs: it makes a new index in time.",
-                          GHNO(0706) "there is no room for more changes of status, %d are there",
+                          GHNO(0559) "there is no room for more changes of status, %d are there",
                           GH_OVERLAY_CAPACITY);
 }
 

@@ -196,7 +196,7 @@ static apr_status_t look_for_index(gh_view_t *view, gh_result_t *result)
                                            GH_FAILURE_UNAVAILABLE, "ocsp.index",
                                            "It is being made; if this goes on, look whether "
                                            "gatehouse-ocsp-feeder runs, and what it says.",
-                                           GHNO(0708) "there is no status index %s yet",
+                                           GHNO(0561) "there is no status index %s yet",
                                            view->path);
     }
     if (status.st_dev == view->device && status.st_ino == view->inode
@@ -410,7 +410,7 @@ apr_status_t gh_view_follow(gh_view_t *view, gh_store_t *store, apr_pool_t *ptem
     if (!store) {
         return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ocsp.store",
                               "See the messages about the store.",
-                              GHNO(0709) "the store is not open: changes of the status of %s are "
+                              GHNO(0562) "the store is not open: changes of the status of %s are "
                               "not seen", view->name);
     }
     read = catch_up(view, view->pair, store, result);

@@ -43,7 +43,7 @@ static apr_status_t check_usage(gh_plan_t *plan, const gh_profile_t *profile,
     if (profile->match_usage)
         return GH_REFUSE(result, "profile.key-usage",
                          "ask for the key usage of the profile or for none, or use another profile",
-                         GHNO(0602) "the request asks for key usage %s, profile %s gives %s",
+                         GHNO(0551) "the request asks for key usage %s, profile %s gives %s",
                          gh_usage_names(requested->key_usage, p), profile->name,
                          gh_usage_names(given, p));
     gh_plan_set_note(plan, apr_psprintf(p, "asked for key usage %s, got %s",

@@ -43,7 +43,7 @@ static apr_status_t refuse_critical(const reading_t *reading, const X509_EXTENSI
     OBJ_obj2txt(oid, sizeof(oid), X509_EXTENSION_get_object((X509_EXTENSION *)extension), 1);
     return gh_result_fail(reading->result, GH_EREFUSED, GH_FAILURE_REQUEST, RULE_SOURCE,
                           "Let the CA publish a CRL without it; what it means for the others "
-                          "cannot be told.", GHNO(0858) "the CRL from %s has the critical "
+                          "cannot be told.", GHNO(0693) "the CRL from %s has the critical "
                           "extension %s in %s, which is not known", reading->fetched->url, oid,
                           where);
 }
@@ -74,13 +74,13 @@ static apr_status_t check_signature(const reading_t *reading)
     if (X509_NAME_cmp(X509_CRL_get_issuer(reading->crl), X509_get_subject_name(ca)) != 0) {
         return gh_result_fail(reading->result, GH_EREFUSED, GH_FAILURE_CONFLICT, RULE_SOURCE,
                               "Correct the URL, or the certificate of the OCSPAuthority.",
-                              GHNO(0859) "the CRL from %s is of another CA",
+                              GHNO(0694) "the CRL from %s is of another CA",
                               reading->fetched->url);
     }
     if (!(X509_get_key_usage(ca) & KU_CRL_SIGN)) {
         return gh_result_fail(reading->result, GH_EREFUSED, GH_FAILURE_CONFLICT, RULE_SOURCE,
                               "Its CRLs are signed under another certificate; indirect CRLs are "
-                              "not taken up.", GHNO(0860) "the CRL from %s counts for nothing: the "
+                              "not taken up.", GHNO(0695) "the CRL from %s counts for nothing: the "
                               "CA's certificate has a keyUsage without cRLSign",
                               reading->fetched->url);
     }
@@ -89,7 +89,7 @@ static apr_status_t check_signature(const reading_t *reading)
         || X509_CRL_verify(reading->crl, X509_get0_pubkey(ca)) != 1) {
         return gh_result_openssl(reading->result, GH_EREFUSED, GH_FAILURE_INTEGRITY, RULE_SOURCE,
                                  "Look who has put it there, and whether the CA has a new key.",
-                                 GHNO(0861) "the signature of the CRL from %s is not the CA's",
+                                 GHNO(0696) "the signature of the CRL from %s is not the CA's",
                                  reading->fetched->url);
     }
     return APR_SUCCESS;
@@ -125,13 +125,13 @@ static apr_status_t read_numbers(const reading_t *reading)
     if (malformed || (delta && !info->number[0])) {
         return gh_result_fail(reading->result, APR_EINVAL, GH_FAILURE_REQUEST, RULE_SOURCE,
                               "Report it to whoever runs the CA.",
-                              GHNO(0862) "the CRL from %s has no proper number",
+                              GHNO(0697) "the CRL from %s has no proper number",
                               reading->fetched->url);
     }
     if (delta != (info->base[0] != '\0')) {
         return gh_result_fail(reading->result, GH_EREFUSED, GH_FAILURE_CONFLICT, RULE_SOURCE,
                               "The URL of OCSPSource crl is that of the complete CRL, delta= that "
-                              "of the delta CRL.", GHNO(0863) "%s is a %s CRL",
+                              "of the delta CRL.", GHNO(0698) "%s is a %s CRL",
                               reading->fetched->url, delta ? "complete" : "delta");
     }
     return APR_SUCCESS;
@@ -148,7 +148,7 @@ static apr_status_t read_times(const reading_t *reading)
         || info->this_update > reading->now + CLOCK_SKEW) {
         return gh_result_fail(reading->result, GH_EREFUSED, GH_FAILURE_TIME, RULE_SOURCE,
                               "Look at the clocks of this machine and of the CA.",
-                              GHNO(0864) "the CRL from %s is of %s, until %s",
+                              GHNO(0699) "the CRL from %s is of %s, until %s",
                               reading->fetched->url,
                               info->this_update ? gh_time_text(reading->p, info->this_update)
                                                 : "no time",
@@ -159,7 +159,7 @@ static apr_status_t read_times(const reading_t *reading)
         && !reading->authority->serve_expired) {
         return gh_result_fail(reading->result, GH_EREFUSED, GH_FAILURE_TIME, RULE_SOURCE,
                               "Let the CA publish a new one. OCSPSource ... expired=serve answers "
-                              "from an expired CRL.", GHNO(0865) "the CRL from %s has expired at "
+                              "from an expired CRL.", GHNO(0700) "the CRL from %s has expired at "
                               "%s", reading->fetched->url,
                               gh_time_text(reading->p, info->next_update));
     }
@@ -176,7 +176,7 @@ static apr_status_t check_age(const reading_t *reading)
                    || ocsp_number_compare(info->number, former->number) < 0)) {
         return gh_result_fail(reading->result, GH_EREFUSED, GH_FAILURE_CONFLICT, RULE_SOURCE,
                               "Look for a cache or mirror that lags behind.",
-                              GHNO(0866) "the CRL from %s (number %s, of %s) is older than the one "
+                              GHNO(0701) "the CRL from %s (number %s, of %s) is older than the one "
                               "before (number %s, of %s)", reading->fetched->url,
                               info->number[0] ? info->number : "none",
                               gh_time_text(reading->p, info->this_update),
@@ -211,7 +211,7 @@ static apr_status_t fail_scope(const reading_t *reading, const char *what)
 {
     return gh_result_fail(reading->result, GH_EREFUSED, GH_FAILURE_REQUEST, RULE_SOURCE,
                           "Use the CA's complete CRL, or all of its partitions.",
-                          GHNO(0867) "the CRL from %s is %s", reading->fetched->url, what);
+                          GHNO(0702) "the CRL from %s is %s", reading->fetched->url, what);
 }
 
 static apr_status_t read_scope(const reading_t *reading)
@@ -332,7 +332,7 @@ static apr_status_t read_entries(const reading_t *reading)
         if (rv == APR_SUCCESS && (rv = add_entry(reading, revoked, ptemp)) != APR_SUCCESS) {
             gh_result_fail(reading->result, rv, GH_FAILURE_UNAVAILABLE, RULE_SOURCE,
                            "Give the machine more memory.",
-                           GHNO(0868) "there is no memory for the CRL from %s",
+                           GHNO(0703) "there is no memory for the CRL from %s",
                            reading->fetched->url);
         }
         if (i % 256 == 255) {
@@ -356,7 +356,7 @@ apr_status_t ocsp_read_crl(ocsp_document_t *document, const ocsp_fetched_t *fetc
     if (!reading.crl) {
         rv = gh_result_openssl(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE_SOURCE,
                                "Look what is published there: a CRL is DER, or PEM.",
-                               GHNO(0869) "what came from %s is no CRL", fetched->url);
+                               GHNO(0704) "what came from %s is no CRL", fetched->url);
         goto cleanup;
     }
     if ((rv = check_signature(&reading)) == APR_SUCCESS

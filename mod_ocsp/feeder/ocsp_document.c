@@ -89,13 +89,13 @@ apr_status_t ocsp_document_read(ocsp_document_t **document, const ocsp_fetched_t
     apr_pool_cleanup_register(p, made, free_entries, apr_pool_cleanup_null);
     if (!fetched->bytes.length) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE_SOURCE,
-                              "Look what is published there.", GHNO(0850) "%s is empty",
+                              "Look what is published there.", GHNO(0685) "%s is empty",
                               fetched->url);
     }
     if (EVP_Digest(fetched->bytes.data, fetched->bytes.length, made->info.sha256, &length,
                    EVP_sha256(), NULL) != 1) {
         return gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, RULE_SOURCE, NULL,
-                                 GHNO(0851) "what came from %s cannot be hashed", fetched->url);
+                                 GHNO(0686) "what came from %s cannot be hashed", fetched->url);
     }
     switch (fetched->kind) {
     case OCSP_DOCUMENT_CRL:

@@ -81,14 +81,14 @@ static apr_status_t choose_delta(const build_t *build, const ocsp_document_t *cr
     if (!crl->info.number[0] || ocsp_number_compare(crl->info.number, found->info.base) < 0) {
         return gh_result_fail(build->result, GH_EREFUSED, GH_FAILURE_CONFLICT, RULE_SOURCE,
                               "Wait until the complete CRL is there, or look for a mirror that "
-                              "lags behind.", GHNO(0870) "the delta CRL from %s needs a complete "
+                              "lags behind.", GHNO(0705) "the delta CRL from %s needs a complete "
                               "CRL of number %s or later; that from %s has %s", found->url,
                               found->info.base, crl->url,
                               crl->info.number[0] ? crl->info.number : "no number");
     }
     if (!same_bytes(crl->scope.extension, found->scope.extension)) {
         return gh_result_fail(build->result, GH_EREFUSED, GH_FAILURE_CONFLICT, RULE_SOURCE,
-                              "Correct delta= of this OCSPSource.", GHNO(0871) "the delta CRL from "
+                              "Correct delta= of this OCSPSource.", GHNO(0706) "the delta CRL from "
                               "%s is not for the same certificates as the CRL from %s",
                               found->url, crl->url);
     }

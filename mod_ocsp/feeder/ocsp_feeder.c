@@ -29,7 +29,7 @@ void feeder_no_thread(apr_status_t status, gh_result_t *result)
 {
     gh_result_fail(result, status, GH_FAILURE_UNAVAILABLE, "ocsp.feeder",
                    "See whether the machine is short of memory or threads.",
-                   GHNO(0846) "the feeder cannot have a thread");
+                   GHNO(0681) "the feeder cannot have a thread");
 }
 
 void feeder_fail(feeder_authority_t *authority, feeder_failure_t *failure, const char *what,
@@ -57,7 +57,7 @@ void feeder_fail(feeder_authority_t *authority, feeder_failure_t *failure, const
 void feeder_recover(feeder_authority_t *authority, feeder_failure_t *failure, const char *what)
 {
     if (failure->count) {
-        gh_log(authority->feeder->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0840) "authority %s, %s: "
+        gh_log(authority->feeder->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0675) "authority %s, %s: "
                "it works again after %d failures", authority->name, what, failure->count);
         failure->count = 0;
         gh_result_clear(&failure->result);
@@ -100,7 +100,7 @@ void feeder_log_index(const feeder_authority_t *authority)
 {
     const gh_index_info_t *info = gh_index_info(authority->index);
 
-    gh_log(authority->feeder->log, GH_LOG_INFO, APR_SUCCESS, GHNO(0841) "authority %s: index %"
+    gh_log(authority->feeder->log, GH_LOG_INFO, APR_SUCCESS, GHNO(0676) "authority %s: index %"
            APR_INT64_T_FMT " has %" APR_UINT64_T_FMT " certificates that are good and %"
            APR_UINT64_T_FMT " that are revoked", authority->name, info->generation, info->issued,
            info->revoked);
@@ -231,7 +231,7 @@ apr_status_t ocsp_feeder_run(gh_worker_t *worker, apr_pool_t *p, gh_result_t *re
     for (i = 0; i < feeder->authorities->nelts; ++i) {
         take_up(APR_ARRAY_IDX(feeder->authorities, i, feeder_authority_t *));
     }
-    gh_log(feeder->log, GH_LOG_INFO, APR_SUCCESS, GHNO(0844) "the feeder keeps the status of %d "
+    gh_log(feeder->log, GH_LOG_INFO, APR_SUCCESS, GHNO(0679) "the feeder keeps the status of %d "
            "authorities in %s", feeder->authorities->nelts, feeder->folder);
     run_loop(feeder);
     return APR_SUCCESS;

@@ -15,7 +15,7 @@ static apr_status_t not_understood(gh_result_t *result, const char *what, const 
 {
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "ocsp.feeder",
                           "Reinstall Gatehouse, so that modules and workers are of one version.",
-                          GHNO(0839) "the feeder does not understand its configuration: %s: %s",
+                          GHNO(0674) "the feeder does not understand its configuration: %s: %s",
                           what, why);
 }
 

@@ -302,7 +302,7 @@ static void warn(feeder_source_t *source, apr_time_t now)
     source->warned = now;
     source->authority->state_changed = 1;
     apr_pool_create_unmanaged_ex(&ptemp, NULL, NULL);
-    gh_log(source->authority->feeder->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0842) "authority %s, "
+    gh_log(source->authority->feeder->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0677) "authority %s, "
            "%s: the CRL %s at %s, and there is no newer one; see why the CA does not publish",
            source->authority->name, source->url, end > now ? "ends" : "has ended",
            gh_time_text(ptemp, end));

@@ -130,7 +130,7 @@ apr_time_t feeder_state_step(feeder_authority_t *authority, apr_time_t now)
     if (!object || write_file(path, object, ptemp)) {
         gh_result_fail(&result, errno, GH_FAILURE_UNAVAILABLE, "ocsp.feeder",
                        "See whether its disk is full, and who may write there.",
-                       GHNO(0843) "it cannot be written: %s", strerror(errno));
+                       GHNO(0678) "it cannot be written: %s", strerror(errno));
         feeder_fail(authority, &authority->state_failure, path, &result);
     }
     else {

@@ -56,7 +56,7 @@ static apr_status_t file_failed(ocsp_fetch_t *fetch, int error)
 {
     return gh_result_fail(&fetch->result, error, GH_FAILURE_UNAVAILABLE, "ocsp.source",
                           "Check the path, and that the user of httpd's children may read it.",
-                          GHNO(0838) "the file cannot be read: %s", strerror(error));
+                          GHNO(0673) "the file cannot be read: %s", strerror(error));
 }
 
 static apr_status_t read_all(ocsp_fetch_t *fetch, int descriptor)
@@ -122,6 +122,6 @@ void ocsp_fetch_too_large(ocsp_fetch_t *fetch)
 {
     fetch->status = gh_result_fail(&fetch->result, APR_ENOSPC, GH_FAILURE_REQUEST, "ocsp.source",
                                    "See what is served there; max-size= allows more.",
-                                   GHNO(0835) "it has more than %lu bytes",
+                                   GHNO(0670) "it has more than %lu bytes",
                                    (unsigned long)fetch->bytes.limit);
 }

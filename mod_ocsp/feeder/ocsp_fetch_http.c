@@ -173,7 +173,7 @@ static void judge(ocsp_fetch_t *fetch, CURLcode code)
                                        "ocsp.source", "See whether the server is up, reachable "
                                        "from here, and has a certificate that is trusted "
                                        "(ca-file=).",
-                                       GHNO(0833) "it cannot be fetched: %s",
+                                       GHNO(0668) "it cannot be fetched: %s",
                                        fetch->error[0] ? fetch->error : curl_easy_strerror(code));
     }
     else if (http == 304 && (fetch->etag[0] || fetch->modified[0])) {
@@ -182,7 +182,7 @@ static void judge(ocsp_fetch_t *fetch, CURLcode code)
     else if (http != 200) {
         fetch->status = gh_result_fail(&fetch->result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE,
                                        "ocsp.source", "Correct the URL, or see to the server.",
-                                       GHNO(0834) "the server answers with HTTP status %ld", http);
+                                       GHNO(0669) "the server answers with HTTP status %ld", http);
     }
     else {
         apr_cpystrn(fetch->etag, fetch->new_etag, sizeof(fetch->etag));

@@ -109,7 +109,7 @@ static apr_status_t failed(ocsp_fetch_t *fetch, LDAP *ldap, const char *what, in
     }
     gh_result_fail(&fetch->result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ocsp.source",
                    "See whether the server is up and its certificate trusted (ca-file=), and check "
-                   "dn=, bind= and password=.", GHNO(0836) "%s: %s%s%s", what,
+                   "dn=, bind= and password=.", GHNO(0671) "%s: %s%s%s", what,
                    ldap_err2string(error), detail && *detail ? ": " : "", detail ? detail : "");
     ldap_memfree(detail);
     return GH_EUNAVAILABLE;
@@ -229,7 +229,7 @@ static apr_status_t take_value(ocsp_fetch_t *fetch, LDAP *ldap, LDAPMessage *ans
     if (count != 1) {
         rv = gh_result_fail(&fetch->result, GH_EUNAVAILABLE, GH_FAILURE_NOT_FOUND, "ocsp.source",
                             "Look at the entry with ldapsearch, and correct dn= or attribute=.",
-                            GHNO(0837) "the entry has %d values of the attribute, instead of one",
+                            GHNO(0672) "the entry has %d values of the attribute, instead of one",
                             count);
     }
     else {

@@ -144,7 +144,7 @@ apr_status_t ocsp_read_index_txt(ocsp_document_t *document, const ocsp_fetched_t
     if (rv != APR_SUCCESS) {
         return gh_result_fail(result, rv, GH_FAILURE_REQUEST, RULE_SOURCE,
                               "Look whether the file was being written; the next attempt may do.",
-                              GHNO(0855) "line %d of %s is not as \"openssl ca\" writes it%s",
+                              GHNO(0690) "line %d of %s is not as \"openssl ca\" writes it%s",
                               number, fetched->url,
                               end[-1] == '\n' ? "" : ", or the last line has no end");
     }

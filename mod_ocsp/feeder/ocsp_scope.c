@@ -76,7 +76,7 @@ static apr_status_t fail_gap(const char *what, const ocsp_document_t *document,
 {
     return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_CONFLICT, RULE_SOURCE,
                           "Add an OCSPSource crl for the other partitions of this CA.",
-                          GHNO(0856) "the CRLs of this CA leave out %s; %s is only one partition",
+                          GHNO(0691) "the CRLs of this CA leave out %s; %s is only one partition",
                           what, document->url);
 }
 
@@ -98,7 +98,7 @@ apr_status_t ocsp_scopes_check(ocsp_document_t *const *documents, int count, X50
                 && overlap(&documents[i]->scope, &documents[j]->scope)) {
                 return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_CONFLICT, RULE_SOURCE,
                                       "Remove the OCSPSource that is not needed, or correct its "
-                                      "URL.", GHNO(0857) "%s and %s are CRLs for the same "
+                                      "URL.", GHNO(0692) "%s and %s are CRLs for the same "
                                       "certificates", documents[j]->url, documents[i]->url);
             }
         }

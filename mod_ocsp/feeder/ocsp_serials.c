@@ -72,12 +72,12 @@ static apr_status_t check_size(const ocsp_document_t *document, const ocsp_fetch
     if (!document->count) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE_SOURCE,
                               "Look what is published there.",
-                              GHNO(0852) "%s lists no serial number", fetched->url);
+                              GHNO(0687) "%s lists no serial number", fetched->url);
     }
     if (former && document->count * 100 < former->entries * (apr_uint64_t)(100 - fetched->shrink)) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_CONFLICT, RULE_SOURCE,
                               "If that is right, raise shrink= of this OCSPSource for once.",
-                              GHNO(0853) "%s lists %" APR_UINT64_T_FMT " serial numbers and had %"
+                              GHNO(0688) "%s lists %" APR_UINT64_T_FMT " serial numbers and had %"
                               APR_UINT64_T_FMT ": more than %d percent are gone", fetched->url,
                               document->count, former->entries, fetched->shrink);
     }
@@ -111,7 +111,7 @@ apr_status_t ocsp_read_serials(ocsp_document_t *document, const ocsp_fetched_t *
     if (rv != APR_SUCCESS) {
         return gh_result_fail(result, rv, GH_FAILURE_REQUEST, RULE_SOURCE,
                               "Each line is one serial number in hexadecimal, of at most 20 bytes.",
-                              GHNO(0854) "line %d of %s is no serial number", number,
+                              GHNO(0689) "line %d of %s is no serial number", number,
                               fetched->url);
     }
     return check_size(document, fetched, result);

@@ -101,7 +101,7 @@ def test_events(server, tmp_path):
     result = server.ctl("cert", "events", "--issuer", "devices", path)
     assert result.status == 1 and len(result.objects) == 2, result
     skipped, summary = result.objects
-    assert (skipped["event"], skipped["serial"], skipped["gh"]) == (2, "99", "GH0881")
+    assert (skipped["event"], skipped["serial"], skipped["gh"]) == (2, "99", "GH0708")
     assert summary == {"issuer": "devices", "added": 2, "changed": 1, "unchanged": 0, "skipped": 1}
     position = server.ctl_ok("cert", "events", "--issuer", "devices", "--position", as_json=False)
     assert position.out == "p2\n"
@@ -117,7 +117,7 @@ def test_events(server, tmp_path):
                        '{"action": "issued", "serialNumber": "77"}'])
     result = server.ctl("cert", "events", "--issuer", "devices", "-", stdin=lines)
     assert result.status == 1
-    assert [row.get("gh") for row in result.objects] == ["GH0886", None], result
+    assert [row.get("gh") for row in result.objects] == ["GH0713", None], result
     assert result.objects[1] == {"issuer": "devices", "added": 1, "changed": 1, "unchanged": 0,
                                  "skipped": 1}
     assert server.ctl_ok("cert", "show", "1234").object["status"] == "held"

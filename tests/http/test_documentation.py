@@ -76,7 +76,7 @@ def ask_by_ocsp(server, certificate):
         said = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               text=True, check=False, timeout=20).stdout
         return "Response verify OK" in said and ": good" in said
-    server.allow("GH0937", "GH0701", "GH0708", "GH0709")
+    server.allow("GH0763", "GH0554", "GH0561", "GH0562")
     wait_until(is_good, 10, what="the responder of the README")
 
 

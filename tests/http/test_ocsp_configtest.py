@@ -61,65 +61,65 @@ CRL = "OCSPSource crl http://crl.example.com/a.crl"
 
 REFUSED = {
     # number: configuration, and the line that the message has to name
-    "GH0751": (FAST + section() + "OCSPMaxCertificates 0\n", "OCSPMaxCertificates"),
-    "GH0752": (FAST + section("OCSPNonce off"), "OCSPNonce"),
-    "GH0753": (FAST + section() + "OCSPServe devices\nOCSPServe devices\n", "OCSPServe"),
-    "GH0754": (FAST + section() + "OCSPServe\n", "OCSPServe"),
-    "GH0755": (FAST + section() + "OCSPRequestSignature require\n", "OCSPRequestSignature"),
-    "GH0756": (FAST + section() + "OCSPMixed good\n", "OCSPMixed"),
-    "GH0757": (section() + "OCSPFastPath /ocsp/\n", "OCSPFastPath"),
-    "GH0759": (FAST + section() + "OCSPCache 5\n", "OCSPCache"),
-    "GH0760": (FAST + section() + "OCSPSecondLevelKey secret\n", "OCSPSecondLevelKey"),
-    "GH0761": (FAST + section() + "OCSPMaxSigning 4 3\n", "OCSPMaxSigning"),
-    "GH0763": (FAST + section() + '<LocationMatch "^/x">\nOCSPNonce off\n</LocationMatch>\n',
+    "GH0588": (FAST + section() + "OCSPMaxCertificates 0\n", "OCSPMaxCertificates"),
+    "GH0589": (FAST + section("OCSPNonce off"), "OCSPNonce"),
+    "GH0590": (FAST + section() + "OCSPServe devices\nOCSPServe devices\n", "OCSPServe"),
+    "GH0591": (FAST + section() + "OCSPServe\n", "OCSPServe"),
+    "GH0592": (FAST + section() + "OCSPRequestSignature require\n", "OCSPRequestSignature"),
+    "GH0593": (FAST + section() + "OCSPMixed good\n", "OCSPMixed"),
+    "GH0594": (section() + "OCSPFastPath /ocsp/\n", "OCSPFastPath"),
+    "GH0596": (FAST + section() + "OCSPCache 5\n", "OCSPCache"),
+    "GH0597": (FAST + section() + "OCSPSecondLevelKey secret\n", "OCSPSecondLevelKey"),
+    "GH0598": (FAST + section() + "OCSPMaxSigning 4 3\n", "OCSPMaxSigning"),
+    "GH0600": (FAST + section() + '<LocationMatch "^/x">\nOCSPNonce off\n</LocationMatch>\n',
                "OCSPNonce"),
-    "GH0764": (FAST + section() + "OCSPUnknown good\n", "OCSPUnknown"),
-    "GH0765": (FAST + section("OCSPUnknown unknown", "OCSPUnknown revoked"), "OCSPUnknown revoked"),
-    "GH0766": (FAST + section("OCSPStatus Basic"), "OCSPStatus"),
-    "GH0767": (FAST + section("OCSPUnknown bad"), "OCSPUnknown"),
-    "GH0768": (FAST + section("OCSPNextUpdate 8"), "OCSPNextUpdate"),
-    "GH0769": (FAST + section("OCSPArchiveCutoff never"), "OCSPArchiveCutoff"),
-    "GH0770": (FAST + section("OCSPResponderID hash"), "OCSPResponderID"),
-    "GH0772": (FAST + "<OCSPAuthority a b>\n</OCSPAuthority>\n", "<OCSPAuthority"),
-    "GH0773": (FAST + section("ServerName x"), "ServerName x"),
-    "GH0775": (FAST + section() + section(), None),
-    "GH0776": (FAST + other(CRL + " interval=x"), "interval=x"),
-    "GH0777": (FAST + other(CRL + " often"), " often"),
-    "GH0778": (FAST + other("OCSPSource crl ldap://h/x bind=cn=a password=secret"), "bind="),
-    "GH0779": (FAST + other(CRL + " colour=red"), "colour="),
-    "GH0780": (FAST + section("OCSPSource http://x/"), "OCSPSource"),
-    "GH0781": (FAST + section("OCSPSigner auto P-999"), "OCSPSigner"),
-    "GH0782": (FAST + section("OCSPSigner auto P-256", "OCSPSigner auto P-256"), "OCSPSigner"),
-    "GH0783": (FAST + section("OCSPSigner one"), "OCSPSigner"),
-    "GH0784": (FAST + section("OCSPSigner a b passphrase=secret"), "OCSPSigner"),
-    "GH0785": (FAST + section('OCSPSigner a "pkcs11:object=x?pin-value=1"'), "OCSPSigner"),
-    "GH0786": (section() + '<LocationMatch "^/x">\nSetHandler gatehouse-ocsp\n</LocationMatch>\n',
+    "GH0601": (FAST + section() + "OCSPUnknown good\n", "OCSPUnknown"),
+    "GH0602": (FAST + section("OCSPUnknown unknown", "OCSPUnknown revoked"), "OCSPUnknown revoked"),
+    "GH0603": (FAST + section("OCSPStatus Basic"), "OCSPStatus"),
+    "GH0604": (FAST + section("OCSPUnknown bad"), "OCSPUnknown"),
+    "GH0605": (FAST + section("OCSPNextUpdate 8"), "OCSPNextUpdate"),
+    "GH0606": (FAST + section("OCSPArchiveCutoff never"), "OCSPArchiveCutoff"),
+    "GH0607": (FAST + section("OCSPResponderID hash"), "OCSPResponderID"),
+    "GH0609": (FAST + "<OCSPAuthority a b>\n</OCSPAuthority>\n", "<OCSPAuthority"),
+    "GH0610": (FAST + section("ServerName x"), "ServerName x"),
+    "GH0612": (FAST + section() + section(), None),
+    "GH0613": (FAST + other(CRL + " interval=x"), "interval=x"),
+    "GH0614": (FAST + other(CRL + " often"), " often"),
+    "GH0615": (FAST + other("OCSPSource crl ldap://h/x bind=cn=a password=secret"), "bind="),
+    "GH0616": (FAST + other(CRL + " colour=red"), "colour="),
+    "GH0617": (FAST + section("OCSPSource http://x/"), "OCSPSource"),
+    "GH0618": (FAST + section("OCSPSigner auto P-999"), "OCSPSigner"),
+    "GH0619": (FAST + section("OCSPSigner auto P-256", "OCSPSigner auto P-256"), "OCSPSigner"),
+    "GH0620": (FAST + section("OCSPSigner one"), "OCSPSigner"),
+    "GH0621": (FAST + section("OCSPSigner a b passphrase=secret"), "OCSPSigner"),
+    "GH0622": (FAST + section('OCSPSigner a "pkcs11:object=x?pin-value=1"'), "OCSPSigner"),
+    "GH0623": (section() + '<LocationMatch "^/x">\nSetHandler gatehouse-ocsp\n</LocationMatch>\n',
                "SetHandler gatehouse-ocsp"),
-    "GH0787": (section() + location("/x/", "SetHandler gatehouse-ocsp"),
+    "GH0624": (section() + location("/x/", "SetHandler gatehouse-ocsp"),
                "SetHandler gatehouse-ocsp"),
-    "GH0789": (FAST + section() + "OCSPServe devices others\n", "OCSPServe"),
-    "GH0795": (FAST, "OCSPFastPath"),
-    "GH0797": (FAST + section() + "OCSPSecondLevel nonesuch:x\n", "OCSPSecondLevel"),
-    "GH0799": (FAST + section("OCSPCertificate {ca}"), "OCSPCertificate"),
-    "GH0900": (FAST + other(CRL, certificate=False), "<OCSPAuthority other"),
-    "GH0901": (FAST + section("OCSPSource store", CRL), "OCSPSource store"),
-    "GH0902": (FAST + other("OCSPSource index x.txt", CRL), "OCSPSource index"),
-    "GH0903": (FAST + other("OCSPSource serials http://x.example/y"), "OCSPSource serials"),
-    "GH0904": (FAST + other(CRL, *["OCSPSource serials http://x.example/y"] * 2),
+    "GH0626": (FAST + section() + "OCSPServe devices others\n", "OCSPServe"),
+    "GH0632": (FAST, "OCSPFastPath"),
+    "GH0634": (FAST + section() + "OCSPSecondLevel nonesuch:x\n", "OCSPSecondLevel"),
+    "GH0635": (FAST + section("OCSPCertificate {ca}"), "OCSPCertificate"),
+    "GH0727": (FAST + other(CRL, certificate=False), "<OCSPAuthority other"),
+    "GH0728": (FAST + section("OCSPSource store", CRL), "OCSPSource store"),
+    "GH0729": (FAST + other("OCSPSource index x.txt", CRL), "OCSPSource index"),
+    "GH0730": (FAST + other("OCSPSource serials http://x.example/y"), "OCSPSource serials"),
+    "GH0731": (FAST + other(CRL, *["OCSPSource serials http://x.example/y"] * 2),
                "OCSPSource serials"),
-    "GH0905": (FAST + other("OCSPSource store"), "OCSPSource store"),
-    "GH0906": (FAST + other(), "<OCSPAuthority other"),
-    "GH0907": (FAST + section("OCSPStatus basic", "OCSPUnknown good"), "OCSPUnknown"),
-    "GH0908": (FAST + section("OCSPStatus CRLProfile"), "OCSPStatus"),
-    "GH0912": (FAST + section("OCSPArchiveCutoff crl"), "OCSPArchiveCutoff"),
-    "GH0913": (FAST + section("OCSPRetention 1y"), "OCSPRetention"),
-    "GH0914": (FAST + other(CRL, "OCSPSigner auto"), "OCSPSigner auto"),
-    "GH0915": (FAST + section("OCSPSigner auto profile=none"), "OCSPSigner"),
-    "GH0916": (FAST + section("OCSPSigner auto profile=scep-digital-signature"), "OCSPSigner"),
-    "GH0919": (FAST + other(CRL, signer=False), "<OCSPAuthority other"),
-    "GH0920": (FAST + other(CRL) + other(CRL).replace("other>", "another>", 1),
+    "GH0732": (FAST + other("OCSPSource store"), "OCSPSource store"),
+    "GH0733": (FAST + other(), "<OCSPAuthority other"),
+    "GH0734": (FAST + section("OCSPStatus basic", "OCSPUnknown good"), "OCSPUnknown"),
+    "GH0735": (FAST + section("OCSPStatus CRLProfile"), "OCSPStatus"),
+    "GH0739": (FAST + section("OCSPArchiveCutoff crl"), "OCSPArchiveCutoff"),
+    "GH0740": (FAST + section("OCSPRetention 1y"), "OCSPRetention"),
+    "GH0741": (FAST + other(CRL, "OCSPSigner auto"), "OCSPSigner auto"),
+    "GH0742": (FAST + section("OCSPSigner auto profile=none"), "OCSPSigner"),
+    "GH0743": (FAST + section("OCSPSigner auto profile=scep-digital-signature"), "OCSPSigner"),
+    "GH0746": (FAST + other(CRL, signer=False), "<OCSPAuthority other"),
+    "GH0747": (FAST + other(CRL) + other(CRL).replace("other>", "another>", 1),
                "<OCSPAuthority another"),
-    "GH0845": (FAST + other("OCSPSource crl http://me:secret@x.example/y"), "OCSPSource"),
+    "GH0680": (FAST + other("OCSPSource crl http://me:secret@x.example/y"), "OCSPSource"),
 }
 
 
@@ -146,7 +146,7 @@ def test_refused(make_server, keys, number):
     ("SNListProfile", [CRL]), ("nextUpdate", [CRL])])
 def test_status_profiles_demand_their_sources(make_server, keys, status, lines):
     result = configured(make_server, FAST + other(f"OCSPStatus {status}", *lines), keys).configtest()
-    assert result.returncode != 0 and "GH0908" in result.stderr, result.stderr
+    assert result.returncode != 0 and "GH0735" in result.stderr, result.stderr
 
 
 @pytest.mark.parametrize("status, lines", [
@@ -172,27 +172,27 @@ def test_signers_that_do_not_fit(make_server, keys, signer):
 
 
 def test_folder(make_server):
-    for mode, owner, number in ((0o770, environment.run_as()[:2], "GH0794"),
-                                (0o750, (0, 0), "GH0793")):
+    for mode, owner, number in ((0o770, environment.run_as()[:2], "GH0631"),
+                                (0o750, (0, 0), "GH0630")):
         server = configured(make_server, FAST + section())
         path = server.root / "run" / "ocsp"
         path.mkdir()
         os.chown(path, *owner)
         path.chmod(mode)
         result = server.configtest()
-        if environment.IS_ROOT or number == "GH0794":
+        if environment.IS_ROOT or number == "GH0631":
             assert result.returncode != 0 and number in result.stderr, result.stderr
     server = configured(make_server, FAST + section())
     server.conf.write_text(server.conf.read_text().replace("/run/ocsp", "/none/ocsp"))
-    assert "GH0791" in server.configtest().stderr
+    assert "GH0628" in server.configtest().stderr
 
 
 WARNED = {
-    "GH0788": section() + location("/x", "SetHandler gatehouse-ocsp"),
-    "GH0796": section(),
-    "GH0910": FAST + section("OCSPUnknown good"),
-    "GH0911": FAST + section("OCSPMaxStale off"),
-    "GH0909": FAST + other(CRL, "OCSPUnknown unknown"),
+    "GH0625": section() + location("/x", "SetHandler gatehouse-ocsp"),
+    "GH0633": section(),
+    "GH0737": FAST + section("OCSPUnknown good"),
+    "GH0738": FAST + section("OCSPMaxStale off"),
+    "GH0736": FAST + other(CRL, "OCSPUnknown unknown"),
 }
 
 
@@ -207,7 +207,7 @@ def test_no_warning_where_slashes_are_let_through(make_server):
     text = section() + "AllowEncodedSlashes NoDecode\n" + location("/x",
                                                                    "SetHandler gatehouse-ocsp")
     result = configured(make_server, text).configtest()
-    assert result.returncode == 0 and "GH0788" not in result.stderr, result.stderr
+    assert result.returncode == 0 and "GH0625" not in result.stderr, result.stderr
 
 
 def test_module_order(make_server):
@@ -216,7 +216,7 @@ def test_module_order(make_server):
         assert result.returncode == 0, result.stderr
     result = configured(make_server, FAST, own_modules=("ocsp",))
     result.conf.write_text(result.conf.read_text().split("GatehouseStore")[0] + FAST)
-    assert "GH0923" in result.configtest().stderr
+    assert "GH0750" in result.configtest().stderr
 
 
 def test_dump(make_server, keys):

@@ -125,12 +125,12 @@ def test_unchanged_is_a_success_without_a_new_index(files):
 def test_a_file_that_is_gone(files):
     first = files.wait_index("devices")
     (files.server.root / "run" / "ca.crl").unlink()
-    files.server.expect("GH0838")
-    state = files.wait_error("devices", "GH0838")
+    files.server.expect("GH0673")
+    state = files.wait_error("devices", "GH0673")
     assert state["generation"] == first["generation"]
     write(files.server, make_crl(files.server.authority, [1, 2, 3], number=5))
     files.wait("devices", lambda state: state["sources"][0]["failures"] == 0)
-    assert "GH0840: authority devices, file://" in files.server.log.text()
+    assert "GH0675: authority devices, file://" in files.server.log.text()
 
 
 @pytest.mark.parametrize("kind", ["fifo", "folder"])
@@ -139,8 +139,8 @@ def test_what_is_no_plain_file_blocks_nothing(files, kind):
     path = files.server.root / "run" / "ca.crl"
     path.unlink()
     os.mkfifo(path) if kind == "fifo" else path.mkdir()
-    files.server.expect("GH0838")
-    files.wait_error("devices", "GH0838")
+    files.server.expect("GH0673")
+    files.wait_error("devices", "GH0673")
     begin = time.monotonic()
     files.server.stop()
     assert time.monotonic() - begin < 5
@@ -151,10 +151,10 @@ def test_bad_documents_leave_the_index_alone(files):
     first = files.wait_index("devices")
     other = x509.load_pem_x509_certificate(server.authority.root_path.read_bytes())
     cases = [
-        ("GH0869", b"garbage"), ("GH0850", b""),
-        ("GH0869", make_crl(server.authority, [1], number=9)[:-1]),
-        ("GH0861", make_crl(server.authority, [1], number=9, key=standard.device_key(1))),
-        ("GH0865", make_crl(server.authority, [1], number=9, age=7200, hours=1)),
+        ("GH0704", b"garbage"), ("GH0685", b""),
+        ("GH0704", make_crl(server.authority, [1], number=9)[:-1]),
+        ("GH0696", make_crl(server.authority, [1], number=9, key=standard.device_key(1))),
+        ("GH0700", make_crl(server.authority, [1], number=9, age=7200, hours=1)),
     ]
     assert other.subject != server.authority.certificate.subject
     for number, data in cases:
@@ -175,9 +175,9 @@ def test_older_ones_are_refused_also_after_a_restart(files):
     state = files.wait_index("devices", after=state["generation"])
     server.stop()
     write(server, make_crl(server.authority, [1], number=6))
-    server.expect("GH0866")
+    server.expect("GH0701")
     server.start()
-    later = files.wait_error("devices", "GH0866")
+    later = files.wait_error("devices", "GH0701")
     assert later["generation"] == state["generation"]
     assert later["pid"] != state["pid"]
 
@@ -185,11 +185,11 @@ def test_older_ones_are_refused_also_after_a_restart(files):
 def test_a_crl_that_ends_soon(files):
     server = files.server
     files.wait_index("devices")
-    server.expect("GH0842")
+    server.expect("GH0677")
     write(server, make_crl(server.authority, [1, 2, 3], number=2, hours=1))
     state = files.wait("devices", lambda state: state["sources"][0]["warn"] == 1)
     assert state["sources"][0]["failures"] == 0
-    wait_until(lambda: "GH0842: authority devices, file://" in server.log.text(), 5)
+    wait_until(lambda: "GH0677: authority devices, file://" in server.log.text(), 5)
 
 
 # life
@@ -197,7 +197,7 @@ def test_a_crl_that_ends_soon(files):
 def test_a_killed_feeder_is_back_within_a_second(files):
     state = files.wait_index("devices")
     pid = files.pid()
-    files.server.expect("GH0828")
+    files.server.expect("GH0663")
     begin = time.monotonic()
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: [new for new in files.pids() if new != pid], 3, what="another feeder")

@@ -107,7 +107,7 @@ def test_what_hangs_delays_nothing_else(web, make_server):
         assert time.monotonic() - begin < 5
         good["/ca.crl"] = crl_of(feeder, [1, 2], number=2)
         feeder.wait_index("good", after=state["generation"], seconds=4)
-        feeder.server.allow("GH0833", "GH0836")
+        feeder.server.allow("GH0668", "GH0671")
     finally:
         good.close()
         full.close()
@@ -117,12 +117,12 @@ def test_what_hangs_delays_nothing_else(web, make_server):
 def test_silence_is_an_error(web, make_server, behaviour):
     web["/ca.crl"] = behaviour
     feeder = one(make_server, source("crl", web.url("/ca.crl")))
-    feeder.server.expect("GH0833")
-    state = feeder.wait_error("devices", "GH0833", seconds=15)
+    feeder.server.expect("GH0668")
+    state = feeder.wait_error("devices", "GH0668", seconds=15)
     assert web.url("/ca.crl") == state["sources"][0]["url"]
     # it is tried again, and logged once in a minute only
     feeder.wait("devices", lambda state: state["sources"][0]["failures"] >= 3, 20)
-    assert feeder.server.log.text().count("GH0833: authority devices, http://127.0.0.1:") == 1
+    assert feeder.server.log.text().count("GH0668: authority devices, http://127.0.0.1:") == 1
     web["/ca.crl"] = crl_of(feeder, [1])
     assert entries(feeder.wait_index("devices", seconds=15)) == 1
 
@@ -130,25 +130,25 @@ def test_silence_is_an_error(web, make_server, behaviour):
 def test_errors_of_http(web, make_server):
     feeder = one(make_server, source("crl", web.url("/ca.crl")), start=False)
     feeder.start()
-    feeder.server.expect("GH0834")
-    state = feeder.wait_error("devices", "GH0834")
+    feeder.server.expect("GH0669")
+    state = feeder.wait_error("devices", "GH0669")
     assert "404" in state["sources"][0]["error"]["message"]
     web["/ca.crl"] = crl_of(feeder, [1])
     feeder.wait_index("devices")
-    assert "GH0840: authority devices, http://127.0.0.1:" in feeder.server.log.text()
+    assert "GH0675: authority devices, http://127.0.0.1:" in feeder.server.log.text()
 
 
 def test_304_that_nobody_asked_for(web, make_server):
     web["/ca.crl"] = lambda handler: handler.reply(304, b"")
     feeder = one(make_server, source("crl", web.url("/ca.crl")))
-    feeder.server.expect("GH0834")
-    feeder.wait_error("devices", "GH0834")
+    feeder.server.expect("GH0669")
+    feeder.wait_error("devices", "GH0669")
 
 
 def test_nobody_is_there(make_server):
     feeder = one(make_server, source("crl", f"http://127.0.0.1:{free_port()}/ca.crl"))
-    feeder.server.expect("GH0833")
-    feeder.wait_error("devices", "GH0833")
+    feeder.server.expect("GH0668")
+    feeder.wait_error("devices", "GH0668")
 
 
 def announced(handler):
@@ -175,8 +175,8 @@ def endless(handler):
 def test_too_much(web, make_server, behaviour):
     web["/ca.crl"] = behaviour
     feeder = one(make_server, source("crl", web.url("/ca.crl"), max_size=1000000))
-    feeder.server.expect("GH0835")
-    feeder.wait_error("devices", "GH0835", seconds=15)
+    feeder.server.expect("GH0670")
+    feeder.wait_error("devices", "GH0670", seconds=15)
 
 
 def test_just_not_too_much(web, make_server):
@@ -185,10 +185,10 @@ def test_just_not_too_much(web, make_server):
     feeder.configure({"fits": [source("crl", web.url("/a"), max_size=len(data))],
                       "not": [source("crl", web.url("/a"), max_size=len(data) - 1)]})
     web["/a"] = data
-    feeder.server.expect("GH0835")
+    feeder.server.expect("GH0670")
     feeder.start()
     feeder.wait_index("fits")
-    feeder.wait_error("not", "GH0835")
+    feeder.wait_error("not", "GH0670")
 
 
 def test_less_than_announced(web, make_server):
@@ -202,17 +202,17 @@ def test_less_than_announced(web, make_server):
     feeder = one(make_server, source("crl", web.url("/ca.crl")), start=False)
     data = crl_of(feeder, [1])
     web["/ca.crl"] = cut
-    feeder.server.expect("GH0833")
+    feeder.server.expect("GH0668")
     feeder.start()
-    feeder.wait_error("devices", "GH0833")
+    feeder.wait_error("devices", "GH0668")
 
 
 def test_a_bad_crl_is_not_asked_for_again_and_again(web, make_server):
     web["/ca.crl"] = b"garbage"
     feeder = one(make_server, source("crl", web.url("/ca.crl"), retry=SECOND // 10,
                                      interval=60 * SECOND))
-    feeder.server.expect("GH0869")
-    feeder.wait_error("devices", "GH0869")
+    feeder.server.expect("GH0704")
+    feeder.wait_error("devices", "GH0704")
     time.sleep(3)
     assert len(web.requests("/ca.crl")) < 9             # instead of thirty
     assert all("If-None-Match" not in headers for headers in web.requests("/ca.crl"))
@@ -230,11 +230,11 @@ def test_https(tls, make_server):
                           "system": [source("crl", web.url("/ca.crl"))],
                           "another": [source("crl", web.url("/ca.crl").replace(
                               "127.0.0.1", "localhost"), ca_file=ca)]})
-        feeder.server.expect("GH0833")
+        feeder.server.expect("GH0668")
         feeder.start()
         feeder.wait_index("trusted")
         for name in ("system", "another"):
-            state = feeder.wait_error(name, "GH0833")
+            state = feeder.wait_error(name, "GH0668")
             assert "certificate" in state["sources"][0]["error"]["message"].lower()
             assert state["generation"] == 0
     finally:
@@ -262,12 +262,12 @@ def test_redirections(web, tls, make_server):
             "circle": [source("crl", web.url("/circle"))],
             "file": [source("crl", web.url("/file"))],
             "down": [source("crl", secure.url("/down"), ca_file=ca)]})
-        feeder.server.expect("GH0833")
+        feeder.server.expect("GH0668")
         feeder.start()
         for name in ("here", "up"):
             feeder.wait_index(name)
         for name in ("circle", "file", "down"):
-            assert feeder.wait_error(name, "GH0833")["generation"] == 0
+            assert feeder.wait_error(name, "GH0668")["generation"] == 0
     finally:
         secure.close()
 
@@ -311,9 +311,9 @@ def test_one_that_is_missing_holds_back_the_first_index(web, make_server):
     web["/ca.crl"] = crl_of(feeder, [1])
     feeder.configure({"devices": [source("crl", web.url("/ca.crl")),
                                   source("serials", web.url("/serials"))]})
-    feeder.server.expect("GH0834")
+    feeder.server.expect("GH0669")
     feeder.start()
-    state = feeder.wait_error("devices", "GH0834", of=1)
+    state = feeder.wait_error("devices", "GH0669", of=1)
     assert state["generation"] == 0 and state["sources"][0]["failures"] == 0
     web["/serials"] = b"01\n02\n"
     feeder.wait_index("devices")
@@ -354,14 +354,14 @@ def test_ldap(make_directory, make_server):
         "missing": [ldap(directory, attribute="cACertificate;binary")],
         "nowhere": [ldap(directory, dn=f"cn=nobody,{SUFFIX}")],
         "silent": [ldap(directory, timeout=SECOND)]})
-    feeder.server.expect("GH0835", "GH0836", "GH0837")
+    feeder.server.expect("GH0670", "GH0671", "GH0672")
     feeder.start()
     for name in ("plain", "attribute", "in-url"):
         assert entries(feeder.wait_index(name)) == 3
     for name in ("large", "larger"):
-        feeder.wait_error(name, "GH0835")
-    feeder.wait_error("missing", "GH0837")
-    feeder.wait_error("nowhere", "GH0836")
+        feeder.wait_error(name, "GH0670")
+    feeder.wait_error("missing", "GH0672")
+    feeder.wait_error("nowhere", "GH0671")
 
 
 def test_ldap_bind(make_directory, make_server):
@@ -372,11 +372,11 @@ def test_ldap_bind(make_directory, make_server):
         "anonymous": [ldap(directory)],
         "without": [ldap(directory, bind=READER)],
         "wrong": [ldap(directory, bind=READER, password="another seeded secret")]})
-    feeder.server.expect("GH0836")
+    feeder.server.expect("GH0671")
     feeder.start()
     feeder.wait_index("bound")
     for name in ("anonymous", "without", "wrong"):
-        assert feeder.wait_error(name, "GH0836")["generation"] == 0
+        assert feeder.wait_error(name, "GH0671")["generation"] == 0
     said = feeder.server.log.text() + "".join(
         path.read_text() for path in feeder.folder().glob("*.state"))
     assert PASSWORD not in said and "another seeded secret" not in said
@@ -392,21 +392,21 @@ def test_ldap_with_tls(make_directory, tls, make_server):
         "ldaps-untrusted": [ldap(directory, "ldaps")],
         "starttls-untrusted": [ldap(directory, starttls=True)]})
     feeder.server.environment["LDAPTLS_REQCERT"] = "never"
-    feeder.server.expect("GH0836")
+    feeder.server.expect("GH0671")
     feeder.start()
     for name in ("ldaps", "starttls"):
         feeder.wait_index(name)
     for name in ("ldaps-untrusted", "starttls-untrusted"):
-        assert feeder.wait_error(name, "GH0836")["generation"] == 0
+        assert feeder.wait_error(name, "GH0671")["generation"] == 0
 
 
 def test_ldap_without_starttls_where_it_is_asked_for(make_directory, make_server):
     feeder = Feeder(make_server, {}, start=False)
     directory = make_directory({ATTRIBUTE: crl_of(feeder, [1])})
     feeder.configure({"devices": [ldap(directory, starttls=True)]})
-    feeder.server.expect("GH0836")
+    feeder.server.expect("GH0671")
     feeder.start()
-    assert feeder.wait_error("devices", "GH0836")["generation"] == 0
+    assert feeder.wait_error("devices", "GH0671")["generation"] == 0
 
 
 def test_ldap_that_hangs_or_is_gone(make_server):
@@ -420,9 +420,9 @@ def test_ldap_that_hangs_or_is_gone(make_server):
             "hangs-in-tls": [source("crl", f"ldaps://127.0.0.1:{listener.getsockname()[1]}",
                                     dn="cn=x")],
             "gone": [source("crl", f"ldap://127.0.0.1:{free_port()}", dn="cn=x")]}, start=False)
-        feeder.server.expect("GH0836")
+        feeder.server.expect("GH0671")
         feeder.start()
         for name in ("hangs", "gone", "hangs-in-tls"):
-            feeder.wait_error(name, "GH0836", seconds=15)
+            feeder.wait_error(name, "GH0671", seconds=15)
     finally:
         listener.close()

@@ -20,8 +20,8 @@ from harness.server import wait_until
 
 MAX_STALE = 3
 # the store is away or does not answer; a node knows nothing new
-CUT_OFF = ("GH0014", "GH0078", "GH0082", "GH0083", "GH0087", "GH0088", "GH0089", "GH0034", "GH0937",
-           "GH0701", "GH0708", "GH0709", "GH0920", "GH0837", "GH0072", "GH0074", "GH0075")
+CUT_OFF = ("GH0014", "GH0078", "GH0082", "GH0083", "GH0087", "GH0088", "GH0089", "GH0034", "GH0763",
+           "GH0554", "GH0561", "GH0562", "GH0747", "GH0672", "GH0072", "GH0074", "GH0075")
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +187,7 @@ def test_a_node_that_starts_without_the_store(make_nodes):
 # the second level
 
 def origins(server, start):
-    return re.findall(r"GH0936: .* origin (\S+)", server.log.text(start))
+    return re.findall(r"GH0762: .* origin (\S+)", server.log.text(start))
 
 
 def test_nodes_share_answers(make_nodes, redis):
@@ -277,7 +277,7 @@ def test_old_and_false_answers_in_the_second_level(make_nodes, redis):
     keep_writing(redis, hold, nodes.both, statuses)
     for node in nodes.both:
         # what is too long is a fault of the cache
-        node.allow("GH0931", "AH03479", "AH03480")
+        node.allow("GH0757", "AH03479", "AH03480")
 
 
 def flip(value, at):
@@ -297,7 +297,7 @@ def test_without_the_second_level(make_nodes, redis):
     serial = nodes.certificate()
     first, second = nodes.both
     for node in nodes.both:
-        node.expect("GH0931")
+        node.expect("GH0757")
         node.allow("AH03478", "AH03479", "AH03480", "AH03481", "AH03482")
 
     def ask_much(seconds):

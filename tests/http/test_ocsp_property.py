@@ -196,7 +196,7 @@ def world(make_server):
                      + location("/inside", "SetHandler gatehouse-ocsp") + text)
     changers = [KINDS[name][0](server, models[name]) for name in KINDS if name != "devices"]
     server.start()
-    server.allow("GH0937", "GH0701", "GH0708", "GH0709")
+    server.allow("GH0763", "GH0554", "GH0561", "GH0562")
     changers.append(Store(server, models["devices"]))
 
     def all_known():
@@ -226,7 +226,7 @@ def test_answers_during_changes(world):
     askers = [Asker(server, models, budget, ("/ocsp", "/inside")) for _ in range(6)]
     threads = [threading.Thread(target=run_changes, args=(changer, ended, faults), daemon=True)
                for changer in changers]
-    server.allow("AH00052", "GH0828")   # what is killed below
+    server.allow("AH00052", "GH0663")   # what is killed below
     for thread in threads + askers:
         thread.start()
     try:

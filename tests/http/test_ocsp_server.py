@@ -22,7 +22,7 @@ from scep import transport
 
 MPMS = pytest.mark.parametrize("mpm", ["event", "worker", "prefork"])
 # what is said while PostgreSQL is away
-AWAY = ("GH0937", "GH0014", "GH0034", "GH0078", "GH0082", "GH0083", "GH0087", "GH0088", "GH0089")
+AWAY = ("GH0763", "GH0014", "GH0034", "GH0078", "GH0082", "GH0083", "GH0087", "GH0088", "GH0089")
 WATCH = "".join([location("/health", "SetHandler gatehouse-health"),
                  location("/metrics", "SetHandler gatehouse-metrics"),
                  "OCSPFastPath /ocsp\n"])
@@ -162,7 +162,7 @@ def test_nothing_is_lost_of_the_cap_by_kills(make_server):
     ended.set()
     for thread in threads:
         thread.join()
-    server.allow("AH00051", "AH00052", "GH0937")
+    server.allow("AH00051", "AH00052", "GH0763")
 
     def answered():
         nonce = os.urandom(16)
@@ -185,7 +185,7 @@ def test_without_index(make_server):
     for path in folder.glob("devices*"):
         path.write_bytes(path.read_bytes()[:50])
     server.start()
-    server.allow("GH0937", "GH0700", "GH0701", "GH0708", "GH0709", "GH0705")
+    server.allow("GH0763", "GH0553", "GH0554", "GH0561", "GH0562", "GH0558")
     ocsp.wait_until_answered(server, serial, ocsp.GOOD)
 
 
@@ -317,7 +317,7 @@ def test_second_level_hangs(redis, make_server):
                        + f"OCSPSecondLevel redis:127.0.0.1:{redis.port}\n")
     serial = ocsp.enrol(server).serial_number
     ocsp.wait_for(server, serial, ocsp.GOOD)
-    server.allow("GH0931", *(f"AH0{number}" for number in range(3473, 3484)))
+    server.allow("GH0757", *(f"AH0{number}" for number in range(3473, 3484)))
     redis.process.send_signal(signal.SIGSTOP)
     begun = time.monotonic()
     for _ in range(20):

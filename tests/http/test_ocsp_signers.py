@@ -246,9 +246,9 @@ def wrong_key(server):
 
 
 @pytest.mark.parametrize("line, number", [
-    (lambda one: files(one, usages=[ExtendedKeyUsageOID.SERVER_AUTH]), "GH0722"),
-    (expired, "GH0723"),
-    (wrong_key, "GH0724"),
+    (lambda one: files(one, usages=[ExtendedKeyUsageOID.SERVER_AUTH]), "GH0565"),
+    (expired, "GH0566"),
+    (wrong_key, "GH0567"),
     (lambda one: f'OCSPSigner "{one.authority.certificate_path}" "{one.root}/none"', "GH0091"),
 ])
 def test_checked_when_loaded(make_server, line, number):
@@ -265,8 +265,8 @@ def test_check_tells_of_files(make_server):
     found = rows(server)
     assert found["ocsp.devices.devices-ocsp-signer.pem"]["verdict"] == "ok"
     assert "29 days left" in found["ocsp.devices.devices-ocsp-signer.pem"]["message"]
-    assert found["ocsp.devices.devices-plain.pem"]["gh"] == "GH0814"
-    assert found["ocsp.devices.devices-soon.pem"]["gh"] == "GH0815"
+    assert found["ocsp.devices.devices-plain.pem"]["gh"] == "GH0650"
+    assert found["ocsp.devices.devices-soon.pem"]["gh"] == "GH0651"
 
 
 # tokens
@@ -307,7 +307,7 @@ def test_token(make_server, monkeypatch, mpm):
     tokens, away = server.root / "tokens", server.root / "away"
     monkeypatch.setenv("SOFTHSM2_CONF", server.environment["SOFTHSM2_CONF"])
     tokens.rename(away)
-    server.allow("GH0809")
+    server.allow("GH0645")
     server.start()
     ocsp.wait_ready(server)
     wait_until(lambda: all(signs_with(server, rsa.RSAPublicKey) for _ in range(20)), 10,
@@ -332,8 +332,8 @@ def test_token_that_goes_away(make_server):
     server.start()
     settle(server)
     assert signs_with(server, ec.EllipticCurvePublicKey)
-    server.expect("GH0808")
-    server.allow("GH0809")
+    server.expect("GH0644")
+    server.allow("GH0645")
     folders = [path for path in (server.root / "tokens").iterdir() if path.is_dir()]
     for folder in folders:
         folder.rename(server.root / folder.name)
@@ -353,7 +353,7 @@ def test_wrong_pin_is_tried_once(make_server):
         own_modules=ocsp.OWN_MODULES)
     write_secret(server.root / "secret" / "pin", "seeded-wrong-pin")
     give(server.root / "secret", *environment.run_as()[:2])
-    server.expect("GH0809")
+    server.expect("GH0645")
     server.start()
     ocsp.wait_ready(server)
     time.sleep(2)
@@ -362,5 +362,5 @@ def test_wrong_pin_is_tried_once(make_server):
     ocsp.wait_ready(server)
     time.sleep(2)
     text = server.log.text()
-    assert text.count("GH0184") == 1 and "GH0804" in text
+    assert text.count("GH0184") == 1 and "GH0640" in text
     assert "seeded-wrong-pin" not in text

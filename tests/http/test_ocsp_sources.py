@@ -34,10 +34,10 @@ PROFILES = {
     "SNListProfileWithArchiveCutOff": ("unknown", False, True, "serials"),
 }
 # refused documents; a source that is not there
-REFUSED = ("GH0838", "GH0842", "GH0850", "GH0851", "GH0852", "GH0853", "GH0854", "GH0855", "GH0856",
-           "GH0857", "GH0858", "GH0859", "GH0860", "GH0861", "GH0862", "GH0863", "GH0864", "GH0865")
+REFUSED = ("GH0673", "GH0677", "GH0685", "GH0686", "GH0687", "GH0688", "GH0689", "GH0690", "GH0691",
+           "GH0692", "GH0693", "GH0694", "GH0695", "GH0696", "GH0697", "GH0698", "GH0699", "GH0700")
 # nothing is known yet, or what was known was of other sources
-NOT_YET = ("GH0937", "GH0700", "GH0701", "GH0708", "GH0709")
+NOT_YET = ("GH0763", "GH0553", "GH0554", "GH0561", "GH0562")
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def test_status_unknown_beside_the_source(make_server, web):
     for word in ("unknown", "revoked", "good"):
         cas[word] = Ca(server, f"if-{word}")
         web[f"/{word}"] = cas[word].crl({5: None})
-    server.allow("GH0909")              # every good one is not known
+    server.allow("GH0736")              # every good one is not known
     start(server, *(ca.section(f"OCSPSource crl {web.url(f'/{word}')}", f"OCSPUnknown {word}")
                     for word, ca in cas.items()), ready=cas.values())
     for word, ca in cas.items():
@@ -316,7 +316,7 @@ def test_crls_that_end(make_server, web):
     assert ocsp.error_of(ocsp.post(server, der[0])) == ocsp.TRY_LATER
     served = ocsp.parse(ocsp.post(server, der[1]))
     assert served.certificate_status == ocsp.REVOKED and served.next_update is None
-    server.allow(*REFUSED, "GH0937")
+    server.allow(*REFUSED, "GH0763")
     web["/fail"] = cas["fail"].crl({1: None})
     wait_until(lambda: answered(server, cas["fail"], 1), 5, what="recovery")
 

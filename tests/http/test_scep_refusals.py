@@ -311,7 +311,7 @@ def test_names_of_the_ca(server, subject, path, name):
     client = server.client(path)
     reply = client.enrol(standard.device_key(), CHALLENGE, name)
     refused(reply, BAD_REQUEST)
-    assert "GH0600" in reply.fail_text and decision(server, reply)["rule"] == "never.issuer"
+    assert "GH0549" in reply.fail_text and decision(server, reply)["rule"] == "never.issuer"
     assert client.enrol(standard.device_key(), CHALLENGE, "CN=Test devices CA,O=Example").status \
         in ("0", "3")
 

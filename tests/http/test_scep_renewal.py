@@ -462,7 +462,7 @@ def test_revoked_while_the_renewal_waits(server, subject, change):
     reply = server.client(REPLACED_MANUAL).wait(pending.request)
     assert reply.failed and "GH0220" in reply.fail_text and "revoked or held" in reply.fail_text
     line = lines(server, event="issue", transaction=pending.transaction)[-1]
-    assert (line["result"], line["rule"], line["gh"]) == ("refused", "renewal.revoked", "GH0603")
+    assert (line["result"], line["rule"], line["gh"]) == ("refused", "renewal.revoked", "GH0552")
     assert "serial" not in line
     assert len([c for c in server.certificates() if subject.split(",")[0][3:] in c["subject"]]) == 1
 

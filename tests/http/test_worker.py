@@ -110,7 +110,7 @@ def test_starts_as_it_should(make_server):
 def test_a_killed_one_is_back_within_a_second(make_server):
     workers = Workers(make_server, one={})
     pid = workers.wait(1)["pid"]
-    workers.server.expect("GH0828")
+    workers.server.expect("GH0663")
     os.kill(pid, signal.SIGKILL)
     begin = time.monotonic()
     again = workers.wait(2)
@@ -124,7 +124,7 @@ def test_a_killed_one_is_back_within_a_second(make_server):
 
 def test_one_that_keeps_dying_waits_longer(make_server):
     workers = Workers(make_server, one={"after": 1, "exit": 3}, two={})
-    workers.server.expect("GH0828")
+    workers.server.expect("GH0663")
     workers.wait(4, seconds=20)
     delays = [int(n) for n in re.findall(r"signal 3 .* started again in (\d+) s",
                                          workers.server.log.text())]
@@ -203,7 +203,7 @@ def test_a_stubborn_one_is_killed_with_httpd(make_server):
 def test_other_mpms(make_server, mpm):
     workers = Workers(lambda content, start: make_server(content, start=start, mpm=mpm), one={})
     pid = workers.wait(1)["pid"]
-    workers.server.expect("GH0828")
+    workers.server.expect("GH0663")
     os.kill(pid, signal.SIGKILL)
     workers.wait(2)
     workers.server.graceful()
@@ -214,7 +214,7 @@ def test_other_mpms(make_server, mpm):
 
 def test_a_program_that_is_not_there(make_server):
     workers = Workers(make_server, start=False, program="gatehouse-no-such-program", one={})
-    workers.server.expect("GH0830", "AH00020")
+    workers.server.expect("GH0665", "AH00020")
     with pytest.raises(AssertionError, match="did not start"):
         workers.server.start()
     assert "gatehouse-no-such-program of worker one is neither beside the modules nor in" \

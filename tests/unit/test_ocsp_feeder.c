@@ -49,38 +49,38 @@ static void test_sources(void **state)
         { NULL, { .kind = OCSP_SOURCE_SERIALS, .url = "http://example.com/s", .shrink = 100 } },
         { NULL, { .kind = OCSP_SOURCE_INDEX, .url = "file:/ca/index.txt" } },
 
-        { "GH0845", { .kind = OCSP_SOURCE_CRL } },
-        { "GH0845", { .kind = OCSP_SOURCE_CRL, .url = "ftp://example.com/a" } },
-        { "GH0845", { .kind = OCSP_SOURCE_CRL, .url = "htt://example.com/a" } },
-        { "GH0845", { .kind = OCSP_SOURCE_CRL, .url = "https" } },
-        { "GH0845", { .kind = OCSP_SOURCE_CRL, .url = ":http" } },
-        { "GH0845", { .kind = OCSP_SOURCE_CRL, .url = "file:a/b" } },
-        { "GH0845", { .kind = OCSP_SOURCE_CRL, .url = "file://host/b" } },
-        { "GH0845", { .kind = OCSP_SOURCE_CRL, .url = "http:///a" } },
-        { "GH0845", { .kind = OCSP_SOURCE_CRL, .url = "http://example.com/a b" } },
-        { "GH0845", { .kind = OCSP_SOURCE_CRL, .url = "http://example.com/\n" } },
-        { "GH0845", { .kind = OCSP_SOURCE_CRL, .url = "http://u:secret@example.com/a" } },
-        { "GH0845", { .kind = OCSP_SOURCE_CRL, .url = "ldap://example.com" } },
-        { "GH0845", { .kind = OCSP_SOURCE_CRL, .url = "http://e/a", .delta = "gopher://e/a" } },
-        { "GH0845", { .kind = OCSP_SOURCE_INDEX, .url = "http://example.com/index.txt" } },
+        { "GH0680", { .kind = OCSP_SOURCE_CRL } },
+        { "GH0680", { .kind = OCSP_SOURCE_CRL, .url = "ftp://example.com/a" } },
+        { "GH0680", { .kind = OCSP_SOURCE_CRL, .url = "htt://example.com/a" } },
+        { "GH0680", { .kind = OCSP_SOURCE_CRL, .url = "https" } },
+        { "GH0680", { .kind = OCSP_SOURCE_CRL, .url = ":http" } },
+        { "GH0680", { .kind = OCSP_SOURCE_CRL, .url = "file:a/b" } },
+        { "GH0680", { .kind = OCSP_SOURCE_CRL, .url = "file://host/b" } },
+        { "GH0680", { .kind = OCSP_SOURCE_CRL, .url = "http:///a" } },
+        { "GH0680", { .kind = OCSP_SOURCE_CRL, .url = "http://example.com/a b" } },
+        { "GH0680", { .kind = OCSP_SOURCE_CRL, .url = "http://example.com/\n" } },
+        { "GH0680", { .kind = OCSP_SOURCE_CRL, .url = "http://u:secret@example.com/a" } },
+        { "GH0680", { .kind = OCSP_SOURCE_CRL, .url = "ldap://example.com" } },
+        { "GH0680", { .kind = OCSP_SOURCE_CRL, .url = "http://e/a", .delta = "gopher://e/a" } },
+        { "GH0680", { .kind = OCSP_SOURCE_INDEX, .url = "http://example.com/index.txt" } },
 
-        { "GH0847", { .kind = OCSP_SOURCE_CRL, .url = "http://e/a", .ca_file = "/ca" } },
-        { "GH0847", { .kind = OCSP_SOURCE_CRL, .url = "http://e/a", .dn = "cn=x" } },
-        { "GH0847", { .kind = OCSP_SOURCE_CRL, .url = "http://e/a", .starttls = 1 } },
-        { "GH0847", { .kind = OCSP_SOURCE_CRL, .url = "ldaps://e", .dn = "a=b", .starttls = 1 } },
-        { "GH0847", { .kind = OCSP_SOURCE_CRL, .url = "ldap://e", .dn = "a=b",
+        { "GH0682", { .kind = OCSP_SOURCE_CRL, .url = "http://e/a", .ca_file = "/ca" } },
+        { "GH0682", { .kind = OCSP_SOURCE_CRL, .url = "http://e/a", .dn = "cn=x" } },
+        { "GH0682", { .kind = OCSP_SOURCE_CRL, .url = "http://e/a", .starttls = 1 } },
+        { "GH0682", { .kind = OCSP_SOURCE_CRL, .url = "ldaps://e", .dn = "a=b", .starttls = 1 } },
+        { "GH0682", { .kind = OCSP_SOURCE_CRL, .url = "ldap://e", .dn = "a=b",
                       .password = "file:/p" } },
-        { "GH0847", { .kind = OCSP_SOURCE_CRL, .url = "ldap://e", .dn = "a=b",
+        { "GH0682", { .kind = OCSP_SOURCE_CRL, .url = "ldap://e", .dn = "a=b",
                       .proxy = "http://p" } },
-        { "GH0847", { .kind = OCSP_SOURCE_CRL, .url = "http://e/a", .shrink = 5 } },
-        { "GH0847", { .kind = OCSP_SOURCE_SERIALS, .url = "http://e/a", .delta = "http://e/d" } },
-        { "GH0847", { .kind = OCSP_SOURCE_SERIALS, .url = "http://e/a", .serve_expired = 1 } },
+        { "GH0682", { .kind = OCSP_SOURCE_CRL, .url = "http://e/a", .shrink = 5 } },
+        { "GH0682", { .kind = OCSP_SOURCE_SERIALS, .url = "http://e/a", .delta = "http://e/d" } },
+        { "GH0682", { .kind = OCSP_SOURCE_SERIALS, .url = "http://e/a", .serve_expired = 1 } },
 
-        { "GH0848", { .kind = OCSP_SOURCE_CRL, .url = "http://e/a", .interval = 999999 } },
-        { "GH0848", { .kind = OCSP_SOURCE_CRL, .url = "http://e/a", .timeout = 99999 } },
-        { "GH0848", { .kind = OCSP_SOURCE_CRL, .url = "http://e/a",
+        { "GH0683", { .kind = OCSP_SOURCE_CRL, .url = "http://e/a", .interval = 999999 } },
+        { "GH0683", { .kind = OCSP_SOURCE_CRL, .url = "http://e/a", .timeout = 99999 } },
+        { "GH0683", { .kind = OCSP_SOURCE_CRL, .url = "http://e/a",
                       .retry = APR_TIME_C(366) * 86400 * APR_USEC_PER_SEC } },
-        { "GH0849", { .kind = OCSP_SOURCE_SERIALS, .url = "http://e/a", .shrink = 101 } },
+        { "GH0684", { .kind = OCSP_SOURCE_SERIALS, .url = "http://e/a", .shrink = 101 } },
     };
     size_t i;
 
@@ -264,7 +264,7 @@ static void test_not_understood(void **state)
         assert_non_null(json);
         gh_result_clear(&result);
         assert_int_equal(feeder_configure(&feeder, json, &result), APR_EINVAL);
-        assert_string_equal(result.number, "GH0839");
+        assert_string_equal(result.number, "GH0674");
         json_decref(json);
     }
 }

@@ -196,28 +196,28 @@ static void test_crl_refused(void **state)
     gh_bytes_t bytes, none = { (const unsigned char *)"", 0 };
     unsigned char *data;
 
-    refused(OCSP_DOCUMENT_CRL, none, NULL, APR_EINVAL, "GH0850");
-    refused(OCSP_DOCUMENT_CRL, text("<html>404</html>"), NULL, APR_EINVAL, "GH0869");
+    refused(OCSP_DOCUMENT_CRL, none, NULL, APR_EINVAL, "GH0685");
+    refused(OCSP_DOCUMENT_CRL, text("<html>404</html>"), NULL, APR_EINVAL, "GH0704");
     what.issuer = "Other";
-    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), NULL, GH_EREFUSED, "GH0859");
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), NULL, GH_EREFUSED, "GH0694");
     what = plain;
     what.signer = "rsa2048-02";
-    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), NULL, GH_EREFUSED, "GH0861");
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), NULL, GH_EREFUSED, "GH0696");
     bytes = make_crl(ca, &plain, (const revoked_t[]){ { "05", 1, 0 } }, 1);
     data = apr_pmemdup(test_pool, bytes.data, bytes.length);
     data[bytes.length - 3] ^= 1;
     bytes.data = data;
-    refused(OCSP_DOCUMENT_CRL, bytes, NULL, GH_EREFUSED, "GH0861");
+    refused(OCSP_DOCUMENT_CRL, bytes, NULL, GH_EREFUSED, "GH0696");
     what = plain;
     what.critical = "1.2.3.4.5";
-    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), NULL, GH_EREFUSED, "GH0858");
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), NULL, GH_EREFUSED, "GH0693");
     what = plain;
     what.this_update = NOW + HOUR;
     what.next_update = NOW + 2 * HOUR;
-    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), NULL, GH_EREFUSED, "GH0864");
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), NULL, GH_EREFUSED, "GH0699");
     what = plain;
     what.next_update = NOW - HOUR / 2;
-    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), NULL, GH_EREFUSED, "GH0865");
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), NULL, GH_EREFUSED, "GH0700");
     authority.serve_expired = 1;
     read_as(OCSP_DOCUMENT_CRL, 0, make_crl(ca, &what, NULL, 0));
 }
@@ -233,7 +233,7 @@ static void test_crl_of_a_ca_that_may_not_sign_any(void **state)
     X509_EXTENSION_free(usage);
     assert_true(X509_sign(certificate, fixture_key("rsa2048-01"), EVP_sha256()) > 0);
     authority.certificate = certificate;
-    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &plain, NULL, 0), NULL, GH_EREFUSED, "GH0860");
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &plain, NULL, 0), NULL, GH_EREFUSED, "GH0695");
     X509_free(certificate);
 }
 
@@ -243,13 +243,13 @@ static void test_older_crls_are_refused(void **state)
     crl_t what = plain;
 
     what.number = "09";
-    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), &former, GH_EREFUSED, "GH0866");
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), &former, GH_EREFUSED, "GH0701");
     what = plain;
     what.this_update -= HOUR;
-    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), &former, GH_EREFUSED, "GH0866");
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), &former, GH_EREFUSED, "GH0701");
     what = plain;
     what.number = NULL;
-    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), &former, GH_EREFUSED, "GH0866");
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), &former, GH_EREFUSED, "GH0701");
     apr_cpystrn(former.number, "ff", sizeof(former.number));
     what.number = "0100";
     read_as(OCSP_DOCUMENT_CRL, 0, make_crl(ca, &what, NULL, 0));
@@ -290,13 +290,13 @@ static void test_delta_that_does_not_fit(void **state)
     delta.base = "0B";
     documents[1] = read_as(OCSP_DOCUMENT_DELTA, 0, make_crl(ca, &delta, NULL, 0));
     assert_int_equal(build_all(documents, 2, NULL, NOW, &info), GH_EREFUSED);
-    assert_string_equal(result.number, "GH0870");
+    assert_string_equal(result.number, "GH0705");
     /* for other certificates */
     delta.base = "0A";
     delta.scope = "critical,onlyuser:TRUE";
     documents[1] = read_as(OCSP_DOCUMENT_DELTA, 0, make_crl(ca, &delta, NULL, 0));
     assert_int_equal(build_all(documents, 2, NULL, NOW, &info), GH_EREFUSED);
-    assert_string_equal(result.number, "GH0871");
+    assert_string_equal(result.number, "GH0706");
     /* older than the complete CRL: of no use, and no harm */
     delta.scope = NULL;
     delta.number = "08";
@@ -306,8 +306,8 @@ static void test_delta_that_does_not_fit(void **state)
     assert_success(build_all(documents, 2, NULL, NOW, &info));
     assert_int_equal(find(open_index(), "01").state, GH_KNOWN_REVOKED);
     /* in the place of each other */
-    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &delta, NULL, 0), NULL, GH_EREFUSED, "GH0863");
-    refused(OCSP_DOCUMENT_DELTA, make_crl(ca, &plain, NULL, 0), NULL, GH_EREFUSED, "GH0863");
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &delta, NULL, 0), NULL, GH_EREFUSED, "GH0698");
+    refused(OCSP_DOCUMENT_DELTA, make_crl(ca, &plain, NULL, 0), NULL, GH_EREFUSED, "GH0698");
 }
 
 static ocsp_document_t *partition(int source, const char *scope, const char *serial)
@@ -344,20 +344,20 @@ static void partitions_refused(const char *number, ocsp_document_t *one, ocsp_do
 static void test_partitions_refused(void **state)
 {
     /* the same twice */
-    partitions_refused("GH0857", partition(0, NULL, "01"), partition(1, NULL, "02"));
-    partitions_refused("GH0857", partition(0, "critical,fullname:URI:http://a/1", "01"),
+    partitions_refused("GH0692", partition(0, NULL, "01"), partition(1, NULL, "02"));
+    partitions_refused("GH0692", partition(0, "critical,fullname:URI:http://a/1", "01"),
                        partition(1, "critical,fullname:URI:http://a/1", "02"));
     /* the other half is missing */
-    partitions_refused("GH0856", partition(0, "critical,onlyCA:TRUE", "01"), NULL);
-    partitions_refused("GH0856", partition(0, "critical,onlysomereasons:keyCompromise", "01"),
+    partitions_refused("GH0691", partition(0, "critical,onlyCA:TRUE", "01"), NULL);
+    partitions_refused("GH0691", partition(0, "critical,onlysomereasons:keyCompromise", "01"),
                        NULL);
     /* not for us at all */
     refused(OCSP_DOCUMENT_CRL, make_crl(ca, &(crl_t){ .number = "0A", .this_update = NOW - HOUR,
             .next_update = NOW + HOUR, .scope = "critical,indirectCRL:TRUE" }, NULL, 0), NULL,
-            GH_EREFUSED, "GH0867");
+            GH_EREFUSED, "GH0702");
     refused(OCSP_DOCUMENT_CRL, make_crl(ca, &(crl_t){ .number = "0A", .this_update = NOW - HOUR,
             .next_update = NOW + HOUR, .scope = "critical,onlyAA:TRUE" }, NULL, 0), NULL,
-            GH_EREFUSED, "GH0867");
+            GH_EREFUSED, "GH0702");
 }
 
 static void test_serials(void **state)
@@ -384,13 +384,13 @@ static void test_serials_refused(void **state)
 {
     ocsp_document_info_t former = { .entries = 10 };
 
-    refused(OCSP_DOCUMENT_SERIALS, text("01\nxyz\n02\n"), NULL, APR_EINVAL, "GH0854");
+    refused(OCSP_DOCUMENT_SERIALS, text("01\nxyz\n02\n"), NULL, APR_EINVAL, "GH0689");
     assert_non_null(strstr(result.message, "line 2"));
     refused(OCSP_DOCUMENT_SERIALS, text("01\n000102030405060708090a0b0c0d0e0f10111213141516\n"),
-            NULL, APR_EINVAL, "GH0854");
-    refused(OCSP_DOCUMENT_SERIALS, text("# nothing\n\n"), NULL, APR_EINVAL, "GH0852");
+            NULL, APR_EINVAL, "GH0689");
+    refused(OCSP_DOCUMENT_SERIALS, text("# nothing\n\n"), NULL, APR_EINVAL, "GH0687");
     refused(OCSP_DOCUMENT_SERIALS, text("1\n2\n3\n4\n5\n6\n7\n8\n"), &former, GH_EREFUSED,
-            "GH0853");
+            "GH0688");
     former.entries = 8;
     {
         ocsp_fetched_t what = fetched(OCSP_DOCUMENT_SERIALS, 0, text("1\n2\n3\n4\n5\n6\n7\n8\n"));
@@ -448,7 +448,7 @@ static void test_index_txt_refused(void **state)
     apr_size_t i;
 
     for (i = 0; i < sizeof(lines) / sizeof(lines[0]); ++i) {
-        refused(OCSP_DOCUMENT_INDEX, text(lines[i]), NULL, APR_EINVAL, "GH0855");
+        refused(OCSP_DOCUMENT_INDEX, text(lines[i]), NULL, APR_EINVAL, "GH0690");
     }
 }
 

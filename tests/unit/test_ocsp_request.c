@@ -364,7 +364,7 @@ static void test_bad_paths(void **state)
         if (from_path(&der, bad[i]) != APR_EINVAL) {
             fail_msg("\"%s\" was taken", bad[i]);
         }
-        assert_string_equal(result.number, "GH0728");
+        assert_string_equal(result.number, "GH0571");
     }
     memset(large, 'A', 6000);
     large[1336] = '\0';

@@ -65,13 +65,13 @@ static void test_checks(void **state)
         assert_true(!warning || strstr(warning, cases[i].warning));
     }
     assert_int_equal(check(world_signer(ca, ec, &old), ec, &warning), APR_EINVAL);
-    assert_string_equal(result.number, "GH0723");
+    assert_string_equal(result.number, "GH0566");
     assert_success(check(world_signer(ca, ec, &young), ec, &warning));
     assert_non_null(warning);
     assert_int_equal(check(world_signer(stranger, ec, NULL), ec, &warning), APR_EINVAL);
     assert_int_equal(check(world_signer(namesake, ec, NULL), ec, &warning), APR_EINVAL);
     assert_int_equal(check(world_signer(ca, ec, NULL), rsa, &warning), APR_EINVAL);
-    assert_string_equal(result.number, "GH0724");
+    assert_string_equal(result.number, "GH0567");
     assert_success(check(world_signer(ca, ec, NULL), NULL, &warning));
     assert_success(check(ca->certificate, ca->key, &warning));
     assert_null(warning);

@@ -62,7 +62,7 @@ static void test_forms(void **state)
     /* past its end none is chosen */
     assert_null(signing(signers, 0, now + 31 * DAY));
     assert_int_equal(follow(signers, process_services(0), now + 31 * DAY), GH_EUNAVAILABLE);
-    assert_non_null(strstr(logged, "GH0811"));
+    assert_non_null(strstr(logged, "GH0647"));
 }
 
 static void refused(const char *certificate, const char *key, const char *number)
@@ -96,9 +96,9 @@ static void test_checked_when_loaded(void **state)
     assert_non_null(strstr(APR_ARRAY_IDX(warnings, 0, const char *), "nocheck"));
     assert_non_null(strstr(APR_ARRAY_IDX(warnings, 0, const char *), "check.pem"));
 
-    refused(signer_file("web.pem", key, "serverAuth", now), path, "GH0722");
-    refused(signer_file("old.pem", key, NULL, now - 31 * DAY), path, "GH0723");
-    refused(good, key_file("other.key", fixture_key("p384-01"), NULL), "GH0724");
+    refused(signer_file("web.pem", key, "serverAuth", now), path, "GH0565");
+    refused(signer_file("old.pem", key, NULL, now - 31 * DAY), path, "GH0566");
+    refused(good, key_file("other.key", fixture_key("p384-01"), NULL), "GH0567");
     refused(scratch_path("none.pem"), path, "GH0091");
     refused(good, scratch_path("none.key"), "GH0091");
     exposed = key_file("exposed.key", key, NULL);
@@ -106,7 +106,7 @@ static void test_checked_when_loaded(void **state)
     refused(good, exposed, "GH0100");
     /* of another CA, which has the same name */
     authority = make_root(fixture_key("p521-01"), "cn=Devices CA", now - 100 * DAY);
-    refused(good, path, "GH0722");
+    refused(good, path, "GH0565");
 }
 
 static void suspect_all(ocsp_signers_t *signers)
@@ -142,8 +142,8 @@ static void test_suspect(void **state)
     assert_true(sign_something(signers, now));
     assert_int_equal(EVP_PKEY_eq(X509_get0_pubkey(signing(signers, 0, now)), key), 1);
     assert_non_null(signing(signers, NID_sha256WithRSAEncryption, now));
-    assert_non_null(strstr(logged, "GH0808"));
-    assert_non_null(strstr(logged, "GH0810"));
+    assert_non_null(strstr(logged, "GH0644"));
+    assert_non_null(strstr(logged, "GH0646"));
 }
 
 /* Tokens */
@@ -222,19 +222,19 @@ static void wait_for_token(ocsp_signers_t *signers, ocsp_signer_services_t *serv
     /* after 1, 2, 4, 8, 16 seconds, then every 30 */
     MUST(turns >= 5 && turns <= 9);
     MUST(!sign_something(signers, now));
-    MUST(strstr(logged, "GH0809") && strstr(logged, "GH0811") && !strstr(logged, "GH0810"));
+    MUST(strstr(logged, "GH0645") && strstr(logged, "GH0647") && !strstr(logged, "GH0646"));
 
     move_token("away", "tokens");
     /* a clock that was set back does not stop it */
     MUST(follow(signers, services, now - HOUR) == APR_SUCCESS);
     MUST(sign_something(signers, now - HOUR));
-    MUST(strstr(logged, "GH0810") && strstr(logged, "GH0812"));
+    MUST(strstr(logged, "GH0646") && strstr(logged, "GH0648"));
 
     suspect_all(signers);
     MUST(!sign_something(signers, now));
     MUST(follow(signers, services, now) == APR_SUCCESS);
     MUST(sign_something(signers, now));
-    MUST(strstr(logged, "GH0808"));
+    MUST(strstr(logged, "GH0644"));
 }
 
 static void test_token(void **state)
@@ -274,7 +274,7 @@ static void use_the_other(ocsp_signers_t *signers, ocsp_signer_services_t *servi
     MUST(!sign_something(signers, now));
     MUST(signs_with(signers, EVP_PKEY_RSA, now));
     MUST(follow(signers, services, now) == GH_EUNAVAILABLE);
-    MUST(strstr(logged, "GH0808") && strstr(logged, "GH0809") && !strstr(logged, "GH0811"));
+    MUST(strstr(logged, "GH0644") && strstr(logged, "GH0645") && !strstr(logged, "GH0647"));
     MUST(signs_with(signers, EVP_PKEY_RSA, now));
     MUST(follow(signers, services, now + 90 * SECOND) == GH_EUNAVAILABLE && turns >= 3);
     MUST(signs_with(signers, EVP_PKEY_RSA, now));
@@ -323,7 +323,7 @@ static void meet_refusal(ocsp_signers_t *signers, ocsp_signer_services_t *servic
 static void hear_of_refusal(ocsp_signers_t *signers, ocsp_signer_services_t *services)
 {
     MUST(follow(signers, services, apr_time_now()) == GH_EREFUSED);
-    MUST(strstr(logged, "GH0804") && !strstr(logged, "GH0184"));
+    MUST(strstr(logged, "GH0640") && !strstr(logged, "GH0184"));
 }
 
 /** A PIN that was refused is tried by one process, once: tokens count the failures. */
@@ -345,7 +345,7 @@ static void test_refused_pin(void **state)
 static void meet_another_key(ocsp_signers_t *signers, ocsp_signer_services_t *services)
 {
     MUST(follow(signers, services, apr_time_now()) == APR_EINVAL);
-    MUST(strstr(logged, "GH0805"));
+    MUST(strstr(logged, "GH0641"));
     MUST(signing(signers, 0, apr_time_now()) == NULL);
 }
 

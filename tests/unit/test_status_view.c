@@ -92,7 +92,7 @@ static void test_nothing_yet(void **state)
 
     gh_result_clear(&result);
     assert_int_equal(gh_view_follow(view, test->store, test->p, &result), APR_ENOENT);
-    assert_string_equal(result.number, "GH0708");
+    assert_string_equal(result.number, "GH0561");
     assert_int_equal(state_of(view).there, 0);
     knows(test, view, 1, GH_KNOWN_NOT);
     build(test, folder, 0);
@@ -129,7 +129,7 @@ static void test_changes(void **state)
     /* one process follows, all of the node know, even one that has lost the store */
     gh_result_clear(&result);
     assert_int_equal(gh_view_follow(other, NULL, test->p, &result), GH_EUNAVAILABLE);
-    assert_string_equal(result.number, "GH0709");
+    assert_string_equal(result.number, "GH0562");
     knows(test, other, 100, GH_KNOWN_REVOKED);
     knows(test, other, 101, GH_KNOWN_GOOD);
     knows(test, other, 102, GH_KNOWN_REVOKED);
@@ -232,7 +232,7 @@ static void test_damaged_index(void **state)
     for (i = 0; i < 3; i++) {
         gh_result_clear(&result);
         assert_int_equal(gh_view_follow(view, test->store, test->p, &result), GH_ECORRUPT);
-        assert_string_equal(result.number, "GH0700");
+        assert_string_equal(result.number, "GH0553");
         assert_int_equal(state_of(view).info.generation, first);
         /* the store is followed all the same */
         knows(test, view, 300, GH_KNOWN_REVOKED);

@@ -158,10 +158,10 @@ static void test_without_configuration(void **state)
         int status;
         const char *number;
     } cases[] = {
-        { "", GH_WORKER_EXIT_USAGE, "GH0820: " },
-        { "{", GH_WORKER_EXIT_FAILED, "GH0821: " },
-        { "{\"worker\":\"x\"}", GH_WORKER_EXIT_FAILED, "GH0821: " },
-        { "{\"worker\":\"x\",\"worker\":\"y\"}", GH_WORKER_EXIT_FAILED, "GH0821: " },
+        { "", GH_WORKER_EXIT_USAGE, "GH0655: " },
+        { "{", GH_WORKER_EXIT_FAILED, "GH0656: " },
+        { "{\"worker\":\"x\"}", GH_WORKER_EXIT_FAILED, "GH0656: " },
+        { "{\"worker\":\"x\",\"worker\":\"y\"}", GH_WORKER_EXIT_FAILED, "GH0656: " },
     };
     size_t i;
 
@@ -176,7 +176,7 @@ static void test_without_configuration(void **state)
 static void test_configuration_is_an_object(void **state)
 {
     assert_int_equal(end_of(start(document(getpid(), "[]"), 0, NULL, 0)), GH_WORKER_EXIT_FAILED);
-    wait_for("errors", "GH0821: ");
+    wait_for("errors", "GH0656: ");
 }
 
 /* The parent that is named has ended, or was another. */
@@ -186,7 +186,7 @@ static void test_parent_is_gone(void **state)
 
     assert_int_equal(end_of(pid), 0);
     wait_for("errors", "[test:notice]");
-    wait_for("errors", "GH0823: ");
+    wait_for("errors", "GH0658: ");
 }
 
 /* A parent that is killed: its worker ends at once. */
@@ -254,7 +254,7 @@ static void test_lock(void **state)
     wait_for("report", "\n");
     second = start(document(getpid(), report(lock)), 0, NULL, 0);
     third = start(document(getpid(), report(lock)), 0, NULL, 0);
-    wait_for("errors", "GH0825: ");
+    wait_for("errors", "GH0660: ");
     /* one that waits can be told to end */
     kill(third, SIGTERM);
     assert_int_equal(end_of(third), 0);
@@ -272,7 +272,7 @@ static void test_lock_that_cannot_be(void **state)
     pid_t pid = start(document(getpid(), report(lock)), 0, NULL, 0);
 
     assert_int_equal(end_of(pid), GH_WORKER_EXIT_FAILED);
-    wait_for("errors", "GH0826: ");
+    wait_for("errors", "GH0661: ");
 }
 
 static void test_log(void **state)
