@@ -268,7 +268,7 @@ static int is_better(const ocsp_cache_t *cache, const slot_t *slot, const ocsp_c
     const ocsp_cache_entry_t *old = &content->entry;
 
     if (memcmp(&content->key, key, sizeof(*key)) != 0 || old->length > OCSP_CACHE_VALUE_MAX
-        || now >= old->expiry
+        || now >= old->expiry || old->produced_at > now + OCSP_CACHE_AHEAD
         || content->checksum != checksum_of(cache, key, old, content->value)) {
         return 0;
     }

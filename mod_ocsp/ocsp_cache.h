@@ -52,6 +52,10 @@ typedef struct {
     apr_uint32_t zero;
 } ocsp_cache_entry_t;
 
+/** What clocks of nodes may differ by: an answer that was produced later than that is of a clock that
+ *  was set back since. */
+#define OCSP_CACHE_AHEAD apr_time_from_sec(1)
+
 /** How much memory to give for about so many bytes. */
 apr_size_t ocsp_cache_size(apr_size_t wanted);
 
@@ -69,7 +73,8 @@ int ocsp_cache_get(ocsp_cache_t *cache, int part, const ocsp_cache_key_t *key, a
                    ocsp_cache_entry_t *entry, gh_bytes_t *value, apr_pool_t *p);
 
 /** Keeps an answer; replaces one of the same key unless that has a higher change, or the same and
- *  was produced later. Does nothing with one that is too long. Thread-safe. */
+ *  was produced later, but not in the future. Does nothing with one that is too long.
+ *  Thread-safe. */
 void ocsp_cache_put(ocsp_cache_t *cache, int part, const ocsp_cache_key_t *key,
                     const ocsp_cache_entry_t *entry, gh_bytes_t value, apr_time_t now);
 

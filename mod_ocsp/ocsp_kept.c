@@ -99,7 +99,8 @@ static int part_of(const ocsp_verdict_t *verdict)
 static int may_serve(const ocsp_cache_entry_t *entry, const ocsp_verdict_t *verdict,
                      apr_time_t now)
 {
-    if (now >= entry->expiry) {
+    /* One from the future was made before the clock was set back: clients refuse it. */
+    if (now >= entry->expiry || entry->produced_at > now + OCSP_CACHE_AHEAD) {
         return 0;
     }
     if (entry->version == verdict->version && entry->status == verdict->status

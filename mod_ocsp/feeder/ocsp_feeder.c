@@ -184,17 +184,37 @@ static apr_time_t step(ocsp_feeder_t *feeder, apr_time_t now)
     return next;
 }
 
+/* What was due at a time is due now: by a clock that was set back, it would come much too late. */
+static void make_due(ocsp_feeder_t *feeder)
+{
+    int i, k;
+
+    for (i = 0; i < feeder->authorities->nelts; ++i) {
+        feeder_authority_t *authority
+            = APR_ARRAY_IDX(feeder->authorities, i, feeder_authority_t *);
+
+        authority->due = 0;
+        for (k = 0; k < authority->source_count; ++k) {
+            authority->sources[k].due = 0;
+        }
+    }
+}
+
 static void run_loop(ocsp_feeder_t *feeder)
 {
     struct curl_waitfd stop = {
         .fd = gh_worker_stop_descriptor(feeder->worker), .events = CURL_WAIT_POLLIN
     };
+    apr_time_t last = 0, now, next;
     int running;
 
     while (!gh_worker_stopping(feeder->worker)) {
-        apr_time_t now = apr_time_now();
-        apr_time_t next = step(feeder, now);
-
+        now = apr_time_now();
+        if (now < last) {
+            make_due(feeder);
+        }
+        last = now;
+        next = step(feeder, now);
         curl_multi_perform(feeder->multi, &running);
         ocsp_fetch_finish(feeder->multi);
         now = apr_time_now();

@@ -134,7 +134,10 @@ static void test_newer_stays(void **state)
     assert_string_equal(get_text(0, 1, NOW), "five, later");
     put_text(0, 1, 6, NOW, "six");
     assert_string_equal(get_text(0, 1, NOW), "six");
-    /* what has expired is nothing */
+    /* what has expired is nothing, nor is what a clock made that was set back since */
+    put_text(0, 1, 6, NOW + 10 * SECOND, "from the future");
+    put_text(0, 1, 6, NOW, "six again");
+    assert_string_equal(get_text(0, 1, NOW), "six again");
     put_text(0, 1, 1, NOW + 3600 * SECOND, "one");
     assert_string_equal(get_text(0, 1, NOW + 3600 * SECOND), "one");
 }

@@ -39,6 +39,12 @@ static void test_kept(void **state)
     ask_at(request, now + SECOND);
     assert_int_equal(said().reason, 5);
 
+    /* A clock that is set back: what was made is from the future. */
+    ask_at(request, now - 5 * SECOND);
+    assert_int_equal(answer.origin, OCSP_SIGNED);
+    ask_at(request, now - 5 * SECOND);
+    assert_int_equal(answer.origin, OCSP_FROM_CACHE);
+
     /* It is made again once, after half of its life at the earliest. */
     {
         ocsp_policy_t policy = world_policy();
