@@ -52,8 +52,8 @@ typedef struct {
     apr_uint32_t zero;
 } ocsp_cache_entry_t;
 
-/** What clocks of nodes may differ by: an answer that was produced later than that is of a clock that
- *  was set back since. */
+/** What clocks of nodes may differ by: an answer that was produced later than that is of a clock
+ *  that was set back since. */
 #define OCSP_CACHE_AHEAD apr_time_from_sec(1)
 
 /** How much memory to give for about so many bytes. */
