@@ -2,6 +2,7 @@
 """gatehousectl ocsp status, ocsp produce, and what check says of OCSP."""
 
 import base64
+import json
 import os
 import pathlib
 import shutil
@@ -23,6 +24,10 @@ def server(make_server):
     server.ctl_ok("cert", "revoke", server.revoked, "--reason", "keyCompromise")
     ocsp.wait_for(server, int(server.good, 16), ocsp.GOOD)
     ocsp.wait_for(server, int(server.revoked, 16), ocsp.REVOKED)
+    # the feeder writes what it has done once a second at most
+    state = pathlib.Path(server.root, "run/ocsp/devices.state")
+    wait_until(lambda: state.exists() and json.loads(state.read_text())["built"],
+               what="the feeder tells of its index")
     return server
 
 
