@@ -1,0 +1,124 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#ifndef gatehouse_store_jobs_h
+#define gatehouse_store_jobs_h
+
+#include "store/store.h"
+
+/*
+ * Work that is done outside httpd's threads: a row for each piece, committed together with what
+ * gave rise to it, removed in the transaction that stores what has come of it.
+ *
+ * Whoever works on a row holds it for a time (a lease, by the database's clock), and has to extend
+ * that. Who has lost it cannot change the row any more: every change names the holder. A row whose
+ * holder has died is free again when its time is over. So a job is never lost, and never changed by
+ * two; whether what was done outside may be done again is told by "sent".
+ */
+
+typedef enum {
+    GH_JOB_OPEN = 1,                /* due at a time */
+    GH_JOB_DOUBT = 2                /* sent, with an unknown outcome that cannot be found out: an
+                                       operator decides */
+} gh_job_state_t;
+
+typedef struct {
+    const char *id;                 /* gh_ordered_id() */
+    const char *kind;               /* "enrol", "revoke", ...: what handles it */
+    const char *queue;              /* whose limits it is under: the name of an issuer */
+    const char *subject;            /* what it is about: the id of an enrolment, a serial number */
+    gh_bytes_t payload;             /* of the kind */
+    gh_job_state_t state;
+    int attempts;                   /* begun calls */
+    apr_time_t created;
+    apr_time_t due;                 /* not before */
+    apr_time_t deadline;            /* no new attempt after that; 0: none */
+    apr_time_t sent;                /* since when a call with an effect has an unknown outcome; 0:
+                                       none has */
+    const char *reference;          /* by which the other side knows it; or NULL */
+    const char *number;             /* of the last failure, "GH0123"; or NULL */
+    const char *message;            /* of the last failure; or NULL */
+    const char *holder;             /* or NULL */
+    apr_time_t held_until;
+} gh_job_record_t;
+
+/** As it is made: id, kind, queue, subject, payload, created, due and deadline count.
+ *  @return GH_ECONFLICT if there is one with that id */
+apr_status_t gh_job_insert(gh_transaction_t *transaction, const gh_job_record_t *record);
+
+/** @return APR_NOTFOUND; fills the whole record, in p */
+apr_status_t gh_job_find(gh_transaction_t *transaction, const char *id, gh_job_record_t **record,
+                         apr_pool_t *p);
+
+/**
+ * Takes one, whether or not it is due, unless another one holds it or it is in doubt.
+ * @return APR_NOTFOUND if there is none that can be taken
+ */
+apr_status_t gh_job_claim(gh_transaction_t *transaction, const char *id, const char *holder,
+                          apr_interval_time_t interval, gh_job_record_t **record, apr_pool_t *p);
+
+/**
+ * Takes those that are due and that nobody holds, of some queues, the oldest first.
+ * @param queues  const char * elements
+ * @param records gh_job_record_t *, at most limit; not NULL, perhaps empty
+ */
+apr_status_t gh_job_claim_due(gh_transaction_t *transaction, const apr_array_header_t *queues,
+                              const char *holder, apr_interval_time_t interval, int limit,
+                              apr_array_header_t **records, apr_pool_t *p);
+
+/** How many are due and free in these queues: cheap, for polling. */
+apr_status_t gh_job_count_due(gh_transaction_t *transaction, const apr_array_header_t *queues,
+                              apr_int64_t *count);
+
+/** Extends all that somebody holds. */
+apr_status_t gh_job_extend(gh_transaction_t *transaction, const char *holder,
+                           apr_interval_time_t interval);
+
+/* For who holds it; all return APR_NOTFOUND if that is not so any more, and then nothing may be
+ * done or stored for the job. */
+
+/** Notes that a call with an effect is about to be made: sent is set, attempts counts it. */
+apr_status_t gh_job_begin_call(gh_transaction_t *transaction, const char *id, const char *holder);
+
+/**
+ * Lets go of it, to be taken up again.
+ * @param due       when
+ * @param unknown   1: a call that was begun may have had its effect (sent stays); 0: it had none
+ * @param reference NULL keeps what is there
+ * @param result    the failure; NULL: none
+ */
+apr_status_t gh_job_again(gh_transaction_t *transaction, const char *id, const char *holder,
+                          apr_time_t due, int unknown, const char *reference,
+                          const gh_result_t *result);
+
+/** Leaves it to an operator. */
+apr_status_t gh_job_doubt(gh_transaction_t *transaction, const char *id, const char *holder,
+                          const gh_result_t *result);
+
+/** Removes what is done, in the transaction that stores its outcome. */
+apr_status_t gh_job_remove(gh_transaction_t *transaction, const char *id, const char *holder);
+
+/* For operators. */
+
+/** Makes one due at once and forgets that it was sent. @return APR_NOTFOUND; GH_EBUSY if somebody
+ *  holds it */
+apr_status_t gh_job_retry(gh_transaction_t *transaction, const char *id);
+
+/** Removes one that nobody holds. @return as gh_job_retry() */
+apr_status_t gh_job_cancel(gh_transaction_t *transaction, const char *id);
+
+/** Newest first. @param queue NULL: all; @param limit 0: 1000 */
+apr_status_t gh_job_list(gh_transaction_t *transaction, const char *queue, int limit,
+                         apr_array_header_t **records, apr_pool_t *p);
+
+/** What gatehousectl, health and metrics tell of a queue. */
+typedef struct {
+    apr_int64_t open;
+    apr_int64_t overdue;            /* due for more than a minute */
+    apr_int64_t doubt;
+    apr_time_t oldest;              /* created; 0: none */
+} gh_job_counts_t;
+
+apr_status_t gh_job_counts(gh_transaction_t *transaction, const char *queue,
+                           gh_job_counts_t *counts);
+
+#endif /* gatehouse_store_jobs_h */
