@@ -150,14 +150,14 @@ static apr_status_t prepare(ocsp_feeder_t *feeder, gh_result_t *result)
     if (feeder->multi) {
         curl_multi_setopt(feeder->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, CONNECTIONS_MAX);
         curl_multi_setopt(feeder->multi, CURLMOPT_MAX_HOST_CONNECTIONS, HOST_CONNECTIONS_MAX);
-        rv = ocsp_lane_create(&feeder->fetching, blocking_sources(feeder), wake, feeder,
+        rv = gh_lane_create(&feeder->fetching, blocking_sources(feeder), wake, feeder,
                               feeder->pool);
     }
     if (rv == APR_SUCCESS) {
-        rv = ocsp_lane_create(&feeder->computing, COMPUTING_MAX, wake, feeder, feeder->pool);
+        rv = gh_lane_create(&feeder->computing, COMPUTING_MAX, wake, feeder, feeder->pool);
     }
     if (rv == APR_SUCCESS) {
-        rv = ocsp_lane_create(&feeder->storing, 1, wake, feeder, feeder->pool);
+        rv = gh_lane_create(&feeder->storing, 1, wake, feeder, feeder->pool);
     }
     if (rv != APR_SUCCESS) {
         feeder_no_thread(rv, result);
@@ -223,9 +223,9 @@ static void run_loop(ocsp_feeder_t *feeder)
         }
         curl_multi_perform(feeder->multi, &running);
         ocsp_fetch_finish(feeder->multi);
-        ocsp_lane_finish(feeder->fetching);
-        ocsp_lane_finish(feeder->computing);
-        ocsp_lane_finish(feeder->storing);
+        gh_lane_finish(feeder->fetching);
+        gh_lane_finish(feeder->computing);
+        gh_lane_finish(feeder->storing);
     }
 }
 

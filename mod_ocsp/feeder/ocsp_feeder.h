@@ -13,7 +13,7 @@
  * fetches. Children of httpd take up what it makes, and follow the store by themselves meanwhile.
  *
  * One loop decides everything and waits for nothing but events: HTTP is fetched by it, all that
- * blocks or takes long is done on threads (ocsp_lane.h), those of fetching apart from those of
+ * blocks or takes long is done on threads (lane.h), those of fetching apart from those of
  * computing and those of the store.
  */
 

@@ -253,7 +253,7 @@ static void submit(feeder_authority_t *authority, void (*work)(void *), void (*d
     authority->job.done = done;
     authority->job.baton = authority;
     authority->busy = 1;
-    rv = ocsp_lane_submit(authority->feeder->computing, &authority->job);
+    rv = gh_lane_submit(authority->feeder->computing, &authority->job);
     if (rv != APR_SUCCESS) {
         gh_result_t result;
 

@@ -8,9 +8,9 @@
 #include <apr_time.h>
 #include <curl/curl.h>
 
+#include "lane.h"
 #include "log.h"
 #include "mod_ocsp/feeder/ocsp_fetch.h"
-#include "mod_ocsp/feeder/ocsp_lane.h"
 #include "mod_ocsp/feeder/ocsp_reader.h"
 #include "mod_ocsp/ocsp_source.h"
 #include "result.h"
@@ -76,7 +76,7 @@ struct feeder_authority {
 
     int busy;                       /* a job is at work on it */
     int changed;                    /* documents are not in the index yet */
-    ocsp_job_t job;
+    gh_lane_job_t job;
     feeder_source_t *reading;       /* what the job reads, NULL: it builds */
     apr_status_t status;            /* of the job */
     gh_result_t result;
@@ -99,9 +99,9 @@ struct ocsp_feeder {
     gh_store_t *store;              /* opened on first use, on the store's lane */
     apr_pool_t *store_pool;
     CURLM *multi;
-    ocsp_lane_t *fetching;
-    ocsp_lane_t *computing;
-    ocsp_lane_t *storing;
+    gh_lane_t *fetching;
+    gh_lane_t *computing;
+    gh_lane_t *storing;
     apr_array_header_t *authorities;    /* feeder_authority_t * */
 };
 

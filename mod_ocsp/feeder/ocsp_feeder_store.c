@@ -110,7 +110,7 @@ apr_time_t feeder_store_step(feeder_authority_t *authority, apr_time_t now)
         authority->job.work = build;
         authority->job.done = built;
         authority->job.baton = authority;
-        rv = ocsp_lane_submit(authority->feeder->storing, &authority->job);
+        rv = gh_lane_submit(authority->feeder->storing, &authority->job);
         authority->busy = rv == APR_SUCCESS;
         if (rv != APR_SUCCESS) {
             gh_result_t result;

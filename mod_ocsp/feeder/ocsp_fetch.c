@@ -21,7 +21,7 @@ static void job_done(void *baton)
     fetch->done(fetch->baton);
 }
 
-void ocsp_fetch_begin(ocsp_fetch_t *fetch, CURLM *multi, ocsp_lane_t *lane)
+void ocsp_fetch_begin(ocsp_fetch_t *fetch, CURLM *multi, gh_lane_t *lane)
 {
     int ldap = !strncasecmp(fetch->url, "ldap", 4);
     apr_status_t rv;
@@ -38,7 +38,7 @@ void ocsp_fetch_begin(ocsp_fetch_t *fetch, CURLM *multi, ocsp_lane_t *lane)
     fetch->job.done = job_done;
     fetch->job.baton = fetch;
     /* from here on it belongs to the thread */
-    rv = ocsp_lane_submit(lane, &fetch->job);
+    rv = gh_lane_submit(lane, &fetch->job);
     if (rv != APR_SUCCESS) {
         fetch->status = rv;
         fetch->done(fetch->baton);

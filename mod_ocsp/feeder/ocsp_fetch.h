@@ -6,8 +6,8 @@
 #include <apr_pools.h>
 #include <curl/curl.h>
 
+#include "lane.h"
 #include "mod_ocsp/feeder/ocsp_buffer.h"
-#include "mod_ocsp/feeder/ocsp_lane.h"
 #include "mod_ocsp/ocsp_source.h"
 #include "result.h"
 
@@ -47,14 +47,14 @@ struct ocsp_fetch {
     struct curl_slist *headers;
     char error[CURL_ERROR_SIZE];
     int too_large;
-    ocsp_job_t job;
+    gh_lane_job_t job;
 };
 
 /**
  * Begins to fetch; done is called in any case, later, in the loop.
  * HTTP goes on in multi; files and LDAP on a thread of the lane.
  */
-void ocsp_fetch_begin(ocsp_fetch_t *fetch, CURLM *multi, ocsp_lane_t *lane);
+void ocsp_fetch_begin(ocsp_fetch_t *fetch, CURLM *multi, gh_lane_t *lane);
 
 /** What was fetched was not accepted: the next one is not compared with it. */
 void ocsp_fetch_forget(ocsp_fetch_t *fetch);

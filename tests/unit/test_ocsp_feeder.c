@@ -13,9 +13,9 @@
 #include <apr_strings.h>
 #include <jansson.h>
 
+#include "lane.h"
 #include "mod_ocsp/feeder/ocsp_buffer.h"
 #include "mod_ocsp/feeder/ocsp_feeder_private.h"
-#include "mod_ocsp/feeder/ocsp_lane.h"
 #include "mod_ocsp/ocsp_feed.h"
 #include "mod_ocsp/ocsp_state.h"
 #include "x509_support.h"
@@ -294,7 +294,7 @@ static void test_buffer(void **state)
 }
 
 typedef struct {
-    ocsp_job_t job;
+    gh_lane_job_t job;
     pthread_mutex_t *mutex;
     int *running, *most;
     int worked, done;
@@ -334,10 +334,10 @@ static void test_lane(void **state)
     pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
     int running = 0, most = 0, woken = 0, i, round;
     lane_job_t jobs[12];
-    ocsp_lane_t *lane;
+    gh_lane_t *lane;
 
     memset(jobs, 0, sizeof(jobs));
-    assert_int_equal(ocsp_lane_create(&lane, 3, lane_wake, &woken, test_pool), APR_SUCCESS);
+    assert_int_equal(gh_lane_create(&lane, 3, lane_wake, &woken, test_pool), APR_SUCCESS);
     for (round = 1; round <= 2; ++round) {
         for (i = 0; i < 12; ++i) {
             jobs[i].job.work = lane_work;
@@ -347,12 +347,12 @@ static void test_lane(void **state)
             jobs[i].running = &running;
             jobs[i].most = &most;
             jobs[i].thread = pthread_self();
-            assert_int_equal(ocsp_lane_submit(lane, &jobs[i].job), APR_SUCCESS);
+            assert_int_equal(gh_lane_submit(lane, &jobs[i].job), APR_SUCCESS);
         }
         for (i = 0; i < 500 && __atomic_load_n(&woken, __ATOMIC_SEQ_CST) < 12 * round; ++i) {
             apr_sleep(apr_time_from_msec(10));
         }
-        ocsp_lane_finish(lane);
+        gh_lane_finish(lane);
         for (i = 0; i < 12; ++i) {
             assert_int_equal(jobs[i].worked, round);
             assert_int_equal(jobs[i].done, round);

@@ -2,14 +2,14 @@
 
 #include <pthread.h>
 
-#include "mod_ocsp/feeder/ocsp_lane.h"
+#include "lane.h"
 
 typedef struct {
-    ocsp_job_t *first;
-    ocsp_job_t *last;
+    gh_lane_job_t *first;
+    gh_lane_job_t *last;
 } job_list_t;
 
-struct ocsp_lane {
+struct gh_lane {
     pthread_mutex_t mutex;
     pthread_cond_t there_is_work;
     job_list_t waiting;
@@ -22,7 +22,7 @@ struct ocsp_lane {
     void *baton;
 };
 
-static void append(job_list_t *list, ocsp_job_t *job)
+static void append(job_list_t *list, gh_lane_job_t *job)
 {
     job->next = NULL;
     if (list->last) {
@@ -34,9 +34,9 @@ static void append(job_list_t *list, ocsp_job_t *job)
     list->last = job;
 }
 
-static ocsp_job_t *take(job_list_t *list)
+static gh_lane_job_t *take(job_list_t *list)
 {
-    ocsp_job_t *job = list->first;
+    gh_lane_job_t *job = list->first;
 
     if (job) {
         list->first = job->next;
@@ -49,8 +49,8 @@ static ocsp_job_t *take(job_list_t *list)
 
 static void *run(void *baton)
 {
-    ocsp_lane_t *lane = baton;
-    ocsp_job_t *job;
+    gh_lane_t *lane = baton;
+    gh_lane_job_t *job;
 
     pthread_mutex_lock(&lane->mutex);
     for (;;) {
@@ -69,10 +69,10 @@ static void *run(void *baton)
     return NULL;
 }
 
-apr_status_t ocsp_lane_create(ocsp_lane_t **out, int threads, void (*wake)(void *baton),
-                              void *baton, apr_pool_t *p)
+apr_status_t gh_lane_create(gh_lane_t **out, int threads, void (*wake)(void *baton),
+                            void *baton, apr_pool_t *p)
 {
-    ocsp_lane_t *lane = apr_pcalloc(p, sizeof(*lane));
+    gh_lane_t *lane = apr_pcalloc(p, sizeof(*lane));
     int error = pthread_mutex_init(&lane->mutex, NULL);
 
     if (!error) {
@@ -85,7 +85,7 @@ apr_status_t ocsp_lane_create(ocsp_lane_t **out, int threads, void (*wake)(void 
     return error;
 }
 
-apr_status_t ocsp_lane_submit(ocsp_lane_t *lane, ocsp_job_t *job)
+apr_status_t gh_lane_submit(gh_lane_t *lane, gh_lane_job_t *job)
 {
     pthread_t thread;
     int error = 0;
@@ -110,9 +110,9 @@ apr_status_t ocsp_lane_submit(ocsp_lane_t *lane, ocsp_job_t *job)
     return error;
 }
 
-void ocsp_lane_finish(ocsp_lane_t *lane)
+void gh_lane_finish(gh_lane_t *lane)
 {
-    ocsp_job_t *job;
+    gh_lane_job_t *job;
 
     do {
         pthread_mutex_lock(&lane->mutex);
