@@ -51,8 +51,13 @@ static apr_status_t register_work(gh_transaction_t *transaction, void *baton)
 {
     const gh_issuer_t *issuer = baton;
 
-    return gh_issuer_register(transaction, gh_issuer_name(issuer), gh_issuer_key_sha256(issuer),
-                              gh_issuer_certificate_der(issuer));
+    apr_status_t rv = gh_issuer_register(transaction, gh_issuer_name(issuer),
+                                         gh_issuer_key_sha256(issuer),
+                                         gh_issuer_certificate_der(issuer));
+
+    return rv == APR_SUCCESS
+        ? gh_issuer_note_worker(transaction, gh_issuer_name(issuer),
+                                gh_issuer_backend(issuer)->by_worker) : rv;
 }
 
 /* Without its child_init an issuer refuses to sign, so one whose name belongs to another key stays

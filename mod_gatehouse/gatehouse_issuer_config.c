@@ -13,7 +13,9 @@
 
 void gatehouse_register_backends(apr_pool_t *p)
 {
-    static const gh_issuer_backend_t *const backends[] = { &gh_issuer_local, &gh_issuer_offline };
+    static const gh_issuer_backend_t *const backends[] = {
+        &gh_issuer_local, &gh_issuer_offline, &gh_issuer_cagw
+    };
     apr_size_t i;
 
     for (i = 0; i < sizeof(backends) / sizeof(backends[0]); ++i) {

@@ -79,6 +79,15 @@ APR_DECLARE_OPTIONAL_FN(void, gatehouse_begin_work, (request_rec *r));
 APR_DECLARE_OPTIONAL_FN(void, gatehouse_end_work, (void));
 
 /**
+ * Tells a worker of an enrolment that was committed as "submitted", and waits until something has
+ * come of it, for the time that IssuerWait gives; does not wait if there is no worker, or if too
+ * many requests wait already. What has become of the enrolment is in the store. Neither a
+ * transaction nor a place in a limiter may be held meanwhile.
+ */
+APR_DECLARE_OPTIONAL_FN(void, gatehouse_await,
+                        (request_rec *r, const char *issuer, const char *enrolment));
+
+/**
  * Around the opening of a token: one thread of one process after the other, since some PKCS#11
  * modules find no token while somebody else logs in. Not nestable. A module with keys on tokens
  * says so by gatehouse_turn_need(), in its check_config hook.

@@ -89,11 +89,14 @@ static apr_status_t claim_work(gh_transaction_t *transaction, void *baton)
 
 typedef struct {
     const gh_enrolment_record_t *record;
-    gh_issue_t *issue;              /* NULL: rejected */
+    gh_enrolment_state_t state;     /* which it gets: issued, submitted, rejected */
+    gh_issue_t *issue;              /* if it is issued */
+    apr_interval_time_t patience;   /* if it is submitted */
     const char *message;
     gh_audit_event_t *event;
     const char *line;
     apr_time_t now;
+    apr_pool_t *pool;
     int withdrawn;                  /* the certificate that is renewed is revoked or held */
 } finish_t;
 
@@ -114,17 +117,20 @@ static apr_status_t finish_work(gh_transaction_t *transaction, void *baton)
 {
     finish_t *finish = baton;
     gh_bytes_t none = { NULL, 0 };
-    apr_status_t rv = finish->issue ? check_predecessor(transaction, finish) : APR_SUCCESS;
+    apr_status_t rv = finish->state == GH_ENROLMENT_REJECTED ? APR_SUCCESS
+        : check_predecessor(transaction, finish);
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = gh_enrolment_move(transaction, finish->record->id, GH_ENROLMENT_APPROVED,
-                           finish->issue ? GH_ENROLMENT_ISSUED : GH_ENROLMENT_REJECTED, NULL,
-                           finish->message,
+    rv = gh_enrolment_move(transaction, finish->record->id, GH_ENROLMENT_APPROVED, finish->state,
+                           NULL, finish->message,
                            finish->issue ? finish->issue->certificate.serial : none, finish->now);
     if (rv == APR_SUCCESS && finish->issue) {
         rv = gh_renewal_issued(transaction, finish->record->id, finish->now);
+    }
+    if (rv == APR_SUCCESS && finish->state == GH_ENROLMENT_SUBMITTED) {
+        rv = gh_ledger_submit(transaction, finish->record, finish->patience, finish->now);
     }
     if (rv == APR_SUCCESS) {
         rv = finish->issue ? gh_ledger_store_issue(transaction, finish->issue)
@@ -133,14 +139,12 @@ static apr_status_t finish_work(gh_transaction_t *transaction, void *baton)
     return rv;
 }
 
-static gh_audit_event_t *begin_event(gh_ledger_t *ledger, const gh_enrolment_record_t *record,
-                                     apr_pool_t *p)
+void gh_ledger_fill_event(gh_audit_event_t *event, const char *node,
+                          const gh_enrolment_record_t *record, apr_pool_t *p)
 {
-    gh_audit_event_t *event = apr_pcalloc(p, sizeof(*event));
-
     event->time = apr_time_now();
     event->id = gh_random_id(p);
-    event->node = ledger->node;
+    event->node = node;
     event->event = "issue";
     event->protocol = record->protocol;
     event->tenant = record->tenant;
@@ -150,7 +154,20 @@ static gh_audit_event_t *begin_event(gh_ledger_t *ledger, const gh_enrolment_rec
     event->subject = record->subject;
     event->user = record->decided_by;
     event->transaction = record->transaction;
-    return event;
+}
+
+/* The CA is elsewhere: a worker goes on. */
+static void hand_over(gh_ledger_t *ledger, finish_t *finish)
+{
+    gh_issuer_t *issuer = apr_hash_get(ledger->issuers, finish->record->issuer,
+                                       APR_HASH_KEY_STRING);
+
+    finish->state = GH_ENROLMENT_SUBMITTED;
+    finish->patience = gh_issuer_config(issuer)->deadline;
+    finish->event->result = "pending";
+    finish->event->rule = "approval";
+    finish->event->message = "waits for the CA";
+    finish->line = gh_audit_line(finish->event, finish->pool);
 }
 
 /* @return APR_SUCCESS with event set if there is one to be written; others leave the row approved,
@@ -158,19 +175,29 @@ static gh_audit_event_t *begin_event(gh_ledger_t *ledger, const gh_enrolment_rec
 static apr_status_t issue_one(gh_ledger_t *ledger, const gh_enrolment_record_t *record,
                               gh_audit_event_t **written, apr_pool_t *p, gh_result_t *result)
 {
-    gh_audit_event_t *event = begin_event(ledger, record, p);
-    finish_t finish = { .record = record, .event = event, .now = apr_time_now() };
+    gh_audit_event_t *event = apr_pcalloc(p, sizeof(*event));
+    finish_t finish = {
+        .record = record, .state = GH_ENROLMENT_ISSUED, .event = event, .now = apr_time_now(),
+        .pool = p
+    };
     gh_authorisation_t *authorisation;
     gh_issue_t issue;
     X509 *x509;
     apr_status_t rv;
 
+    gh_ledger_fill_event(event, ledger->node, record, p);
     rv = gh_authorise_approved(&authorisation, record, p, result);
     if (rv == APR_SUCCESS) {
         rv = gh_ledger_make(ledger, authorisation, record->id, event, &issue, &x509, p, result);
     }
     if (rv == APR_SUCCESS) {
         finish.issue = &issue;
+    }
+    else if (rv == GH_EPENDING) {
+        hand_over(ledger, &finish);
+        rv = APR_SUCCESS;
+    }
+    if (rv == APR_SUCCESS) {
         rv = gh_store_write(ledger->store, finish_work, &finish, result);
     }
     if (finish.withdrawn) {
@@ -182,6 +209,7 @@ static apr_status_t issue_one(gh_ledger_t *ledger, const gh_enrolment_record_t *
     }
     if (rv == GH_EREFUSED) {
         finish.issue = NULL;
+        finish.state = GH_ENROLMENT_REJECTED;
         gh_audit_take_result(event, result, p);
         finish.message = event->message;
         finish.line = gh_audit_line(event, p);

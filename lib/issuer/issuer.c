@@ -34,6 +34,7 @@ gh_issuer_t *gh_issuer_create(const char *name, const gh_issuer_backend_t *backe
     issuer->config.crl_validity = apr_time_from_sec(7 * 86400);
     issuer->config.crl_publish = apr_time_from_sec(86400);
     issuer->config.crl_delay = apr_time_from_sec(60);
+    issuer->config.deadline = apr_time_from_sec(24 * 3600);
     return issuer;
 }
 
@@ -186,6 +187,14 @@ static apr_status_t load_chain(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t *
     return APR_SUCCESS;
 }
 
+/* What follows from the certificate. */
+static apr_status_t take_certificate(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t *result)
+{
+    issuer->certificate_der = gh_certificate_der(issuer->certificate, p);
+    issuer->key_sha256 = gh_key_sha256(X509_get0_pubkey(issuer->certificate), p);
+    return gh_name_parse(&issuer->ra_name, gh_issuer_ra_subject(issuer, p), p, result);
+}
+
 apr_status_t gh_issuer_load(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t *result)
 {
     apr_status_t rv;
@@ -201,15 +210,12 @@ apr_status_t gh_issuer_load(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t *res
         return rv;
     }
     rv = check_certificate(issuer, apr_time_now(), result);
+    if (rv == APR_SUCCESS) {
+        rv = take_certificate(issuer, p, result);
+    }
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = gh_name_parse(&issuer->ra_name, gh_issuer_ra_subject(issuer, p), p, result);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    issuer->certificate_der = gh_certificate_der(issuer->certificate, p);
-    issuer->key_sha256 = gh_key_sha256(X509_get0_pubkey(issuer->certificate), p);
     apr_array_clear(issuer->chain);
     if (issuer->config.chain) {
         rv = load_chain(issuer, p, result);
@@ -218,6 +224,31 @@ apr_status_t gh_issuer_load(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t *res
         }
     }
     return issuer->backend->load(issuer, p, result);
+}
+
+apr_status_t gh_issuer_take(gh_issuer_t *issuer, gh_bytes_t certificate,
+                            const apr_array_header_t *chain, apr_pool_t *p, gh_result_t *result)
+{
+    int i;
+
+    issuer->certificate = gh_certificate_parse(certificate, p);
+    apr_array_clear(issuer->chain);
+    for (i = 0; i < chain->nelts; ++i) {
+        APR_ARRAY_PUSH(issuer->chain, X509 *) =
+            gh_certificate_parse(APR_ARRAY_IDX(chain, i, gh_bytes_t), p);
+    }
+    for (i = 0; issuer->certificate && i < chain->nelts; ++i) {
+        if (!APR_ARRAY_IDX(issuer->chain, i, X509 *)) {
+            issuer->certificate = NULL;
+        }
+    }
+    if (!issuer->certificate) {
+        return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "issuer.certificate",
+                              "This is a fault of Gatehouse: report it.",
+                              GHNO(0801) "issuer %s: a certificate that was handed over cannot be "
+                              "read", issuer->name);
+    }
+    return take_certificate(issuer, p, result);
 }
 
 apr_status_t gh_issuer_child_init(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t *result)

@@ -50,9 +50,9 @@ struct gh_issuer_backend {
     apr_status_t (*enrol)(gh_issuer_t *issuer, const struct gh_authorisation *authorisation,
                           X509 **certificate, apr_pool_t *p, gh_result_t *result);
 
-    /** Tells the CA of a change of status; NULL where the store is the authority. */
-    apr_status_t (*set_status)(gh_issuer_t *issuer, gh_bytes_t serial, int status, int reason,
-                               apr_pool_t *p, gh_result_t *result);
+    /** 1: the CA is elsewhere and a worker talks to it: enrol() gives GH_EPENDING, and changes of
+     *  status become jobs. 0: the store is the authority. */
+    int by_worker;
 
     /** Whether the issuer signs in this process, or has failed to; NULL: it always does. */
     int (*usable)(gh_issuer_t *issuer);
@@ -79,6 +79,9 @@ extern const gh_issuer_backend_t gh_issuer_local;
 /** Has a certificate and perhaps a CRL in a file, but no key here: an offline root. */
 extern const gh_issuer_backend_t gh_issuer_offline;
 
+/** Has a certificate here and its key behind a CA gateway. */
+extern const gh_issuer_backend_t gh_issuer_cagw;
+
 /** What the directives of <Issuer> say. Strings live as long as the issuer. */
 typedef struct {
     const char *certificate;        /* IssuerCertificate: path */
@@ -94,6 +97,9 @@ typedef struct {
                                            revocations, default 60 s */
     const char *next;                   /* IssuerNext: name of the issuer that takes over */
     apr_time_t next_from;               /* IssuerNext from=: when it does; 0: announced only */
+    apr_interval_time_t deadline;       /* IssuerLimits deadline=: how long a worker tries to
+                                           enrol, default 24 h */
+    int any_subject;                    /* IssuerSubject any: the CA may choose another subject */
 } gh_issuer_config_t;
 
 /** @return NULL if the name is not valid; configuration set to defaults */
@@ -107,6 +113,14 @@ const gh_issuer_backend_t *gh_issuer_backend(const gh_issuer_t *issuer);
 /** Loads configuration files and checks them: certificate a CA's, valid now, chain leads from it,
  *  key fits. Calls the back end's load(). */
 apr_status_t gh_issuer_load(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t *result);
+
+/**
+ * For a worker, which opens no files: takes what httpd's parent has loaded, and checks nothing but
+ * that it can be read. The back end's load() is not called.
+ * @param certificate DER; @param chain gh_bytes_t elements above it, root last
+ */
+apr_status_t gh_issuer_take(gh_issuer_t *issuer, gh_bytes_t certificate,
+                            const apr_array_header_t *chain, apr_pool_t *p, gh_result_t *result);
 
 /** After the fork; again, with the same pool, when the issuer is no longer usable. */
 apr_status_t gh_issuer_child_init(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t *result);
@@ -143,6 +157,9 @@ gh_issuer_t *gh_issuer_at(gh_issuer_t *issuer, apr_time_t now);
 /* For back ends. */
 void gh_issuer_set_data(gh_issuer_t *issuer, void *data);
 void *gh_issuer_data(const gh_issuer_t *issuer);
+/** The crl() of those whose CRL is in the file that IssuerCRL names. */
+apr_status_t gh_issuer_crl_file(gh_issuer_t *issuer, gh_bytes_t *der, apr_pool_t *p,
+                                gh_result_t *result);
 gh_ca_urls_t gh_issuer_urls(const gh_issuer_t *issuer, apr_pool_t *p);
 
 #endif /* gatehouse_issuer_issuer_h */

@@ -9,6 +9,7 @@
 #include "issuer/ledger_private.h"
 #include "status.h"
 #include "store/housekeeping.h"
+#include "issuer/remote.h"
 #include "issuer/renewal.h"
 #include "store/renewals.h"
 #include "x509/name.h"
@@ -194,6 +195,29 @@ apr_status_t gh_ledger_poll(gh_ledger_t *ledger, const char *protocol, const cha
 
 /* Making a certificate */
 
+apr_status_t gh_ledger_fill_certificate(gh_certificate_record_t *record, X509 *x509, apr_pool_t *p,
+                                        gh_result_t *result)
+{
+    unsigned char *digest = apr_palloc(p, EVP_MAX_MD_SIZE);
+    unsigned int length = 0;
+
+    record->serial = gh_certificate_serial(x509, p);
+    record->status = GH_STATUS_GOOD;
+    record->reason = GH_REASON_NONE;
+    record->not_before = gh_certificate_not_before(x509);
+    record->not_after = gh_certificate_not_after(x509);
+    record->der = gh_certificate_der(x509, p);
+    if (!record->der.length
+        || EVP_Digest(record->der.data, record->der.length, digest, &length, EVP_sha256(), NULL)
+           != 1) {
+        return gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_INTERNAL, NULL, NULL,
+                                 GHNO(0031) "the certificate that was made cannot be encoded");
+    }
+    record->sha256.data = digest;
+    record->sha256.length = length;
+    return APR_SUCCESS;
+}
+
 apr_status_t gh_ledger_make(gh_ledger_t *ledger, const gh_authorisation_t *authorisation,
                             const char *enrolment, gh_audit_event_t *event, gh_issue_t *issue,
                             X509 **x509, apr_pool_t *p, gh_result_t *result)
@@ -201,8 +225,6 @@ apr_status_t gh_ledger_make(gh_ledger_t *ledger, const gh_authorisation_t *autho
     const char *name = gh_authorisation_issuer(authorisation);
     gh_issuer_t *issuer = apr_hash_get(ledger->issuers, name, APR_HASH_KEY_STRING);
     gh_certificate_record_t *record = &issue->certificate;
-    unsigned char *digest = apr_palloc(p, EVP_MAX_MD_SIZE);
-    unsigned int length = 0;
     apr_status_t rv;
 
     memset(issue, 0, sizeof(*issue));
@@ -216,25 +238,15 @@ apr_status_t gh_ledger_make(gh_ledger_t *ledger, const gh_authorisation_t *autho
         return rv;
     }
     record->issuer = name;
-    record->serial = gh_certificate_serial(*x509, p);
-    record->status = GH_STATUS_GOOD;
-    record->reason = GH_REASON_NONE;
-    record->not_before = gh_certificate_not_before(*x509);
-    record->not_after = gh_certificate_not_after(*x509);
     record->subject = gh_authorisation_subject(authorisation);
     record->sans = gh_plan_sans(gh_authorisation_plan(authorisation));
     record->profile = gh_authorisation_profile(authorisation);
     record->enrolment = enrolment;
     record->key_sha256 = gh_authorisation_key_sha256(authorisation);
-    record->der = gh_certificate_der(*x509, p);
-    if (!record->der.length
-        || EVP_Digest(record->der.data, record->der.length, digest, &length, EVP_sha256(), NULL)
-           != 1) {
-        return gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_INTERNAL, NULL, NULL,
-                                 GHNO(0031) "the certificate that was made cannot be encoded");
+    rv = gh_ledger_fill_certificate(record, *x509, p, result);
+    if (rv != APR_SUCCESS) {
+        return rv;
     }
-    record->sha256.data = digest;
-    record->sha256.length = length;
 
     event->issuer = name;
     event->profile = record->profile;
@@ -265,6 +277,7 @@ typedef struct {
     int renewed;                    /* the old certificate has a live successor */
     gh_audit_event_t *event;        /* when nothing was issued yet */
     const char *line;
+    apr_interval_time_t patience;   /* how long a worker tries */
     apr_time_t now;
     const char *node;
     apr_pool_t *pool;
@@ -326,9 +339,9 @@ static apr_status_t make_room(gh_transaction_t *transaction, enrol_t *enrol,
     if (rv != APR_SUCCESS || !before->live || !gh_renewal_may_replace(before)) {
         return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
     }
-    rv = gh_certificate_set_status(transaction, before->successor_issuer, before->successor,
-                                   GH_STATUS_REVOKED, GH_REASON_SUPERSEDED, 0, enrol->now,
-                                   &changed);
+    rv = gh_remote_set_status(transaction, before->successor_issuer, before->successor,
+                              GH_STATUS_REVOKED, GH_REASON_SUPERSEDED, 0, enrol->now, &changed,
+                              enrol->pool);
     return rv == APR_SUCCESS && changed ? note_replaced(transaction, enrol, before) : rv;
 }
 
@@ -366,6 +379,9 @@ static apr_status_t enrol_work(gh_transaction_t *transaction, void *baton)
     }
     if (rv == APR_SUCCESS && gh_authorisation_renewal(enrol->authorisation)) {
         rv = note_renewal(transaction, enrol);
+    }
+    if (rv == APR_SUCCESS && enrol->record.state == GH_ENROLMENT_SUBMITTED) {
+        rv = gh_ledger_submit(transaction, &enrol->record, enrol->patience, enrol->now);
     }
     if (rv == APR_SUCCESS) {
         rv = enrol->issued ? gh_ledger_store_issue(transaction, &enrol->issue)
@@ -433,27 +449,71 @@ static apr_status_t fill_record(gh_enrolment_record_t *record,
     return request_key(&record->key, request, p, result);
 }
 
-static apr_status_t prepare_waiting(enrol_t *enrol, gh_audit_event_t *event, apr_pool_t *p,
-                                    gh_result_t *result)
+/* A CA elsewhere wants the request as it is: its signature covers all of it, the challenge too. */
+static apr_status_t keep_request(enrol_t *enrol, const gh_enrolment_request_t *request,
+                                 apr_pool_t *p, gh_result_t *result)
 {
+    gh_bytes_t der = gh_csr_der(request->csr);
+
+    if (!request->sealer) {
+        enrol->record.request = der;
+        return APR_SUCCESS;
+    }
+    return gh_seal(&enrol->record.request, request->sealer, der,
+                   gh_ledger_seal_context(enrol->record.id, p), p, result);
+}
+
+/* What is issued later, by whom it may be: once an operator has approved it, or by a worker. */
+static apr_status_t prepare_later(gh_ledger_t *ledger, enrol_t *enrol, gh_enrolment_state_t state,
+                                  const gh_enrolment_request_t *request, gh_audit_event_t *event,
+                                  apr_pool_t *p, gh_result_t *result)
+{
+    gh_issuer_t *issuer = apr_hash_get(ledger->issuers, request->issuer, APR_HASH_KEY_STRING);
     apr_status_t rv;
 
     rv = gh_plan_encode(&enrol->record.plan, gh_authorisation_plan(enrol->authorisation), p,
                         result);
+    if (rv == APR_SUCCESS && issuer && gh_issuer_backend(issuer)->by_worker) {
+        enrol->patience = gh_issuer_config(issuer)->deadline;
+        rv = keep_request(enrol, request, p, result);
+    }
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    enrol->record.state = GH_ENROLMENT_WAITING;
+    enrol->record.state = state;
     event->issuer = enrol->record.issuer;
     event->profile = enrol->record.profile;
     event->subject = enrol->record.subject;
     event->rule = enrol->record.rule;
     event->result = "pending";
-    event->message = apr_pstrcat(p, "enrolment ", enrol->record.id, " waits for approval",
+    event->message = apr_pstrcat(p, "enrolment ", enrol->record.id,
+                                 state == GH_ENROLMENT_WAITING ? " waits for approval"
+                                                               : " waits for the CA",
                                  event->message ? "; " : "", event->message, NULL);
     enrol->event = event;
     enrol->line = gh_audit_line_keep(event, p);
     return APR_SUCCESS;
+}
+
+static apr_status_t prepare(gh_ledger_t *ledger, enrol_t *enrol,
+                            const gh_enrolment_request_t *request, gh_audit_event_t *event,
+                            apr_pool_t *p, gh_result_t *result)
+{
+    X509 *x509 = NULL;
+    apr_status_t rv;
+
+    if (gh_authorisation_needs_approval(enrol->authorisation)) {
+        return prepare_later(ledger, enrol, GH_ENROLMENT_WAITING, request, event, p, result);
+    }
+    rv = gh_ledger_make(ledger, enrol->authorisation, enrol->record.id, event, &enrol->issue,
+                        &x509, p, result);
+    if (rv == GH_EPENDING) {
+        return prepare_later(ledger, enrol, GH_ENROLMENT_SUBMITTED, request, event, p, result);
+    }
+    enrol->issued = 1;
+    enrol->record.state = GH_ENROLMENT_ISSUED;
+    enrol->record.serial = enrol->issue.certificate.serial;
+    return rv;
 }
 
 /* What to say when the transaction did not happen, or may not have happened. */
@@ -490,7 +550,6 @@ apr_status_t gh_ledger_enrol(gh_ledger_t *ledger, const gh_authorisation_t *auth
     enrol_t enrol = {
         .authorisation = authorisation, .now = apr_time_now(), .node = ledger->node, .pool = p
     };
-    X509 *x509 = NULL;
     apr_status_t rv;
 
     memset(outcome, 0, sizeof(*outcome));
@@ -506,16 +565,7 @@ apr_status_t gh_ledger_enrol(gh_ledger_t *ledger, const gh_authorisation_t *auth
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    if (gh_authorisation_needs_approval(authorisation)) {
-        rv = prepare_waiting(&enrol, event, p, result);
-    }
-    else {
-        rv = gh_ledger_make(ledger, authorisation, enrol.record.id, event, &enrol.issue, &x509, p,
-                            result);
-        enrol.issued = 1;
-        enrol.record.state = GH_ENROLMENT_ISSUED;
-        enrol.record.serial = enrol.issue.certificate.serial;
-    }
+    rv = prepare(ledger, &enrol, request, event, p, result);
     if (rv != APR_SUCCESS) {
         return rv;
     }

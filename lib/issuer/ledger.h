@@ -57,10 +57,10 @@ apr_status_t gh_ledger_repeat(gh_ledger_t *ledger, const gh_enrolment_request_t 
 
 /**
  * Enrols: with an issuer that signs here, row, certificate, used challenge and audit row are one
- * transaction, durable when this returns.
+ * transaction, durable when this returns. With one that a worker talks to, row and job are.
  *
  * @param event filled with subject, serial, rule and result; its row is written in the transaction
- * @return APR_SUCCESS (outcome issued or waiting); GH_EREFUSED (challenge used meanwhile, issuer
+ * @return APR_SUCCESS (outcome issued, waiting or submitted); GH_EREFUSED (challenge used meanwhile, issuer
  *         refused); GH_EUNAVAILABLE, GH_EBUSY, GH_ESTOPPED
  */
 apr_status_t gh_ledger_enrol(gh_ledger_t *ledger, const gh_authorisation_t *authorisation,

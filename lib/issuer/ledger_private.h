@@ -28,6 +28,22 @@ apr_status_t gh_ledger_make(gh_ledger_t *ledger, const gh_authorisation_t *autho
                             const char *enrolment, gh_audit_event_t *event, gh_issue_t *issue,
                             X509 **x509, apr_pool_t *p, gh_result_t *result);
 
+/** What the store is told of a certificate, but for issuer, profile, subject, alternative names,
+ *  enrolment and key, which are set. */
+apr_status_t gh_ledger_fill_certificate(gh_certificate_record_t *record, X509 *x509, apr_pool_t *p,
+                                        gh_result_t *result);
+
+/** Begins the event of something that happens to an enrolment after its request. */
+void gh_ledger_fill_event(gh_audit_event_t *event, const char *node,
+                          const gh_enrolment_record_t *record, apr_pool_t *p);
+
+/** What a stored request is sealed for. */
+const char *gh_ledger_seal_context(const char *enrolment, apr_pool_t *p);
+
+/** Adds the job that hands an enrolment over to a worker, within a transaction. */
+apr_status_t gh_ledger_submit(gh_transaction_t *transaction, const gh_enrolment_record_t *record,
+                              apr_interval_time_t patience, apr_time_t now);
+
 /** Stores certificate and audit row, within a transaction. */
 apr_status_t gh_ledger_store_issue(gh_transaction_t *transaction, const gh_issue_t *issue);
 

@@ -272,7 +272,6 @@ const gh_issuer_backend_t gh_issuer_local = {
     .load = local_load,
     .child_init = local_child_init,
     .enrol = local_enrol,
-    .set_status = NULL,
     .usable = local_usable,
     .suspect = local_suspect,
     .crl_signer = local_crl_signer,

@@ -40,7 +40,7 @@ static apr_status_t offline_enrol(gh_issuer_t *issuer, const gh_authorisation_t 
                           gh_issuer_name(issuer));
 }
 
-static apr_status_t offline_crl(gh_issuer_t *issuer, gh_bytes_t *der, apr_pool_t *p,
+apr_status_t gh_issuer_crl_file(gh_issuer_t *issuer, gh_bytes_t *der, apr_pool_t *p,
                                 gh_result_t *result)
 {
     const char *path = gh_issuer_config(issuer)->crl_file;
@@ -94,8 +94,7 @@ const gh_issuer_backend_t gh_issuer_offline = {
     .load = offline_load,
     .child_init = offline_child_init,
     .enrol = offline_enrol,
-    .set_status = NULL,
     .crl_signer = offline_crl_signer,
-    .crl = offline_crl,
+    .crl = gh_issuer_crl_file,
     .next_certificate = offline_next_certificate,
 };

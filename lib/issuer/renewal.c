@@ -9,6 +9,7 @@
 #include <openssl/x509v3.h>
 
 #include "issuer/issued.h"
+#include "issuer/remote.h"
 #include "status.h"
 #include "store/certificates.h"
 #include "store/housekeeping.h"
@@ -295,9 +296,9 @@ static apr_status_t revoke_one(gh_transaction_t *transaction, revoke_t *revoke,
         return APR_SUCCESS;
     }
     if (renewal->live) {
-        rv = gh_certificate_set_status(transaction, renewal->issuer, renewal->serial,
-                                       GH_STATUS_REVOKED, GH_REASON_SUPERSEDED, 0, revoke->now,
-                                       &changed);
+        rv = gh_remote_set_status(transaction, renewal->issuer, renewal->serial,
+                                  GH_STATUS_REVOKED, GH_REASON_SUPERSEDED, 0, revoke->now,
+                                  &changed, revoke->pool);
         /* revoked or expired meanwhile, or gone */
         if (rv != APR_SUCCESS && rv != GH_EREFUSED && rv != APR_NOTFOUND) {
             return rv;

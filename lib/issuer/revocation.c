@@ -3,6 +3,7 @@
 #include <apr_strings.h>
 
 #include "issuer/ledger.h"
+#include "issuer/remote.h"
 #include "status.h"
 #include "store/housekeeping.h"
 
@@ -42,9 +43,9 @@ static apr_status_t change_work(gh_transaction_t *transaction, void *baton)
         return APR_NOTFOUND;
     }
     change->record = APR_ARRAY_IDX(found, 0, gh_certificate_record_t *);
-    rv = gh_certificate_set_status(transaction, change->issuer, change->serial, change->status,
-                                   change->reason, change->invalid_from, event->time,
-                                   &change->changed);
+    rv = gh_remote_set_status(transaction, change->issuer, change->serial, change->status,
+                              change->reason, change->invalid_from, event->time,
+                              &change->changed, change->pool);
     if (rv == APR_SUCCESS && change->changed) {
         event->profile = change->record->profile;
         event->subject = change->record->subject;

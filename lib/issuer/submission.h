@@ -12,6 +12,7 @@
 #include "store/jobs.h"
 #include "store/store.h"
 #include "x509/plan.h"
+#include "x509/seal.h"
 
 /*
  * An enrolment that another CA carries out (DESIGN 5), from the worker's side. The row was committed
@@ -25,13 +26,19 @@
 typedef struct {
     gh_enrolment_record_t *record;
     gh_plan_t *plan;                /* what was authorised */
-    gh_bytes_t request;             /* PKCS#10 DER as the client sent it, without its challenge
-                                       unless that is part of its signature; see record->request */
+    gh_bytes_t request;             /* PKCS#10 DER as the client sent it, unsealed. Its signature
+                                       covers its challenge, so that is in it: a secret, which is
+                                       overwritten with the pool */
 } gh_submission_t;
 
-/** @return APR_NOTFOUND if there is no such row, or it is over */
-apr_status_t gh_submission_read(gh_submission_t **submission, gh_store_t *store, const char *id,
-                                apr_pool_t *p, gh_result_t *result);
+/**
+ * @param sealer the one that httpd seals with; NULL: none is configured
+ * @return APR_NOTFOUND if there is no such row, or it is over; APR_EACCES, APR_EINVAL with result
+ *         if what is stored cannot be read: then nothing can come of it
+ */
+apr_status_t gh_submission_read(gh_submission_t **submission, gh_store_t *store,
+                                const gh_sealer_t *sealer, const char *id, apr_pool_t *p,
+                                gh_result_t *result);
 
 /**
  * Whether a certificate is the one that was asked for: for the same key, signed by the issuer's

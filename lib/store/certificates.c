@@ -175,6 +175,28 @@ apr_status_t gh_certificate_complete(gh_transaction_t *transaction,
     return gh_execute(query);
 }
 
+apr_status_t gh_certificate_adopt(gh_transaction_t *transaction,
+                                  const gh_certificate_record_t *record)
+{
+    gh_query_t *query;
+    apr_status_t rv;
+
+    query = gh_query(transaction,
+                     "UPDATE certificate_der SET profile = $1, enrolment = $2 WHERE id ="
+                     " (SELECT certificate FROM certificate_status WHERE issuer ="
+                     " (SELECT id FROM issuer WHERE name = $3) AND serial = $4)"
+                     " AND enrolment IS NULL AND sha256 = $5");
+    gh_bind_text(query, record->profile);
+    gh_bind_text(query, record->enrolment);
+    gh_bind_text(query, record->issuer);
+    gh_bind_bytes(query, record->serial);
+    gh_bind_bytes(query, record->sha256);
+    if ((rv = gh_execute(query)) != APR_SUCCESS) {
+        return rv;
+    }
+    return gh_rows_changed(transaction) == 1 ? APR_SUCCESS : APR_NOTFOUND;
+}
+
 /** Reads what is left of a query into an array. */
 static apr_status_t read_all(gh_query_t *query, int with_der, apr_array_header_t **records,
                              apr_pool_t *p)

@@ -49,6 +49,14 @@ struct gh_certificate_record {
 apr_status_t gh_issuer_register(gh_transaction_t *transaction, const char *name,
                                 gh_bytes_t key_sha256, gh_bytes_t certificate);
 
+/** Notes whether a worker talks to an issuer's CA, so that this is to be told of changes of status;
+ *  the issuer is registered. */
+apr_status_t gh_issuer_note_worker(gh_transaction_t *transaction, const char *name, int by_worker);
+
+/** @return APR_NOTFOUND if the name was never registered */
+apr_status_t gh_issuer_by_worker(gh_transaction_t *transaction, const char *name,
+                                 int *by_worker);
+
 /** The key that an issuer's name belongs to. @param key_sha256 as registered, in p
  *  @return APR_NOTFOUND if the name was never registered */
 apr_status_t gh_issuer_key(gh_transaction_t *transaction, const char *name,
@@ -66,6 +74,11 @@ int gh_certificate_is_unknown(const gh_certificate_record_t *record);
  *  as it is. @param changed set to 0 if there is no such row */
 apr_status_t gh_certificate_complete(gh_transaction_t *transaction,
                                      const gh_certificate_record_t *record, int *changed);
+
+/** Says of a certificate that is there, since its CA has told of it, by which enrolment and for which
+ *  profile it was issued; one that has an enrolment keeps it. @return APR_NOTFOUND then */
+apr_status_t gh_certificate_adopt(gh_transaction_t *transaction,
+                                  const gh_certificate_record_t *record);
 
 /** Adds a certificate. @return GH_ECONFLICT if issuer and serial exist already */
 apr_status_t gh_certificate_insert(gh_transaction_t *transaction,

@@ -31,8 +31,9 @@ static const struct {
 
 #define STATES (sizeof(state_names) / sizeof(state_names[0]))
 
-/* Statements name these two states by their numbers, so that partial indexes fit. */
-_Static_assert(GH_ENROLMENT_APPROVED == 2 && GH_ENROLMENT_ISSUED == 5, "numbers are in the schema");
+/* Statements name these states by their numbers, for partial indexes. */
+_Static_assert(GH_ENROLMENT_APPROVED == 2 && GH_ENROLMENT_DENIED == 3 && GH_ENROLMENT_ISSUED == 5
+               && GH_ENROLMENT_REJECTED == 6, "numbers are in the schema");
 
 const char *gh_enrolment_state_name(gh_enrolment_state_t state)
 {
@@ -186,6 +187,8 @@ apr_status_t gh_enrolment_move(gh_transaction_t *transaction, const char *id,
     query = gh_query(transaction,
                      "UPDATE enrolment SET state = CAST($1 AS BIGINT),"
                      " plan = CASE WHEN CAST($1 AS BIGINT) = 5 THEN NULL ELSE plan END,"
+                     " request = CASE WHEN CAST($1 AS BIGINT) IN (3, 5, 6) THEN NULL"
+                     " ELSE request END,"
                      " decided_by = COALESCE($2, decided_by), message = COALESCE($3, message),"
                      " serial = COALESCE($4, serial), updated = $5,"
                      " claimed_by = NULL, claimed_until = 0 WHERE id = $6 AND state = $7");

@@ -33,8 +33,9 @@ struct gh_enrolment_record {
     gh_bytes_t signer_sha256;       /* of the SubjectPublicKeyInfo that signed the request */
     const char *subject;            /* RFC 4514 */
     gh_bytes_t request_sha256;      /* of the CertificationRequestInfo */
-    gh_bytes_t request;             /* PKCS#10 DER, for a CA that is asked later; otherwise
-                                       empty, since it holds the challenge */
+    gh_bytes_t request;             /* PKCS#10 DER, for a CA that is asked later, sealed if that is
+                                       configured, since it holds the challenge; otherwise empty,
+                                       and erased once the enrolment is over */
     gh_bytes_t plan;                /* gh_plan_encode(): what will be issued; empty once it was */
     const char *location;           /* path of the endpoint that authorised it */
     const char *client;

@@ -89,6 +89,75 @@ apr_status_t gh_sealed_key_list(gh_transaction_t *transaction, const char *purpo
     return rv == APR_EOF ? APR_SUCCESS : rv;
 }
 
+#define KEY_REQUEST_COLUMNS "enrolment, purpose, issuer, generation, sealed"
+
+apr_status_t gh_key_request_insert(gh_transaction_t *transaction,
+                                   const gh_key_request_record_t *record)
+{
+    gh_query_t *query;
+
+    query = gh_query(transaction, "INSERT INTO key_request (" KEY_REQUEST_COLUMNS ")"
+                     " VALUES ($1, $2, $3, $4, $5)");
+    gh_bind_text(query, record->enrolment);
+    gh_bind_text(query, record->purpose);
+    gh_bind_text(query, record->issuer);
+    gh_bind_int64(query, record->generation);
+    gh_bind_bytes(query, record->sealed);
+    return gh_execute(query);
+}
+
+static apr_status_t read_key_request(gh_query_t *query, gh_key_request_record_t **record,
+                                     apr_pool_t *p)
+{
+    gh_key_request_record_t *found;
+    apr_status_t rv = gh_step(query);
+
+    if (rv != APR_SUCCESS) {
+        return rv == APR_EOF ? APR_NOTFOUND : rv;
+    }
+    found = apr_pcalloc(p, sizeof(*found));
+    found->enrolment = gh_column_text(query, 0, p);
+    found->purpose = gh_column_text(query, 1, p);
+    found->issuer = gh_column_text(query, 2, p);
+    found->generation = gh_column_int64(query, 3);
+    found->sealed = gh_column_bytes(query, 4, p);
+    gh_query_end(query);
+    *record = found;
+    return APR_SUCCESS;
+}
+
+apr_status_t gh_key_request_find(gh_transaction_t *transaction, const char *purpose,
+                                 const char *issuer, gh_key_request_record_t **record,
+                                 apr_pool_t *p)
+{
+    gh_query_t *query;
+
+    query = gh_query(transaction, "SELECT " KEY_REQUEST_COLUMNS " FROM key_request"
+                     " WHERE purpose = $1 AND issuer = $2");
+    gh_bind_text(query, purpose);
+    gh_bind_text(query, issuer);
+    return read_key_request(query, record, p);
+}
+
+apr_status_t gh_key_request_of(gh_transaction_t *transaction, const char *enrolment,
+                               gh_key_request_record_t **record, apr_pool_t *p)
+{
+    gh_query_t *query;
+
+    query = gh_query(transaction, "SELECT " KEY_REQUEST_COLUMNS " FROM key_request"
+                     " WHERE enrolment = $1");
+    gh_bind_text(query, enrolment);
+    return read_key_request(query, record, p);
+}
+
+apr_status_t gh_key_request_remove(gh_transaction_t *transaction, const char *enrolment)
+{
+    gh_query_t *query = gh_query(transaction, "DELETE FROM key_request WHERE enrolment = $1");
+
+    gh_bind_text(query, enrolment);
+    return gh_execute(query);
+}
+
 apr_status_t gh_setting_get(gh_transaction_t *transaction, const char *name, const char **value,
                             apr_pool_t *p)
 {

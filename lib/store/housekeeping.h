@@ -40,6 +40,31 @@ apr_status_t gh_sealed_key_insert(gh_transaction_t *transaction,
 apr_status_t gh_sealed_key_list(gh_transaction_t *transaction, const char *purpose,
                                 const char *issuer, apr_array_header_t **records, apr_pool_t *p);
 
+/** Such a key whose certificate another CA has been asked for. */
+typedef struct {
+    const char *enrolment;          /* by which it was asked for */
+    const char *purpose;
+    const char *issuer;             /* one with each purpose at a time */
+    apr_int64_t generation;
+    gh_bytes_t sealed;
+} gh_key_request_record_t;
+
+/** @return GH_ECONFLICT if there is one with this purpose and issuer */
+apr_status_t gh_key_request_insert(gh_transaction_t *transaction,
+                                   const gh_key_request_record_t *record);
+
+/** @return APR_NOTFOUND */
+apr_status_t gh_key_request_find(gh_transaction_t *transaction, const char *purpose,
+                                 const char *issuer, gh_key_request_record_t **record,
+                                 apr_pool_t *p);
+
+/** The one of an enrolment. @return APR_NOTFOUND */
+apr_status_t gh_key_request_of(gh_transaction_t *transaction, const char *enrolment,
+                               gh_key_request_record_t **record, apr_pool_t *p);
+
+/** Removes the one of an enrolment, if there is one. */
+apr_status_t gh_key_request_remove(gh_transaction_t *transaction, const char *enrolment);
+
 /** @return APR_NOTFOUND */
 apr_status_t gh_setting_get(gh_transaction_t *transaction, const char *name, const char **value,
                             apr_pool_t *p);

@@ -53,3 +53,26 @@ apr_status_t gh_issuer_key(gh_transaction_t *transaction, const char *name,
     gh_query_end(query);
     return APR_SUCCESS;
 }
+
+apr_status_t gh_issuer_note_worker(gh_transaction_t *transaction, const char *name, int by_worker)
+{
+    gh_query_t *query = gh_query(transaction, "UPDATE issuer SET by_worker = $1 WHERE name = $2");
+
+    gh_bind_int64(query, by_worker);
+    gh_bind_text(query, name);
+    return gh_execute(query);
+}
+
+apr_status_t gh_issuer_by_worker(gh_transaction_t *transaction, const char *name, int *by_worker)
+{
+    gh_query_t *query = gh_query(transaction, "SELECT by_worker FROM issuer WHERE name = $1");
+    apr_status_t rv;
+
+    gh_bind_text(query, name);
+    if ((rv = gh_step(query)) != APR_SUCCESS) {
+        return rv == APR_EOF ? APR_NOTFOUND : rv;
+    }
+    *by_worker = gh_column_int64(query, 0) != 0;
+    gh_query_end(query);
+    return APR_SUCCESS;
+}

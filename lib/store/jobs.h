@@ -45,6 +45,11 @@ typedef struct {
  *  @return GH_ECONFLICT if there is one with that id */
 apr_status_t gh_job_insert(gh_transaction_t *transaction, const gh_job_record_t *record);
 
+/** When the last one was made about a subject that is still there; for who has to be behind it,
+ *  whatever the clocks say. @param created 0: there is none */
+apr_status_t gh_job_last(gh_transaction_t *transaction, const char *queue, const char *subject,
+                         apr_time_t *created);
+
 /** @return APR_NOTFOUND; fills the whole record, in p */
 apr_status_t gh_job_find(gh_transaction_t *transaction, const char *id, gh_job_record_t **record,
                          apr_pool_t *p);
@@ -57,7 +62,9 @@ apr_status_t gh_job_claim(gh_transaction_t *transaction, const char *id, const c
                           apr_interval_time_t interval, gh_job_record_t **record, apr_pool_t *p);
 
 /**
- * Takes those that are due and that nobody holds, of some queues, the oldest first.
+ * Takes those that are due and that nobody holds, of some queues, the longest due first; no
+ * queue takes the places of all others. Of several about one subject only the first may be taken,
+ * until that is gone or in doubt.
  * @param queues  const char * elements
  * @param records gh_job_record_t *, at most limit; not NULL, perhaps empty
  */
@@ -73,10 +80,11 @@ apr_status_t gh_job_count_due(gh_transaction_t *transaction, const apr_array_hea
 apr_status_t gh_job_extend(gh_transaction_t *transaction, const char *holder,
                            apr_interval_time_t interval);
 
-/* For who holds it; all return APR_NOTFOUND if that is not so any more, and then nothing may be
- * done or stored for the job. */
+/* For who holds it; all return APR_NOTFOUND if another one does by now, or none, and then nothing
+ * may be done or stored for the job. */
 
-/** Notes that a call with an effect is about to be made: sent is set, attempts counts it. */
+/** Notes that a call with an effect is about to be made: sent is set, unless it is, and attempts
+ *  counts it. @return APR_NOTFOUND also if the holder's time is over */
 apr_status_t gh_job_begin_call(gh_transaction_t *transaction, const char *id, const char *holder);
 
 /**
@@ -99,7 +107,8 @@ apr_status_t gh_job_remove(gh_transaction_t *transaction, const char *id, const 
 
 /* For operators. */
 
-/** Makes one due at once and forgets that it was sent. @return APR_NOTFOUND; GH_EBUSY if somebody
+/** Makes one due at once and forgets that it was sent, and how often; the time up to its deadline
+ *  begins anew. @return APR_NOTFOUND; GH_EBUSY if somebody
  *  holds it */
 apr_status_t gh_job_retry(gh_transaction_t *transaction, const char *id);
 

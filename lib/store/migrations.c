@@ -203,11 +203,51 @@ static const char new_certificates[] =
     "ALTER TABLE certificate_der ADD COLUMN issuer {integer};\n"
     "ALTER TABLE certificate_der ADD COLUMN serial {bytes};\n";
 
+/*
+ * Work for other processes. A key whose certificate another CA makes lies sealed in "key_request"
+ * until that is there.
+ */
+static const char jobs[] =
+    "CREATE TABLE job (\n"
+    "    id {text} NOT NULL PRIMARY KEY CHECK (length(id) = 32),\n"
+    "    kind {text} NOT NULL,\n"
+    "    queue {text} NOT NULL,\n"
+    "    subject {text} NOT NULL,\n"
+    "    payload {bytes},\n"
+    "    state {integer} NOT NULL CHECK (state BETWEEN 1 AND 2),\n"
+    "    attempts {integer} NOT NULL,\n"
+    "    created {integer} NOT NULL,\n"
+    "    due {integer} NOT NULL,\n"
+    "    deadline {integer} NOT NULL,\n"
+    "    sent {integer} NOT NULL,\n"
+    "    reference {text},\n"
+    "    number {text},\n"
+    "    message {text},\n"
+    "    holder {text},\n"
+    "    held_until {integer} NOT NULL,\n"
+    "    CHECK (holder IS NOT NULL OR held_until = 0)\n"
+    ");\n"
+    "CREATE INDEX job_due ON job (queue, due) WHERE state = 1;\n"
+    "CREATE INDEX job_subject ON job (queue, subject, id);\n"
+    "CREATE INDEX job_holder ON job (holder) WHERE holder IS NOT NULL;\n"
+
+    "CREATE TABLE key_request (\n"
+    "    enrolment {text} NOT NULL PRIMARY KEY CHECK (length(enrolment) = 32),\n"
+    "    purpose {text} NOT NULL,\n"
+    "    issuer {text} NOT NULL,\n"
+    "    generation {integer} NOT NULL CHECK (generation > 0),\n"
+    "    sealed {bytes} NOT NULL CHECK (length(sealed) > 0),\n"
+    "    UNIQUE (purpose, issuer)\n"
+    ");\n"
+
+    "ALTER TABLE issuer ADD COLUMN by_worker {integer} NOT NULL DEFAULT 0;\n";
+
 static const gh_migration_t steps[] = {
     { "first schema", first_schema },
     { "renewals, devices, bound challenges", second_schema },
     { "fewer indexes", fewer_indexes },
-    { "new certificates in their order", new_certificates }
+    { "new certificates in their order", new_certificates },
+    { "jobs", jobs }
 };
 
 const gh_migrations_t gh_migrations = { steps, sizeof(steps) / sizeof(steps[0]) };

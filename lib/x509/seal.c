@@ -50,46 +50,77 @@ static int derive_mac_key(gh_sealer_t *sealer)
                 sealer->mac_key, NULL) != NULL;
 }
 
-apr_status_t gh_sealer_open(gh_sealer_t **sealer, const char *source, apr_pool_t *p,
-                            gh_result_t *result)
+/** Fills in what follows from the key. @return 0 if OpenSSL failed */
+static int derive_rest(gh_sealer_t *sealer)
 {
     static const char label[] = "gatehouse sealing key id";
     unsigned char material[sizeof(label) + KEY_SIZE];
     unsigned char digest[SHA256_DIGEST_LENGTH];
+    int good;
+
+    if (!derive_mac_key(sealer))
+        return 0;
+    memcpy(material, label, sizeof(label));
+    memcpy(material + sizeof(label), sealer->key, KEY_SIZE);
+    good = SHA256(material, sizeof(material), digest) != NULL;
+    OPENSSL_cleanse(material, sizeof(material));
+    sealer->header[0] = SEAL_VERSION;
+    memcpy(sealer->header + 1, digest, KEY_ID_SIZE);
+    return good;
+}
+
+apr_status_t gh_sealer_create(gh_sealer_t **sealer, gh_bytes_t key, apr_pool_t *p,
+                              gh_result_t *result)
+{
     gh_sealer_t *made;
+
+    *sealer = NULL;
+    if (key.length != KEY_SIZE)
+        return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "seal.key",
+                              "This is a fault of Gatehouse: report it.",
+                              GHNO(0800) "a sealing key of %" APR_SIZE_T_FMT " bytes was handed "
+                              "over", key.length);
+    made = apr_pcalloc(p, sizeof(*made));
+    apr_pool_cleanup_register(p, made, sealer_cleanup, apr_pool_cleanup_null);
+    memcpy(made->key, key.data, KEY_SIZE);
+    if (!derive_rest(made))
+        return APR_EGENERAL;
+    *sealer = made;
+    return APR_SUCCESS;
+}
+
+gh_bytes_t gh_sealer_key(const gh_sealer_t *sealer)
+{
+    return (gh_bytes_t) { sealer->key, KEY_SIZE };
+}
+
+apr_status_t gh_sealer_open(gh_sealer_t **sealer, const char *source, apr_pool_t *p,
+                            gh_result_t *result)
+{
+    unsigned char key[KEY_SIZE];
     gh_bytes_t text;
     size_t length = 0;
     apr_status_t rv;
-    int good;
 
     *sealer = NULL;
     rv = gh_secret_load(&text, source, p, result);
     if (rv != APR_SUCCESS)
         return rv;
-    made = apr_pcalloc(p, sizeof(*made));
-    apr_pool_cleanup_register(p, made, sealer_cleanup, apr_pool_cleanup_null);
     if (text.length != 2 * KEY_SIZE
-        || !OPENSSL_hexstr2buf_ex(made->key, KEY_SIZE, &length,
+        || !OPENSSL_hexstr2buf_ex(key, KEY_SIZE, &length,
                                   gh_copy_secret(p, text.data, text.length), '\0')
         || length != KEY_SIZE) {
         ERR_clear_error();
-        return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "seal.key",
-                              "make one with 'openssl rand -hex 32' into a file of mode 600",
-                              GHNO(0117) "the sealing key from %s is not 64 hexadecimal digits",
-                              source);
+        rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "seal.key",
+                            "make one with 'openssl rand -hex 32' into a file of mode 600",
+                            GHNO(0117) "the sealing key from %s is not 64 hexadecimal digits",
+                            source);
     }
-    if (!derive_mac_key(made))
-        return APR_EGENERAL;
-    memcpy(material, label, sizeof(label));
-    memcpy(material + sizeof(label), made->key, KEY_SIZE);
-    good = SHA256(material, sizeof(material), digest) != NULL;
-    OPENSSL_cleanse(material, sizeof(material));
-    if (!good)
-        return APR_EGENERAL;
-    made->header[0] = SEAL_VERSION;
-    memcpy(made->header + 1, digest, KEY_ID_SIZE);
-    *sealer = made;
-    return APR_SUCCESS;
+    else {
+        rv = gh_sealer_create(sealer, (gh_bytes_t) { key, KEY_SIZE }, p, result);
+    }
+    OPENSSL_cleanse(key, sizeof(key));
+    return rv;
 }
 
 /** One pass of AES-256-GCM. @return 1 if it succeeded, and when opening, if the tag was right */

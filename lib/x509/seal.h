@@ -19,6 +19,13 @@ typedef struct gh_sealer gh_sealer_t;
 apr_status_t gh_sealer_open(gh_sealer_t **sealer, const char *source, apr_pool_t *p,
                             gh_result_t *result);
 
+/** As gh_sealer_open(), with the key itself. @param key 32 bytes; copied */
+apr_status_t gh_sealer_create(gh_sealer_t **sealer, gh_bytes_t key, apr_pool_t *p,
+                              gh_result_t *result);
+
+/** The key, for a worker that unseals too; borrowed. A secret. */
+gh_bytes_t gh_sealer_key(const gh_sealer_t *sealer);
+
 /** Seals data. @param context authenticated, not stored: what the data is ("scep-ra/devices/1") */
 apr_status_t gh_seal(gh_bytes_t *sealed, const gh_sealer_t *sealer, gh_bytes_t data,
                      const char *context, apr_pool_t *p, gh_result_t *result);
