@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""The stand-in of a CA gateway does what a gateway does, and fails as it is told to: seen with curl."""
+"""The stand-in of a CA gateway does what one does, and fails as it is told to: seen with curl."""
 
 import base64
 import datetime
@@ -105,9 +105,9 @@ def names(made):
 def verify(gateway, made, ca="CA1001"):
     path = gateway.folder / "verify.pem"
     path.write_bytes(made.public_bytes(pki.PEM))
-    subprocess.run(["openssl", "verify", "-x509_strict", "-CAfile", gateway.folder / f"{ca}-root.pem",
-                    "-untrusted", gateway.folder / f"{ca}.pem", path], check=True,
-                   stdout=subprocess.DEVNULL)
+    subprocess.run(["openssl", "verify", "-x509_strict", "-CAfile",
+                    gateway.folder / f"{ca}-root.pem", "-untrusted", gateway.folder / f"{ca}.pem",
+                    path], check=True, stdout=subprocess.DEVNULL)
 
 
 # who may speak
@@ -318,7 +318,8 @@ def test_events(gateway, curl):
     gateway.cursor_at_end = True
     _, position = events(curl, start)
     curl.ok(ENROLL, body=order())
-    page = curl.ok(f"{CA}/certificate-events?nextPageIndex={position}&%24fields=-events.certificate")
+    page = curl.ok(f"{CA}/certificate-events?nextPageIndex={position}"
+                   "&%24fields=-events.certificate")
     assert len(page["events"]) == 1 and "certificate" not in page["events"][0]
 
 
