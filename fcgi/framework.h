@@ -30,6 +30,9 @@ typedef struct framework framework_t;
 typedef struct framework_queue framework_queue_t;
 typedef struct framework_job framework_job_t;
 
+/** How long a worker that is asked to end may take: calls that have begun are finished. */
+#define FRAMEWORK_PATIENCE apr_time_from_sec(30)
+
 /** Limits of a queue, of this process. 0: the default. */
 typedef struct {
     int concurrent;                 /* jobs in flight; 64 */

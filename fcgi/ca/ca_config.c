@@ -1,0 +1,217 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#include "fcgi/ca/ca_config.h"
+
+#include <string.h>
+
+#include <apr_strings.h>
+#include <openssl/crypto.h>
+
+#include "text.h"
+
+#define ISSUERS_MAX 1024
+
+/** As JSON has it. Members that are not there are NULL or 0. */
+typedef struct {
+    const char *name, *backend, *url, *ca, *certificate, *credential, *passphrase, *alias, *trust;
+    const char *proxy, *subject;
+    const json_t *chain, *profiles;
+    int search, concurrent;
+    double rate;
+    json_int_t lag, timeout, deadline;
+} described_t;
+
+static apr_status_t not_understood(gh_result_t *result, const char *what, const char *why)
+{
+    return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "ca.worker",
+                          "Reinstall Gatehouse, so that modules and workers are of one version.",
+                          GHNO(0837) "the worker for CAs does not understand its configuration: "
+                          "%s: %s", what, why);
+}
+
+static apr_status_t overwrite(void *data)
+{
+    const gh_bytes_t *bytes = data;
+
+    OPENSSL_cleanse((void *)bytes->data, bytes->length);
+    return APR_SUCCESS;
+}
+
+/* @return 0 if it is not hexadecimal; nothing for nothing */
+static int take_secret(gh_bytes_t *bytes, const char *hex, apr_pool_t *p)
+{
+    bytes->data = NULL;
+    bytes->length = 0;
+    if (!hex || !*hex) {
+        return 1;
+    }
+    if (gh_hex_parse(bytes, hex, p) != APR_SUCCESS) {
+        return 0;
+    }
+    apr_pool_cleanup_register(p, apr_pmemdup(p, bytes, sizeof(*bytes)), overwrite,
+                              apr_pool_cleanup_null);
+    return 1;
+}
+
+static apr_status_t make_issuer(ca_issuer_t *one, const described_t *said, apr_pool_t *p,
+                                gh_result_t *result)
+{
+    apr_array_header_t *chain = apr_array_make(p, 4, sizeof(gh_bytes_t));
+    gh_issuer_config_t *config;
+    gh_bytes_t bytes;
+    size_t i;
+
+    one->issuer = gh_issuer_create(said->name, &gh_issuer_cagw, p);
+    if (!one->issuer || strcmp(said->backend, gh_issuer_cagw.name)) {
+        return not_understood(result, said->name, "its name or back end");
+    }
+    config = gh_issuer_config(one->issuer);
+    config->any_subject = !strcmp(said->subject, "any");
+    config->deadline = said->deadline ? said->deadline : config->deadline;
+    for (i = 0; i < json_array_size(said->chain); ++i) {
+        const char *hex = json_string_value(json_array_get(said->chain, i));
+
+        if (!hex || gh_hex_parse(&bytes, hex, p) != APR_SUCCESS) {
+            return not_understood(result, said->name, "its chain");
+        }
+        APR_ARRAY_PUSH(chain, gh_bytes_t) = bytes;
+    }
+    if (gh_hex_parse(&bytes, said->certificate, p) != APR_SUCCESS) {
+        return not_understood(result, said->name, "its certificate");
+    }
+    return gh_issuer_take(one->issuer, bytes, chain, p, result);
+}
+
+static apr_status_t make_peer(ca_issuer_t *one, const described_t *said, apr_pool_t *p,
+                              gh_result_t *result)
+{
+    http_peer_config_t config;
+    apr_pool_t *ptemp;
+    apr_status_t rv;
+
+    memset(&config, 0, sizeof(config));
+    apr_pool_create(&ptemp, p);
+    config.name = said->name;
+    config.url = said->url;
+    config.alias = said->alias;
+    config.trust = said->trust;
+    config.proxy = said->proxy;
+    config.timeout = said->timeout;
+    config.connections = said->concurrent;
+    if (take_secret(&config.credential, said->credential, ptemp)
+        && take_secret(&config.passphrase, said->passphrase, ptemp)) {
+        rv = http_peer_create(&one->peer, framework_http(one->worker->framework), &config, p,
+                              result);
+    }
+    else {
+        rv = not_understood(result, said->name, "its credential");
+    }
+    apr_pool_destroy(ptemp);
+    return rv;
+}
+
+static void read_profiles(ca_issuer_t *one, const json_t *profiles, apr_pool_t *p)
+{
+    const char *ours;
+    json_t *theirs;
+
+    one->profiles = apr_hash_make(p);
+    json_object_foreach((json_t *)profiles, ours, theirs) {
+        if (json_is_string(theirs)) {
+            apr_hash_set(one->profiles, apr_pstrdup(p, ours), APR_HASH_KEY_STRING,
+                         apr_pstrdup(p, json_string_value(theirs)));
+        }
+    }
+}
+
+static apr_status_t read_issuer(ca_worker_t *worker, const json_t *object, apr_pool_t *p,
+                                gh_result_t *result)
+{
+    ca_issuer_t *one = apr_pcalloc(p, sizeof(*one));
+    framework_limits_t limits;
+    described_t said;
+    json_error_t error;
+    apr_status_t rv;
+
+    memset(&said, 0, sizeof(said));
+    memset(&limits, 0, sizeof(limits));
+    if (json_unpack_ex((json_t *)object, &error, 0,
+                       "{s:s, s:s, s:s, s:s, s:s, s:o, s?s, s?s, s?s, s?s, s?s, s:o, s:b, s:I, "
+                       "s:i, s:F, s:I, s:I, s:s}",
+                       "name", &said.name, "backend", &said.backend, "url", &said.url,
+                       "ca", &said.ca, "certificate", &said.certificate, "chain", &said.chain,
+                       "credential", &said.credential, "passphrase", &said.passphrase,
+                       "alias", &said.alias, "trust", &said.trust, "proxy", &said.proxy,
+                       "profiles", &said.profiles, "search", &said.search, "lag", &said.lag,
+                       "concurrent", &said.concurrent, "rate", &said.rate,
+                       "timeout", &said.timeout, "deadline", &said.deadline,
+                       "subject", &said.subject)) {
+        return not_understood(result, "an issuer", error.text);
+    }
+    one->worker = worker;
+    one->name = apr_pstrdup(p, said.name);
+    one->ca = apr_pstrdup(p, said.ca);
+    one->searchable = said.search;
+    one->lag = said.lag;
+    read_profiles(one, said.profiles, p);
+    limits.concurrent = said.concurrent;
+    limits.rate = said.rate;
+    rv = framework_add_queue(&one->queue, worker->framework, one->name, &limits, result);
+    if (rv == APR_SUCCESS) {
+        rv = make_issuer(one, &said, p, result);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = make_peer(one, &said, p, result);
+    }
+    APR_ARRAY_PUSH(worker->issuers, ca_issuer_t *) = one;
+    return rv;
+}
+
+static apr_status_t read_sealer(ca_worker_t *worker, const char *hex, apr_pool_t *p,
+                                gh_result_t *result)
+{
+    gh_sealer_t *sealer;
+    apr_pool_t *ptemp;
+    gh_bytes_t key;
+    apr_status_t rv;
+
+    if (!hex) {
+        return APR_SUCCESS;
+    }
+    apr_pool_create(&ptemp, p);
+    rv = take_secret(&key, hex, ptemp) ? gh_sealer_create(&sealer, key, p, result)
+        : not_understood(result, "the whole", "the sealing key");
+    apr_pool_destroy(ptemp);
+    worker->sealer = rv == APR_SUCCESS ? sealer : NULL;
+    return rv;
+}
+
+apr_status_t ca_configure(ca_worker_t *worker, const json_t *configuration, apr_pool_t *p,
+                          gh_result_t *result)
+{
+    const char *sealing = NULL;
+    const json_t *issuers;
+    json_error_t error;
+    apr_status_t rv;
+    size_t i;
+
+    if (json_unpack_ex((json_t *)configuration, &error, 0, "{s?s, s:o}", "sealing", &sealing,
+                       "issuers", &issuers)
+        || json_array_size(issuers) > ISSUERS_MAX) {
+        return not_understood(result, "the whole", error.text);
+    }
+    worker->issuers = apr_array_make(p, 8, sizeof(ca_issuer_t *));
+    rv = read_sealer(worker, sealing, p, result);
+    for (i = 0; rv == APR_SUCCESS && i < json_array_size(issuers); ++i) {
+        rv = read_issuer(worker, json_array_get(issuers, i), p, result);
+    }
+    return rv;
+}
+
+const char *ca_profile(const ca_issuer_t *issuer, const char *profile)
+{
+    const char *theirs = apr_hash_get(issuer->profiles, profile, APR_HASH_KEY_STRING);
+
+    theirs = theirs ? theirs : apr_hash_get(issuer->profiles, "*", APR_HASH_KEY_STRING);
+    return theirs ? theirs : profile;
+}

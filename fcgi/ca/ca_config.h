@@ -1,0 +1,46 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#ifndef fcgi_ca_ca_config_h
+#define fcgi_ca_ca_config_h
+
+#include <apr_hash.h>
+#include <apr_tables.h>
+
+#include "fcgi/framework.h"
+#include "fcgi/http.h"
+#include "issuer/issuer.h"
+#include "x509/seal.h"
+
+/* What mod_gatehouse/gatehouse_ca_worker.c tells the worker. */
+
+#define CA_WORKER "gatehouse-ca-worker"
+
+/** The worker of this process. */
+typedef struct {
+    framework_t *framework;
+    const gh_sealer_t *sealer;      /* NULL: none is configured */
+    apr_array_header_t *issuers;    /* ca_issuer_t * */
+} ca_worker_t;
+
+/** An issuer behind a gateway. */
+typedef struct {
+    ca_worker_t *worker;
+    const char *name;
+    gh_issuer_t *issuer;            /* with certificate and chain, as gh_submission_check() takes it */
+    const char *ca;                 /* its id at the gateway */
+    apr_hash_t *profiles;           /* of the gateway, by ours; "*" for all others */
+    int searchable;                 /* whether the CA can be searched for what became of a call */
+    apr_interval_time_t lag;        /* so much later at most the search finds it */
+    framework_queue_t *queue;       /* named as the issuer */
+    http_peer_t *peer;
+} ca_issuer_t;
+
+/** Reads all, adds a queue for each issuer, and opens their credentials.
+ *  @return APR_EINVAL with result */
+apr_status_t ca_configure(ca_worker_t *worker, const json_t *configuration, apr_pool_t *p,
+                          gh_result_t *result);
+
+/** The gateway's name of a profile. */
+const char *ca_profile(const ca_issuer_t *issuer, const char *profile);
+
+#endif /* fcgi_ca_ca_config_h */

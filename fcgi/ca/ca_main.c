@@ -1,0 +1,42 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/* The program gatehouse-ca-worker, which httpd starts: enrols at CAs elsewhere, and tells them of
+ * revocations. */
+
+#include <unistd.h>
+
+#include <apr_general.h>
+#include <apr_strings.h>
+
+#include "fcgi/ca/ca_config.h"
+#include "fcgi/framework.h"
+#include "worker.h"
+
+static apr_status_t run(gh_worker_t *worker, apr_pool_t *p, gh_result_t *result)
+{
+    ca_worker_t *ca = apr_pcalloc(p, sizeof(*ca));
+    apr_status_t rv = framework_create(&ca->framework, worker, p, result);
+
+    if (rv == APR_SUCCESS) {
+        rv = ca_configure(ca, gh_worker_configuration(worker), p, result);
+    }
+    return rv == APR_SUCCESS ? framework_run(ca->framework, result) : rv;
+}
+
+int main(void)
+{
+    gh_worker_t *worker;
+    gh_result_t result;
+    apr_pool_t *p;
+    apr_status_t rv;
+
+    apr_initialize();
+    apr_pool_create(&p, NULL);
+    gh_result_clear(&result);
+    rv = gh_worker_start(&worker, FRAMEWORK_PATIENCE, p, &result);
+    if (rv == APR_SUCCESS) {
+        rv = run(worker, p, &result);
+    }
+    /* threads may be at work still, so that nothing may be taken from under them */
+    _exit(rv == APR_SUCCESS ? 0 : gh_worker_refuse(CA_WORKER, &result));
+}

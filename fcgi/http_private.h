@@ -1,0 +1,80 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#ifndef fcgi_http_private_h
+#define fcgi_http_private_h
+
+#include "fcgi/http.h"
+#include "x509/credential.h"
+
+/* What the files of the HTTP client share. */
+
+/** Connections whose handshake is watched at once; see http_tls_watch(). */
+#define HTTP_WATCHED 4096
+
+/** An alert that a server has sent over a connection, 0: none. */
+typedef struct {
+    int alert;
+} http_watched_t;
+
+struct http_client {
+    CURLM *multi;
+    CURLSH *share;
+    const gh_log_t *log;
+    http_call_t *calls;             /* all, running or waiting */
+    int busy;
+    int stopped;
+    unsigned int number;            /* of calls */
+    http_watched_t watched[HTTP_WATCHED];
+};
+
+struct http_peer {
+    http_client_t *client;
+    http_peer_config_t config;
+    gh_credential_t *credential;    /* or NULL */
+    struct curl_blob certificate;   /* PEM */
+    struct curl_blob key;
+    struct curl_blob trust;
+    http_call_t *first;             /* waiting for a connection */
+    http_call_t *last;
+    long running;
+};
+
+struct http_call {
+    http_peer_t *peer;
+    apr_pool_t *pool;               /* of its own, with an allocator of its own */
+    CURL *easy;
+    struct curl_slist *headers;
+    http_done_fn *done;
+    void *baton;
+    apr_time_t begun;
+    http_call_t *previous;          /* in the client's list */
+    http_call_t *next;
+    http_call_t *next_waiting;      /* in the peer's */
+    int running;
+
+    unsigned char *body;            /* of the request */
+    apr_size_t length;
+    apr_size_t given;               /* bytes of it that libcurl has taken */
+    int issued;                     /* a connection was ready, the request may have been written */
+    int has_effect;
+
+    unsigned char *answer;
+    apr_size_t answer_length;
+    apr_size_t answer_size;
+    int too_large;
+    int no_memory;
+    http_watched_t *watched;
+    char error[CURL_ERROR_SIZE];
+};
+
+/** Sets all that has to do with TLS and proxies on the handle of a call. */
+void http_tls_prepare(http_call_t *call);
+
+/** @return 1 if the server has refused the handshake after this side took it as finished, as TLS 1.3
+ *          permits: then it has not read what was sent over the connection */
+int http_tls_refused(const http_call_t *call);
+
+/** Looks at credential and trust of a peer. */
+apr_status_t http_tls_load(http_peer_t *peer, apr_pool_t *p, gh_result_t *result);
+
+#endif /* fcgi_http_private_h */

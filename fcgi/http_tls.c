@@ -1,0 +1,148 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/* Client certificates, trust and proxies of calls. */
+
+#include <string.h>
+
+#include <apr_strings.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+#include "fcgi/http_private.h"
+
+static int count_cas(const char *pem)
+{
+    BIO *bio = BIO_new_mem_buf(pem, -1);
+    X509 *certificate;
+    int count = 0;
+
+    while (bio && (certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
+        count += X509_check_ca(certificate) > 0;
+        X509_free(certificate);
+    }
+    BIO_free(bio);
+    ERR_clear_error();
+    return count;
+}
+
+static struct curl_blob blob(gh_bytes_t bytes)
+{
+    /* the peer outlives its calls and what is left of their connections */
+    struct curl_blob made = { (void *)bytes.data, bytes.length, CURL_BLOB_NOCOPY };
+
+    return made;
+}
+
+apr_status_t http_tls_load(http_peer_t *peer, apr_pool_t *p, gh_result_t *result)
+{
+    http_peer_config_t *config = &peer->config;
+    apr_status_t rv;
+
+    if (config->trust) {
+        gh_bytes_t text = { (const unsigned char *)config->trust, strlen(config->trust) };
+
+        if (!count_cas(config->trust)) {
+            return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "http.trust",
+                                  "Give the certificate of the CA that has issued the server's.",
+                                  GHNO(0831) "%s: there is no CA certificate to trust",
+                                  config->name);
+        }
+        peer->trust = blob(text);
+    }
+    if (!config->credential.data) {
+        return APR_SUCCESS;
+    }
+    rv = gh_credential_parse(&peer->credential, config->credential, config->passphrase,
+                             config->alias, p, result);
+    if (rv == APR_SUCCESS) {
+        peer->certificate = blob(peer->credential->certificate);
+        peer->key = blob(peer->credential->key);
+    }
+    return rv;
+}
+
+/* Called by OpenSSL for each message of TLS, for as long as the connection lives, which may be longer
+ * than the call that has opened it. */
+static void see_message(int is_written, int version, int type, const void *data, size_t length,
+                        SSL *ssl, void *baton)
+{
+    http_watched_t *watched = baton;
+    const unsigned char *bytes = data;
+
+    if (!is_written && type == SSL3_RT_ALERT && length == 2) {
+        watched->alert = bytes[1];
+    }
+}
+
+static CURLcode prepare_context(CURL *easy, void *context, void *baton)
+{
+    http_call_t *call = baton;
+
+    SSL_CTX_set_msg_callback(context, see_message);
+    SSL_CTX_set_msg_callback_arg(context, call->watched);
+    return CURLE_OK;
+}
+
+int http_tls_refused(const http_call_t *call)
+{
+    long connects = 0, headers = 0;
+
+    curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &connects);
+    curl_easy_getinfo(call->easy, CURLINFO_HEADER_SIZE, &headers);
+    if (connects != 1 || headers) {
+        return 0;
+    }
+    switch (call->watched->alert) {
+    case SSL_AD_HANDSHAKE_FAILURE:
+    case SSL_AD_BAD_CERTIFICATE:
+    case SSL_AD_UNSUPPORTED_CERTIFICATE:
+    case SSL_AD_CERTIFICATE_REVOKED:
+    case SSL_AD_CERTIFICATE_EXPIRED:
+    case SSL_AD_CERTIFICATE_UNKNOWN:
+    case SSL_AD_UNKNOWN_CA:
+    case SSL_AD_ACCESS_DENIED:
+    case SSL_AD_DECRYPT_ERROR:
+    case SSL_AD_CERTIFICATE_REQUIRED:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+void http_tls_prepare(http_call_t *call)
+{
+    const http_peer_t *peer = call->peer;
+    CURL *easy = call->easy;
+
+#if CURL_AT_LEAST_VERSION(7, 85, 0)
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https");
+#else
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)CURLPROTO_HTTPS);
+#endif
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+    curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    curl_easy_setopt(easy, CURLOPT_PROXY_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    /* all that tells connections apart is given as options: libcurl compares these before it uses a
+     * connection or session again, and cannot look into an SSL_CTX */
+    if (peer->trust.data) {
+        curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &peer->trust);
+        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    }
+    if (peer->certificate.data) {
+        curl_easy_setopt(easy, CURLOPT_SSLCERTTYPE, "PEM");
+        curl_easy_setopt(easy, CURLOPT_SSLCERT_BLOB, &peer->certificate);
+        curl_easy_setopt(easy, CURLOPT_SSLKEYTYPE, "PEM");
+        curl_easy_setopt(easy, CURLOPT_SSLKEY_BLOB, &peer->key);
+    }
+    call->watched = &peer->client->watched[peer->client->number++ % HTTP_WATCHED];
+    call->watched->alert = 0;
+    curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, prepare_context);
+    curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, call);
+    /* an empty one is none, and keeps those of the environment out */
+    curl_easy_setopt(easy, CURLOPT_PROXY, peer->config.proxy ? peer->config.proxy : "");
+    curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
+}
