@@ -16,6 +16,7 @@ from cagateway import CONTEXT, PASSPHRASE, Gateway
 from harness import environment, pki
 from harness.server import wait_until
 from scep import Csr, extension
+from scep.csr import other_name
 
 PROFILE = "scep-digital-signature-key-encipherment"
 CA = "/v1/certificate-authorities/CA1001"
@@ -208,6 +209,16 @@ def test_names_usages_and_extensions(gateway, curl):
     assert list(made.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) \
         == [ExtendedKeyUsageOID.CLIENT_AUTH]
     assert made.extensions.get_extension_for_oid(x509.ObjectIdentifier("1.2.3.4"))
+    several = base64.b64encode(extension("eku", "clientAuth", "emailProtection").value).decode()
+    body["optionalCertificateRequestDetails"]["extensions"] = [
+        {"oid": "2.5.29.37", "critical": False, "value": several}]
+    body["subjectAltNames"] = [{"type": "otherName", "der": base64.b64encode(other_name(
+        "1.2.840.113556.1.4.656", b"\x0c\x01x")).decode()}]
+    made = certificate(curl.ok(ENROLL, body=body)["enrollment"]["body"])
+    assert list(made.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) \
+        == [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.EMAIL_PROTECTION]
+    assert list(names(made)) == [x509.OtherName(x509.ObjectIdentifier("1.2.840.113556.1.4.656"),
+                                                b"\x0c\x01x")]
     details["extensions"] = [{"oid": "2.5.29.19", "critical": True, "value": "MAMBAf8="}]
     curl.refused(ENROLL, 400, "cagw-4011", body=order(optionalCertificateRequestDetails=details))
 
