@@ -148,8 +148,11 @@ apr_status_t gh_time_parse(apr_time_t *time, const char *text)
         || !take_number(&text, 2, &parts.tm_mon) || !take_char(&text, '-')
         || !take_number(&text, 2, &parts.tm_mday) || !take_char(&text, 'T')
         || !take_number(&text, 2, &parts.tm_hour) || !take_char(&text, ':')
-        || !take_number(&text, 2, &parts.tm_min) || !take_char(&text, ':')
-        || !take_number(&text, 2, &parts.tm_sec)) {
+        || !take_number(&text, 2, &parts.tm_min)) {
+        return APR_EINVAL;
+    }
+    /* some leave seconds out that are zero */
+    if (*text == ':' && (!take_char(&text, ':') || !take_number(&text, 2, &parts.tm_sec))) {
         return APR_EINVAL;
     }
     if (*text == '.') {

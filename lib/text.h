@@ -34,7 +34,8 @@ apr_status_t gh_serial_parse(gh_bytes_t *serial, const char *text, apr_pool_t *p
 /** RFC 3339 in UTC with seconds ("2026-11-20T15:04:05Z"), in p; the empty string for 0. */
 const char *gh_time_text(apr_pool_t *p, apr_time_t time);
 
-/** @return APR_SUCCESS, or APR_EINVAL; accepts what gh_time_text() writes, and fractions */
+/** @return APR_SUCCESS, or APR_EINVAL; accepts what gh_time_text() writes, also without seconds or
+ *  with fractions of them */
 apr_status_t gh_time_parse(apr_time_t *time, const char *text);
 
 /**

@@ -112,6 +112,8 @@ static void test_time(void **state)
 
     assert_int_equal(gh_time_parse(&time, "2026-11-20T15:04:05Z"), APR_SUCCESS);
     assert_string_equal(gh_time_text(pool, time), "2026-11-20T15:04:05Z");
+    assert_int_equal(gh_time_parse(&time, "2024-11-06T13:00Z"), APR_SUCCESS);
+    assert_int_equal(time, apr_time_from_sec(1730898000));
     assert_int_equal(gh_time_parse(&time, "2038-01-19T03:14:08.123Z"), APR_SUCCESS);
     assert_string_equal(gh_time_text(pool, time), "2038-01-19T03:14:08Z");
     assert_int_equal(gh_time_parse(&time, "2026-11-20 15:04:05"), APR_EINVAL);
