@@ -152,12 +152,14 @@ apr_status_t gh_job_claim(gh_transaction_t *transaction, const char *id, const c
     return read_one(query, record, p);
 }
 
-/* The conditions stand twice: PostgreSQL checks the outer ones again once it has the row's lock. */
+/* What is looked for once stays as it is: PostgreSQL would otherwise run the inner part again for
+ * some rows, and lock others than those it has counted. */
 #define CLAIM_DUE(lock) \
-    "UPDATE job SET holder = $1, held_until = $2 WHERE queue = $3 AND state = 1 AND due <= $4" \
-    " AND held_until <= $4 AND id IN (SELECT id FROM job WHERE queue = $3 AND state = 1" \
-    " AND due <= $4 AND held_until <= $4 AND NOT " BEHIND_ANOTHER \
-    " ORDER BY due LIMIT $5" lock ") RETURNING " RECORD_COLUMNS
+    "WITH free AS MATERIALIZED (SELECT id FROM job WHERE queue = $1 AND state = 1" \
+    " AND due <= $2 AND held_until <= $2 AND NOT " BEHIND_ANOTHER \
+    " ORDER BY due LIMIT $3" lock ")" \
+    " UPDATE job SET holder = $4, held_until = $5 WHERE id IN (SELECT id FROM free)" \
+    " RETURNING " RECORD_COLUMNS
 
 static apr_status_t claim_queue(gh_transaction_t *transaction, const char *queue,
                                 const char *holder, apr_interval_time_t interval, apr_time_t now,
@@ -167,11 +169,11 @@ static apr_status_t claim_queue(gh_transaction_t *transaction, const char *queue
         ? gh_query(transaction, CLAIM_DUE(" FOR UPDATE SKIP LOCKED"))
         : gh_query(transaction, CLAIM_DUE(""));
 
-    gh_bind_text(query, holder);
-    gh_bind_int64(query, now + interval);
     gh_bind_text(query, queue);
     gh_bind_int64(query, now);
     gh_bind_int64(query, limit);
+    gh_bind_text(query, holder);
+    gh_bind_int64(query, now + interval);
     return read_rest(query, records, p);
 }
 

@@ -94,6 +94,7 @@ int child_prepare(int argc, char **argv);
 int run_record_tests(void);
 int run_device_tests(void);
 int run_ledger_tests(void);
+int run_job_tests(void);
 int run_load_tests(void);
 int run_migration_tests(void);
 int run_sqlite_tests(void);
