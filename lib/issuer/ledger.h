@@ -60,8 +60,8 @@ apr_status_t gh_ledger_repeat(gh_ledger_t *ledger, const gh_enrolment_request_t 
  * transaction, durable when this returns. With one that a worker talks to, row and job are.
  *
  * @param event filled with subject, serial, rule and result; its row is written in the transaction
- * @return APR_SUCCESS (outcome issued, waiting or submitted); GH_EREFUSED (challenge used meanwhile, issuer
- *         refused); GH_EUNAVAILABLE, GH_EBUSY, GH_ESTOPPED
+ * @return APR_SUCCESS (outcome issued, waiting or submitted); GH_EREFUSED (challenge used
+ *         meanwhile, issuer refused); GH_EUNAVAILABLE, GH_EBUSY, GH_ESTOPPED
  */
 apr_status_t gh_ledger_enrol(gh_ledger_t *ledger, const gh_authorisation_t *authorisation,
                              const gh_enrolment_request_t *request, gh_audit_event_t *event,

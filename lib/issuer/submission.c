@@ -144,8 +144,8 @@ static end_t begin_end(const gh_submission_t *submission, const char *holder, co
     return end;
 }
 
-/* From whichever state it is in by now: an operator may have had it tried again. Who has changed the
- * job is the only one to change the row. */
+/* From whichever state it is in by now: an operator may have had it tried again. Who has changed
+ * the job is the only one to change the row. */
 static apr_status_t move_row(gh_transaction_t *transaction, const end_t *end,
                              gh_enrolment_state_t state)
 {

@@ -15,9 +15,9 @@
 #include "x509/seal.h"
 
 /*
- * An enrolment that another CA carries out (DESIGN 5), from the worker's side. The row was committed
- * as "submitted", with a job of kind "enrol" and the same id. Whatever comes of it ends here, in one
- * transaction with the end of the job.
+ * An enrolment that another CA carries out (DESIGN 5), from the worker's side. The row was
+ * committed as "submitted", with a job of kind "enrol" and the same id. Whatever comes of it ends
+ * here, in one transaction with the end of the job.
  */
 
 /** Kind of the jobs. */
@@ -42,16 +42,21 @@ apr_status_t gh_submission_read(gh_submission_t **submission, gh_store_t *store,
 
 /**
  * Whether a certificate is the one that was asked for: for the same key, signed by the issuer's
- * certificate, valid now, an end entity's, with no key usage, extended key usage or alternative name
- * that was not authorised, and of the authorised subject unless the issuer lets the CA choose it.
+ * certificate, valid now, an end entity's, with no key usage, extended key usage, application
+ * policy, alternative name or security identifier that was not authorised (none at all, where
+ * that permits any, is more), and of the authorised subject unless the issuer lets the CA choose
+ * it. How long it is valid is left to the CA.
  * @return GH_EREFUSED (failure INTEGRITY) naming what differs
  */
 apr_status_t gh_submission_check(const gh_submission_t *submission, gh_issuer_t *issuer,
                                  X509 *certificate, gh_result_t *result);
 
 /**
- * Stores a certificate that gh_submission_check() has passed: certificate, row, audit row and end of
- * the job in one transaction. Its change is seen by OCSP like any other.
+ * Stores a certificate that gh_submission_check() has passed: certificate, row, audit row and end
+ * of the job in one transaction. Its change is seen by OCSP like any other. If the certificate that
+ * it renews was revoked or held meanwhile, it is stored as revoked, the row is "rejected" and the
+ * event's result "refused".
+ * @param event empty, or with what the worker adds; filled
  * @return APR_NOTFOUND if the holder has lost the job; GH_ECONFLICT if the CA has given the serial
  *         number before; errors of gh_store_write()
  */

@@ -84,7 +84,9 @@ static const char *check_time(check_t *check)
 
 static const char *check_end_entity(check_t *check)
 {
-    return X509_check_ca(check->certificate) == 0 ? NULL : "it is a CA's";
+    /* OpenSSL counts as none a CA that may not sign certificates */
+    return X509_check_ca(check->certificate) == 0
+        && !(X509_get_extension_flags(check->certificate) & EXFLAG_CA) ? NULL : "it is a CA's";
 }
 
 /** @param given 0: there is none */

@@ -75,8 +75,8 @@ int gh_certificate_is_unknown(const gh_certificate_record_t *record);
 apr_status_t gh_certificate_complete(gh_transaction_t *transaction,
                                      const gh_certificate_record_t *record, int *changed);
 
-/** Says of a certificate that is there, since its CA has told of it, by which enrolment and for which
- *  profile it was issued; one that has an enrolment keeps it. @return APR_NOTFOUND then */
+/** Says of a certificate that is there, since its CA has told of it, by which enrolment and for
+ *  which profile it was issued; one that has an enrolment keeps it. @return APR_NOTFOUND then */
 apr_status_t gh_certificate_adopt(gh_transaction_t *transaction,
                                   const gh_certificate_record_t *record);
 
