@@ -23,8 +23,8 @@ verdict "no PKCS7_* of OpenSSL" "$(printf '%s\n' "$text" | grep -E '(^|[^A-Za-z0
 verdict "no ERR_print_errors" "$(printf '%s\n' "$text" | grep 'ERR_print_errors')"
 
 # malloc and its kin only where no pool can serve: rows and queues that outlive the call they came
-# with (the store), and buffers that grow while a file or pipe is read (tools, what a feeder fetches).
-pools='^(lib/store/|lib/status/index_build\.c:|tools/ctl_(file|process)\.c:|mod_ocsp/feeder/ocsp_(buffer|document)\.c:)'
+# with (the store, workers), and buffers that grow while a file or pipe is read (tools, what a feeder fetches).
+pools='^(lib/store/|lib/status/index_build\.c:|tools/ctl_(file|process)\.c:|mod_ocsp/feeder/ocsp_(buffer|document)\.c:|fcgi/(framework|listener)\.c:)'
 verdict "memory comes from pools" "$(printf '%s\n' "$text" \
     | grep -E '(^|[^A-Za-z0-9_])(malloc|calloc|realloc|strdup|strndup) *\(' | grep -vE "$pools")"
 finish

@@ -1,0 +1,100 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#ifndef fcgi_framework_private_h
+#define fcgi_framework_private_h
+
+#include <apr_hash.h>
+
+#include "fcgi/breaker.h"
+#include "fcgi/bucket.h"
+#include "fcgi/framework.h"
+#include "fcgi/listener.h"
+#include "fcgi/timers.h"
+#include "lane.h"
+
+/* What the files of the framework share. All belongs to the loop's thread. Times without another
+ * word are monotonic_now()'s. */
+
+struct framework_queue {
+    framework_t *framework;
+    const char *name;
+    framework_limits_t limits;
+    bucket_t bucket;
+    breaker_t breaker;
+    apr_hash_t *handlers;           /* handler_t * by kind */
+    int running;                    /* jobs */
+    int claiming;                   /* that may become running */
+    int wanted;                     /* 1: there are more jobs than places */
+};
+
+typedef struct {
+    framework_handler_fn *handler;
+    void *baton;
+} handler_t;
+
+struct framework {
+    gh_worker_t *worker;
+    apr_pool_t *pool;
+    const gh_log_t *log;
+    CURLM *multi;
+    http_client_t *http;
+    gh_store_t *store;
+    const char *node;
+    const char *holder;
+    apr_interval_time_t lease;
+    apr_interval_time_t poll;
+    apr_array_header_t *queues;     /* framework_queue_t * */
+    timers_t *timers;
+    gh_lane_t *storing;
+    gh_lane_t *leasing;             /* of its own, so that no lease waits behind other work */
+    listener_t *listener;           /* NULL: nobody tells anything here */
+    apr_hash_t *jobs;               /* framework_job_t * by id: those that are held */
+    apr_hash_t *claims;             /* claim_t * by id: those that may be held soon */
+    apr_hash_t *waiters;            /* listener_request_t * by id, linked */
+    int waiting;                    /* of them */
+    int blocking;                   /* pieces of work on lanes */
+    framework_job_t *ended;         /* to be freed */
+    int stopping;
+    int polling;
+    int extending;
+    gh_lane_job_t extend;
+    int poll_failures;
+    apr_time_t poll_due;
+    apr_time_t extend_due;
+};
+
+struct framework_job {
+    framework_queue_t *queue;
+    apr_pool_t *pool;               /* with an allocator of its own */
+    gh_job_record_t *record;
+    void (*go)(void *baton);
+    void *baton;
+    apr_status_t status;            /* of what was done on a lane */
+    apr_time_t due;                 /* when let go; by the clock of the world */
+    framework_job_t *next;          /* in the list of those that have ended */
+};
+
+apr_time_t monotonic_now(void);
+
+framework_queue_t *framework_queue(const framework_t *framework, const char *name);
+
+/* jobs.c */
+
+/** Somebody has told of a job and waits for its end. */
+void jobs_told(framework_t *framework, listener_request_t *request);
+/** Looks for jobs that are due, extends leases. @return when to call again */
+apr_time_t jobs_step(framework_t *framework, apr_time_t now);
+/** Nothing is begun any more; what waits for its turn is let go. */
+void jobs_stop(framework_t *framework);
+/** Frees what has ended. */
+void jobs_finish(framework_t *framework);
+
+/* waiters.c */
+
+void waiters_add(framework_t *framework, listener_request_t *request);
+/** Answers all that wait for a job. */
+void waiters_answer(framework_t *framework, const char *id, listener_answer_t answer);
+/** Answers all whose job is not held here. */
+void waiters_stop(framework_t *framework);
+
+#endif /* fcgi_framework_private_h */
