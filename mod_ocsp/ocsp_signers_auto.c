@@ -23,7 +23,8 @@ apr_status_t ocsp_auto_load(ocsp_source_t *source, gh_issuer_t *issuer, apr_pool
 {
     const ocsp_signer_config_t *config = source->config;
 
-    if (!issuer || gh_issuer_backend(issuer) != &gh_issuer_local) {
+    if (!issuer || (gh_issuer_backend(issuer) != &gh_issuer_local
+                    && !gh_issuer_backend(issuer)->by_worker)) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.signer.auto",
                               "Name a certificate and a key with OCSPSigner.",
                               GHNO(0637) "authority %s: a signer can be enrolled only from an "
@@ -175,6 +176,7 @@ static apr_status_t provide(ocsp_source_t *source, const ocsp_round_t *round,
 
     *generations = NULL;
     gh_result_clear(&failure);
+    source->asked = 0;
     if (!has->sealer) {
         rv = gh_result_fail(&failure, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.signer.sealing",
                             "Add GatehouseSealingKey file:PATH; ca init makes such a file.",
@@ -188,6 +190,7 @@ static apr_status_t provide(ocsp_source_t *source, const ocsp_round_t *round,
     }
     /* an attempt that has failed is not repeated on each look: its reason stays */
     if (*failure.number) {
+        source->asked = rv == GH_EPENDING;
         source->failure = failure;
     }
     return rv == APR_SUCCESS && source->attempt.failed ? GH_EUNAVAILABLE : rv;
@@ -203,7 +206,7 @@ int ocsp_auto_follow(ocsp_source_t *source, const ocsp_round_t *round)
     }
     rv = provide(source, round, &generations);
     source->pending = rv == GH_EPENDING;
-    source->look_at = round->now + (source->pending ? 0 : LOOK_INTERVAL);
+    source->look_at = round->now + (source->pending && !source->asked ? 0 : LOOK_INTERVAL);
     source->status = source->pending ? APR_SUCCESS : rv;
     return generations ? take_up(source, round, generations) : 0;
 }

@@ -41,7 +41,8 @@ typedef struct {
     gh_own_keys_t keys;
     gh_own_attempt_t attempt;
     apr_time_t look_at;
-    int pending;                    /* was not looked for yet, or another process makes it */
+    int pending;                    /* was not looked for yet, or another process makes it, or: */
+    int asked;                      /* a CA elsewhere has been asked, and takes its time */
     apr_int64_t withdrawn;          /* the newest generation that was revoked or held; 0: none */
 } ocsp_source_t;
 

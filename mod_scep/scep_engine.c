@@ -18,6 +18,10 @@
 #define RETRY_BUSY          1
 #define RETRY_UNAVAILABLE   10
 
+/** How long somebody who has waited for a CA waits for a place, and between two looks. */
+#define ENTER_MAX   apr_time_from_sec(2)
+#define ENTER_PAUSE apr_time_from_msec(10)
+
 #define HTTP_STATUS_OK              200
 #define HTTP_STATUS_BAD_REQUEST     400
 #define HTTP_STATUS_NOT_FOUND       404
@@ -322,6 +326,38 @@ static apr_status_t admit(scep_exchange_t *x)
     return rv;
 }
 
+/** Who has waited for a CA is not to be sent away at once when all places are taken. */
+static int enter_again(scep_exchange_t *x)
+{
+    apr_time_t begin = apr_time_now(), passed;
+
+    for (;;) {
+        if (gh_limiter_enter(x->engine->gate)) {
+            return 1;
+        }
+        passed = apr_time_now() - begin;
+        if (passed < 0 || passed >= ENTER_MAX) {
+            return 0;
+        }
+        apr_sleep(ENTER_PAUSE);
+    }
+}
+
+apr_status_t scep_exchange_await(scep_exchange_t *x, const char *enrolment)
+{
+    gh_limiter_leave(x->engine->gate);
+    x->outside = 1;
+    x->request->await(x->request->await_baton, x->issuer, enrolment);
+    if (!enter_again(x)) {
+        return gh_result_fail(&x->result, GH_EBUSY, GH_FAILURE_UNAVAILABLE, "busy",
+                              "Send the request again, or raise SCEPMaxConcurrent.",
+                              GHNO(0809) "as many messages as this node works on at once were "
+                              "being worked on when the CA had answered");
+    }
+    x->outside = 0;
+    return APR_SUCCESS;
+}
+
 /** Every type that is not handled is refused; no branch can do without an authorisation object. */
 static apr_status_t dispatch(scep_exchange_t *x)
 {
@@ -499,7 +535,9 @@ void scep_engine_operate(scep_engine_t *engine, const scep_endpoint_t *endpoint,
         return;
     }
     operate(&exchange, engine, message, response);
-    gh_limiter_leave(engine->gate);
+    if (!exchange.outside) {
+        gh_limiter_leave(engine->gate);
+    }
     scep_ra_release(exchange.keys);
     note_failure(&exchange);
 }

@@ -29,6 +29,10 @@ typedef struct {
     void *expand_baton;
     const gh_log_t *log;
     gh_audit_event_t *event;        /* begun by the caller, who writes it afterwards */
+    /** Waits, for a bounded time, until something has come of an enrolment that was handed to a
+     *  worker. NULL: nobody waits. */
+    void (*await)(void *baton, const char *issuer, const char *enrolment);
+    void *await_baton;
 } scep_request_t;
 
 /** What goes back. */

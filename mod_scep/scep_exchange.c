@@ -217,12 +217,23 @@ static void fill_request(gh_enrolment_request_t *enrolment, const scep_exchange_
     enrolment->context.expand_baton = x->request->expand_baton;
 }
 
+/** Whether the certificate is there at once, rather than after a CA elsewhere has made it. */
+static int issues_at_once(const scep_exchange_t *x)
+{
+    const gh_issuer_t *ca = x->endpoint->ca;
+
+    while (ca && strcmp(gh_issuer_name(ca), x->issuer) != 0) {
+        ca = gh_issuer_next(ca);
+    }
+    return ca && !gh_issuer_backend(ca)->by_worker;
+}
+
 /** Nothing is issued that its owner could not read. */
 static apr_status_t check_password(scep_exchange_t *x, const gh_authorisation_t *authorisation)
 {
     if (!x->message->needs_password
         || (x->reply.password && gh_authorisation_secret_bits(authorisation) >= SECRET_BITS
-            && !gh_authorisation_needs_approval(authorisation))) {
+            && !gh_authorisation_needs_approval(authorisation) && issues_at_once(x))) {
         return APR_SUCCESS;
     }
     return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.password",
@@ -252,6 +263,32 @@ static apr_status_t authorise_and_enrol(scep_exchange_t *x, const gh_enrolment_r
     }
     return gh_ledger_enrol(x->services->ledger, authorisation, enrolment, x->request->event,
                            outcome, x->p, &x->result);
+}
+
+/** One that a worker has just been given, or has had for a while, may be done in a moment. What is
+ *  to be tried again later is not waited for. */
+static apr_status_t await_outcome(scep_exchange_t *x, const gh_enrolment_request_t *enrolment,
+                                  gh_enrolment_outcome_t *outcome)
+{
+    gh_enrolment_outcome_t now;
+    apr_status_t rv;
+
+    if (outcome->state != GH_ENROLMENT_SUBMITTED || !x->request->await) {
+        return APR_SUCCESS;
+    }
+    rv = scep_exchange_await(x, outcome->id);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    memset(&now, 0, sizeof(now));
+    if (gh_ledger_repeat(x->services->ledger, enrolment, &now, x->p, NULL) == APR_SUCCESS) {
+        *outcome = now;
+    }
+    if (outcome->state == GH_ENROLMENT_ISSUED) {
+        x->request->event->message = apr_pstrcat(x->p, "enrolment ", outcome->id,
+                                                 ", by the CA", NULL);
+    }
+    return APR_SUCCESS;
 }
 
 apr_status_t scep_exchange_enrol(scep_exchange_t *x)
@@ -292,6 +329,9 @@ apr_status_t scep_exchange_enrol(scep_exchange_t *x)
             x->request->event->rule = "repeat";
             rv = APR_SUCCESS;
         }
+    }
+    if (rv == APR_SUCCESS) {
+        rv = await_outcome(x, &enrolment, &outcome);
     }
     if (rv != APR_SUCCESS) {
         return rv;

@@ -20,6 +20,7 @@ typedef struct {
     const scep_ra_keys_t *keys;
     scep_message_t *message;
     const scep_recipient_t *recipient;
+    int outside;                    /* it has no place in the gate */
     int renews;                     /* the signer's certificate vouches for the request */
     scep_reply_t reply;             /* what to answer if the result is a success */
     const char *cause;              /* for the log: what the uniform failure does not tell */
@@ -40,6 +41,12 @@ apr_status_t scep_exchange_query(scep_exchange_t *exchange);
 
 /** The one failure for whatever is wrong between decryption and a verified request. */
 apr_status_t scep_exchange_not_opened(scep_exchange_t *exchange, const char *cause);
+
+/**
+ * Waits for what comes of an enrolment that a worker carries out, without a place in the gate.
+ * @return GH_EBUSY with result if there is none left afterwards
+ */
+apr_status_t scep_exchange_await(scep_exchange_t *exchange, const char *enrolment);
 
 /** Opens a message that carries no request, with the work of one that does. */
 apr_status_t scep_exchange_open(scep_exchange_t *exchange, gh_bytes_t *content);

@@ -34,6 +34,7 @@ static struct {
     APR_OPTIONAL_FN_TYPE(gatehouse_expand) *expand;
     APR_OPTIONAL_FN_TYPE(gatehouse_begin_work) *begin_work;
     APR_OPTIONAL_FN_TYPE(gatehouse_end_work) *end_work;
+    APR_OPTIONAL_FN_TYPE(gatehouse_await) *await;       /* NULL: nobody waits */
     APR_OPTIONAL_FN_TYPE(gatehouse_register_dump) *register_dump;
 } gatehouse;
 
@@ -58,6 +59,7 @@ int scep_find_gatehouse(void)
     gatehouse.expand = APR_RETRIEVE_OPTIONAL_FN(gatehouse_expand);
     gatehouse.begin_work = APR_RETRIEVE_OPTIONAL_FN(gatehouse_begin_work);
     gatehouse.end_work = APR_RETRIEVE_OPTIONAL_FN(gatehouse_end_work);
+    gatehouse.await = APR_RETRIEVE_OPTIONAL_FN(gatehouse_await);
     gatehouse.register_dump = APR_RETRIEVE_OPTIONAL_FN(gatehouse_register_dump);
     return gatehouse.config && gatehouse.service && gatehouse.request_id && gatehouse.audit_event
            && gatehouse.audit && gatehouse.request_log && gatehouse.allowances
@@ -349,6 +351,16 @@ static int refuse_body(request_rec *r, const scep_entry_t *entry, int status)
     return refuse(r, status, entry, &result);
 }
 
+/** Waiting is no work: signals may end the process meanwhile. */
+static void await(void *baton, const char *issuer, const char *enrolment)
+{
+    request_rec *r = baton;
+
+    gatehouse.end_work();
+    gatehouse.await(r, issuer, enrolment);
+    gatehouse.begin_work(r);
+}
+
 static int operate(request_rec *r, const scep_entry_t *entry, const scep_query_t *query,
                    scep_engine_t *engine)
 {
@@ -376,6 +388,8 @@ static int operate(request_rec *r, const scep_entry_t *entry, const scep_query_t
     request.expand_baton = r;
     request.log = gatehouse.request_log(r);
     request.event = gatehouse.audit_event(r);
+    request.await = gatehouse.await ? await : NULL;
+    request.await_baton = r;
     gatehouse.begin_work(r);
     scep_engine_operate(engine, &entry->endpoint, message, &request, &response, r->pool);
     gatehouse.audit(request.event, r->pool);

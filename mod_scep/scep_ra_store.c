@@ -31,6 +31,10 @@ apr_status_t scep_generations_provide(apr_array_header_t **generations,
         if (rv != GH_EPENDING) {
             return rv;
         }
+        /* a CA elsewhere takes its time */
+        if (*result->number) {
+            return GH_EUNAVAILABLE;
+        }
         if (apr_time_now() - begin >= WAIT_MAX) {
             return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ra.waiting",
                                   "Look whether the processes of other nodes run, and log why they "

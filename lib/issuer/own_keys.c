@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-#include "issuer/own_keys.h"
+#include "issuer/own_keys_private.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -149,40 +149,47 @@ apr_status_t gh_generation_open(EVP_PKEY **key, X509 **certificate,
 
 /* Making them */
 
+apr_status_t gh_own_make(gh_own_made_t *made, const gh_own_keys_t *keys,
+                         const gh_own_services_t *services, apr_int64_t generation, apr_pool_t *p,
+                         gh_result_t *result)
+{
+    const char *issuer = gh_issuer_name(keys->issuer);
+    gh_bytes_t der;
+    apr_status_t rv;
+
+    rv = gh_key_generate(&made->key, keys->kind, p, result);
+    if (rv == APR_SUCCESS) {
+        rv = gh_authorise_own(&made->authorisation, keys->purpose, issuer, keys->profile,
+                              made->key, keys->subject, p, result);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = gh_key_encode(&der, made->key, p, result);
+    }
+    return rv == APR_SUCCESS
+        ? gh_seal(&made->sealed, services->sealer, der,
+                  seal_context(keys->purpose, issuer, generation, p), p, result) : rv;
+}
+
 /** @return GH_ECONFLICT if somebody else was faster */
 static apr_status_t issue(const gh_own_keys_t *keys, const gh_own_services_t *services,
                           apr_int64_t number, apr_pool_t *p, gh_result_t *result)
 {
-    const char *issuer = gh_issuer_name(keys->issuer);
-    gh_authorisation_t *authorisation;
     gh_audit_event_t event;
-    gh_bytes_t der, sealed;
-    EVP_PKEY *key;
+    gh_own_made_t made;
     X509 *certificate;
     apr_status_t rv;
 
-    rv = gh_key_generate(&key, keys->kind, p, result);
-    if (rv == APR_SUCCESS) {
-        rv = gh_authorise_own(&authorisation, keys->purpose, issuer, keys->profile, key,
-                              keys->subject, p, result);
-    }
-    if (rv == APR_SUCCESS) {
-        rv = gh_key_encode(&der, key, p, result);
-    }
-    if (rv == APR_SUCCESS) {
-        rv = gh_seal(&sealed, services->sealer, der,
-                     seal_context(keys->purpose, issuer, number, p), p, result);
-    }
+    rv = gh_own_make(&made, keys, services, number, p, result);
     if (rv != APR_SUCCESS) {
         return rv;
     }
     memset(&event, 0, sizeof(event));
     event.id = gh_random_id(p);
-    event.issuer = issuer;
+    event.issuer = gh_issuer_name(keys->issuer);
     event.profile = gh_profile_name(keys->profile);
     event.algorithms = keys->kind;
-    rv = gh_ledger_issue_own(services->ledger, authorisation, keys->purpose, number,
-                             gh_random_id(p), sealed, &event, &certificate, p, result);
+    rv = gh_ledger_issue_own(services->ledger, made.authorisation, keys->purpose, number,
+                             gh_random_id(p), made.sealed, &event, &certificate, p, result);
     if (rv == GH_ECONFLICT) {
         return rv;
     }
@@ -278,17 +285,34 @@ static int is_due(const provision_t *provision)
                && gh_certificate_not_after(ca) > now->record->not_after);
 }
 
+static int by_worker(const provision_t *provision)
+{
+    return gh_issuer_backend(provision->keys->issuer)->by_worker;
+}
+
+/** @return APR_NOTFOUND unless a key waits for its certificate from elsewhere */
+static apr_status_t look_at_request(provision_t *provision)
+{
+    return by_worker(provision)
+        ? gh_own_request_look(provision->keys, provision->services, provision->now, provision->p,
+                              provision->result) : APR_NOTFOUND;
+}
+
 /** Under the lease: what another process has made before that is seen now. */
 static apr_status_t make_next(provision_t *provision)
 {
+    apr_int64_t number;
     apr_status_t rv = list(provision);
 
-    if (rv != APR_SUCCESS || !is_due(provision)) {
+    if (rv != APR_SUCCESS || !is_due(provision)
+        || (rv = look_at_request(provision)) != APR_NOTFOUND) {
         return rv;
     }
-    rv = issue(provision->keys, provision->services,
-               newest(provision) ? newest(provision)->record->generation + 1 : 1, provision->p,
-               provision->result);
+    number = newest(provision) ? newest(provision)->record->generation + 1 : 1;
+    rv = by_worker(provision)
+        ? gh_own_request_make(provision->keys, provision->services, number, provision->p,
+                              provision->result)
+        : issue(provision->keys, provision->services, number, provision->p, provision->result);
     if (rv == GH_ECONFLICT) {
         gh_result_clear(provision->result);
         rv = APR_SUCCESS;
@@ -360,7 +384,11 @@ static apr_status_t provide(provision_t *provision)
     if (any_usable(provision) && !may_try(provision)) {
         return APR_SUCCESS;
     }
-    rv = make_next_alone(provision);
+    /* as long as the CA makes it there is nothing to do alone */
+    rv = look_at_request(provision);
+    if (rv == APR_NOTFOUND) {
+        rv = make_next_alone(provision);
+    }
     if (rv == APR_SUCCESS) {
         /* what was made, here or elsewhere, is read back */
         rv = list(provision);

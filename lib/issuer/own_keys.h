@@ -93,8 +93,9 @@ apr_status_t gh_generation_open(EVP_PKEY **key, X509 **certificate,
  * @param attempt     the caller's, for these keys; used by one thread at a time
  * @param now         of this process's clock
  * @param result      also says why no next one could be made, if attempt->failed
- * @return APR_SUCCESS if one is usable; GH_EPENDING, without result, if none is and another process
- *         is making one; errors of gh_store_read(), gh_ledger_issue_own()
+ * @return APR_SUCCESS if one is usable; GH_EPENDING if none is: without result, another process is
+ *         making one, with result, a CA elsewhere has been asked for its certificate; GH_EREFUSED
+ *         if that has refused; errors of gh_store_read(), gh_ledger_issue_own()
  */
 apr_status_t gh_own_keys_provide(apr_array_header_t **generations, const gh_own_keys_t *keys,
                                  const gh_own_services_t *services, gh_own_attempt_t *attempt,

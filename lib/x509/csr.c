@@ -288,6 +288,27 @@ static int digest_is_accepted(const X509_REQ *request, int weak_digest)
         || (weak_digest && digest_nid == NID_sha1);
 }
 
+apr_status_t gh_csr_make(gh_bytes_t *der, const gh_plan_t *plan, EVP_PKEY *key, apr_pool_t *p,
+                         gh_result_t *result)
+{
+    X509_REQ *request = gh_own_request(p, X509_REQ_new());
+    unsigned char *encoded = NULL;
+    int length = -1;
+
+    if (request != NULL && X509_REQ_set_version(request, X509_REQ_VERSION_1)
+        && X509_REQ_set_subject_name(request, (X509_NAME *)gh_plan_subject(plan))
+        && X509_REQ_set_pubkey(request, key)
+        && X509_REQ_add_extensions(request,
+                                   (STACK_OF(X509_EXTENSION) *)gh_plan_extensions(plan))
+        && X509_REQ_sign(request, key, gh_key_digest(key)) > 0)
+        length = i2d_X509_REQ(request, &encoded);
+    if (length <= 0)
+        return gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, "csr.make", NULL,
+                                 GHNO(0812) "cannot make a certification request");
+    *der = gh_own_bytes(p, encoded, (apr_size_t)length, 0);
+    return APR_SUCCESS;
+}
+
 apr_status_t gh_csr_verify(gh_csr_t *csr, int weak_digest, gh_result_t *result)
 {
     apr_status_t rv = APR_SUCCESS;

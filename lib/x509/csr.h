@@ -10,6 +10,7 @@
 
 #include "result.h"
 #include "text.h"
+#include "x509/plan.h"
 
 /* A PKCS#10 certification request (RFC 2986), parsed once. */
 
@@ -28,6 +29,11 @@ typedef struct gh_csr gh_csr_t;
  */
 apr_status_t gh_csr_parse(gh_csr_t **csr, const unsigned char *der, apr_size_t length,
                           OSSL_LIB_CTX *decoding, apr_pool_t *p, gh_result_t *result);
+
+/** Makes a request for what a plan says: subject, key and extensions.
+ *  @param der in p; @param key of the plan, private */
+apr_status_t gh_csr_make(gh_bytes_t *der, const gh_plan_t *plan, EVP_PKEY *key, apr_pool_t *p,
+                         gh_result_t *result);
 
 /** Verifies the signature, proof of possession. Signature digests below SHA-256 are refused unless
  *  weak_digest (SHA-1 only, never MD5). @return GH_EREFUSED with failure INTEGRITY or ALGORITHM */

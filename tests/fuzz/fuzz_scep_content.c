@@ -203,7 +203,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const types[] = { "19", "20", "17", "21", "22", "18", "19", "20" };
     gh_audit_event_t audited = { .event = NULL };
-    scep_request_t with = { "192.0.2.1", NULL, "0123", NULL, NULL, NULL, &audited };
+    scep_request_t with = { .client = "192.0.2.1", .id = "0123", .event = &audited };
     unsigned char digest[SHA256_DIGEST_LENGTH];
     scep_test_spec_t spec = { .type = NULL };
     scep_response_t response;

@@ -242,7 +242,9 @@ apr_int64_t certificates_stored(void)
 void send_to(scep_engine_t *to, const scep_endpoint_t *at, gh_bytes_t message,
                     scep_response_t *response)
 {
-    scep_request_t request = { "192.0.2.1", NULL, "0123", NULL, NULL, &everything, &event };
+    scep_request_t request = {
+        .client = "192.0.2.1", .id = "0123", .log = &everything, .event = &event
+    };
 
     memset(&event, 0, sizeof(event));
     scep_engine_operate(to, at, message, &request, response, pool);

@@ -400,7 +400,7 @@ static void *APR_THREAD_FUNC run_parallel(apr_thread_t *thread, void *data)
 {
     parallel_t *one = data;
     gh_audit_event_t own = { .event = NULL };
-    scep_request_t with = { "192.0.2.1", NULL, "0123", NULL, NULL, NULL, &own };
+    scep_request_t with = { .client = "192.0.2.1", .id = "0123", .event = &own };
 
     scep_engine_operate(engine, one->at, one->message, &with, &one->response, one->pool);
     return NULL;

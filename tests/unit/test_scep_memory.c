@@ -171,7 +171,9 @@ static gh_bytes_t read_answer(const attempt_t *attempt, const scep_response_t *r
 /** Sends the message, with its allocation failing. @return how many allocations there were */
 static long send_without(const attempt_t *attempt, scep_response_t *response)
 {
-    scep_request_t with = { "192.0.2.1", NULL, "0123", NULL, NULL, &everything, &event };
+    scep_request_t with = {
+        .client = "192.0.2.1", .id = "0123", .log = &everything, .event = &event
+    };
     long count;
 
     *logged = '\0';

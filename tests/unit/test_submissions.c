@@ -7,6 +7,7 @@
 
 #include <apr_strings.h>
 
+#include "issuer/own_keys.h"
 #include "issuer/remote.h"
 #include "status.h"
 #include "store/housekeeping.h"
@@ -290,8 +291,10 @@ static void assert_job(int at, const char *kind, const char *payload)
     assert_string_equal(job->subject, "1267");
     assert_int_equal(job->payload.length, strlen(payload));
     assert_memory_equal(job->payload.data, payload, strlen(payload));
-    assert_true(at == 0
-                || job->created > APR_ARRAY_IDX(jobs, jobs->nelts - at, gh_job_record_t *)->created);
+    if (at > 0) {
+        assert_true(job->created
+                    > APR_ARRAY_IDX(jobs, jobs->nelts - at, gh_job_record_t *)->created);
+    }
 }
 
 static void test_status(void **state)
@@ -367,6 +370,123 @@ static void test_predecessor_revoked(void **state)
     assert_int_equal(jobs_of("slow")->nelts, 2);
 }
 
+/* Keys of our own */
+
+static gh_own_keys_t ra_keys(gh_profile_t *profile)
+{
+    gh_own_keys_t keys = {
+        "scep-ra", "RSA-2048", gh_issuer_ra_subject(world.issuer, test_pool), world.issuer, profile
+    };
+
+    return keys;
+}
+
+static apr_status_t provide(const gh_own_keys_t *keys, gh_own_attempt_t *attempt,
+                            apr_array_header_t **generations, apr_time_t now)
+{
+    gh_own_services_t services = { world.store, world.ledger, world.sealer, "node1", NULL };
+
+    gh_result_clear(&world.result);
+    return gh_own_keys_provide(generations, keys, &services, attempt, now, test_pool,
+                               &world.result);
+}
+
+static X509 *answer_request(const gh_submission_t *submission, long serial)
+{
+    gh_csr_t *csr;
+
+    assert_success(gh_csr_parse(&csr, submission->request.data, submission->request.length, NULL,
+                                test_pool, &world.result));
+    assert_success(gh_csr_verify(csr, 0, &world.result));
+    assert_string_equal(gh_csr_subject_text(csr), "CN=slow SCEP RA");
+    return give(&(given_t) { .key = gh_csr_key(csr), .subject = "CN=slow SCEP RA",
+                             .purposes = "clientAuth", .names = "", .serial = serial });
+}
+
+static void test_own_key(void **state)
+{
+    gh_own_keys_t keys = ra_keys(make_profile("test-ra", NULL,
+                                              "ProfileKeyUsage digitalSignature keyEncipherment",
+                                              "ProfileExtendedKeyUsage clientAuth",
+                                              "ProfileValidity 30d", NULL));
+    gh_own_attempt_t attempt = {0}, other = {0};
+    apr_array_header_t *generations;
+    apr_time_t now = apr_time_now();
+    const gh_job_record_t *job;
+    gh_submission_t *submission;
+    gh_audit_event_t event = {0};
+    X509 *certificate, *opened;
+    EVP_PKEY *key;
+    gh_result_t result;
+
+    assert_int_equal(provide(&keys, &attempt, &generations, now), GH_EPENDING);
+    assert_string_equal(world.result.number, "GH0810");
+    assert_int_equal(jobs_of("slow")->nelts, 1);
+    /* others ask for no other one */
+    assert_int_equal(provide(&keys, &other, &generations, now), GH_EPENDING);
+    assert_int_equal(provide(&keys, &attempt, &generations, now), GH_EPENDING);
+    assert_int_equal(jobs_of("slow")->nelts, 1);
+    job = APR_ARRAY_IDX(jobs_of("slow"), 0, gh_job_record_t *);
+    assert_string_equal(job->kind, "enrol");
+    submission = take_submission(job->id, "worker");
+    assert_string_equal(submission->record->protocol, "internal");
+    assert_string_equal(submission->record->profile, "test-ra");
+    certificate = answer_request(submission, 50);
+    if (gh_submission_check(submission, world.issuer, certificate, &result) != APR_SUCCESS) {
+        fail_msg("%s", result.message);
+    }
+    assert_success(gh_submission_issued(submission, world.store, "worker", "node2", certificate,
+                                        &event, test_pool, &world.result));
+    assert_success(provide(&keys, &attempt, &generations, now));
+    assert_int_equal(generations->nelts, 1);
+    assert_int_equal(gh_generation_at(generations, 0)->usable, 1);
+    assert_success(gh_generation_open(&key, &opened, gh_generation_at(generations, 0)->record,
+                                      world.sealer, test_pool, &world.result));
+    assert_int_equal(X509_cmp(opened, certificate), 0);
+    assert_int_equal(jobs_of("slow")->nelts, 0);
+    assert_int_equal(number_of("SELECT count(*) FROM key_request"), 0);
+
+    /* after two thirds of its life: the old one does meanwhile */
+    now += apr_time_from_sec(3000);
+    assert_success(provide(&keys, &attempt, &generations, now));
+    assert_success(provide(&keys, &other, &generations, now));
+    assert_int_equal(jobs_of("slow")->nelts, 1);
+    job = APR_ARRAY_IDX(jobs_of("slow"), 0, gh_job_record_t *);
+    submission = take_submission(job->id, "worker");
+    assert_success(gh_submission_issued(submission, world.store, "worker", "node2",
+                                        answer_request(submission, 51), &event, test_pool,
+                                        &world.result));
+    assert_success(provide(&keys, &attempt, &generations, now));
+    assert_int_equal(generations->nelts, 2);
+    assert_int_equal(gh_generation_at(generations, 0)->record->generation, 2);
+}
+
+static void test_own_key_refused(void **state)
+{
+    gh_own_keys_t keys = ra_keys(world.profile);
+    gh_own_attempt_t attempt = {0};
+    apr_array_header_t *generations;
+    apr_time_t now = apr_time_now();
+    gh_submission_t *submission;
+    gh_audit_event_t event = {0};
+
+    assert_int_equal(provide(&keys, &attempt, &generations, now), GH_EPENDING);
+    submission = take_submission(APR_ARRAY_IDX(jobs_of("slow"), 0, gh_job_record_t *)->id,
+                                 "worker");
+    assert_success(gh_submission_rejected(submission, world.store, "worker", "node2",
+                                          "no such profile", NULL, &event, test_pool,
+                                          &world.result));
+    assert_int_equal(provide(&keys, &attempt, &generations, now), GH_EREFUSED);
+    assert_string_equal(world.result.number, "GH0811");
+    assert_non_null(strstr(world.result.message, "no such profile"));
+    assert_int_equal(jobs_of("slow")->nelts, 0);
+    /* it is asked again, but not at once */
+    now += apr_time_from_sec(400);
+    assert_int_equal(provide(&keys, &attempt, &generations, now), GH_EPENDING);
+    assert_int_equal(jobs_of("slow")->nelts, 1);
+    assert_int_equal(number_of("SELECT count(*) FROM key_request"), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -383,6 +503,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_status_of_own_ca, submission_setup,
                                         x509_test_teardown),
         cmocka_unit_test_setup_teardown(test_predecessor_revoked, submission_setup,
+                                        x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_own_key, submission_setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_own_key_refused, submission_setup,
                                         x509_test_teardown)
     };
 
