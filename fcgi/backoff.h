@@ -6,8 +6,9 @@
 #include <apr_time.h>
 
 /**
- * The pause after a number of attempts: first, doubled with each but the first up to most, of which a
- * random part between half and all counts, so that those who failed together do not return together.
+ * The pause after a number of attempts: first, doubled with each but the first up to most, of which
+ * a random part between half and all counts, so that those who failed together do not return
+ * together.
  */
 apr_interval_time_t backoff_pause(int attempts, apr_interval_time_t first,
                                   apr_interval_time_t most);

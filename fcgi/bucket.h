@@ -7,7 +7,7 @@
 
 /*
  * A token bucket: so many things in a second on average, and so many at once after a pause. Whoever
- * comes gets a time, in the order in which they come. Times are of any clock that is never set back.
+ * comes gets a time, in the order of coming. Times are of any clock that is never set back.
  */
 
 typedef struct {

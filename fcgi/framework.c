@@ -12,8 +12,8 @@
 
 #include "fcgi/framework_private.h"
 
-/** Threads that work with the store. With SQLite what they write is one transaction; with PostgreSQL
- *  each has a connection. */
+/** Threads that work with the store. With SQLite what they write is one transaction; with
+ *  PostgreSQL each has a connection. */
 #define STORING_MAX 8
 
 /** The loop looks at everything at least so often. */

@@ -14,9 +14,9 @@
 #include "worker.h"
 
 /*
- * What all FastCGI workers have in common: one loop with libcurl's multi handle; threads that accept
- * FastCGI requests; lanes for what blocks (the store); jobs that are claimed from the store, held,
- * given to handlers, and let go; limits for each queue.
+ * What all FastCGI workers have in common: one loop with libcurl's multi handle; threads that
+ * accept FastCGI requests; lanes for what blocks (the store); jobs that are claimed from the store,
+ * held, given to handlers, and let go; limits for each queue.
  *
  *   httpd's child --FastCGI--> /enrolments/ID?wait=MS : claims the job ID and answers when it is
  *                              over or the time has passed; the answer has no content that counts
@@ -79,8 +79,8 @@ const gh_log_t *framework_log(framework_t *framework);
 const char *framework_holder(framework_t *framework);
 const char *framework_node(framework_t *framework);
 
-/** Work on a lane's thread, where the store may be used; then done in the loop. Both are called with
- *  the baton. */
+/** Work on a lane's thread, where the store may be used; then done in the loop. Both are called
+ *  with the baton. */
 void framework_blocking(framework_t *framework, void (*work)(void *baton),
                         void (*done)(void *baton), void *baton);
 

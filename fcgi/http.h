@@ -27,8 +27,8 @@ typedef struct {
     gh_bytes_t credential;          /* PKCS#12; data NULL: no client certificate */
     gh_bytes_t passphrase;
     const char *alias;              /* friendlyName of the key to use; NULL: there is one only */
-    const char *trust;              /* PEM: who may have issued the server's certificate; NULL: those
-                                       of the system */
+    const char *trust;              /* PEM: who may have issued the server's certificate; NULL:
+                                       those of the system */
     const char *proxy;              /* URL, perhaps with user and password; NULL: none */
     apr_interval_time_t connect_timeout;    /* 0: 5 s */
     apr_interval_time_t timeout;            /* of a call, 0: 60 s */

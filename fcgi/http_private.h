@@ -70,8 +70,8 @@ struct http_call {
 /** Sets all that has to do with TLS and proxies on the handle of a call. */
 void http_tls_prepare(http_call_t *call);
 
-/** @return 1 if the server has refused the handshake after this side took it as finished, as TLS 1.3
- *          permits: then it has not read what was sent over the connection */
+/** @return 1 if the server has refused the handshake after this side took it as finished, as TLS
+ *          1.3 permits: then it has not read what was sent over the connection */
 int http_tls_refused(const http_call_t *call);
 
 /** Looks at credential and trust of a peer. */

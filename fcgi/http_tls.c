@@ -5,27 +5,9 @@
 #include <string.h>
 
 #include <apr_strings.h>
-#include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 
 #include "fcgi/http_private.h"
-
-static int count_cas(const char *pem)
-{
-    BIO *bio = BIO_new_mem_buf(pem, -1);
-    X509 *certificate;
-    int count = 0;
-
-    while (bio && (certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
-        count += X509_check_ca(certificate) > 0;
-        X509_free(certificate);
-    }
-    BIO_free(bio);
-    ERR_clear_error();
-    return count;
-}
 
 static struct curl_blob blob(gh_bytes_t bytes)
 {
@@ -43,7 +25,7 @@ apr_status_t http_tls_load(http_peer_t *peer, apr_pool_t *p, gh_result_t *result
     if (config->trust) {
         gh_bytes_t text = { (const unsigned char *)config->trust, strlen(config->trust) };
 
-        if (!count_cas(config->trust)) {
+        if (!gh_trust_count(config->trust)) {
             return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "http.trust",
                                   "Give the certificate of the CA that has issued the server's.",
                                   GHNO(0831) "%s: there is no CA certificate to trust",
@@ -63,8 +45,8 @@ apr_status_t http_tls_load(http_peer_t *peer, apr_pool_t *p, gh_result_t *result
     return rv;
 }
 
-/* Called by OpenSSL for each message of TLS, for as long as the connection lives, which may be longer
- * than the call that has opened it. */
+/* Called by OpenSSL for each message of TLS, for as long as the connection lives, which may be
+ * longer than the call that has opened it. */
 static void see_message(int is_written, int version, int type, const void *data, size_t length,
                         SSL *ssl, void *baton)
 {

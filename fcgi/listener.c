@@ -207,7 +207,8 @@ apr_status_t listener_start(listener_t **out, const gh_worker_t *worker, void (*
     listener->wake = wake;
     listener->baton = baton;
     /* who is told of a connection that another has taken must not wait for the next one */
-    if (FCGX_Init() || fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK) < 0) {
+    if (FCGX_Init()
+        || fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK) < 0) {
         error = errno ? errno : EINVAL;
     }
     if (!error) {

@@ -82,7 +82,8 @@ void gatehouse_check_addresses(gatehouse_settings_t *settings, apr_pool_t *p)
         const char *certificate = apr_pstrcat(p, "/ca/", section->name, ".cer", NULL);
         gh_ca_urls_t urls = gh_issuer_urls(section->issuer, p);
 
-        if (gh_issuer_backend(section->issuer) == &gh_issuer_offline) {
+        if (gh_issuer_backend(section->issuer) == &gh_issuer_offline
+            || gh_issuer_backend(section->issuer)->by_worker) {
             continue;
         }
         if (!crl_told && urls.crl_url

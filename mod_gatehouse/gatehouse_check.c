@@ -11,7 +11,7 @@
 #include <apr_strings.h>
 #include <unixd.h>
 
-#include "gatehouse_private.h"
+#include "gatehouse_remote.h"
 #include "log.h"
 #include "x509/ca.h"
 #include "x509/key.h"
@@ -204,7 +204,8 @@ static int check_issuer(gatehouse_settings_t *settings, gatehouse_issuer_section
         config->public_url = settings->public_url;
     }
     config->ocsp_url = ocsp_url ? ocsp_url(s, section->name, config->public_url, p) : NULL;
-    if (backend->crl_signer && !config->public_url && strcmp(backend->name, "offline")) {
+    if (backend->crl_signer && !config->public_url && !backend->by_worker
+        && strcmp(backend->name, "offline")) {
         gatehouse_log_problem(s, section->place, what, GHNO(0304) "GatehousePublicURL is missing: "
                               "certificates have to say where their CRL is. Add it, like "
                               "GatehousePublicURL http://pki.example.com");
@@ -374,6 +375,11 @@ int gatehouse_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
     if (settings->store) {
         check_clock(settings);
     }
+    for (i = 0; i < settings->issuers->nelts; ++i) {
+        problems += gatehouse_check_remote(settings, APR_ARRAY_IDX(settings->issuers, i,
+                                           gatehouse_issuer_section_t *), s, pconf, ptemp);
+    }
+    problems += gatehouse_check_mapping(settings, s, pconf);
     problems += check_shared_keys(settings, s, ptemp);
     problems += link_successors(settings, s, ptemp);
     problems += gatehouse_collect_locations(settings, s, pconf);

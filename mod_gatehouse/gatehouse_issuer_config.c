@@ -7,7 +7,7 @@
 #include <ap_provider.h>
 #include <apr_strings.h>
 
-#include "gatehouse_private.h"
+#include "gatehouse_remote.h"
 #include "log.h"
 #include "text.h"
 
@@ -24,23 +24,8 @@ void gatehouse_register_backends(apr_pool_t *p)
     }
 }
 
-static const char *known_backends(apr_pool_t *p)
-{
-    apr_array_header_t *names = ap_list_provider_names(p, GH_ISSUER_PROVIDER_GROUP,
-                                                       GH_ISSUER_PROVIDER_VERSION);
-    const char *text = "";
-    int i;
-
-    for (i = 0; i < names->nelts; ++i) {
-        text = apr_pstrcat(p, text, i ? ", " : "",
-                           APR_ARRAY_IDX(names, i, ap_list_provider_names_t).provider_name, NULL);
-    }
-    return text;
-}
-
-/* The section being read; a directive may stand in it once. */
-static const char *section_of(cmd_parms *cmd, gatehouse_issuer_section_t **section,
-                              apr_size_t place_offset)
+const char *gatehouse_issuer_section_of(cmd_parms *cmd, gatehouse_issuer_section_t **section,
+                                        apr_size_t place_offset)
 {
     gatehouse_settings_t *settings = gatehouse_settings_of(cmd->server);
     const char *err = ap_check_cmd_context(cmd, GLOBAL_ONLY);
@@ -64,9 +49,6 @@ static const char *section_of(cmd_parms *cmd, gatehouse_issuer_section_t **secti
     return NULL;
 }
 
-#define SECTION_OF(cmd, section, place) \
-    section_of(cmd, section, APR_OFFSETOF(gatehouse_issuer_section_t, place))
-
 static const char *path_of(cmd_parms *cmd, const char **path, const char *text)
 {
     *path = *text ? ap_server_root_relative(cmd->pool, text) : NULL;
@@ -77,26 +59,10 @@ static const char *path_of(cmd_parms *cmd, const char **path, const char *text)
     return NULL;
 }
 
-const char *gatehouse_set_issuer_backend(cmd_parms *cmd, void *dir, const char *name)
-{
-    gatehouse_issuer_section_t *section;
-    const char *err = SECTION_OF(cmd, &section, backend_place);
-
-    if (err) {
-        return err;
-    }
-    if (!ap_lookup_provider(GH_ISSUER_PROVIDER_GROUP, name, GH_ISSUER_PROVIDER_VERSION)) {
-        return apr_psprintf(cmd->pool, GHNO(0282) "IssuerBackend %s is not known; there are: %s",
-                            name, known_backends(cmd->temp_pool));
-    }
-    section->backend = name;
-    return NULL;
-}
-
 const char *gatehouse_set_issuer_certificate(cmd_parms *cmd, void *dir, const char *path)
 {
     gatehouse_issuer_section_t *section;
-    const char *err = SECTION_OF(cmd, &section, certificate_place);
+    const char *err = GATEHOUSE_SECTION_OF(cmd, &section, certificate_place);
 
     return err ? err : path_of(cmd, &section->config.certificate, path);
 }
@@ -104,7 +70,7 @@ const char *gatehouse_set_issuer_certificate(cmd_parms *cmd, void *dir, const ch
 const char *gatehouse_set_issuer_chain(cmd_parms *cmd, void *dir, const char *path)
 {
     gatehouse_issuer_section_t *section;
-    const char *err = SECTION_OF(cmd, &section, chain_place);
+    const char *err = GATEHOUSE_SECTION_OF(cmd, &section, chain_place);
 
     return err ? err : path_of(cmd, &section->config.chain, path);
 }
@@ -114,7 +80,7 @@ const char *gatehouse_set_issuer_key(cmd_parms *cmd, void *dir, const char *sour
                                      const char *option)
 {
     gatehouse_issuer_section_t *section;
-    const char *err = SECTION_OF(cmd, &section, key_place);
+    const char *err = GATEHOUSE_SECTION_OF(cmd, &section, key_place);
 
     if (err) {
         return err;
@@ -174,12 +140,15 @@ static const char *crl_option(cmd_parms *cmd, gh_issuer_config_t *config, const 
 const char *gatehouse_set_issuer_crl(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
     gatehouse_issuer_section_t *section;
-    const char *err = SECTION_OF(cmd, &section, crl_place);
+    const char *err = GATEHOUSE_SECTION_OF(cmd, &section, crl_place);
     int i;
 
     if (!err && argc == 0) {
         return GHNO(0287) "IssuerCRL needs at least one of validity=TIME, publish=TIME, "
                "delay=TIME, file=PATH";
+    }
+    if (!err && argc == 1 && !ap_cstr_casecmp(argv[0], "off")) {
+        return NULL;                /* of a CA that publishes its CRLs itself */
     }
     for (i = 0; !err && i < argc; ++i) {
         err = crl_option(cmd, &section->config, argv[i]);
@@ -191,7 +160,7 @@ const char *gatehouse_set_issuer_next(cmd_parms *cmd, void *dir, const char *nam
                                       const char *option)
 {
     gatehouse_issuer_section_t *section;
-    const char *err = SECTION_OF(cmd, &section, next_place);
+    const char *err = GATEHOUSE_SECTION_OF(cmd, &section, next_place);
 
     if (err) {
         return err;
@@ -267,6 +236,10 @@ static const char *make_issuer(cmd_parms *cmd, gatehouse_issuer_section_t *secti
     config->crl_file = section->config.crl_file;
     config->next = section->config.next;
     config->next_from = section->config.next_from;
+    config->any_subject = section->config.any_subject;
+    if (section->config.deadline) {
+        config->deadline = section->config.deadline;
+    }
     return crl_times(cmd, section, config);
 }
 
@@ -287,6 +260,7 @@ const char *gatehouse_issuer_section(cmd_parms *cmd, void *dir, const char *text
     }
     section->name = APR_ARRAY_IDX(words, 0, const char *);
     section->place = gatehouse_place(cmd);
+    gatehouse_remote_init(&section->remote);
     for (i = 0; i < settings->issuers->nelts; ++i) {
         const gatehouse_issuer_section_t *seen
             = APR_ARRAY_IDX(settings->issuers, i, gatehouse_issuer_section_t *);

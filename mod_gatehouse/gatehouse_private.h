@@ -23,6 +23,38 @@ typedef struct {
     int line;
 } gatehouse_place_t;
 
+/** What is said of a CA behind a gateway. */
+typedef struct {
+    const char *url;                        /* IssuerBackend cagw URL ca=ID */
+    const char *ca;
+    const char *credential;                 /* IssuerCredential: path */
+    const char *passphrase;                 /* file:PATH or exec:PATH, or NULL */
+    const char *alias;                      /* or NULL */
+    gatehouse_place_t credential_place;
+    const char *trust;                      /* IssuerTrust: path, "credential" or "system" */
+    gatehouse_place_t trust_place;
+    const char *proxy;                      /* IssuerProxy */
+    gatehouse_place_t proxy_place;
+    apr_interval_time_t wait;               /* IssuerWait; 0: nobody waits */
+    int max_waiting;
+    gatehouse_place_t wait_place;
+    apr_table_t *profiles;                  /* IssuerGatewayProfile: theirs by ours, or NULL */
+    gatehouse_place_t profiles_place;
+    int search;                             /* IssuerSearch */
+    apr_interval_time_t lag;
+    gatehouse_place_t search_place;
+    int concurrent;                         /* IssuerLimits */
+    double rate;
+    apr_interval_time_t timeout;
+    gatehouse_place_t limits_place;
+    gatehouse_place_t subject_place;        /* IssuerSubject */
+
+    gh_bytes_t pkcs12;                      /* once they were checked: what is in these */
+    gh_bytes_t secret;
+    const char *trusted;                    /* PEM; NULL: those of the system */
+    apr_time_t not_after;                   /* of the credential */
+} gatehouse_remote_t;
+
 /** An <Issuer> section. Directives that a message may have to name have their place. */
 typedef struct {
     const char *name;
@@ -36,6 +68,7 @@ typedef struct {
     gatehouse_place_t next_place;
     gatehouse_place_t public_url_place;
     gh_issuer_config_t config;              /* what was said; times 0 where nothing was */
+    gatehouse_remote_t remote;
     gh_issuer_t *issuer;                    /* made when the section ends */
 } gatehouse_issuer_section_t;
 
@@ -99,6 +132,9 @@ typedef struct {
     apr_hash_t *locations;                  /* lists of gatehouse_allowed_location_t by server */
     apr_array_header_t *warnings;           /* gatehouse_warning_t elements */
     gh_sealer_t *sealer;
+    const char *runtime;                    /* GatehouseRuntimeDirectory, or NULL */
+    gatehouse_place_t runtime_place;
+    int remote;                             /* 1: there is an issuer behind a gateway */
     int store_prepared;                     /* by this parent, so that children need not */
 } gatehouse_settings_t;
 
@@ -138,7 +174,11 @@ const char *gatehouse_section_walk(cmd_parms *cmd, const char *prefix, const cha
 
 void gatehouse_register_backends(apr_pool_t *p);
 const char *gatehouse_issuer_section(cmd_parms *cmd, void *dir, const char *text);
-const char *gatehouse_set_issuer_backend(cmd_parms *cmd, void *dir, const char *name);
+/** The section being read; a directive may stand in it once, which its place tells. */
+const char *gatehouse_issuer_section_of(cmd_parms *cmd, gatehouse_issuer_section_t **section,
+                                        apr_size_t place_offset);
+#define GATEHOUSE_SECTION_OF(cmd, section, place) \
+    gatehouse_issuer_section_of(cmd, section, APR_OFFSETOF(gatehouse_issuer_section_t, place))
 const char *gatehouse_set_issuer_certificate(cmd_parms *cmd, void *dir, const char *path);
 const char *gatehouse_set_issuer_key(cmd_parms *cmd, void *dir, const char *source,
                                      const char *option);

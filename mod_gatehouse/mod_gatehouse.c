@@ -10,7 +10,7 @@
 #include <apr_strings.h>
 
 #include "gatehouse_memory.h"
-#include "gatehouse_private.h"
+#include "gatehouse_remote.h"
 #include "gatehouse_worker.h"
 #include "log.h"
 
@@ -30,13 +30,15 @@ static const command_rec directives[] = {
                   "key that seals private keys in the store: file:PATH or exec:PATH"),
     AP_INIT_TAKE1("GatehouseAuditLog", gatehouse_set_audit_log, NULL, RSRC_CONF,
                   "a file, or | and a program, to which decisions are logged"),
+    AP_INIT_TAKE1("GatehouseRuntimeDirectory", gatehouse_set_runtime_directory, NULL, RSRC_CONF,
+                  "folder for sockets of workers"),
     AP_INIT_TAKE1("GatehouseNode", gatehouse_set_node, NULL, RSRC_CONF,
                   "name of this machine in the audit log and in leases"),
 
     AP_INIT_RAW_ARGS("<Issuer", gatehouse_issuer_section, NULL, RSRC_CONF,
                      "container of one CA: <Issuer NAME>"),
-    AP_INIT_TAKE1("IssuerBackend", gatehouse_set_issuer_backend, NULL, RSRC_CONF,
-                  "what signs: local (default) or offline"),
+    AP_INIT_TAKE_ARGV("IssuerBackend", gatehouse_set_issuer_backend, NULL, RSRC_CONF,
+                      "what signs: local (default), offline, or cagw URL ca=ID"),
     AP_INIT_TAKE1("IssuerCertificate", gatehouse_set_issuer_certificate, NULL, RSRC_CONF,
                   "PEM, DER or PKCS#12 file with the CA's certificate"),
     AP_INIT_TAKE12("IssuerKey", gatehouse_set_issuer_key, NULL, RSRC_CONF,
@@ -47,6 +49,23 @@ static const command_rec directives[] = {
                    "the issuer that takes over, and from=TIME when"),
     AP_INIT_TAKE_ARGV("IssuerCRL", gatehouse_set_issuer_crl, NULL, RSRC_CONF,
                       "validity=TIME publish=TIME delay=TIME file=PATH"),
+
+    AP_INIT_TAKE_ARGV("IssuerCredential", gatehouse_set_issuer_credential, NULL, RSRC_CONF,
+                      "PKCS#12 by which the gateway knows us, passphrase=SOURCE, alias=NAME"),
+    AP_INIT_TAKE1("IssuerTrust", gatehouse_set_issuer_trust, NULL, RSRC_CONF,
+                  "who may have issued the gateway's certificate: PEM file, credential or system"),
+    AP_INIT_TAKE1("IssuerProxy", gatehouse_set_issuer_proxy, NULL, RSRC_CONF,
+                  "URL of a proxy on the way to the gateway"),
+    AP_INIT_TAKE12("IssuerWait", gatehouse_set_issuer_wait, NULL, RSRC_CONF,
+                   "how long a request waits for a certificate, max-waiting=NUMBER"),
+    AP_INIT_TAKE2("IssuerGatewayProfile", gatehouse_set_issuer_gateway_profile, NULL, RSRC_CONF,
+                  "a profile here, and its name at the gateway"),
+    AP_INIT_TAKE12("IssuerSearch", gatehouse_set_issuer_search, NULL, RSRC_CONF,
+                   "whether the CA can be searched for what became of a call: on or off, lag=TIME"),
+    AP_INIT_TAKE_ARGV("IssuerLimits", gatehouse_set_issuer_limits, NULL, RSRC_CONF,
+                      "concurrent=NUMBER rate=NUMBER timeout=TIME deadline=TIME"),
+    AP_INIT_TAKE1("IssuerSubject", gatehouse_set_issuer_subject, NULL, RSRC_CONF,
+                  "authorised, or any: the CA may choose another subject"),
 
     AP_INIT_RAW_ARGS("<CertificateProfile", gatehouse_profile_section, NULL, RSRC_CONF,
                      "container of one profile: <CertificateProfile NAME [base=OTHER]>"),
@@ -131,13 +150,16 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     if (rv == APR_SUCCESS) {
         rv = gatehouse_turn_create(settings, s);
     }
+    if (rv == APR_SUCCESS) {
+        rv = gatehouse_dispatch_create(settings, pconf);
+    }
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(0317) "there is no shared memory, or no "
                      "temporary file, for the children; see whether memory or /tmp is full");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     log_start(settings, s, ptemp);
-    return OK;
+    return gatehouse_register_ca_worker(settings, s, pconf);
 }
 
 static void register_hooks(apr_pool_t *p)
@@ -165,6 +187,8 @@ static void register_hooks(apr_pool_t *p)
     APR_REGISTER_OPTIONAL_FN(gatehouse_add_metric);
     APR_REGISTER_OPTIONAL_FN(gatehouse_register_metrics);
     APR_REGISTER_OPTIONAL_FN(gatehouse_register_worker);
+    APR_REGISTER_OPTIONAL_FN(gatehouse_await);
+    gatehouse_register_dispatch(p);
 
     /* First, so that protocol modules find issuers and profiles in their own check. */
     ap_hook_check_config(gatehouse_check_config, NULL, NULL, APR_HOOK_FIRST);
@@ -176,6 +200,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_post_config(gatehouse_start_workers, NULL, NULL, APR_HOOK_REALLY_LAST);
     /* First, so that protocol modules find the service when their own child_init runs. */
     ap_hook_child_init(gatehouse_child_init, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_child_init(gatehouse_dispatch_child_init, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_handler(gatehouse_crl_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(gatehouse_ca_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(gatehouse_health_handler, NULL, NULL, APR_HOOK_MIDDLE);

@@ -26,7 +26,7 @@ typedef struct {
 typedef struct {
     ca_worker_t *worker;
     const char *name;
-    gh_issuer_t *issuer;            /* with certificate and chain, as gh_submission_check() takes it */
+    gh_issuer_t *issuer;            /* with certificate and chain, for gh_submission_check() */
     const char *ca;                 /* its id at the gateway */
     apr_hash_t *profiles;           /* of the gateway, by ours; "*" for all others */
     int searchable;                 /* whether the CA can be searched for what became of a call */

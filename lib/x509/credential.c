@@ -8,6 +8,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/pkcs12.h>
+#include <openssl/x509v3.h>
 
 #include "log.h"
 #include "x509/ca.h"
@@ -35,13 +36,6 @@ typedef struct {
     apr_array_header_t *bags;       /* bag_t */
     int unsupported;                /* something in it cannot be decrypted */
 } reader_t;
-
-static apr_status_t failed(gh_result_t *result, gh_failure_t failure, const char *action,
-                           const char *number_and_text)
-{
-    return gh_result_fail(result, APR_EINVAL, failure, "credential", action, "%s",
-                          number_and_text);
-}
 
 static const char *take_alias(const reader_t *reader, PKCS12_SAFEBAG *safe)
 {
@@ -176,14 +170,15 @@ static apr_status_t choose_key(const reader_t *reader, const char *alias, const 
         }
     }
     if (!count && reader->unsupported) {
-        return failed(result, GH_FAILURE_ALGORITHM, "Export it anew with \"openssl pkcs12 "
-                      "-export\", which uses AES.",
-                      GHNO(0820) "the PKCS#12 is encrypted in a way that is not supported any "
-                      "more, such as RC2");
+        return gh_result_fail(result, APR_EINVAL, GH_FAILURE_ALGORITHM, "credential",
+                              "Export it anew with \"openssl pkcs12 -export\", which uses AES.",
+                              GHNO(0820) "the PKCS#12 is encrypted in a way that is not supported "
+                              "any more, such as RC2");
     }
     if (!count) {
-        return failed(result, GH_FAILURE_REQUEST, "Give the file that has the private key too.",
-                      GHNO(0821) "the PKCS#12 has no private key");
+        return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "credential",
+                              "Give the file that has the private key too.",
+                              GHNO(0821) "the PKCS#12 has no private key");
     }
     if (alias && !named) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_NOT_FOUND, "credential",
@@ -288,8 +283,9 @@ static apr_status_t make(gh_credential_t **out, const reader_t *reader, const ba
     apr_time_t now = apr_time_now();
 
     if (!certificate) {
-        return failed(result, GH_FAILURE_REQUEST, "Export key and certificate together.",
-                      GHNO(0824) "the PKCS#12 has no certificate for its key");
+        return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "credential",
+                              "Export key and certificate together.",
+                              GHNO(0824) "the PKCS#12 has no certificate for its key");
     }
     credential->alias = bag->alias ? apr_pstrdup(p, bag->alias) : NULL;
     credential->not_before = gh_certificate_not_before(certificate);
@@ -307,8 +303,10 @@ static apr_status_t make(gh_credential_t **out, const reader_t *reader, const ba
                               gh_time_text(p, credential->not_after));
     }
     if (!credential->certificate.length || !credential->key.length) {
-        return failed(result, GH_FAILURE_INTERNAL, "See whether memory is short.",
-                      GHNO(0826) "key and certificate of the PKCS#12 cannot be written as PEM");
+        return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "credential",
+                              "See whether memory is short.",
+                              GHNO(0826) "key and certificate of the PKCS#12 cannot be written as "
+                              "PEM");
     }
     *out = credential;
     return APR_SUCCESS;
@@ -334,13 +332,15 @@ apr_status_t gh_credential_parse(gh_credential_t **credential, gh_bytes_t pkcs12
                                    passphrase.length);
     reader.secret_length = (int)passphrase.length;
     if (!parsed || data != pkcs12.data + pkcs12.length) {
-        rv = failed(result, GH_FAILURE_MALFORMED, "Give a file that ends with .p12 or .pfx.",
-                    GHNO(0827) "this is no PKCS#12");
+        rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "credential",
+                            "Give a file that ends with .p12 or .pfx.",
+                            GHNO(0827) "this is no PKCS#12");
         goto cleanup;
     }
     if (!check_passphrase(&reader, parsed)) {
-        rv = failed(result, GH_FAILURE_DENIED, "Correct what passphrase= names.",
-                    GHNO(0828) "the passphrase does not open the PKCS#12");
+        rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_DENIED, "credential",
+                            "Correct what passphrase= names.",
+                            GHNO(0828) "the passphrase does not open the PKCS#12");
         goto cleanup;
     }
     read_all(&reader, parsed);
@@ -376,4 +376,33 @@ apr_status_t gh_credential_load(gh_credential_t **credential, gh_bytes_t *bytes,
         *bytes = file.bytes;
     }
     return gh_credential_parse(credential, file.bytes, passphrase, alias, p, result);
+}
+
+int gh_trust_count(const char *pem)
+{
+    BIO *bio = BIO_new_mem_buf(pem, -1);
+    X509 *certificate;
+    int count = 0;
+
+    while (bio && (certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
+        count += X509_check_ca(certificate) > 0;
+        X509_free(certificate);
+    }
+    BIO_free(bio);
+    ERR_clear_error();
+    return count;
+}
+
+apr_status_t gh_trust_load(const char **pem, const char *path, apr_pool_t *p, gh_result_t *result)
+{
+    gh_file_t file;
+    apr_status_t rv = gh_file_read(&file, path, p, result);
+
+    if (rv == APR_SUCCESS && !gh_trust_count((const char *)file.bytes.data)) {
+        rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "trust",
+                            "Give the certificate of the CA that has issued the server's.",
+                            GHNO(0920) "%s has no CA certificate in PEM", path);
+    }
+    *pem = rv == APR_SUCCESS ? (const char *)file.bytes.data : NULL;
+    return rv;
 }

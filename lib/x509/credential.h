@@ -48,4 +48,14 @@ apr_status_t gh_credential_load(gh_credential_t **credential, gh_bytes_t *bytes,
                                 gh_bytes_t passphrase, const char *alias, apr_pool_t *p,
                                 gh_result_t *result);
 
+/**
+ * Reads certificates of CAs that are trusted from a PEM file; others in it do no harm.
+ * @return APR_EINVAL with result if there is no CA's; errors of the operating system
+ */
+apr_status_t gh_trust_load(const char **pem, const char *path, apr_pool_t *p,
+                           gh_result_t *result);
+
+/** How many CA certificates are in a PEM text. */
+int gh_trust_count(const char *pem);
+
 #endif /* gatehouse_x509_credential_h */

@@ -1,0 +1,64 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#ifndef gatehouse_remote_h
+#define gatehouse_remote_h
+
+#include <httpd.h>
+#include <http_config.h>
+
+#include "gatehouse_private.h"
+
+/* Issuers whose CA is elsewhere: what a worker is told of them, how requests wait for it. */
+
+#define GATEHOUSE_CA_WORKER "gatehouse-ca-worker"
+
+/** Where the worker's socket is mapped to. */
+#define GATEHOUSE_WORKER_PATH "/-/worker/"
+
+/* gatehouse_remote_config.c, gatehouse_remote_limits.c: directives of <Issuer> */
+
+const char *gatehouse_set_issuer_backend(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
+const char *gatehouse_set_issuer_credential(cmd_parms *cmd, void *dir, int argc,
+                                            char *const argv[]);
+const char *gatehouse_set_issuer_trust(cmd_parms *cmd, void *dir, const char *source);
+const char *gatehouse_set_issuer_proxy(cmd_parms *cmd, void *dir, const char *url);
+const char *gatehouse_set_issuer_wait(cmd_parms *cmd, void *dir, const char *time,
+                                      const char *option);
+const char *gatehouse_set_issuer_gateway_profile(cmd_parms *cmd, void *dir, const char *ours,
+                                                 const char *theirs);
+const char *gatehouse_set_issuer_search(cmd_parms *cmd, void *dir, const char *word,
+                                        const char *option);
+const char *gatehouse_set_issuer_limits(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
+const char *gatehouse_set_issuer_subject(cmd_parms *cmd, void *dir, const char *word);
+
+/** Defaults of what was not said. */
+void gatehouse_remote_init(gatehouse_remote_t *remote);
+
+/* gatehouse_remote_check.c */
+
+/** Opens what the directives name. @return how many problems were logged */
+int gatehouse_check_remote(gatehouse_settings_t *settings, gatehouse_issuer_section_t *section,
+                           server_rec *s, apr_pool_t *p, apr_pool_t *ptemp);
+/** Whether requests reach the worker. */
+int gatehouse_check_mapping(gatehouse_settings_t *settings, server_rec *s, apr_pool_t *p);
+/** @return 1 if a worker works for this issuer */
+int gatehouse_is_remote(const gatehouse_issuer_section_t *section);
+
+/* gatehouse_ca_worker.c */
+
+const char *gatehouse_set_runtime_directory(cmd_parms *cmd, void *dir, const char *path);
+/** Path of the worker's socket, in p. */
+const char *gatehouse_ca_socket(const gatehouse_settings_t *settings, apr_pool_t *p);
+/** Has the worker for CAs started if there is an issuer that needs it. @return an HTTP status */
+int gatehouse_register_ca_worker(gatehouse_settings_t *settings, server_rec *s,
+                                 apr_pool_t *pconf);
+
+/* gatehouse_dispatch.c */
+
+void gatehouse_register_dispatch(apr_pool_t *p);
+/** Makes the memory in which children count who waits. */
+apr_status_t gatehouse_dispatch_create(gatehouse_settings_t *settings, apr_pool_t *pconf);
+void gatehouse_dispatch_child_init(apr_pool_t *p, server_rec *s);
+void gatehouse_await(request_rec *r, const char *issuer, const char *enrolment);
+
+#endif /* gatehouse_remote_h */

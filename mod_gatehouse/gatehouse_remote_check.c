@@ -1,0 +1,217 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/* What the directives of issuers behind a gateway mean together. */
+
+#include <string.h>
+#include <httpd.h>
+#include <http_config.h>
+#include <apr_strings.h>
+
+#include "gatehouse_remote.h"
+#include "log.h"
+#include "text.h"
+#include "x509/credential.h"
+
+/** A credential that ends so soon is worth a warning. */
+#define ENDS_SOON apr_time_from_sec(30 * 86400)
+
+int gatehouse_is_remote(const gatehouse_issuer_section_t *section)
+{
+    return gh_issuer_backend(section->issuer)->by_worker;
+}
+
+/* Logs a problem, or takes it down for the dump. @return how many are logged */
+static int problem(const gatehouse_issuer_section_t *section, gatehouse_place_t place,
+                   const char *what, const gh_result_t *result, apr_status_t rv, server_rec *s,
+                   apr_pool_t *p)
+{
+    if (gatehouse_dump_problem(p, section->name, what, place.file, place.line, result)) {
+        return 0;
+    }
+    gatehouse_log_problem(s, place, what, gatehouse_explain(result, rv, p));
+    return 1;
+}
+
+static int check_credential(gatehouse_settings_t *settings, gatehouse_issuer_section_t *section,
+                            gh_credential_t **credential, server_rec *s, apr_pool_t *p)
+{
+    gatehouse_remote_t *remote = &section->remote;
+    gh_result_t result;
+    apr_status_t rv = APR_SUCCESS;
+
+    gh_result_clear(&result);
+    if (remote->passphrase) {
+        rv = gh_secret_load(&remote->secret, remote->passphrase, p, &result);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = gh_credential_load(credential, &remote->pkcs12, remote->credential, remote->secret,
+                                remote->alias, p, &result);
+    }
+    if (rv != APR_SUCCESS) {
+        return problem(section, remote->credential_place, "IssuerCredential", &result, rv, s, p);
+    }
+    remote->not_after = (*credential)->not_after;
+    if (remote->not_after - apr_time_now() < ENDS_SOON) {
+        gatehouse_warn(settings, remote->credential_place, "IssuerCredential",
+                       apr_psprintf(p, GHNO(0912) "the certificate %s ends at %s; have it renewed "
+                                    "before, and restart httpd gracefully", (*credential)->subject,
+                                    gh_time_text(p, remote->not_after)));
+    }
+    return 0;
+}
+
+static int check_trust(gatehouse_issuer_section_t *section, const gh_credential_t *credential,
+                       server_rec *s, apr_pool_t *p)
+{
+    gatehouse_remote_t *remote = &section->remote;
+    gh_result_t result;
+    apr_status_t rv;
+
+    if (!remote->trust || !strcmp(remote->trust, "system")) {
+        return 0;
+    }
+    gh_result_clear(&result);
+    if (strcmp(remote->trust, "credential")) {
+        rv = gh_trust_load(&remote->trusted, remote->trust, p, &result);
+        return rv == APR_SUCCESS ? 0
+            : problem(section, remote->trust_place, "IssuerTrust", &result, rv, s, p);
+    }
+    remote->trusted = credential ? credential->trust : NULL;
+    if (credential && !remote->trusted) {
+        gatehouse_log_problem(s, remote->trust_place, "IssuerTrust", GHNO(0913) "the PKCS#12 of "
+                              "IssuerCredential has no CA certificate; name a PEM file with that "
+                              "of the CA that has issued the gateway's");
+        return 1;
+    }
+    return 0;
+}
+
+static int check_profiles(const gatehouse_settings_t *settings,
+                          const gatehouse_issuer_section_t *section, server_rec *s, apr_pool_t *p)
+{
+    const apr_array_header_t *all;
+    int problems = 0, i;
+
+    if (!section->remote.profiles) {
+        return 0;
+    }
+    all = apr_table_elts(section->remote.profiles);
+    for (i = 0; i < all->nelts; ++i) {
+        const char *ours = APR_ARRAY_IDX(all, i, apr_table_entry_t).key;
+
+        if (strcmp(ours, "*")
+            && !apr_hash_get(settings->shared.profiles, ours, APR_HASH_KEY_STRING)) {
+            gatehouse_log_problem(s, section->remote.profiles_place, "IssuerGatewayProfile",
+                                  apr_psprintf(p, GHNO(0914) "issuer %s: there is no profile %s; "
+                                               "write one, or correct the name", section->name,
+                                               ours));
+            ++problems;
+        }
+    }
+    return problems;
+}
+
+/* Directives that would be without effect. */
+static int check_local(const gatehouse_issuer_section_t *section, server_rec *s, apr_pool_t *p)
+{
+    const gatehouse_remote_t *remote = &section->remote;
+    const struct {
+        const char *name;
+        gatehouse_place_t place;
+    } said[] = {
+        { "IssuerCredential", remote->credential_place }, { "IssuerTrust", remote->trust_place },
+        { "IssuerProxy", remote->proxy_place }, { "IssuerWait", remote->wait_place },
+        { "IssuerGatewayProfile", remote->profiles_place },
+        { "IssuerSearch", remote->search_place }, { "IssuerLimits", remote->limits_place },
+        { "IssuerSubject", remote->subject_place },
+    };
+    int problems = 0;
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(said) / sizeof(said[0]); ++i) {
+        if (said[i].place.file) {
+            gatehouse_log_problem(s, said[i].place, said[i].name,
+                                  apr_psprintf(p, GHNO(0915) "issuer %s signs here, so that this "
+                                               "has no effect; leave it out, or say IssuerBackend "
+                                               "cagw", section->name));
+            ++problems;
+        }
+    }
+    return problems;
+}
+
+int gatehouse_check_remote(gatehouse_settings_t *settings, gatehouse_issuer_section_t *section,
+                           server_rec *s, apr_pool_t *p, apr_pool_t *ptemp)
+{
+    gh_credential_t *credential = NULL;
+    int problems = 0;
+
+    if (!gatehouse_is_remote(section)) {
+        return check_local(section, s, ptemp);
+    }
+    settings->remote = 1;
+    if (section->remote.credential) {
+        problems += check_credential(settings, section, &credential, s, p);
+    }
+    else {
+        gatehouse_log_problem(s, section->backend_place, "IssuerBackend",
+                              apr_psprintf(ptemp, GHNO(0916) "issuer %s: a gateway knows us by a "
+                                           "certificate; add IssuerCredential with the PKCS#12 of "
+                                           "it", section->name));
+        ++problems;
+    }
+    problems += check_trust(section, credential, s, p);
+    return problems + check_profiles(settings, section, s, ptemp);
+}
+
+/* The ProxyPass that leads to the socket, in any server. */
+static const ap_directive_t *find_mapping(const ap_directive_t *directive, const char *socket)
+{
+    for (; directive; directive = directive->next) {
+        const ap_directive_t *inside = directive->first_child
+            ? find_mapping(directive->first_child, socket) : NULL;
+
+        if (inside) {
+            return inside;
+        }
+        if (!ap_cstr_casecmp(directive->directive, "ProxyPass") && directive->args
+            && strstr(directive->args, socket)) {
+            return directive;
+        }
+    }
+    return NULL;
+}
+
+int gatehouse_check_mapping(gatehouse_settings_t *settings, server_rec *s, apr_pool_t *p)
+{
+    const char *path = gatehouse_ca_socket(settings, p);
+    const ap_directive_t *mapping;
+    gatehouse_place_t place = settings->runtime_place;
+
+    if (!settings->remote) {
+        return 0;
+    }
+    if (!path) {
+        gatehouse_log_problem(s, place, "GatehouseRuntimeDirectory", GHNO(0917) "the path of a "
+                              "socket in it would be too long, or it cannot be used; name a "
+                              "folder with a short path");
+        return 1;
+    }
+    mapping = find_mapping(ap_conftree, apr_pstrcat(p, "unix:", path, "|fcgi:", NULL));
+    if (!mapping || !ap_find_linked_module("mod_proxy_fcgi.c")) {
+        gatehouse_warn(settings, place, "worker",
+                       apr_psprintf(p, GHNO(0918) "requests do not reach the worker, which "
+                                    "therefore looks for work once a second: load mod_proxy and "
+                                    "mod_proxy_fcgi, and map ProxyPass \"%s\" "
+                                    "\"unix:%s|fcgi://localhost/\" as conf.d/workers.conf does",
+                                    GATEHOUSE_WORKER_PATH, path));
+    }
+    else if (!strstr(mapping->args, "timeout=")) {
+        place.file = apr_pstrdup(p, mapping->filename);
+        place.line = mapping->line_num;
+        gatehouse_warn(settings, place, "ProxyPass", GHNO(0919) "without timeout= a request "
+                       "waits as long as Timeout says for a worker that hangs; add timeout=, a "
+                       "little more than the longest IssuerWait");
+    }
+    return 0;
+}

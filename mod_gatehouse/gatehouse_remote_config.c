@@ -1,0 +1,225 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/* <Issuer NAME> of a CA behind a gateway: where that is, who we are there, whom we trust. */
+
+#include <string.h>
+#include <httpd.h>
+#include <ap_provider.h>
+#include <apr_lib.h>
+#include <apr_strings.h>
+#include <apr_uri.h>
+
+#include "gatehouse_remote.h"
+#include "log.h"
+#include "text.h"
+
+/** Longest id of a CA. */
+#define CA_MAX 255
+
+void gatehouse_remote_init(gatehouse_remote_t *remote)
+{
+    remote->wait = apr_time_from_sec(5);
+    remote->max_waiting = 32;
+    remote->search = 1;
+    remote->lag = apr_time_from_sec(60);
+    remote->concurrent = 16;
+    remote->rate = 10;
+    remote->timeout = apr_time_from_sec(60);
+}
+
+/* What is wrong with the URL of a gateway, or NULL. */
+static const char *url_fault(const char *url, apr_pool_t *p)
+{
+    const char *last = strrchr(url, '/');
+    apr_uri_t uri;
+
+    if (strncmp(url, "https://", 8)) {
+        return "it does not begin with https://";
+    }
+    if (apr_uri_parse(p, url, &uri) != APR_SUCCESS || !uri.hostname || !*uri.hostname) {
+        return "it has no host";
+    }
+    if (uri.user || uri.password || uri.query || uri.fragment) {
+        return "it has a user, a query or a fragment";
+    }
+    if (!last[1]) {
+        return "it ends with a slash";
+    }
+    if (last > url + 8 && last[1] == 'v' && apr_isdigit(last[2])
+        && strspn(last + 2, "0123456789.") == strlen(last + 2)) {
+        return "it ends with the version of the API, which is added by itself";
+    }
+    return NULL;
+}
+
+static const char *known_backends(apr_pool_t *p)
+{
+    apr_array_header_t *names = ap_list_provider_names(p, GH_ISSUER_PROVIDER_GROUP,
+                                                       GH_ISSUER_PROVIDER_VERSION);
+    const char *text = "";
+    int i;
+
+    for (i = 0; i < names->nelts; ++i) {
+        text = apr_pstrcat(p, text, i ? ", " : "",
+                           APR_ARRAY_IDX(names, i, ap_list_provider_names_t).provider_name, NULL);
+    }
+    return text;
+}
+
+const char *gatehouse_set_issuer_backend(cmd_parms *cmd, void *dir, int argc, char *const argv[])
+{
+    gatehouse_issuer_section_t *section;
+    const gh_issuer_backend_t *backend;
+    const char *err = GATEHOUSE_SECTION_OF(cmd, &section, backend_place);
+    const char *fault;
+
+    if (err) {
+        return err;
+    }
+    if (argc < 1) {
+        return GHNO(0849) "IssuerBackend takes the name of a back end";
+    }
+    backend = ap_lookup_provider(GH_ISSUER_PROVIDER_GROUP, argv[0], GH_ISSUER_PROVIDER_VERSION);
+    if (!backend) {
+        return apr_psprintf(cmd->pool, GHNO(0282) "IssuerBackend %s is not known; there are: %s",
+                            argv[0], known_backends(cmd->temp_pool));
+    }
+    section->backend = argv[0];
+    if (!backend->by_worker) {
+        return argc == 1 ? NULL
+            : apr_psprintf(cmd->pool, GHNO(0900) "IssuerBackend %s takes nothing more; leave out "
+                           "\"%s\"", argv[0], argv[1]);
+    }
+    if (argc != 3 || strncmp(argv[2], "ca=", 3) || !argv[2][3] || strlen(argv[2]) > CA_MAX) {
+        return apr_psprintf(cmd->pool, GHNO(0901) "IssuerBackend %s takes the URL of the gateway "
+                            "and ca=ID, the CA's name there", argv[0]);
+    }
+    fault = url_fault(argv[1], cmd->temp_pool);
+    if (fault) {
+        return apr_psprintf(cmd->pool, GHNO(0902) "IssuerBackend: the URL \"%s\" cannot be used: "
+                            "%s. Write it like https://gateway.example.com:8444/cagw", argv[1],
+                            fault);
+    }
+    section->remote.url = argv[1];
+    section->remote.ca = argv[2] + 3;
+    return NULL;
+}
+
+const char *gatehouse_set_issuer_credential(cmd_parms *cmd, void *dir, int argc,
+                                            char *const argv[])
+{
+    gatehouse_issuer_section_t *section;
+    const char *err = GATEHOUSE_SECTION_OF(cmd, &section, remote.credential_place);
+    gatehouse_remote_t *remote;
+    int i;
+
+    if (err) {
+        return err;
+    }
+    remote = &section->remote;
+    remote->credential = argc > 0 && *argv[0] ? ap_server_root_relative(cmd->pool, argv[0]) : NULL;
+    if (!remote->credential) {
+        return GHNO(0903) "IssuerCredential takes the path of a PKCS#12 file";
+    }
+    for (i = 1; i < argc; ++i) {
+        if (!strncmp(argv[i], "alias=", 6) && argv[i][6] && !remote->alias) {
+            remote->alias = argv[i] + 6;
+            continue;
+        }
+        if (!strncmp(argv[i], "passphrase=", 11) && !remote->passphrase) {
+            remote->passphrase = gatehouse_secret_source(cmd->pool, argv[i] + 11);
+            if (remote->passphrase) {
+                continue;
+            }
+        }
+        /* what stands there may be a passphrase, and is not repeated */
+        return GHNO(0904) "IssuerCredential: behind the file only passphrase=file:PATH, "
+               "passphrase=exec:PATH and alias=NAME may stand, once each";
+    }
+    return NULL;
+}
+
+const char *gatehouse_set_issuer_trust(cmd_parms *cmd, void *dir, const char *source)
+{
+    gatehouse_issuer_section_t *section;
+    const char *err = GATEHOUSE_SECTION_OF(cmd, &section, remote.trust_place);
+
+    if (err) {
+        return err;
+    }
+    section->remote.trust = source;
+    if (strcmp(source, "credential") && strcmp(source, "system")) {
+        section->remote.trust = ap_server_root_relative(cmd->pool, source);
+    }
+    if (!section->remote.trust || !*source) {
+        return apr_psprintf(cmd->pool, GHNO(0905) "IssuerTrust takes the path of a PEM file, "
+                            "\"credential\" or \"system\", not \"%s\"", source);
+    }
+    return NULL;
+}
+
+const char *gatehouse_set_issuer_proxy(cmd_parms *cmd, void *dir, const char *url)
+{
+    gatehouse_issuer_section_t *section;
+    const char *err = GATEHOUSE_SECTION_OF(cmd, &section, remote.proxy_place);
+    apr_uri_t uri;
+
+    if (err) {
+        return err;
+    }
+    /* a password may be in it, so it is not repeated */
+    if ((strncmp(url, "http://", 7) && strncmp(url, "https://", 8))
+        || apr_uri_parse(cmd->temp_pool, url, &uri) != APR_SUCCESS || !uri.hostname
+        || !*uri.hostname || uri.user || uri.password || uri.query || uri.fragment) {
+        return GHNO(0906) "IssuerProxy takes a URL like http://proxy.example.com:3128, without "
+               "user and password";
+    }
+    section->remote.proxy = url;
+    return NULL;
+}
+
+/* Several, unlike other directives. */
+const char *gatehouse_set_issuer_gateway_profile(cmd_parms *cmd, void *dir, const char *ours,
+                                                 const char *theirs)
+{
+    gatehouse_issuer_section_t *section = gatehouse_settings_of(cmd->server)->issuer;
+    gatehouse_remote_t *remote;
+    gatehouse_place_t none = { NULL, 0 };
+    const char *err;
+
+    if (section) {
+        section->remote.profiles_place = none;
+    }
+    err = GATEHOUSE_SECTION_OF(cmd, &section, remote.profiles_place);
+    if (err) {
+        return err;
+    }
+    remote = &section->remote;
+    if (!remote->profiles) {
+        remote->profiles = apr_table_make(cmd->pool, 8);
+    }
+    if (!*theirs || strlen(theirs) > CA_MAX || (strcmp(ours, "*") && !gh_name_valid(ours))
+        || apr_table_get(remote->profiles, ours)) {
+        return apr_psprintf(cmd->pool, GHNO(0907) "IssuerGatewayProfile takes the name of a "
+                            "profile here, or \"*\" for all others, and the gateway's name of it, "
+                            "each of ours once; not \"%s\"", ours);
+    }
+    apr_table_setn(remote->profiles, ours, theirs);
+    return NULL;
+}
+
+const char *gatehouse_set_issuer_subject(cmd_parms *cmd, void *dir, const char *word)
+{
+    gatehouse_issuer_section_t *section;
+    const char *err = GATEHOUSE_SECTION_OF(cmd, &section, remote.subject_place);
+
+    if (err) {
+        return err;
+    }
+    section->config.any_subject = !strcmp(word, "any");
+    if (!section->config.any_subject && strcmp(word, "authorised")) {
+        return apr_psprintf(cmd->pool, GHNO(0908) "IssuerSubject is \"authorised\" or \"any\", not "
+                            "\"%s\"", word);
+    }
+    return NULL;
+}
