@@ -304,5 +304,6 @@ void ctl_check_store(ctl_check_t *check)
         check_durability(check);
     }
     check_clock(check, check_crls(check));
+    ctl_check_jobs(check);
     ctl_check_ra(check);
 }

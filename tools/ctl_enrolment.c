@@ -2,14 +2,16 @@
 
 /* Enrolments: what waits for an operator, and what became of the others. */
 
-#include "ctl_commands.h"
+#include "ctl_enrolment.h"
 
 #include <string.h>
 
+#include <apr_hash.h>
 #include <apr_strings.h>
 #include <openssl/bio.h>
 #include <openssl/x509v3.h>
 
+#include "ctl_commands.h"
 #include "ctl_output.h"
 #include "ctl_text.h"
 #include "issuer/ledger.h"
@@ -38,21 +40,59 @@ typedef struct {
     const char *id;
     apr_array_header_t *records;
     gh_enrolment_record_t *record;
+    gh_job_record_t *job;           /* of record; NULL: none */
+    apr_hash_t *jobs;               /* gh_job_record_t * of records, by id */
     apr_pool_t *p;
 } baton_t;
+
+/* Others have no job. */
+static int waits_for_ca(const gh_enrolment_record_t *record)
+{
+    return record->state == GH_ENROLMENT_SUBMITTED || record->state == GH_ENROLMENT_RETRY
+        || record->state == GH_ENROLMENT_IN_DOUBT;
+}
+
+static apr_status_t find_job(gh_transaction_t *transaction, const gh_enrolment_record_t *record,
+                             gh_job_record_t **job, apr_pool_t *p)
+{
+    apr_status_t rv;
+
+    *job = NULL;
+    if (!waits_for_ca(record)) {
+        return APR_SUCCESS;
+    }
+    rv = gh_job_find(transaction, record->id, job, p);
+    return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
+}
 
 static apr_status_t list_work(gh_transaction_t *transaction, void *data)
 {
     baton_t *baton = data;
+    apr_status_t rv;
+    int i;
 
-    return gh_enrolment_list(transaction, baton->state, baton->limit, &baton->records, baton->p);
+    rv = gh_enrolment_list(transaction, baton->state, baton->limit, &baton->records, baton->p);
+    baton->jobs = apr_hash_make(baton->p);
+    for (i = 0; rv == APR_SUCCESS && i < baton->records->nelts; i++) {
+        const gh_enrolment_record_t *record = APR_ARRAY_IDX(baton->records, i,
+                                                            const gh_enrolment_record_t *);
+        gh_job_record_t *job;
+
+        rv = find_job(transaction, record, &job, baton->p);
+        if (rv == APR_SUCCESS && job != NULL) {
+            apr_hash_set(baton->jobs, record->id, APR_HASH_KEY_STRING, job);
+        }
+    }
+    return rv;
 }
 
 static apr_status_t find_work(gh_transaction_t *transaction, void *data)
 {
     baton_t *baton = data;
+    apr_status_t rv = gh_enrolment_find(transaction, baton->id, &baton->record, baton->p);
 
-    return gh_enrolment_find(transaction, baton->id, &baton->record, baton->p);
+    return rv == APR_SUCCESS
+        ? find_job(transaction, baton->record, &baton->job, baton->p) : rv;
 }
 
 /* Reads options and so can fail by usage. */
@@ -87,15 +127,46 @@ static int list_filter(baton_t *baton, const ctl_arguments_t *arguments)
     return CTL_OK;
 }
 
-int ctl_enrolment_list(ctl_t *ctl, const ctl_arguments_t *arguments)
+static void print_list(ctl_t *ctl, const baton_t *baton)
 {
     static const char *const headings[] = {
         "ID", "STATE", "CREATED", "TENANT", "ISSUER", "PROFILE", "SUBJECT", NULL
     };
-    baton_t baton = { 0, 0, NULL, NULL, NULL, ctl->p };
-    ctl_table_t *table;
+    static const char *const job_headings[] = {
+        "ID", "STATE", "CREATED", "CALLS", "NEXT", "TENANT", "ISSUER", "PROFILE", "SUBJECT", NULL
+    };
+    int jobs = apr_hash_count(baton->jobs) > 0;
+    ctl_table_t *table = ctl_table_create(jobs ? job_headings : headings, ctl->p);
+    int i;
+
+    for (i = 0; i < baton->records->nelts; i++) {
+        const gh_enrolment_record_t *record = APR_ARRAY_IDX(baton->records, i,
+                                                            const gh_enrolment_record_t *);
+        const gh_job_record_t *job = apr_hash_get(baton->jobs, record->id, APR_HASH_KEY_STRING);
+        const char *row[9];
+        int n = 0;
+
+        row[n++] = record->id;
+        row[n++] = gh_enrolment_state_name(record->state);
+        row[n++] = gh_time_text(ctl->p, record->created);
+        if (jobs) {
+            row[n++] = job != NULL ? apr_itoa(ctl->p, job->attempts) : "";
+            row[n++] = job != NULL && job->state == GH_JOB_OPEN ? gh_time_text(ctl->p, job->due)
+                                                                : "";
+        }
+        row[n++] = record->tenant;
+        row[n++] = record->issuer;
+        row[n++] = record->profile;
+        row[n] = record->subject;
+        ctl_table_row(table, row);
+    }
+    ctl_table_print(table, stdout);
+}
+
+int ctl_enrolment_list(ctl_t *ctl, const ctl_arguments_t *arguments)
+{
+    baton_t baton = { .p = ctl->p };
     gh_result_t result;
-    apr_status_t rv;
     int code;
     int i;
 
@@ -107,39 +178,32 @@ int ctl_enrolment_list(ctl_t *ctl, const ctl_arguments_t *arguments)
         return code;
     }
     gh_result_clear(&result);
-    rv = gh_store_read(ctl->store, list_work, &baton, &result);
-    if (rv != APR_SUCCESS) {
+    if (gh_store_read(ctl->store, list_work, &baton, &result) != APR_SUCCESS) {
         return ctl_fail(&result);
     }
-    table = ctl_table_create(headings, ctl->p);
-    for (i = 0; i < baton.records->nelts; i++) {
+    for (i = 0; ctl->json && i < baton.records->nelts; i++) {
         const gh_enrolment_record_t *record = APR_ARRAY_IDX(baton.records, i,
                                                             const gh_enrolment_record_t *);
-        const char *const row[] = {
-            record->id, gh_enrolment_state_name(record->state),
-            gh_time_text(ctl->p, record->created), record->tenant, record->issuer,
-            record->profile, record->subject
-        };
 
-        if (ctl->json) {
-            ctl_json_print(stdout, ctl_enrolment_json(record, ctl->p));
-        }
-        else {
-            ctl_table_row(table, row);
-        }
+        ctl_json_print(stdout, ctl_enrolment_json(record, apr_hash_get(baton.jobs, record->id,
+                                                                       APR_HASH_KEY_STRING),
+                                                  ctl->p));
     }
-    ctl_table_print(table, stdout);
+    if (!ctl->json) {
+        print_list(ctl, &baton);
+    }
     return CTL_OK;
 }
 
 static apr_status_t find(ctl_t *ctl, const char *id, gh_enrolment_record_t **record,
-                         gh_result_t *result)
+                         gh_job_record_t **job, gh_result_t *result)
 {
-    baton_t baton = { 0, 0, id, NULL, NULL, ctl->p };
+    baton_t baton = { .id = id, .p = ctl->p };
     apr_status_t rv;
 
     rv = gh_store_read(ctl->store, find_work, &baton, result);
     *record = baton.record;
+    *job = baton.job;
     if (rv == APR_NOTFOUND) {
         gh_result_fail(result, rv, GH_FAILURE_NOT_FOUND, RULE,
                        "gatehousectl enrolment list shows their ids.",
@@ -188,7 +252,8 @@ static void print_extensions(const gh_plan_t *plan)
 }
 
 /* What an operator needs to know for a decision: who asked, from where, for what. */
-static void print_enrolment(ctl_t *ctl, const gh_enrolment_record_t *record)
+static void print_enrolment(ctl_t *ctl, const gh_enrolment_record_t *record,
+                            const gh_job_record_t *job)
 {
     apr_pool_t *p = ctl->p;
     gh_plan_t *plan = NULL;
@@ -213,6 +278,9 @@ static void print_enrolment(ctl_t *ctl, const gh_enrolment_record_t *record)
     ctl_field_print(stdout, "message", record->message, p);
     ctl_field_print(stdout, "serial", record->serial.length == 0 ? NULL
                     : gh_hex(p, record->serial.data, record->serial.length), p);
+    if (job != NULL) {
+        ctl_job_print(job, p);
+    }
     if (record->plan.length > 0
         && gh_plan_decode(&plan, record->plan, p, NULL) == APR_SUCCESS) {
         const char *kind = gh_key_kind(gh_plan_key(plan));
@@ -230,32 +298,36 @@ static void print_enrolment(ctl_t *ctl, const gh_enrolment_record_t *record)
     }
 }
 
-int ctl_enrolment_show(ctl_t *ctl, const ctl_arguments_t *arguments)
+int ctl_enrolment_print(ctl_t *ctl, const char *id)
 {
     gh_enrolment_record_t *record;
+    gh_job_record_t *job;
     gh_result_t result;
-    int code;
 
-    code = ctl_open(ctl);
-    if (code != CTL_OK) {
-        return code;
-    }
     gh_result_clear(&result);
-    if (find(ctl, ctl_operand(arguments, 0), &record, &result) != APR_SUCCESS) {
+    if (find(ctl, id, &record, &job, &result) != APR_SUCCESS) {
         return ctl_fail(&result);
     }
     if (ctl->json) {
-        ctl_json_print(stdout, ctl_enrolment_json(record, ctl->p));
+        ctl_json_print(stdout, ctl_enrolment_json(record, job, ctl->p));
     }
     else {
-        print_enrolment(ctl, record);
+        print_enrolment(ctl, record, job);
     }
     return CTL_OK;
+}
+
+int ctl_enrolment_show(ctl_t *ctl, const ctl_arguments_t *arguments)
+{
+    int code = ctl_open(ctl);
+
+    return code == CTL_OK ? ctl_enrolment_print(ctl, ctl_operand(arguments, 0)) : code;
 }
 
 static int decide(ctl_t *ctl, const char *id, int approve, const char *reason)
 {
     gh_enrolment_record_t *record;
+    gh_job_record_t *job;
     gh_audit_event_t *event;
     gh_result_t result;
     int code;
@@ -265,7 +337,7 @@ static int decide(ctl_t *ctl, const char *id, int approve, const char *reason)
         return code;
     }
     gh_result_clear(&result);
-    if (find(ctl, id, &record, &result) != APR_SUCCESS) {
+    if (find(ctl, id, &record, &job, &result) != APR_SUCCESS) {
         return ctl_fail(&result);
     }
     event = ctl_event(ctl, approve ? "approve" : "deny", ctl->p);
@@ -277,11 +349,11 @@ static int decide(ctl_t *ctl, const char *id, int approve, const char *reason)
     event->message = reason;
     if (gh_ledger_decide(ctl->store, id, approve, ctl->actor, reason, event, ctl->p, &result)
         != APR_SUCCESS
-        || find(ctl, id, &record, &result) != APR_SUCCESS) {
+        || find(ctl, id, &record, &job, &result) != APR_SUCCESS) {
         return ctl_fail(&result);
     }
     if (ctl->json) {
-        ctl_json_print(stdout, ctl_enrolment_json(record, ctl->p));
+        ctl_json_print(stdout, ctl_enrolment_json(record, job, ctl->p));
     }
     else if (approve) {
         printf("approved %s: %s\nA running server issues the certificate within a second.\n", id,
@@ -299,14 +371,14 @@ int ctl_enrolment_approve(ctl_t *ctl, const ctl_arguments_t *arguments)
     return decide(ctl, ctl_operand(arguments, 0), 1, NULL);
 }
 
-int ctl_enrolment_deny(ctl_t *ctl, const ctl_arguments_t *arguments)
+int ctl_enrolment_reason(ctl_t *ctl, const ctl_arguments_t *arguments, const char **reason)
 {
-    const char *reason = ctl_option(arguments, "reason");
     gh_result_t result;
 
-    if (reason != NULL
-        && (strlen(reason) > REASON_MAX
-            || strcmp(reason, ctl_text_printable(reason, ctl->p)) != 0)) {
+    *reason = ctl_option(arguments, "reason");
+    if (*reason != NULL
+        && (strlen(*reason) > REASON_MAX
+            || strcmp(*reason, ctl_text_printable(*reason, ctl->p)) != 0)) {
         gh_result_clear(&result);
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "Give one line of UTF-8 text.",
@@ -314,5 +386,13 @@ int ctl_enrolment_deny(ctl_t *ctl, const ctl_arguments_t *arguments)
                        REASON_MAX);
         return ctl_fail_usage(&result);
     }
-    return decide(ctl, ctl_operand(arguments, 0), 0, reason);
+    return CTL_OK;
+}
+
+int ctl_enrolment_deny(ctl_t *ctl, const ctl_arguments_t *arguments)
+{
+    const char *reason;
+    int code = ctl_enrolment_reason(ctl, arguments, &reason);
+
+    return code == CTL_OK ? decide(ctl, ctl_operand(arguments, 0), 0, reason) : code;
 }

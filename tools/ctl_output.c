@@ -107,7 +107,26 @@ json_t *ctl_certificate_json(const gh_certificate_record_t *record, apr_time_t n
     return object;
 }
 
-json_t *ctl_enrolment_json(const gh_enrolment_record_t *record, apr_pool_t *p)
+static json_t *job_json(const gh_job_record_t *job, apr_pool_t *p)
+{
+    json_t *object = json_object();
+
+    json_object_set_new(object, "state",
+                        json_string(job->state == GH_JOB_DOUBT ? "in-doubt" : "open"));
+    json_object_set_new(object, "attempts", json_integer(job->attempts));
+    json_object_set_new(object, "next", job->state == GH_JOB_DOUBT ? json_null()
+                        : ctl_json_time(job->due, p));
+    json_object_set_new(object, "deadline", ctl_json_time(job->deadline, p));
+    json_object_set_new(object, "sent", ctl_json_time(job->sent, p));
+    json_object_set_new(object, "reference", ctl_json_text(job->reference, p));
+    json_object_set_new(object, "holder", ctl_json_text(job->holder, p));
+    json_object_set_new(object, "gh", ctl_json_text(job->number, p));
+    json_object_set_new(object, "message", ctl_json_text(job->message, p));
+    return object;
+}
+
+json_t *ctl_enrolment_json(const gh_enrolment_record_t *record, const gh_job_record_t *job,
+                           apr_pool_t *p)
 {
     json_t *object = json_object();
 
@@ -121,6 +140,9 @@ json_t *ctl_enrolment_json(const gh_enrolment_record_t *record, apr_pool_t *p)
     json_object_set_new(object, "subject", ctl_json_text(record->subject, p));
     json_object_set_new(object, "created", ctl_json_time(record->created, p));
     json_object_set_new(object, "serial", json_hex(record->serial, p));
+    if (job != NULL) {
+        json_object_set_new(object, "job", job_json(job, p));
+    }
     return object;
 }
 

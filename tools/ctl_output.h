@@ -13,6 +13,7 @@
 
 #include "store/certificates.h"
 #include "store/enrolments.h"
+#include "store/jobs.h"
 
 /* What commands print: JSON, one object per line, or text in columns. */
 
@@ -23,7 +24,9 @@ const char *ctl_certificate_status(const gh_certificate_record_t *record, apr_ti
 
 json_t *ctl_certificate_json(const gh_certificate_record_t *record, apr_time_t now,
                              apr_pool_t *p);
-json_t *ctl_enrolment_json(const gh_enrolment_record_t *record, apr_pool_t *p);
+/** @param job that carries it out; NULL: none */
+json_t *ctl_enrolment_json(const gh_enrolment_record_t *record, const gh_job_record_t *job,
+                           apr_pool_t *p);
 
 /** A string that may hold anything; NULL is null. */
 json_t *ctl_json_text(const char *text, apr_pool_t *p);
@@ -41,7 +44,7 @@ void ctl_json_print(FILE *file, json_t *object);
 
 typedef struct ctl_table ctl_table_t;
 
-#define CTL_TABLE_COLUMNS 8
+#define CTL_TABLE_COLUMNS 10
 
 /** @param headings NULL-ended, at most CTL_TABLE_COLUMNS */
 ctl_table_t *ctl_table_create(const char *const *headings, apr_pool_t *p);

@@ -44,6 +44,7 @@ void ctl_check_scep(ctl_check_t *check);        /* challenges */
 void ctl_check_sealing(ctl_check_t *check);     /* the sealing key itself */
 void ctl_check_store(ctl_check_t *check);       /* store, clock, CRLs of the store */
 void ctl_check_ra(ctl_check_t *check);          /* keys in the store: RAs, and whose they are */
+void ctl_check_jobs(ctl_check_t *check);        /* what waits for CAs elsewhere */
 void ctl_check_crl_files(ctl_check_t *check);   /* CRLs of offline CAs */
 void ctl_check_ocsp_files(ctl_check_t *check);  /* OCSP signers from files */
 void ctl_check_ocsp_tokens(ctl_check_t *check); /* OCSP signers on tokens */

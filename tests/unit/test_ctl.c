@@ -395,12 +395,40 @@ static void test_enrolment_json(void **state)
     record.protocol = "scep";
     record.issuer = "devices";
     record.transaction = "bad \xff bytes";
-    object = ctl_enrolment_json(&record, pool);
+    object = ctl_enrolment_json(&record, NULL, pool);
     assert_string_equal(members(object), "id state protocol tenant issuer profile transaction "
                         "subject created serial");
     assert_string_equal(json_string_value(json_object_get(object, "state")), "waiting");
     assert_string_equal(json_string_value(json_object_get(object, "transaction")), "bad ? bytes");
     assert_true(json_is_null(json_object_get(object, "serial")));
+    json_decref(object);
+}
+
+static void test_job_json(void **state)
+{
+    gh_enrolment_record_t record = {
+        .id = "00112233445566778899aabbccddeeff", .state = GH_ENROLMENT_RETRY
+    };
+    gh_job_record_t job = {
+        .state = GH_JOB_OPEN, .attempts = 3, .due = apr_time_from_sec(1000000000),
+        .number = "GH0998", .message = "the gateway is away"
+    };
+    json_t *object = ctl_enrolment_json(&record, &job, pool);
+    json_t *shown = json_object_get(object, "job");
+
+    assert_string_equal(members(shown), "state attempts next deadline sent reference holder gh "
+                        "message");
+    assert_int_equal(json_integer_value(json_object_get(shown, "attempts")), 3);
+    assert_string_equal(json_string_value(json_object_get(shown, "next")),
+                        "2001-09-09T01:46:40Z");
+    assert_true(json_is_null(json_object_get(shown, "sent")));
+    assert_string_equal(json_string_value(json_object_get(shown, "gh")), "GH0998");
+    json_decref(object);
+    job.state = GH_JOB_DOUBT;
+    object = ctl_enrolment_json(&record, &job, pool);
+    shown = json_object_get(object, "job");
+    assert_string_equal(json_string_value(json_object_get(shown, "state")), "in-doubt");
+    assert_true(json_is_null(json_object_get(shown, "next")));
     json_decref(object);
 }
 
@@ -523,6 +551,7 @@ int main(void)
         cmocka_unit_test(test_certificate_status),
         cmocka_unit_test(test_certificate_json),
         cmocka_unit_test(test_enrolment_json),
+        cmocka_unit_test(test_job_json),
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_process),
         cmocka_unit_test(test_files),

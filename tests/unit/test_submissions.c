@@ -370,6 +370,47 @@ static void test_predecessor_revoked(void **state)
     assert_int_equal(jobs_of("slow")->nelts, 2);
 }
 
+/* Operators */
+
+static void test_operator(void **state)
+{
+    const char *id = submit("operator");
+    gh_submission_t *submission = take_submission(id, "worker");
+    gh_audit_event_t event = {0};
+    gh_result_t why;
+
+    assert_int_equal(gh_submission_retry(world.store, id, "op", &event, test_pool, &world.result),
+                     GH_EBUSY);
+    assert_string_equal(world.result.number, "GH0815");
+    assert_int_equal(gh_submission_cancel(world.store, id, "op", NULL, &event, test_pool,
+                                          &world.result), GH_EBUSY);
+    gh_result_fail(&why, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "cagw.away", NULL,
+                   "GH0998: the gateway is away");
+    assert_success(gh_submission_doubt(submission, world.store, "worker", "node2", &why, &event,
+                                       test_pool, &world.result));
+    memset(&event, 0, sizeof(event));
+    assert_success(gh_submission_retry(world.store, id, "op", &event, test_pool, &world.result));
+    assert_string_equal(event.event, "retry");
+    assert_string_equal(event.tenant, "acme");
+    assert_int_equal(row_of(id)->state, GH_ENROLMENT_SUBMITTED);
+    assert_string_equal(row_of(id)->decided_by, "op");
+    assert_int_equal(job_of(id)->state, GH_JOB_OPEN);
+    memset(&event, 0, sizeof(event));
+    assert_success(gh_submission_cancel(world.store, id, "op", "wrong device", &event, test_pool,
+                                        &world.result));
+    assert_null(job_of(id));
+    assert_int_equal(poll_slow("operator", world.profile).state, GH_ENROLMENT_REJECTED);
+    assert_string_equal(poll_slow("operator", world.profile).message, "wrong device");
+    assert_int_equal(row_of(id)->request.length, 0);
+    assert_int_equal(gh_submission_retry(world.store, id, "op", &event, test_pool, &world.result),
+                     GH_EREFUSED);
+    assert_string_equal(world.result.number, "GH0814");
+    assert_int_equal(gh_submission_cancel(world.store, "00000000000000000000000000000000", "op",
+                                          NULL, &event, test_pool, &world.result), APR_NOTFOUND);
+    assert_int_equal(number_of("SELECT count(*) FROM audit WHERE event IN ('retry', 'cancel')"),
+                     2);
+}
+
 /* Keys of our own */
 
 static gh_own_keys_t ra_keys(gh_profile_t *profile)
@@ -504,6 +545,7 @@ int main(void)
                                         x509_test_teardown),
         cmocka_unit_test_setup_teardown(test_predecessor_revoked, submission_setup,
                                         x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_operator, submission_setup, x509_test_teardown),
         cmocka_unit_test_setup_teardown(test_own_key, submission_setup, x509_test_teardown),
         cmocka_unit_test_setup_teardown(test_own_key_refused, submission_setup,
                                         x509_test_teardown)

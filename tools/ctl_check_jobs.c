@@ -1,0 +1,76 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/* The part of check about work that CAs elsewhere have to do. */
+
+#include "ctl_verdict.h"
+
+#include <string.h>
+
+#include <apr_strings.h>
+
+#include "issuer/issuer.h"
+#include "status.h"
+#include "store/jobs.h"
+
+#define RULE "check"
+
+typedef struct {
+    const char *queue;
+    gh_job_counts_t counts;
+} baton_t;
+
+static apr_status_t counts_work(gh_transaction_t *transaction, void *data)
+{
+    baton_t *baton = data;
+
+    return gh_job_counts(transaction, baton->queue, &baton->counts);
+}
+
+static void check_queue(ctl_check_t *check, const char *issuer)
+{
+    const char *name = apr_pstrcat(check->p, "jobs.", issuer, NULL);
+    baton_t baton = { .queue = issuer };
+    gh_result_t result;
+
+    gh_result_clear(&result);
+    if (gh_store_read(check->ctl->store, counts_work, &baton, &result) != APR_SUCCESS) {
+        ctl_verdict(check, name, CTL_VERDICT_ERROR, &result);
+        return;
+    }
+    if (baton.counts.doubt > 0) {
+        gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
+                       "See gatehousectl enrolment list --state in-doubt; look in the CA what it "
+                       "has issued, then give enrolment retry or enrolment cancel.",
+                       GHNO(0816) "of %" APR_INT64_T_FMT " jobs for the CA nobody can tell "
+                       "whether it has done them", baton.counts.doubt);
+        ctl_verdict(check, name, CTL_VERDICT_WARNING, &result);
+    }
+    if (baton.counts.overdue > 0) {
+        gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_UNAVAILABLE, RULE,
+                       "Look in the error log whether the worker runs, and whether it reaches "
+                       "the CA.",
+                       GHNO(0817) "%" APR_INT64_T_FMT " jobs for the CA have been due for more "
+                       "than a minute; the oldest is of %s", baton.counts.overdue,
+                       gh_time_text(check->p, baton.counts.oldest));
+        ctl_verdict(check, name, CTL_VERDICT_WARNING, &result);
+    }
+    if (baton.counts.doubt == 0 && baton.counts.overdue == 0) {
+        ctl_verdict_ok(check, name, "%" APR_INT64_T_FMT " jobs wait for the CA or their time",
+                       baton.counts.open);
+    }
+}
+
+void ctl_check_jobs(ctl_check_t *check)
+{
+    const apr_array_header_t *issuers = check->ctl->config->issuers;
+    int i;
+
+    for (i = 0; i < issuers->nelts; i++) {
+        const ctl_issuer_t *issuer = APR_ARRAY_IDX(issuers, i, const ctl_issuer_t *);
+
+        if (strcmp(issuer->backend, gh_issuer_local.name) != 0
+            && strcmp(issuer->backend, gh_issuer_offline.name) != 0) {
+            check_queue(check, issuer->name);
+        }
+    }
+}
