@@ -12,6 +12,8 @@
 #include "mod_scep/scep_ra_store.h"
 #include "status.h"
 #include "store/certificates.h"
+#include "store/enrolments.h"
+#include "store/housekeeping.h"
 #include "x509/ca.h"
 #include "x509/key.h"
 
@@ -24,6 +26,13 @@ typedef struct {
     gh_bytes_t key;
     apr_pool_t *p;
 } baton_t;
+
+typedef struct {
+    const char *issuer;
+    gh_key_request_record_t *request;
+    gh_enrolment_record_t *enrolment;
+    apr_pool_t *p;
+} asked_t;
 
 static apr_status_t key_work(gh_transaction_t *transaction, void *data)
 {
@@ -145,6 +154,36 @@ static void verdict_ra(ctl_check_t *check, const ctl_issuer_t *issuer,
     ctl_verdict(check, name, CTL_VERDICT_WARNING, &result);
 }
 
+static apr_status_t asked_work(gh_transaction_t *transaction, void *data)
+{
+    asked_t *asked = data;
+    apr_status_t rv = gh_key_request_find(transaction, SCEP_RA_PURPOSE, asked->issuer,
+                                          &asked->request, asked->p);
+
+    return rv == APR_SUCCESS
+        ? gh_enrolment_find(transaction, asked->request->enrolment, &asked->enrolment, asked->p)
+        : rv;
+}
+
+/* The first one may be on its way from a CA elsewhere. */
+static void check_asked(ctl_check_t *check, const ctl_issuer_t *issuer)
+{
+    asked_t asked = { .issuer = issuer->name, .p = check->p };
+    gh_result_t result;
+
+    gh_result_clear(&result);
+    if (gh_store_read(check->ctl->store, asked_work, &asked, &result) != APR_SUCCESS) {
+        return;
+    }
+    gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_UNAVAILABLE, RULE,
+                   "Wait, or look at it with gatehousectl enrolment show.",
+                   GHNO(0818) "SCEP answers 503: the CA has been asked for the RA certificate, "
+                   "enrolment %s is %s", asked.enrolment->id,
+                   gh_enrolment_state_name(asked.enrolment->state));
+    ctl_verdict(check, apr_pstrcat(check->p, "ra.", issuer->name, NULL), CTL_VERDICT_WARNING,
+                &result);
+}
+
 /* @return 1 if the sealing key does not open the issuer's RA key */
 static int check_keys(ctl_check_t *check, const ctl_issuer_t *issuer)
 {
@@ -161,6 +200,7 @@ static int check_keys(ctl_check_t *check, const ctl_issuer_t *issuer)
         return 0;
     }
     if (generations->nelts == 0) {
+        check_asked(check, issuer);
         return 0;
     }
     verdict_ra(check, issuer, gh_generation_at(generations, 0));
