@@ -4,6 +4,7 @@
 
 #include <apr_strings.h>
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 
 #include "fcgi/http_private.h"
 #include "status.h"
@@ -504,6 +505,7 @@ static void end_call(http_call_t *call, CURLcode code, int stopped)
         --peer->running;
     }
     unlink_call(call);
+    ERR_clear_error();              /* this thread's next user of OpenSSL shall not find them */
     call->done(call->baton, &answer);
     free_call(call);
     if (!stopped) {
