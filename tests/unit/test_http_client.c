@@ -456,21 +456,20 @@ static void test_peers_refused(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_answered),
-        TEST(test_never_twice),
-        TEST(test_without_body_never_twice),
-        TEST(test_without_effect_again),
-        TEST(test_idle_connection_closed),
-        TEST(test_not_sent),
-        TEST(test_handshake_refused_late),
-        TEST(test_credential_by_alias),
-        TEST(test_outcomes),
-        TEST(test_no_proxy_of_the_environment),
-        TEST(test_stop),
-        TEST(test_waiting_runs_later),
-        TEST(test_peers_refused),
+        cmocka_unit_test_setup_teardown(test_answered, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_never_twice, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_without_body_never_twice, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_without_effect_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_idle_connection_closed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_not_sent, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_handshake_refused_late, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_credential_by_alias, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_outcomes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_proxy_of_the_environment, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stop, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_waiting_runs_later, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_peers_refused, setup, teardown),
     };
 
     signal(SIGPIPE, SIG_IGN);

@@ -219,6 +219,14 @@ static void *run_server(void *baton)
     return NULL;
 }
 
+/* Lets the client go ahead, who is done with the handshake of TLS 1.3 before the server is. */
+static void be_slow(const SSL *ssl, int where, int status)
+{
+    if (where == SSL_CB_ACCEPT_LOOP && SSL_get_state(ssl) == TLS_ST_SW_FINISHED) {
+        apr_sleep(apr_time_from_msec(100));
+    }
+}
+
 tls_server_t *tls_server_start(const char *script, int demand, const gh_ca_t *ca)
 {
     tls_server_t *server = apr_pcalloc(test_pool, sizeof(*server));
@@ -234,6 +242,9 @@ tls_server_t *tls_server_start(const char *script, int demand, const gh_ca_t *ca
     X509_STORE_add_cert(SSL_CTX_get_cert_store(server->context), gh_ca_certificate(ca));
     SSL_CTX_set_verify(server->context, SSL_VERIFY_PEER
                        | (demand ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), NULL);
+    if (demand) {
+        SSL_CTX_set_info_callback(server->context, be_slow);
+    }
     SSL_CTX_set_session_id_context(server->context, (const unsigned char *)"test", 4);
     server->listener = socket(AF_INET, SOCK_STREAM, 0);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);

@@ -19,7 +19,8 @@
 
 typedef struct tls_server tls_server_t;
 
-/** @param demand 1: refuses clients without a certificate that ca has issued */
+/** @param demand 1: refuses clients without a certificate that ca has issued, when these have sent
+ *         their request already */
 tls_server_t *tls_server_start(const char *script, int demand, const gh_ca_t *ca);
 void tls_server_stop(tls_server_t *server);
 
@@ -32,8 +33,7 @@ int tls_server_connections(tls_server_t *server);
 /** Subject of the last client's certificate, or empty. */
 const char *tls_server_client(tls_server_t *server);
 
-/** A certificate of a CA for a key: its subject, and extensions as OpenSSL's configuration has them,
- *  NULL: none. */
+/** A certificate of a CA for a key. @param san as in OpenSSL's configuration; NULL: none */
 X509 *tls_certificate(const gh_ca_t *ca, EVP_PKEY *ca_key, EVP_PKEY *key, const char *name,
                       const char *san);
 
