@@ -136,7 +136,7 @@ find_httpd() {
 # Copies what "make install" installs, if the build is newer than what is there.
 install_software() {
     local build=$top/build stage=$top/build/stage newest
-    newest=$(find "$build" -path "$stage" -prune -o \( -name '*.so' -o -name gatehousectl -o -name gatehouse-ocsp-feeder \) -newer \
+    newest=$(find "$build" -path "$stage" -prune -o \( -name '*.so' -o -name gatehousectl -o -name gatehouse-ocsp-feeder -o -name gatehouse-ca-worker \) -newer \
         "$state/software/.installed" -print 2>/dev/null | head -n 1) || true
     if [ -f "$state/software/.installed" ] && [ -z "$newest" ] && ! find "$top/conf.d" -newer \
         "$state/software/.installed" | grep -q .; then
@@ -179,17 +179,19 @@ TXT
 
 # Writes the programs that httpd starts where it looks for them, beside the modules.
 write_programs() {
-    local modules=$1 library program=gatehouse-ocsp-feeder found
+    local modules=$1 library program found
     library=$(installed libgatehouse.so)
-    found=$(find "$state/software" -path "$modules" -prune -o -name "$program" -print | head -n 1)
-    [ -n "$found" ] || die "the installation in $state/software has no $program"
-    put "$modules/$program" 755 <<TXT
+    for program in gatehouse-ocsp-feeder gatehouse-ca-worker; do
+        found=$(find "$state/software" -path "$modules" -prune -o -name "$program" -print | head -n 1)
+        [ -n "$found" ] || die "the installation in $state/software has no $program"
+        put "$modules/$program" 755 <<TXT
 #!/bin/sh
 # The program with the library of this demo instance.
 LD_LIBRARY_PATH=$(quoted "${library%/*}")
 export LD_LIBRARY_PATH
 exec $(quoted "$found") "\$@"
 TXT
+    done
 }
 
 # --- keys ---
