@@ -12,6 +12,8 @@
 #include <apr_strings.h>
 #include <apr_thread_proc.h>
 
+#include "issuer/submission.h"
+
 static ocsp_signers_t *both(void)
 {
     return signers_of(enrolled("P-256", shipped("basic-ocsp")),
@@ -109,6 +111,62 @@ static void test_renewed(void **state)
     assert_success(follow(signers, services, now + 20 * DAY + HOUR + 2 * SECOND));
     assert_int_equal(generations("P-256"), 2);
     assert_string_equal(logged, "");
+}
+
+/** From a CA elsewhere, which takes its time. */
+
+static apr_status_t claim_work(gh_transaction_t *transaction, void *baton)
+{
+    apr_array_header_t *jobs;
+    gh_job_record_t **job = baton;
+    apr_status_t rv = gh_job_list(transaction, "devices", 0, &jobs, test_pool);
+
+    assert_int_equal(jobs->nelts, 1);
+    return rv != APR_SUCCESS ? rv
+        : gh_job_claim(transaction, APR_ARRAY_IDX(jobs, 0, gh_job_record_t *)->id, "worker", HOUR,
+                       job, test_pool);
+}
+
+static void answer_job(const ocsp_signer_services_t *services)
+{
+    gh_submission_t *submission;
+    gh_audit_event_t event = { 0 };
+    gh_job_record_t *job;
+    X509 *certificate;
+    gh_result_t result;
+
+    assert_success(gh_store_write(services->store, claim_work, &job, &result));
+    assert_success(gh_submission_read(&submission, services->store, services->sealer, job->id,
+                                      test_pool, &result));
+    certificate = issue(authority, submission->plan);
+    assert_success(gh_submission_check(submission, issuer, certificate, &result));
+    assert_success(gh_submission_issued(submission, services->store, "worker", "node2",
+                                        certificate, &event, test_pool, &result));
+}
+
+static void test_from_elsewhere(void **state)
+{
+    ocsp_signer_services_t *services;
+    ocsp_signers_t *signers;
+    apr_time_t now = apr_time_now();
+    gh_result_t result;
+
+    signers_world(now - 100 * DAY);
+    issuer = gh_issuer_create("devices", &gh_issuer_cagw, test_pool);
+    assert_success(gh_issuer_take(issuer, gh_certificate_der(gh_ca_certificate(authority),
+                                                             test_pool),
+                                  apr_array_make(test_pool, 1, sizeof(gh_bytes_t)), test_pool,
+                                  &result));
+    assert_success(gh_issuer_child_init(issuer, test_pool, &result));
+    services = process_services(0);
+    signers = one(shipped("basic-ocsp"));
+    follow(signers, services, now);
+    follow(signers, services, now + 2 * SECOND);
+    assert_null(signing(signers, 0, now + 2 * SECOND));
+    answer_job(services);
+    assert_success(follow(signers, services, now + 4 * SECOND));
+    check_certificate(signing(signers, 0, now + 4 * SECOND), "/CN=devices OCSP P-256");
+    assert_true(sign_something(signers, now + 4 * SECOND));
 }
 
 /** A new certificate signs from its notBefore on, without any further work. */
@@ -478,6 +536,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_enrolled, x509_test_teardown),
         cmocka_unit_test_teardown(test_renewed, x509_test_teardown),
+        cmocka_unit_test_teardown(test_from_elsewhere, x509_test_teardown),
         cmocka_unit_test_teardown(test_activated, x509_test_teardown),
         cmocka_unit_test_teardown(test_clock_was_ahead, x509_test_teardown),
         cmocka_unit_test_teardown(test_renewal_fails, x509_test_teardown),

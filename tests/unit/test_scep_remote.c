@@ -272,6 +272,61 @@ static void test_full(void **state)
     assert_int_equal(reply.status, SCEP_SUCCESS);
 }
 
+/* The RA of such an issuer: its certificate comes from there too. */
+
+static apr_status_t register_slow(gh_transaction_t *transaction, void *baton)
+{
+    return gh_issuer_register(transaction, "slow", gh_issuer_key_sha256(baton),
+                              gh_issuer_certificate_der(baton));
+}
+
+static apr_status_t first_job(gh_transaction_t *transaction, void *baton)
+{
+    apr_array_header_t *jobs;
+    apr_status_t rv = gh_job_list(transaction, "slow", 0, &jobs, pool);
+
+    assert_int_equal(jobs->nelts, 1);
+    apr_cpystrn(worker.enrolment, APR_ARRAY_IDX(jobs, 0, gh_job_record_t *)->id,
+                sizeof(worker.enrolment));
+    return rv;
+}
+
+static void test_ra(void **state)
+{
+    gh_issuer_t *slow = gh_issuer_create("slow", &gh_issuer_cagw, pool);
+    scep_engine_t *made = scep_engine_create(&services, gate_for(8), pool);
+    scep_endpoint_t at = endpoint;
+    scep_response_t response;
+    gh_result_t result;
+    apr_time_t begun;
+
+    assert_int_equal(gh_issuer_take(slow, gh_issuer_certificate_der(issuer),
+                                    apr_array_make(pool, 1, sizeof(gh_bytes_t)), pool, &result),
+                     APR_SUCCESS);
+    assert_int_equal(gh_issuer_child_init(slow, pool, &result), APR_SUCCESS);
+    assert_int_equal(gh_store_write(services.store, register_slow, slow, &result), APR_SUCCESS);
+    assert_int_equal(scep_engine_add_issuer(made, slow, ra_profile, pool), APR_SUCCESS);
+    at.issuer = "slow";
+    at.ca = slow;
+    logged[0] = '\0';
+    begun = apr_time_now();
+    scep_engine_certificates(made, &at, &everything, &response, pool);
+    assert_int_equal(response.status, 503);
+    assert_true(response.retry_after > 0);
+    assert_non_null(strstr(logged, "GH0810"));
+    scep_engine_certificates(made, &at, &everything, &response, pool);
+    assert_int_equal(response.status, 503);
+    /* nobody waits for it */
+    assert_true(apr_time_now() - begun < apr_time_from_sec(3));
+    assert_int_equal(gh_store_read(services.store, first_job, NULL, &result), APR_SUCCESS);
+    elsewhere = slow;
+    worker.does = ISSUES;
+    work();
+    apr_sleep(apr_time_from_msec(1100));
+    scep_engine_certificates(made, &at, &everything, &response, pool);
+    assert_int_equal(response.status, 200);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -279,7 +334,8 @@ int main(void)
         cmocka_unit_test(test_not_yet),
         cmocka_unit_test(test_rejected),
         cmocka_unit_test(test_nobody),
-        cmocka_unit_test(test_full)
+        cmocka_unit_test(test_full),
+        cmocka_unit_test(test_ra)
     };
 
     return cmocka_run_group_tests_name("SCEP before a CA elsewhere", tests, setup,
