@@ -7,6 +7,7 @@
 #include <apr_hash.h>
 #include <apr_strings.h>
 
+#include "issuer/own_keys.h"
 #include "mod_scep/scep_exchange.h"
 #include "status.h"
 
@@ -183,9 +184,16 @@ static apr_status_t find_keys(scep_engine_t *engine, const char *issuer, scep_ra
     return APR_SUCCESS;
 }
 
+/** @return how serious it is that something cannot be had */
+static int level_of(const gh_result_t *result)
+{
+    return result->rule && !strcmp(result->rule, GH_RULE_OWN_ASKED) ? GH_LOG_WARNING
+                                                                    : GH_LOG_ERROR;
+}
+
 static void log_unavailable(const gh_log_t *log, const gh_result_t *result)
 {
-    gh_log(log, GH_LOG_ERROR, result->status, "%s: %s", result->number, result->message);
+    gh_log(log, level_of(result), result->status, "%s: %s", result->number, result->message);
 }
 
 void scep_engine_certificates(scep_engine_t *engine, const scep_endpoint_t *endpoint,
@@ -386,7 +394,7 @@ static void log_refusal(const scep_exchange_t *x)
     const char *cause = x->cause ? x->cause : x->result.cause;
     int ours = fail_info(x->result.failure) < 0;
 
-    gh_log(x->request->log, ours ? GH_LOG_ERROR : GH_LOG_INFO,
+    gh_log(x->request->log, ours ? level_of(&x->result) : GH_LOG_INFO,
            ours ? x->result.status : APR_SUCCESS,
            "%s: %s%s%s; %s; rule %s, transaction %s, algorithms %s, attributes %s%s%s",
            *x->result.number ? x->result.number : "-", x->result.message, *cause ? ": " : "",

@@ -226,6 +226,8 @@ static void report(scep_ra_t *ra, apr_status_t rv, int usable)
 {
     const char *issuer = gh_issuer_name(ra->owner.issuer);
     int failing = 0;
+    int level = ra->failure.rule && !strcmp(ra->failure.rule, GH_RULE_OWN_ASKED)
+        ? GH_LOG_WARNING : GH_LOG_ERROR;
 
     if (rv != APR_SUCCESS || ra->attempt.failed) {
         failing = usable ? 1 : 2;
@@ -234,7 +236,7 @@ static void report(scep_ra_t *ra, apr_status_t rv, int usable)
         return;
     }
     if (failing == 2) {
-        gh_log(ra->owner.services->log, GH_LOG_ERROR, rv,
+        gh_log(ra->owner.services->log, level, rv,
                GHNO(0210) "issuer %s has no RA key, SCEP answers 503: %s: %s%s%s", issuer,
                ra->failure.number, ra->failure.message, before_action(&ra->failure),
                ra->failure.action);

@@ -24,6 +24,9 @@
  * Nothing is kept here between two calls, so that each may be made by any thread.
  */
 
+/** Rule of the result that says that a CA elsewhere has been asked: nothing is wrong. */
+#define GH_RULE_OWN_ASKED "own.asked"
+
 /** Which keys. What it points to is borrowed. */
 typedef struct {
     const char *purpose;            /* "scep-ra", "ocsp-signer-P-256": names them in the store */

@@ -48,7 +48,7 @@ apr_status_t gh_own_request_look(const gh_own_keys_t *keys, const gh_own_service
     case GH_ENROLMENT_SUBMITTED:
     case GH_ENROLMENT_RETRY:
     case GH_ENROLMENT_IN_DOUBT:
-        return gh_result_fail(result, GH_EPENDING, GH_FAILURE_UNAVAILABLE, "own.asked",
+        return gh_result_fail(result, GH_EPENDING, GH_FAILURE_UNAVAILABLE, GH_RULE_OWN_ASKED,
                               "Wait, or look at it with gatehousectl enrolment show.",
                               GHNO(0810) "the CA has been asked for the certificate for %s of "
                               "issuer %s; enrolment %s is %s", keys->purpose,
