@@ -16,6 +16,7 @@
 
 #include "gatehouse_child.h"
 #include "gatehouse_memory.h"
+#include "gatehouse_remote.h"
 #include "issuer/renewal.h"
 #include "log.h"
 #include "status.h"
@@ -61,7 +62,7 @@ enum {
     JOB_PREPARE, JOB_OPEN, JOB_READ,    /* while one of these fails, the others would fail too */
     JOB_ISSUERS,
     JOB_AUDIT,                          /* a decision is logged before what follows from it */
-    JOB_APPROVED, JOB_RENEWALS, JOB_CRLS, JOB_PURGE, JOB_TRIM,
+    JOB_APPROVED, JOB_RENEWALS, JOB_CRLS, JOB_COUNT, JOB_PURGE, JOB_TRIM,
     JOBS
 };
 
@@ -104,6 +105,11 @@ static apr_status_t read_store(follower_t *follower, apr_pool_t *ptemp, gh_resul
 static apr_status_t start_issuers(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
 {
     return gatehouse_child_issuers(follower->child, result);
+}
+
+static apr_status_t count_jobs(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
+{
+    return gatehouse_jobs_count(follower->child->service.store, result);
 }
 
 static apr_status_t issue_approved(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
@@ -344,6 +350,7 @@ apr_status_t gatehouse_follower_start(gatehouse_child_t *child)
         [JOB_APPROVED] = { .what = "issuing what was approved", .run = issue_approved },
         [JOB_RENEWALS] = { .what = "revoking what was renewed", .run = revoke_renewed },
         [JOB_CRLS] = { .what = "publishing CRLs", .run = publish_crls },
+        [JOB_COUNT] = { .what = "counting what waits for CAs", .run = count_jobs },
         [JOB_PURGE] = { .what = "removing old challenges", .run = purge_challenges },
         [JOB_TRIM] = { .what = "giving memory back", .run = trim_memory },
     };

@@ -61,4 +61,11 @@ apr_status_t gatehouse_dispatch_create(gatehouse_settings_t *settings, apr_pool_
 void gatehouse_dispatch_child_init(apr_pool_t *p, server_rec *s);
 void gatehouse_await(request_rec *r, const char *issuer, const char *enrolment);
 
+/* gatehouse_jobs.c */
+
+/** Has jobs told of by health and metrics. */
+void gatehouse_jobs_create(const gatehouse_settings_t *settings, apr_pool_t *pconf);
+/** Counts them, at most every few seconds; for the thread that follows the store. */
+apr_status_t gatehouse_jobs_count(gh_store_t *store, gh_result_t *result);
+
 #endif /* gatehouse_remote_h */

@@ -158,6 +158,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
                      "temporary file, for the children; see whether memory or /tmp is full");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
+    gatehouse_jobs_create(settings, pconf);
     log_start(settings, s, ptemp);
     return gatehouse_register_ca_worker(settings, s, pconf);
 }
