@@ -153,6 +153,7 @@ static apr_status_t read_issuer(ca_worker_t *worker, const json_t *object, apr_p
     one->ca = apr_pstrdup(p, said.ca);
     one->searchable = said.search;
     one->lag = said.lag;
+    one->timeout = said.timeout;
     read_profiles(one, said.profiles, p);
     limits.concurrent = said.concurrent;
     limits.rate = said.rate;

@@ -31,6 +31,7 @@ typedef struct {
     apr_hash_t *profiles;           /* of the gateway, by ours; "*" for all others */
     int searchable;                 /* whether the CA can be searched for what became of a call */
     apr_interval_time_t lag;        /* so much later at most the search finds it */
+    apr_interval_time_t timeout;    /* of a call */
     framework_queue_t *queue;       /* named as the issuer */
     http_peer_t *peer;
 } ca_issuer_t;

@@ -9,6 +9,7 @@
 #include <apr_strings.h>
 
 #include "fcgi/ca/ca_config.h"
+#include "fcgi/ca/ca_service.h"
 #include "fcgi/framework.h"
 #include "worker.h"
 
@@ -16,9 +17,13 @@ static apr_status_t run(gh_worker_t *worker, apr_pool_t *p, gh_result_t *result)
 {
     ca_worker_t *ca = apr_pcalloc(p, sizeof(*ca));
     apr_status_t rv = framework_create(&ca->framework, worker, p, result);
+    int i;
 
     if (rv == APR_SUCCESS) {
         rv = ca_configure(ca, gh_worker_configuration(worker), p, result);
+    }
+    for (i = 0; rv == APR_SUCCESS && i < ca->issuers->nelts; ++i) {
+        ca_service_start(APR_ARRAY_IDX(ca->issuers, i, ca_issuer_t *), p);
     }
     return rv == APR_SUCCESS ? framework_run(ca->framework, result) : rv;
 }

@@ -14,8 +14,8 @@
 #include "text.h"
 
 /*
- * The language of a CA gateway: from our terms to JSON and back. Pure functions, without network and
- * store; names are in cagw_names.h. What an answer has besides is ignored, since such gateways grow.
+ * The language of a CA gateway: from our terms to JSON and back. Pure functions, without network
+ * and store; names are in cagw_names.h. What an answer has besides is ignored: gateways grow.
  * Everything lives in the pool that a function is given. Thread-safe.
  */
 
@@ -62,7 +62,7 @@ typedef struct {
 } cagw_enrolment_t;
 
 /**
- * @param body without final NUL; overwritten with the pool if it has a password
+ * @param body without final NUL; overwritten with the pool, since it has what the CSR has
  * @return APR_EINVAL: a request that is no PKCS#10, a name that has no spelling, a PKCS#12 without
  *         password
  */
@@ -88,8 +88,8 @@ const char *cagw_reason_name(int reason);
 /** The other way, in any case; GH_REASON_NONE for what is no reason. */
 int cagw_reason_parse(const char *name);
 
-/** Both spellings of a serial number that gateways take: hexadecimal, lower case with an even number
- *  of digits, then upper case without leading zero. const char * elements. */
+/** Both spellings of a serial number that gateways take: hexadecimal, lower case with an even
+ *  number of digits, then upper case without leading zero. const char * elements. */
 apr_array_header_t *cagw_serial_spellings(gh_bytes_t serial, apr_pool_t *p);
 
 /* Answers */
@@ -101,7 +101,8 @@ typedef enum {
     CAGW_UNSUPPORTED,               /* the gateway or its CA cannot do that at all */
     CAGW_MISCONFIGURED,             /* nothing was done, and an operator has to do something */
     CAGW_BUSY,                      /* nothing was done, later it may be */
-    CAGW_BROKEN                     /* the answer does not tell what was done */
+    CAGW_BROKEN,                    /* the answer does not tell what was done */
+    CAGW_NOT_SENT                   /* of a call: the gateway has got nothing of it */
 } cagw_verdict_t;
 
 typedef struct {

@@ -6,8 +6,8 @@
 /*
  * Every name of the wire that a CA gateway and we have to agree on, once. What the gateways' own
  * guides print is marked "guide"; the others are what clients of such gateways are seen to send and
- * read, and are to be compared with the OpenAPI document of the gateway at hand. Those of events are
- * also in lib/issuer/events_read.c, which takes them up for gatehousectl and for us.
+ * read, and are to be compared with the OpenAPI document of the gateway at hand. Those of events
+ * are also in lib/issuer/events_read.c, which takes them up for gatehousectl and for us.
  */
 
 /* Paths, below the base URL */
@@ -76,7 +76,7 @@
 #define CAGW_SAN_URI            "uniformResourceIdentifier"     /* guide */
 #define CAGW_SAN_DIRECTORY      "directoryName"
 #define CAGW_SAN_RID            "registeredID"                  /* guide */
-#define CAGW_SAN_UPN            "UserPrincipalName"             /* guide; once "UserPrincipleName" */
+#define CAGW_SAN_UPN            "UserPrincipalName"             /* guide; see the next */
 #define CAGW_SAN_UPN_MISSPELLED "UserPrincipleName"
 #define CAGW_SAN_OTHER          "otherName"
 

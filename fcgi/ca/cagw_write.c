@@ -44,7 +44,8 @@ static apr_status_t impossible(gh_result_t *result, const char *what)
 {
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                           "Look at the profile, and at what the issuer is told to send.",
-                          GHNO(0850) "the CA gateway cannot be asked for this certificate: %s", what);
+                          GHNO(0850) "the CA gateway cannot be asked for this certificate: %s",
+                          what);
 }
 
 static apr_status_t overwrite(void *data)
@@ -80,10 +81,14 @@ static apr_status_t finish(gh_bytes_t *body, json_t *json, int secret, apr_pool_
 /** Base64 in one line. */
 static json_t *base64(const unsigned char *data, apr_size_t length, apr_pool_t *p)
 {
-    unsigned char *text = apr_palloc(p, 4 * ((length + 2) / 3) + 1);
+    apr_size_t size = 4 * ((length + 2) / 3) + 1;
+    unsigned char *text = apr_palloc(p, size);
+    json_t *json;
 
     EVP_EncodeBlock(text, data, (int)length);
-    return json_string((const char *)text);
+    json = json_string((const char *)text);
+    OPENSSL_cleanse(text, size);
+    return json;
 }
 
 /** PKCS#10 in PEM is taken too, and goes out without armour. */
@@ -371,7 +376,7 @@ apr_status_t cagw_write_enrolment(gh_bytes_t *body, const cagw_enrolment_t *enro
         json_object_set_new(json, CAGW_INCLUDE_CA, json_true());
     }
     write_tables(json, enrolment, p);
-    return finish(body, json, enrolment->format == CAGW_AS_PKCS12, p, result);
+    return finish(body, json, 1, p, result);
 }
 
 const char *cagw_reason_name(int reason)

@@ -349,8 +349,8 @@ apr_status_t gh_job_retry(gh_transaction_t *transaction, const char *id)
         return rv;
     }
     query = gh_query(transaction,
-                     "UPDATE job SET state = 1, due = $1, sent = 0, attempts = 0, holder = NULL,"
-                     " held_until = 0,"
+                     "UPDATE job SET state = 1, due = $1, sent = 0, attempts = 0,"
+                     " reference = NULL, holder = NULL, held_until = 0,"
                      " deadline = CASE WHEN deadline = 0 THEN 0 ELSE $1 + deadline - created END"
                      " WHERE id = $2 AND held_until <= $1");
     gh_bind_int64(query, now);

@@ -1,0 +1,47 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#include "fcgi/ca/ca_service.h"
+
+#include <string.h>
+
+#include <apr_strings.h>
+
+#include "issuer/remote.h"
+#include "issuer/submission.h"
+#include "log.h"
+
+void ca_service_note(ca_service_t *service, const cagw_outcome_t *outcome)
+{
+    const gh_result_t *result = &outcome->result;
+
+    if (outcome->verdict == CAGW_MISCONFIGURED || outcome->verdict == CAGW_NOT_SENT) {
+        if (!outcome->stopped && strcmp(service->problem, result->number)) {
+            apr_cpystrn(service->problem, result->number, sizeof(service->problem));
+            gh_log(service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0872) "issuer %s cannot "
+                   "be used: %s: %s%s%s", service->issuer->name, result->number, result->message,
+                   *result->action ? "; " : "", result->action);
+        }
+    }
+    else if (service->problem[0] && outcome->alive) {
+        service->problem[0] = '\0';
+        gh_log(service->gateway.log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0873) "issuer %s can be used "
+               "again", service->issuer->name);
+    }
+}
+
+void ca_service_start(ca_issuer_t *issuer, apr_pool_t *p)
+{
+    ca_service_t *service = apr_pcalloc(p, sizeof(*service));
+
+    service->issuer = issuer;
+    service->gateway.name = issuer->name;
+    service->gateway.peer = issuer->peer;
+    service->gateway.ca = issuer->ca;
+    service->gateway.log = framework_log(issuer->worker->framework);
+    cagw_spelling_default(&service->gateway.spelling);
+    service->search = ca_search_create(service, p);
+    framework_handle(issuer->queue, GH_SUBMISSION_KIND, ca_enrol, service);
+    framework_handle(issuer->queue, GH_REMOTE_REVOKE, ca_revoke, service);
+    framework_handle(issuer->queue, GH_REMOTE_HOLD, ca_hold, service);
+    framework_handle(issuer->queue, GH_REMOTE_RELEASE, ca_release, service);
+}

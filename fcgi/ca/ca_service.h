@@ -1,0 +1,63 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#ifndef fcgi_ca_ca_service_h
+#define fcgi_ca_ca_service_h
+
+#include "fcgi/ca/ca_config.h"
+#include "fcgi/ca/cagw_calls.h"
+
+/* What is done for an issuer behind a gateway: jobs, and what is looked after between them. All of
+ * it in the thread that runs the loop. */
+
+typedef struct ca_search ca_search_t;
+
+typedef struct {
+    ca_issuer_t *issuer;
+    cagw_gateway_t gateway;
+    ca_search_t *search;
+    int actions;                    /* jobs that change a status and have not called yet */
+    char problem[GH_NUMBER_LENGTH + 2]; /* number of what an operator has to mend; or empty */
+} ca_service_t;
+
+/** Handlers for the jobs of an issuer, and what is done besides. */
+void ca_service_start(ca_issuer_t *issuer, apr_pool_t *p);
+
+/** Tells operators once of what only they can mend, and that it is over. */
+void ca_service_note(ca_service_t *service, const cagw_outcome_t *outcome);
+
+/** Handler of GH_SUBMISSION_KIND; the baton is the service. */
+void ca_enrol(void *baton, framework_job_t *job);
+
+/** Handlers of GH_REMOTE_REVOKE, GH_REMOTE_HOLD and GH_REMOTE_RELEASE. */
+void ca_revoke(void *baton, framework_job_t *job);
+void ca_hold(void *baton, framework_job_t *job);
+void ca_release(void *baton, framework_job_t *job);
+
+/* Search: what a CA has issued for a key. The CA's events are read, once for all that search at the
+ * same time. */
+
+typedef struct ca_wanted ca_wanted_t;
+
+/** Memory of who searches, until done is called. */
+struct ca_wanted {
+    gh_bytes_t key_sha256;          /* of the SubjectPublicKeyInfo */
+    apr_time_t from;                /* when it may have been issued, by the CA's clock */
+    apr_time_t until;
+    apr_pool_t *pool;
+    void (*done)(ca_wanted_t *wanted);
+    void *baton;
+
+    apr_array_header_t *found;      /* X509 *, in pool, without those that were revoked since */
+    apr_array_header_t *revoked;    /* these */
+    cagw_verdict_t verdict;         /* CAGW_DONE: the search was complete */
+    gh_result_t result;             /* unless it was */
+
+    ca_wanted_t *next;              /* of the search */
+};
+
+ca_search_t *ca_search_create(ca_service_t *service, apr_pool_t *p);
+
+/** Begins a search, or joins the next one. done is called later, never from here. */
+void ca_search_add(ca_search_t *search, ca_wanted_t *wanted);
+
+#endif /* fcgi_ca_ca_service_h */
