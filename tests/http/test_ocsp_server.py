@@ -223,6 +223,51 @@ def test_stale_is_try_later(cluster, make_server):
     wait_until(lambda: server.get("/health").status == 200, 5, what="health")
 
 
+def test_silent_database_delays_nothing(cluster, make_server):
+    """A store that does not answer at all: known status and signing go on at once, tools give up, and
+    processes start."""
+    server = ocsp.make(make_server, "OCSPNextUpdate 1m", endpoint=WATCH, store=cluster.database())
+    first, second = (ocsp.enrol(server, f"CN={n}", n).serial_number for n in (1, 2))
+    for serial in (first, second):
+        ocsp.wait_for(server, serial, ocsp.GOOD)
+    server.allow(*AWAY, "GH0315", "GH0451", "GH0452")
+
+    def longest(seconds):
+        """Of answers from the cache, and of some that are signed."""
+        worst, end = 0, time.monotonic() + seconds
+        while time.monotonic() < end:
+            for nonce in (None, os.urandom(16)):
+                begin = time.monotonic()
+                answer = ocsp.post(server, ocsp.request_for(server.authority, [first],
+                                                            nonce=nonce))
+                worst = max(worst, time.monotonic() - begin)
+                assert ocsp.status_of(answer)[0] == ocsp.GOOD
+            time.sleep(0.02)
+        return worst
+
+    cluster.freeze()
+    try:
+        assert longest(14) < 1
+        begin = time.monotonic()
+        assert server.ctl("cert", "list").status == 4
+        assert time.monotonic() - begin < 12
+        begin = time.monotonic()
+        reply = transport.request(server.url(ocsp.STATIC + "?operation=GetCACaps"))
+        assert reply.status == 200 and time.monotonic() - begin < 2
+        server.stop()
+        begin = time.monotonic()
+        server.start()                  # answers of what the index on disk has
+        ocsp.wait_until_answered(server, second, ocsp.GOOD, 30)
+        assert time.monotonic() - begin < 30
+        assert longest(3) < 1
+    finally:
+        cluster.thaw()
+    wait_until(lambda: server.ctl("cert", "list").status == 0, 10, what="the store")
+    server.ctl_ok("cert", "revoke", "--issuer", "devices", f"{second:x}")
+    ocsp.wait_for(server, second, ocsp.REVOKED, 20)
+    assert ocsp.enrol(server, "CN=3", 3)
+
+
 # what operators see
 
 def metric(text, name, **labels):
