@@ -3,6 +3,8 @@
 /* Authorities whose status is fetched. For each, one job at a time: a document is read, or an index
  * is made of those that were read. */
 
+#include "config.h"
+
 #include <string.h>
 
 #include <apr_strings.h>
@@ -54,12 +56,36 @@ static apr_time_t synced(const feeder_authority_t *authority)
     return oldest;
 }
 
+int feeder_hash_documents(const feeder_authority_t *authority, unsigned char sha256[32])
+{
+    static const char version[] = PACKAGE_VERSION;     /* another one may read them otherwise */
+    apr_int64_t retention = authority->reader.retention;
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    int done = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL)
+               && EVP_DigestUpdate(context, version, sizeof(version))
+               && EVP_DigestUpdate(context, &retention, sizeof(retention));
+    int i;
+
+    for (i = 0; done && i < authority->source_count; ++i) {
+        const feeder_source_t *source = &authority->sources[i];
+        apr_int64_t parts[] = { (apr_int64_t)source->kind, source->number };
+
+        done = source->has_info && EVP_DigestUpdate(context, parts, sizeof(parts))
+               && EVP_DigestUpdate(context, source->url, strlen(source->url) + 1)
+               && EVP_DigestUpdate(context, source->info.sha256, sizeof(source->info.sha256));
+    }
+    done = done && EVP_DigestFinal_ex(context, sha256, NULL);
+    EVP_MD_CTX_free(context);
+    return done;
+}
+
+/* Of a document that was taken up the index has all. */
 static int all_read(const feeder_authority_t *authority)
 {
     int i;
 
     for (i = 0; i < authority->source_count; ++i) {
-        if (!authority->sources[i].document) {
+        if (!authority->sources[i].document && !authority->sources[i].taken_up) {
             return 0;
         }
     }
@@ -108,8 +134,8 @@ static void fetched(void *baton)
     }
     if (!fetch->unchanged) {
         source->size = bytes.length;
-        if (source->document && EVP_Digest(bytes.data, bytes.length, sha256, NULL, EVP_sha256(),
-                                           NULL)
+        if ((source->document || source->taken_up)
+            && EVP_Digest(bytes.data, bytes.length, sha256, NULL, EVP_sha256(), NULL)
             && !memcmp(sha256, source->info.sha256, sizeof(sha256))) {
             fetch->unchanged = 1;
         }
@@ -129,7 +155,7 @@ static void fetch_due(feeder_source_t *source, apr_time_t now)
     if (source->fetching || source->fetched || source->due > now) {
         return;
     }
-    if (!source->document) {
+    if (!source->document && !source->taken_up) {
         ocsp_fetch_forget(&source->fetch);
     }
     source->fetching = 1;
@@ -180,6 +206,7 @@ static void document_read(void *baton)
     source->document_pool = source->next_pool;
     source->info = *ocsp_document_info(source->document);
     source->has_info = 1;
+    source->taken_up = 0;
     source->warned = 0;
     authority->changed = 1;
     authority->due = 0;
@@ -232,6 +259,8 @@ static void built(void *baton)
     }
     authority->changed = 0;
     authority->built = now;
+    authority->has_made_from = authority->has_making_from;
+    memcpy(authority->made_from, authority->making_from, sizeof(authority->made_from));
     advance(authority);
     feeder_log_index(authority);
     feeder_recover(authority, &authority->failure, "its index");
@@ -280,7 +309,16 @@ static void compute(feeder_authority_t *authority, apr_time_t now)
             return;
         }
     }
-    if (authority->changed && all_read(authority)) {
+    if (!authority->changed || !all_read(authority)) {
+        return;
+    }
+    authority->has_making_from = feeder_hash_documents(authority, authority->making_from);
+    if (authority->index && authority->has_made_from && authority->has_making_from
+        && !memcmp(authority->made_from, authority->making_from, sizeof(authority->made_from))) {
+        authority->changed = 0;
+        advance(authority);
+    }
+    else {
         memset(&authority->next, 0, sizeof(authority->next));
         memcpy(authority->next.authority, authority->reader.digest,
                sizeof(authority->next.authority));

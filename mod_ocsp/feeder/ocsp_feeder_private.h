@@ -52,6 +52,8 @@ typedef struct {
 
     ocsp_document_info_t info;      /* also from before a restart */
     int has_info;
+    int taken_up;                   /* the index has it from before a restart: without the document
+                                       it is asked whether there is another one */
     apr_size_t size;                /* of what was last fetched */
     apr_time_t last_attempt;
     apr_time_t last_success;
@@ -73,6 +75,10 @@ struct feeder_authority {
     gh_overlay_t *overlay;
     apr_time_t built;               /* when it was made, as far as is known */
     apr_time_t built_whole;         /* from the whole of the store */
+    unsigned char made_from[32];    /* what tells of which documents it was made */
+    int has_made_from;
+    unsigned char making_from[32];  /* the same of the one being made */
+    int has_making_from;
 
     int busy;                       /* a job is at work on it */
     int changed;                    /* documents are not in the index yet */
@@ -131,6 +137,12 @@ void feeder_log_index(const feeder_authority_t *authority);
 
 apr_time_t feeder_store_step(feeder_authority_t *authority, apr_time_t now);
 apr_time_t feeder_files_step(feeder_authority_t *authority, apr_time_t now);
+
+/* ocsp_feeder_files.c */
+
+/** Hashes what an index of the documents that are known is made from: these, and how it is done.
+ *  @return 0 if that is impossible, or not all are known */
+int feeder_hash_documents(const feeder_authority_t *authority, unsigned char sha256[32]);
 
 /* ocsp_feeder_state.c */
 
