@@ -2,39 +2,15 @@
 """A clock that jumps, under a server that goes on: answers are in force when they are given, or there
 are none, and everything is well again once the clock is."""
 
-import datetime
-import struct
 import time
 
 import pytest
 
-from harness import environment, ocsp
+from harness import ocsp
+from harness.clock import SECOND, Clock
 from harness.feeder import make_crl
 from harness.pki import Authority
 from harness.server import wait_until
-
-SECOND = datetime.timedelta(seconds=1)
-
-
-class Clock:
-    """What the server takes for the time: ours, and so many seconds more."""
-
-    def __init__(self, server):
-        self.path = server.root / "offset"
-        self.offset = 0
-        self.path.write_bytes(bytes(8))
-        self.path.chmod(0o644)
-        server.preload = environment.build() / "tests" / "fixtures" / ".libs" / "otherclock.so"
-        assert server.preload.exists(), "run make check"
-        server.environment = {"OTHERCLOCK_FILE": str(self.path)}
-
-    def set(self, seconds):
-        with open(self.path, "r+b") as file:
-            file.write(struct.pack("=q", seconds))
-        self.offset = seconds
-
-    def now(self):
-        return datetime.datetime.utcnow() + self.offset * SECOND
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 """What is answered from each kind of source, by each status profile."""
 
 import datetime
+import subprocess
 import threading
 import time
 
@@ -11,11 +12,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from harness import ocsp
-from harness.config import issuer
+from harness.config import issuer, location
 from harness.feeder import Source
 from harness.ocspmodel import random_serial
 from harness.pki import Authority, key
 from harness.server import wait_until
+from scep import transport
 
 HOUR = datetime.timedelta(hours=1)
 HELD = x509.ReasonFlags.certificate_hold
@@ -472,3 +474,37 @@ def test_a_list_that_shrinks(web, make_server):
     web["/serials"] = "".join(f"{n:x}\n" for n in range(1, 102) if n != 50).encode()
     wait_status(server, ca, 101, "good")
     wait_status(server, ca, 50, "unknown")
+
+
+def test_ipv6(make_server):
+    """Asked over IPv6, on both paths; the CRL is fetched over it too."""
+    web = Source(address="::1")
+    server = make(make_server)
+    ca = Ca(server, "six")
+    web["/crl"] = ca.crl({2: None})
+    url = f"http://[::1]:{server.port}"
+    try:
+        server.configure(
+            f"Listen [::1]:{server.port}\n" + ocsp.directory(server) + "OCSPFastPath /ocsp\n"
+            + location("/normal", "SetHandler gatehouse-ocsp")
+            + ca.section(f"OCSPSource crl {web.url('/crl')} interval=1s"))
+        server.allow(*NOT_YET)
+        server.start()
+        wait_until(lambda: answered(server, ca, 1), 10, what="answers")
+        for path in ("/ocsp", "/normal"):
+            for serial, wanted in ((1, ocsp.GOOD), (2, ocsp.REVOKED)):
+                answer = transport.request(
+                    url + path, "POST", body=ocsp.request_for(ca, [serial]), host=False,
+                    headers={"Content-Type": ocsp.REQUEST, "Host": url[len("http://"):]})
+                assert ocsp.status_of(answer)[0] == wanted
+            answer = subprocess.run(
+                ["openssl", "ocsp", "-issuer", ca.certificate_path, "-serial", "2", "-url",
+                 url + path, "-CAfile", ca.root_path, "-verify_other", ca.certificate_path],
+                capture_output=True, text=True, check=True, timeout=20)
+            assert "2: revoked" in answer.stdout, answer
+            assert "Response verify OK" in answer.stderr, answer
+        assert (server.root / "log" / "access.log").read_text().count("\n::1 ") >= 8
+    finally:
+        server.stop()
+        web.close()
+    assert web.requests("/crl")
