@@ -7,11 +7,11 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include <apr_allocator.h>
 #include <apr_strings.h>
 #include <apr_thread_rwlock.h>
 
 #include "log.h"
+#include "pool.h"
 #include "status.h"
 #include "store/changes.h"
 
@@ -115,26 +115,16 @@ gh_view_t *gh_view_create(const char *folder, const char *name,
     return view;
 }
 
-/** A pool that any thread may use, since it shares its memory with no other. */
 static apr_status_t make_pair(pair_t **pair)
 {
-    apr_allocator_t *allocator;
     apr_pool_t *p;
-    apr_status_t rv = apr_allocator_create(&allocator);
+    apr_status_t rv = gh_pool_create(&p, "gatehouse-status");
 
-    if (rv != APR_SUCCESS) {
-        return rv;
+    if (rv == APR_SUCCESS) {
+        *pair = apr_pcalloc(p, sizeof(**pair));
+        (*pair)->pool = p;
     }
-    rv = apr_pool_create_unmanaged_ex(&p, NULL, allocator);
-    if (rv != APR_SUCCESS) {
-        apr_allocator_destroy(allocator);
-        return rv;
-    }
-    apr_allocator_owner_set(allocator, p);
-    apr_pool_tag(p, "gatehouse-status");
-    *pair = apr_pcalloc(p, sizeof(**pair));
-    (*pair)->pool = p;
-    return APR_SUCCESS;
+    return rv;
 }
 
 static apr_status_t open_pair(gh_view_t *view, pair_t **pair, gh_result_t *result)
