@@ -7,8 +7,8 @@
 #include <http_core.h>
 #include <http_protocol.h>
 #include <http_request.h>
-#include <util_filter.h>
 
+#include "mod_gatehouse/gatehouse_send.h"
 #include "mod_ocsp/ocsp_child.h"
 
 #define RETRY_AFTER 10              /* seconds, where nothing better is known */
@@ -106,22 +106,6 @@ static void set_error(request_rec *r, const ocsp_answer_t *answer, int http_erro
     }
 }
 
-/* The bytes are sent from where they are: a pool bucket copies them only if the connection still
- * needs them when the request ends. */
-static int send_bytes(request_rec *r, gh_bytes_t bytes)
-{
-    apr_bucket_alloc_t *alloc = r->connection->bucket_alloc;
-    apr_bucket_brigade *brigade = apr_brigade_create(r->pool, alloc);
-    apr_status_t rv;
-
-    APR_BRIGADE_INSERT_TAIL(brigade, apr_bucket_pool_create((const char *)bytes.data,
-                                                            bytes.length, r->pool, alloc));
-    APR_BRIGADE_INSERT_TAIL(brigade, apr_bucket_eos_create(alloc));
-    rv = ap_pass_brigade(r->output_filters, brigade);
-    return rv == APR_SUCCESS || r->status != HTTP_OK || r->connection->aborted
-        ? OK : HTTP_INTERNAL_SERVER_ERROR;
-}
-
 int ocsp_http_send(request_rec *r, const ocsp_answer_t *answer, int http_errors)
 {
     int status;
@@ -141,5 +125,5 @@ int ocsp_http_send(request_rec *r, const ocsp_answer_t *answer, int http_errors)
         }
     }
     ap_set_content_length(r, (apr_off_t)answer->der.length);
-    return send_bytes(r, answer->der);
+    return gatehouse_send_bytes(r, answer->der);
 }

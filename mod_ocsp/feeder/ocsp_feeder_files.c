@@ -20,6 +20,9 @@
 /** After an index could not be made; until then its documents may have changed. */
 #define BUILD_RETRY apr_time_from_sec(5)
 
+/** What cannot be made then. */
+#define INDEX "its index"
+
 /* Between three and five quarters, so that many nodes do not come all at once. */
 static apr_interval_time_t jitter(apr_interval_time_t time)
 {
@@ -244,26 +247,13 @@ static void build(void *baton)
 static void built(void *baton)
 {
     feeder_authority_t *authority = baton;
-    apr_time_t now = apr_time_now();
-    apr_status_t rv = authority->status;
 
-    authority->busy = 0;
-    authority->state_changed = 1;
-    if (rv == APR_SUCCESS) {
-        rv = feeder_open_index(authority, 0, &authority->result);
+    if (feeder_take_index(authority, INDEX, BUILD_RETRY)) {
+        authority->changed = 0;
+        authority->has_made_from = authority->has_making_from;
+        memcpy(authority->made_from, authority->making_from, sizeof(authority->made_from));
+        advance(authority);
     }
-    if (rv != APR_SUCCESS) {
-        authority->due = now + BUILD_RETRY;
-        feeder_fail(authority, &authority->failure, "its index", &authority->result);
-        return;
-    }
-    authority->changed = 0;
-    authority->built = now;
-    authority->has_made_from = authority->has_making_from;
-    memcpy(authority->made_from, authority->making_from, sizeof(authority->made_from));
-    advance(authority);
-    feeder_log_index(authority);
-    feeder_recover(authority, &authority->failure, "its index");
 }
 
 static apr_int64_t next_generation(const feeder_authority_t *authority, apr_time_t now)
@@ -276,22 +266,7 @@ static apr_int64_t next_generation(const feeder_authority_t *authority, apr_time
 
 static void submit(feeder_authority_t *authority, void (*work)(void *), void (*done)(void *))
 {
-    apr_status_t rv;
-
-    authority->job.work = work;
-    authority->job.done = done;
-    authority->job.baton = authority;
-    authority->busy = 1;
-    rv = ocsp_lane_submit(authority->feeder->computing, &authority->job);
-    if (rv != APR_SUCCESS) {
-        gh_result_t result;
-
-        authority->busy = 0;
-        authority->due = apr_time_now() + BUILD_RETRY;
-        gh_result_clear(&result);
-        feeder_no_thread(rv, &result);
-        feeder_fail(authority, &authority->failure, "its index", &result);
-    }
+    feeder_submit(authority, authority->feeder->computing, work, done, INDEX, BUILD_RETRY);
 }
 
 /* One job, if there is something to do: documents first, so that an index has all that is there. */

@@ -127,10 +127,15 @@ void feeder_fail(feeder_authority_t *authority, feeder_failure_t *failure, const
 void feeder_recover(feeder_authority_t *authority, feeder_failure_t *failure, const char *what);
 /** Says that the system gives no thread. */
 void feeder_no_thread(apr_status_t status, gh_result_t *result);
+/** Gives a job to a lane. If that is impossible, notes so and sets when it is tried again.
+ *  @param what its index, for messages */
+void feeder_submit(feeder_authority_t *authority, ocsp_lane_t *lane, void (*work)(void *),
+                   void (*done)(void *), const char *what, apr_interval_time_t retry);
+/** After a job that has made an index, or failed: takes it up, and tells of either.
+ *  @return 1 if there is a new index */
+int feeder_take_index(feeder_authority_t *authority, const char *what, apr_interval_time_t retry);
 /** Opens index and overlay that are in the folder now. Errors as gh_index_open(). */
 apr_status_t feeder_open_index(feeder_authority_t *authority, int verify, gh_result_t *result);
-/** Tells of a new index. */
-void feeder_log_index(const feeder_authority_t *authority);
 
 /* ocsp_feeder_store.c, ocsp_feeder_files.c: what is due. @return when to be called again at the
  * latest */
