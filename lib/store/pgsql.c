@@ -2,6 +2,7 @@
 
 #include "store/pgsql_connection.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,11 +128,12 @@ static int count_of_list(const char *list)
 /** What the connection string says of the time to connect. That it is without end is not heard. */
 static void take_option(gh_pgsql_target_t *target, const PQconninfoOption *option)
 {
+    apr_int64_t seconds;
     int number;
 
     if (strcmp(option->keyword, "connect_timeout") == 0) {
-        number = atoi(option->val);
-        target->timeout = number > 0 ? number : CONNECT_TIMEOUT;
+        seconds = apr_atoi64(option->val);
+        target->timeout = seconds > 0 && seconds < INT_MAX ? (int)seconds : CONNECT_TIMEOUT;
     }
     if (strcmp(option->keyword, "host") == 0 || strcmp(option->keyword, "hostaddr") == 0) {
         number = count_of_list(option->val);

@@ -204,8 +204,8 @@ static apr_status_t set_session(gh_pgsql_t *connection, apr_interval_time_t stat
     return gh_pgsql_command(connection, sql, NULL, &again, error);
 }
 
-/* The libpq itself goes from a host that is silent to the next, which it does not offer to those who
- * poll. It waits for two seconds at least. */
+/* The libpq goes from a host that is silent to the next only where it waits itself, not for those
+ * who poll. */
 static PGconn *connect_within(const gh_pgsql_target_t *target, apr_interval_time_t left)
 {
     const char **values = malloc((target->count + 1) * sizeof(*values));
