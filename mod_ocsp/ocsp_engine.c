@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include <openssl/err.h>
+
 #include "log.h"
 #include "mod_ocsp/ocsp_kept.h"
 #include "mod_ocsp/ocsp_response.h"
@@ -425,9 +427,18 @@ static ocsp_authority_t *find_lead(const ocsp_endpoint_t *endpoint, const ocsp_r
     return lead;
 }
 
-void ocsp_engine_answer(ocsp_engine_t *engine, const ocsp_endpoint_t *endpoint, gh_bytes_t der,
-                        apr_time_t now, ocsp_answer_t *answer, apr_pool_t *p,
-                        gh_result_t *result)
+/* A digest or a copy that could not be made is done without; others that look at the errors of this
+ * thread, as TLS does, must not find it there. */
+static void forget_errors(void)
+{
+    if (ERR_peek_error()) {
+        ERR_clear_error();
+    }
+}
+
+static void answer_request(ocsp_engine_t *engine, const ocsp_endpoint_t *endpoint, gh_bytes_t der,
+                           apr_time_t now, ocsp_answer_t *answer, apr_pool_t *p,
+                           gh_result_t *result)
 {
     asked_t asked = { engine, endpoint, NULL, NULL, NULL, NULL, NULL, NULL, now, answer, p,
                       result };
@@ -464,6 +475,14 @@ void ocsp_engine_answer(ocsp_engine_t *engine, const ocsp_endpoint_t *endpoint, 
     answer_asked(&asked);
 }
 
+void ocsp_engine_answer(ocsp_engine_t *engine, const ocsp_endpoint_t *endpoint, gh_bytes_t der,
+                        apr_time_t now, ocsp_answer_t *answer, apr_pool_t *p,
+                        gh_result_t *result)
+{
+    answer_request(engine, endpoint, der, now, answer, p, result);
+    forget_errors();
+}
+
 void ocsp_engine_produce(ocsp_engine_t *engine, const ocsp_endpoint_t *endpoint,
                          ocsp_authority_t *authority, int digest, gh_bytes_t serial,
                          apr_time_t now, ocsp_answer_t *answer, apr_pool_t *p,
@@ -489,4 +508,5 @@ void ocsp_engine_produce(ocsp_engine_t *engine, const ocsp_endpoint_t *endpoint,
     answer->count = 1;
     asked.request = &request;
     answer_asked(&asked);
+    forget_errors();
 }

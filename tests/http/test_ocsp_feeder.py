@@ -3,14 +3,12 @@
 
 import os
 import signal
-import sqlite3
 import time
 
 import pytest
 from cryptography import x509
 
 from harness import standard
-from harness.clock import Clock
 from harness.feeder import Feeder, hang, make_crl, source, written
 from harness.server import CHALLENGE, wait_until
 
@@ -103,50 +101,6 @@ def test_store_that_cannot_be_reached_delays_nothing(make_server):
     number = state["build_error"]["gh"]
     server.expect(number)
     assert f"{number}: authority devices, its index from the store: " in server.log.text()
-
-
-def test_merged_from_time_to_time_and_made_anew_each_day(make_server):
-    """Changes come into the index after five minutes; what the store has lost goes after a day."""
-    feeder = StoreFeeder(make_server, {"devices": [source("store")]}, start=False)
-    server = feeder.server
-    clock = Clock(server)
-    feeder.start()
-    server.allow("GH0554", "GH0562", "GH0677")
-    first = feeder.wait_index("devices")
-
-    def enrol(*numbers):
-        for number in numbers:
-            assert server.client(standard.STATIC).enrol(standard.device_key(number), CHALLENGE,
-                                                        f"CN=device-{number}").succeeded
-        return len(server.certificates("--issuer", "devices"))
-
-    count = enrol(1, 2)
-    clock.set(240)
-    time.sleep(2.5)
-    assert feeder.state("devices")["generation"] == first["generation"]
-    clock.set(302)
-    merged = feeder.wait_index("devices", after=first["generation"])
-    assert entries(merged) == count
-    # nothing has changed since
-    clock.set(700)
-    time.sleep(2.5)
-    assert feeder.state("devices")["generation"] == merged["generation"]
-
-    sql = sqlite3.connect(server.root / "run" / "gatehouse.db", timeout=10)
-    serial, = sql.execute("SELECT serial FROM certificate_status LIMIT 1").fetchone()
-    with sql:
-        for table in ("certificate_status", "certificate_der"):
-            sql.execute(f"DELETE FROM {table} WHERE serial = ?", (serial,))
-    sql.close()
-    more = enrol(3)
-    again = feeder.wait_index("devices", after=merged["generation"])
-    assert entries(again) == count + 1
-    clock.set(24 * 3600 - 30)
-    time.sleep(2.5)
-    assert feeder.state("devices")["generation"] == again["generation"]
-    clock.set(24 * 3600 + 30)
-    whole = feeder.wait_index("devices", after=again["generation"])
-    assert entries(whole) == count == more
 
 
 # files
