@@ -485,7 +485,8 @@ def test_ipv6(make_server):
     url = f"http://[::1]:{server.port}"
     try:
         server.configure(
-            f"Listen [::1]:{server.port}\n" + ocsp.directory(server) + "OCSPFastPath /ocsp\n"
+            f"Listen [::1]:{server.port}\nAllowEncodedSlashes NoDecode\n"
+            + ocsp.directory(server) + "OCSPFastPath /ocsp\n"
             + location("/normal", "SetHandler gatehouse-ocsp")
             + ca.section(f"OCSPSource crl {web.url('/crl')} interval=1s"))
         server.allow(*NOT_YET)
@@ -503,7 +504,7 @@ def test_ipv6(make_server):
                 capture_output=True, text=True, check=True, timeout=20)
             assert "2: revoked" in answer.stdout, answer
             assert "Response verify OK" in answer.stderr, answer
-        assert (server.root / "log" / "access.log").read_text().count("\n::1 ") >= 8
+        assert (server.root / "log" / "access.log").read_text().count("\n::1 ") == 6
     finally:
         server.stop()
         web.close()
