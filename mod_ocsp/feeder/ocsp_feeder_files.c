@@ -269,6 +269,13 @@ static void submit(feeder_authority_t *authority, void (*work)(void *), void (*d
     feeder_submit(authority, authority->feeder->computing, work, done, INDEX, BUILD_RETRY);
 }
 
+/* How long the index has to be there before the next one: processes that wait for its instant do not
+ * look for another one, and all of them have to see the same ones. */
+static apr_interval_time_t to_wait(const feeder_authority_t *authority)
+{
+    return authority->index ? gh_index_wait(authority->index) : 0;
+}
+
 /* One job, if there is something to do: documents first, so that an index has all that is there. */
 static void compute(feeder_authority_t *authority, apr_time_t now)
 {
@@ -284,7 +291,7 @@ static void compute(feeder_authority_t *authority, apr_time_t now)
             return;
         }
     }
-    if (!authority->changed || !all_read(authority)) {
+    if (!authority->changed || !all_read(authority) || to_wait(authority)) {
         return;
     }
     authority->has_making_from = feeder_hash_documents(authority, authority->making_from);
@@ -337,8 +344,11 @@ apr_time_t feeder_files_step(feeder_authority_t *authority, apr_time_t now)
         }
     }
     compute(authority, now);
-    if (!authority->busy && authority->changed && authority->due > now && authority->due < next) {
-        next = authority->due;
+    if (!authority->busy && authority->changed) {
+        apr_time_t due = now + to_wait(authority);
+
+        due = authority->due > due ? authority->due : due;
+        next = due > now && due < next ? due : next;
     }
     return next;
 }

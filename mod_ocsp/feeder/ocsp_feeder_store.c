@@ -78,6 +78,9 @@ static int is_needed(feeder_authority_t *authority, apr_time_t now)
 {
     apr_uint32_t count;
 
+    if (authority->index && gh_index_wait(authority->index)) {
+        return 0;
+    }
     authority->whole = !authority->index || now - authority->built_whole >= WHOLE_AFTER
         || now < authority->built_whole - WHOLE_AFTER;
     if (authority->whole) {

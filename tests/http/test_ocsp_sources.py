@@ -2,6 +2,7 @@
 """What is answered from each kind of source, by each status profile."""
 
 import datetime
+import http.client
 import subprocess
 import threading
 import time
@@ -386,6 +387,47 @@ def make_large_crl(ca, serials, number):
 def entry(serial, when):
     content = b"\x02\x10" + serial + when
     return b"\x30" + bytes([len(content)]) + content
+
+
+# several processes
+
+@pytest.mark.parametrize("kind", ["crl", "index"])
+def test_all_processes_change_at_once(web, make_server, kind):
+    """Whoever has heard from one process what is new does not hear from another what was before."""
+    server = make(make_server, mpm="prefork")
+    ca = Ca(server, "together")
+    source = f"OCSPSource crl {web.url('/crl')} interval=1s"
+    if kind == "index":
+        source = f"OCSPSource index {server.root}/run/index.txt interval=1s"
+
+    def publish(entries):
+        web["/crl"] = ca.crl(entries)
+        replace(server.root / "run" / "index.txt", index_txt({2: None, 1: None, **entries}))
+
+    publish({})
+    start(server, ca.section(source), ready=[ca])
+    connections = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+                   for _ in range(16)]
+    ders = [ocsp.request_for(ca, [1]), ocsp.request_for(ca, [1], nonce=b"0123456789abcdef")]
+
+    def ask(number):
+        connection = connections[number % len(connections)]
+        connection.request("POST", "/ocsp", ders[number % 3 == 0], {"Content-Type": ocsp.REQUEST})
+        data = asn1ocsp.OCSPResponse.load(connection.getresponse().read()).response_data
+        return data["responses"][0]["cert_status"].name
+
+    for round_ in range(6):
+        before, after = ("good", "revoked") if round_ % 2 == 0 else ("revoked", "good")
+        publish({1: HELD} if after == "revoked" else {})
+        seen, end = [], time.monotonic() + 5
+        while seen[-len(connections):] != [after] * len(connections):
+            assert time.monotonic() < end, (kind, seen[-40:])
+            seen.append(ask(len(seen)))
+        changed = seen.index(after)
+        assert set(seen[:changed]) <= {before} and set(seen[changed:]) == {after}, (
+            kind, round_, seen[max(0, changed - 20):])
+    for connection in connections:
+        connection.close()
 
 
 # another source

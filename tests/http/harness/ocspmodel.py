@@ -83,15 +83,13 @@ class Certificate:
 class Model:
     """Certificates of one authority.
 
-    lag: seconds by which answers may be late. settled: seconds after which all processes of a node
-    know what one of them knows; 0: at once"""
+    lag: seconds by which answers may be late; but what one process of a node knows all do"""
 
-    def __init__(self, name, authority, unknown, lag, settled=0):
+    def __init__(self, name, authority, unknown, lag):
         self.name = name
         self.authority = authority
         self.unknown = unknown          # status of serial numbers that are not there
         self.lag = lag
-        self.settled = settled
         self.certificates = {}
         self.order = []
         self.lock = threading.Lock()
@@ -189,7 +187,7 @@ class Asker(threading.Thread):
         known = model.certificates.get(serial)
         with model.lock:
             sent = time.monotonic()
-            floor = known.floor(sent - model.settled) if known else 0
+            floor = known.floor(sent) if known else 0
         answer = self.send(kind[1], kind[2], der)
         received = time.monotonic()
         self.asked += 1
