@@ -46,6 +46,8 @@ typedef struct {
     ocsp_if_unknown_t if_unknown;
     apr_interval_time_t next_update;    /* after thisUpdate, with a CRL after now; 0: no nextUpdate;
                                            or OCSP_NEXT_UPDATE_OF_CRL */
+    apr_interval_time_t unknown_next_update;    /* after now, at most, for a serial that nobody
+                                           issued: it may be any moment; 0: as for all others */
     ocsp_cutoff_t cutoff;
     apr_time_t cutoff_date;             /* OCSP_CUTOFF_DATE */
     apr_interval_time_t cutoff_retention;
@@ -117,6 +119,8 @@ typedef struct {
  * thisUpdate is the last successful synchronisation with the source, of CRLs their thisUpdate, and
  * never later than now. nextUpdate is thisUpdate plus the policy's time, with a CRL now plus that
  * time and never beyond the CRL's own; from an expired CRL that is served anyway there is none.
+ * That of a serial that is not known ends sooner, by policy, unless the answer is good: clients may
+ * ask before its issue is known here, and would not ask again for as long.
  * Both are whole seconds. Reason unspecified is no reason; held certificates have certificateHold.
  *
  * @param serial of length 0: one that no certificate can have

@@ -101,12 +101,23 @@ static void set_cutoff(const ocsp_authority_t *authority, const gh_view_state_t 
     }
 }
 
-static void set_unknown(const ocsp_authority_t *authority, ocsp_verdict_t *verdict,
+/** It may be issued at any moment, or has been and is not known here yet. */
+static void shorten(const ocsp_authority_t *authority, apr_time_t now, ocsp_verdict_t *verdict)
+{
+    apr_interval_time_t life = ocsp_authority_policy(authority)->unknown_next_update;
+
+    if (life && verdict->next_update > whole_seconds(now + life)) {
+        verdict->next_update = whole_seconds(now + life);
+    }
+}
+
+static void set_unknown(const ocsp_authority_t *authority, apr_time_t now, ocsp_verdict_t *verdict,
                         gh_result_t *result)
 {
     switch (ocsp_authority_policy(authority)->if_unknown) {
     case OCSP_UNKNOWN_UNKNOWN:
         verdict->status = V_OCSP_CERTSTATUS_UNKNOWN;
+        shorten(authority, now, verdict);
         break;
     case OCSP_UNKNOWN_GOOD:
         verdict->status = V_OCSP_CERTSTATUS_GOOD;
@@ -116,6 +127,7 @@ static void set_unknown(const ocsp_authority_t *authority, ocsp_verdict_t *verdi
         verdict->status = V_OCSP_CERTSTATUS_REVOKED;
         verdict->reason = OCSP_REVOKED_STATUS_CERTIFICATEHOLD;
         verdict->extended_revoke = 1;
+        shorten(authority, now, verdict);
         break;
     case OCSP_UNKNOWN_UNAUTHORIZED:
         verdict->ocsp = OCSP_UNAUTHORIZED;
@@ -163,7 +175,7 @@ void ocsp_decide(ocsp_authority_t *authority, gh_bytes_t serial, apr_time_t now,
         verdict->invalid_from = known.invalid_from;
         break;
     case GH_KNOWN_NOT:
-        set_unknown(authority, verdict, result);
+        set_unknown(authority, now, verdict, result);
         break;
     }
 }

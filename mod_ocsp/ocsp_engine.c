@@ -157,6 +157,13 @@ static ocsp_kept_about_t about_first(const asked_t *asked)
     return about;
 }
 
+/** A revocation at the epoch is one of what nobody issued (RFC 6960 2.2). */
+static int is_unknown(int status, apr_time_t revoked_at)
+{
+    return status == V_OCSP_CERTSTATUS_UNKNOWN
+           || (status == V_OCSP_CERTSTATUS_REVOKED && !revoked_at);
+}
+
 static void answer_entry(const asked_t *asked, const ocsp_cache_entry_t *entry, gh_bytes_t der)
 {
     ocsp_answer_t *answer = asked->answer;
@@ -168,6 +175,7 @@ static void answer_entry(const asked_t *asked, const ocsp_cache_entry_t *entry, 
     answer->produced_at = entry->produced_at;
     answer->this_update = entry->this_update;
     answer->next_update = entry->next_update;
+    answer->unknown = is_unknown(entry->status, entry->revoked_at);
     answer->expires = entry->expires;
     answer->authoritative = entry->next_update != 0;
     memcpy(answer->sha256, entry->sha256, sizeof(answer->sha256));
@@ -283,6 +291,7 @@ static void answer_live(asked_t *asked)
     for (i = 0; i < request->count; ++i) {
         const ocsp_verdict_t *verdict = &asked->verdicts[i];
 
+        answer->unknown |= is_unknown(verdict->status, verdict->revoked_at);
         if (verdict->this_update < answer->this_update) {
             answer->this_update = verdict->this_update;
         }

@@ -63,7 +63,7 @@ static void set_fields(request_rec *r, const ocsp_answer_t *answer)
     apr_int64_t left = apr_time_sec(answer->expires) - apr_time_sec(r->request_time);
     apr_time_t expires = answer->next_update;
 
-    if (answer->status == V_OCSP_CERTSTATUS_UNKNOWN && left > UNKNOWN_AGE) {
+    if (answer->unknown && left > UNKNOWN_AGE) {
         left = UNKNOWN_AGE;
         expires = r->request_time + apr_time_from_sec(UNKNOWN_AGE);
     }
