@@ -269,8 +269,8 @@ static void submit(feeder_authority_t *authority, void (*work)(void *), void (*d
     feeder_submit(authority, authority->feeder->computing, work, done, INDEX, BUILD_RETRY);
 }
 
-/* How long the index has to be there before the next one: processes that wait for its instant do not
- * look for another one, and all of them have to see the same ones. */
+/* How long the index has to be there before the next one: processes that wait for its instant do
+ * not look for another one, and all of them have to see the same ones. */
 static apr_interval_time_t to_wait(const feeder_authority_t *authority)
 {
     return authority->index ? gh_index_wait(authority->index) : 0;

@@ -6,6 +6,7 @@ import concurrent.futures
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -387,3 +388,37 @@ def test_second_level_with_a_lock(make_server):
     server.ctl_ok("cert", "revoke", f"{serial:x}")
     ocsp.wait_for(server, serial, ocsp.REVOKED, 1)
     assert ask_everybody(server, serial) == {ocsp.REVOKED}
+
+
+def test_store_set_back(make_server):
+    """An older copy of the store, with what the manual says is to be done: what the copy has counts,
+    and a change of it is seen, though its number has been there before."""
+    server = ocsp.make(make_server)
+    first, second = (ocsp.enrol(server, f"CN=device {number}", number + 1).serial_number
+                     for number in range(2))
+    for serial in (first, second):
+        ocsp.wait_for(server, serial, ocsp.GOOD)
+    server.stop()
+    store, copy = server.root / "store", server.root / "copy"
+    shutil.copytree(store, copy)
+    server.start()
+    for serial in (first, second):
+        server.ctl_ok("cert", "revoke", f"{serial:x}")
+        ocsp.wait_for(server, serial, ocsp.REVOKED)
+    server.stop()
+    for path in store.iterdir():
+        path.unlink()
+    for path in copy.iterdir():
+        (store / path.name).write_bytes(path.read_bytes())
+        shutil.copystat(path, store / path.name)
+        os.chown(store / path.name, path.stat().st_uid, path.stat().st_gid)
+    for path in (server.root / "run" / "ocsp").iterdir():
+        path.unlink()
+    server.allow("GH0763", "GH0553", "GH0554", "GH0561", "GH0562")
+    server.start()
+    for serial in (first, second):
+        ocsp.wait_for(server, serial, ocsp.GOOD)
+    server.ctl_ok("cert", "revoke", f"{second:x}")
+    ocsp.wait_for(server, second, ocsp.REVOKED)
+    assert ask_everybody(server, first) == {ocsp.GOOD}
+    assert ask_everybody(server, second) == {ocsp.REVOKED}
