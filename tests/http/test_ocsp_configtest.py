@@ -193,6 +193,7 @@ WARNED = {
     "GH0737": FAST + section("OCSPUnknown good"),
     "GH0738": FAST + section("OCSPMaxStale off"),
     "GH0736": FAST + other(CRL, "OCSPUnknown unknown"),
+    "GH0765": FAST + section("OCSPNextUpdate off", "OCSPUnknownNextUpdate 2m"),
 }
 
 
