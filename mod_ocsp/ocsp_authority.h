@@ -123,12 +123,19 @@ typedef struct {
  * ask before its issue is known here, and would not ask again for as long.
  * Both are whole seconds. Reason unspecified is no reason; held certificates have certificateHold.
  *
- * @param serial of length 0: one that no certificate can have
+ * @param serial of length 0: one that no certificate can have, negative or too long; never good
  * @param result says why if verdict->ocsp is an error: OCSP_TRY_LATER if nothing is known yet, or
  *               what is known is older than max_stale or would be past its nextUpdate;
  *               OCSP_UNAUTHORIZED by policy
  */
 void ocsp_decide(ocsp_authority_t *authority, gh_bytes_t serial, apr_time_t now,
                  ocsp_verdict_t *verdict, gh_result_t *result);
+
+/**
+ * Whether answers can be given at all from what is known now.
+ * @param result why not
+ */
+int ocsp_decide_fresh(const ocsp_authority_t *authority, const gh_view_state_t *state,
+                      apr_time_t now, gh_result_t *result);
 
 #endif /* mod_ocsp_ocsp_authority_h */

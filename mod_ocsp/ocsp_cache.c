@@ -272,8 +272,10 @@ static int is_better(const ocsp_cache_t *cache, const slot_t *slot, const ocsp_c
         || content->checksum != checksum_of(cache, key, old, content->value)) {
         return 0;
     }
-    return old->change > entry->change
-           || (old->change == entry->change && old->produced_at > entry->produced_at);
+    /* Of one that has a newer state of the certificate nothing is better that has an older one. */
+    return old->version >= entry->version
+        && (old->change > entry->change
+            || (old->change == entry->change && old->produced_at > entry->produced_at));
 }
 
 /** The way to write to: the key's own, else a free one, else the one that was used longest ago. */

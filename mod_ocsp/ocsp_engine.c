@@ -62,6 +62,8 @@ static void begin_answer(ocsp_answer_t *answer, gh_result_t *result)
     answer_error(answer, OCSP_INTERNAL_ERROR);
 }
 
+static ocsp_status_t decide_all(asked_t *asked);
+
 /* Signing */
 
 static int enter(const asked_t *asked, int live)
@@ -116,6 +118,11 @@ static apr_status_t sign(asked_t *asked, gh_bytes_t *der, gh_bytes_t nonce)
         ocsp_signer_suspect(ocsp_authority_signers(asked->lead), asked->signer);
         asked->signer = ocsp_signer_choose(asked->set, asked->request->preferred,
                                            asked->request->preferred_count, asked->now);
+        /* What another authority says may be signed by one, and not by the other. */
+        if (asked->signer && asked->request->count > 1
+            && decide_all(asked) != OCSP_SUCCESSFUL) {
+            break;
+        }
     }
     if (rv == APR_SUCCESS && asked->result->number[0]) {
         gh_result_clear(asked->result);
@@ -152,7 +159,7 @@ static void choose_signer(asked_t *asked)
 static ocsp_kept_about_t about_first(const asked_t *asked)
 {
     ocsp_kept_about_t about = { asked->lead, &asked->request->ids[0], &asked->verdicts[0],
-                                asked->signer };
+                                asked->signer, asked->set };
 
     return about;
 }
@@ -219,15 +226,16 @@ static int answer_signed(asked_t *asked)
 {
     static const gh_bytes_t no_nonce = { NULL, 0 };
     ocsp_kept_about_t about;
+    int of_nobody = ocsp_kept_of_nobody(&asked->verdicts[0]);
     ocsp_cache_entry_t entry;
     gh_bytes_t der;
     apr_status_t rv;
 
-    if (!enter(asked, 0)) {
+    if (!enter(asked, of_nobody)) {
         return 0;
     }
     rv = sign(asked, &der, no_nonce);
-    leave(asked, 0);
+    leave(asked, of_nobody);
     if (rv != APR_SUCCESS) {
         return 0;
     }

@@ -78,15 +78,18 @@ static void set_fields(request_rec *r, const ocsp_answer_t *answer)
 }
 
 /**
- * By its date, only good is told to be unchanged: what has become revoked within the second of a
- * synchronisation has the date of the good answer before it.
+ * A date alone is that of what is known, which several answers may have, one after the other, of
+ * which the first ends before the last: it counts only for one that was made in that second. And
+ * only for good: what has become revoked within it has the date of the good answer before it.
  * @return OK, or HTTP_NOT_MODIFIED or another status
  */
 static int check_conditions(request_rec *r, const ocsp_answer_t *answer)
 {
+    int by_date = answer->status == V_OCSP_CERTSTATUS_GOOD && answer->count == 1
+        && answer->produced_at - answer->this_update <= apr_time_from_sec(1);
+
     if (r->method_number != M_GET
-        || (answer->status != V_OCSP_CERTSTATUS_GOOD
-            && !apr_table_get(r->headers_in, "If-None-Match"))) {
+        || (!by_date && !apr_table_get(r->headers_in, "If-None-Match"))) {
         return OK;
     }
     return ap_meets_conditions(r);

@@ -265,6 +265,60 @@ static void test_second_level_ahead(void **state)
     assert_int_equal(said().status, V_OCSP_CERTSTATUS_REVOKED);
 }
 
+/* How far another node has followed its sources does not tell what it knows of a certificate: of two
+ * partitions it may have the newer one of the other. */
+static void test_second_level_of_other_partitions(void **state)
+{
+    gh_bytes_t request = world_request(ca, NULL, world_serial(1), NULL), theirs;
+    apr_time_t now = apr_time_now();
+    gh_index_info_t info = { .change = 900, .synced_at = now, .complete = 1 };
+    gh_known_certificate_t one;
+
+    use_second();
+    ca->progress.change = 1000;
+    world_synced(ca, now);
+    ask_now(request);
+    theirs = second_value;
+    assert_int_equal(said().status, V_OCSP_CERTSTATUS_GOOD);
+
+    ca->progress.change = 0;
+    memset(&one, 0, sizeof(one));
+    one.serial = world_serial(1);
+    one.known.state = GH_KNOWN_REVOKED;
+    one.known.reason = 1;
+    one.known.revoked_at = now - SECOND;
+    one.known.version = 890;
+    world_index(ca, &info, &one, 1);
+    use_second();
+    second_value = theirs;
+    ask_now(request);
+    assert_int_equal(answer.origin, OCSP_SIGNED);
+    assert_int_equal(said().status, V_OCSP_CERTSTATUS_REVOKED);
+    ask_now(request);
+    assert_int_equal(answer.origin, OCSP_FROM_CACHE);
+    assert_int_equal(said().status, V_OCSP_CERTSTATUS_REVOKED);
+}
+
+/* Strangers may ask about random numbers without end. */
+static void test_of_nobody(void **state)
+{
+    use_second();
+    room[0] = room[1] = 1;
+    ask_for(777);
+    assert_int_equal(said().status, V_OCSP_CERTSTATUS_UNKNOWN);
+    ask_for(777);
+    assert_int_equal(answer.origin, OCSP_FROM_CACHE);
+    assert_int_equal(second_puts, 0);
+    assert_int_equal(second_gets, 0);
+    /* they have the share of answers that are of no use to others */
+    room[1] = 0;
+    ask_for(778);
+    assert_error(OCSP_TRY_LATER);
+    ask_for(1);
+    assert_int_equal(answer.origin, OCSP_SIGNED);
+    assert_int_equal(second_puts, 1);
+}
+
 static void test_produce(void **state)
 {
     ocsp_engine_produce(engine, endpoint, ca->authority, NID_sha1, world_serial(2), apr_time_now(),
@@ -292,6 +346,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cap, engine_setup, engine_teardown),
         cmocka_unit_test_setup_teardown(test_second_level, engine_setup, engine_teardown),
         cmocka_unit_test_setup_teardown(test_second_level_ahead, engine_setup, engine_teardown),
+        cmocka_unit_test_setup_teardown(test_second_level_of_other_partitions, engine_setup,
+                                        engine_teardown),
+        cmocka_unit_test_setup_teardown(test_of_nobody, engine_setup, engine_teardown),
         cmocka_unit_test_setup_teardown(test_produce, engine_setup, engine_teardown)
     };
 
