@@ -4,8 +4,9 @@
  * OCSP load: sends the requests of a pack (ocspmake) in turn. What the answers say is looked at
  * when all have come: each begins as a successful OCSPResponse, and one in SAMPLE is parsed; or,
  * with -l, each is a body of that length. So a server is asked at the same pace in either case.
- * With -t every answer is parsed, and each request gets a line: number in the pack, seconds since 1970 when it was due and when its
- * answer had come, and the status (good, revoked, unknown, or the OCSP or HTTP error).
+ * With -t every answer is parsed, and each request gets a line: number in the pack, seconds since
+ * 1970 when it was due and when its answer had come, and the status (good, revoked, unknown, or the
+ * OCSP or HTTP error).
  */
 
 #include <stdint.h>

@@ -511,22 +511,29 @@ static void state_of(const pair_t *pair, const pair_t *beside, gh_view_state_t *
     }
 }
 
-static void find(const pair_t *pair, gh_bytes_t serial, gh_known_t *known)
+/** @return 0 if nothing can be told */
+static int find(const pair_t *pair, gh_bytes_t serial, gh_known_t *known)
 {
-    if (!gh_overlay_find(pair->overlay, serial, known)) {
+    int found = gh_overlay_find(pair->overlay, serial, known);
+
+    if (!found) {
         gh_index_find(pair->index, serial, known);
     }
+    return found >= 0;
 }
 
-static void find_beside(const pair_t *beside, gh_bytes_t serial, gh_known_t *known)
+static int find_beside(const pair_t *beside, gh_bytes_t serial, gh_known_t *known)
 {
     gh_known_t other;
 
-    find(beside, serial, &other);
+    if (!find(beside, serial, &other)) {
+        return 0;
+    }
     if (other.state != GH_KNOWN_NOT
         && (known->state == GH_KNOWN_NOT || other.version > known->version)) {
         *known = other;
     }
+    return 1;
 }
 
 void gh_view_find(gh_view_t *view, gh_bytes_t serial, gh_known_t *known, gh_view_state_t *state)
@@ -538,14 +545,12 @@ void gh_view_find(gh_view_t *view, gh_bytes_t serial, gh_known_t *known, gh_view
     if (state) {
         state_of(pair, beside, state);
     }
-    if (pair) {
-        find(pair, serial, known);
-    }
-    else {
+    if (!pair || !find(pair, serial, known)
+        || (beside && !find_beside(beside, serial, known))) {
         memset(known, 0, sizeof(*known));
-    }
-    if (beside) {
-        find_beside(beside, serial, known);
+        if (state) {
+            memset(state, 0, sizeof(*state));
+        }
     }
     apr_thread_rwlock_unlock(view->lock);
 }

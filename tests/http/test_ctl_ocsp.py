@@ -19,8 +19,9 @@ from harness.server import wait_until
 @pytest.fixture
 def server(make_server):
     server = ocsp.make(make_server)
-    server.good, server.revoked = (ocsp.enrol(server, f"CN={name}", number)
-                                   .serial_number.to_bytes(16, "big").hex() for number, name in enumerate(("good", "revoked"), 1))
+    server.good, server.revoked = (
+        ocsp.enrol(server, f"CN={name}", number).serial_number.to_bytes(16, "big").hex()
+        for number, name in enumerate(("good", "revoked"), 1))
     server.ctl_ok("cert", "revoke", server.revoked, "--reason", "keyCompromise")
     ocsp.wait_for(server, int(server.good, 16), ocsp.GOOD)
     ocsp.wait_for(server, int(server.revoked, 16), ocsp.REVOKED)
