@@ -26,7 +26,8 @@ def nonce_of(response):
 
 def test_nonce_off(make_server):
     """The answer has none (RFC 9654 2.1 permits that), and is the one that was kept."""
-    server = ocsp.make(make_server, endpoint="OCSPFastPath /ocsp\nOCSPNonce off\nAllowEncodedSlashes NoDecode\n"
+    server = ocsp.make(make_server, endpoint="OCSPFastPath /ocsp\nOCSPNonce off\n"
+                       "AllowEncodedSlashes NoDecode\n"
                        + location("/with", "SetHandler gatehouse-ocsp", "OCSPNonce on")
                        + location("/without", "SetHandler gatehouse-ocsp"))
     serial = ocsp.enrol(server).serial_number
@@ -46,8 +47,8 @@ def test_virtual_hosts(make_server):
     def lines(server):
         server.other = free_port()
         return ("OCSPFastPath /ocsp\nOCSPNonce off\nOCSPMaxBody 90\n"
-                f"Listen 127.0.0.1:{server.other}\n<VirtualHost 127.0.0.1:{server.other}>\n    OCSPFastPath /status\n"
-                "    OCSPNonce on\n    OCSPHTTPErrors on\n</VirtualHost>\n")
+                f"Listen 127.0.0.1:{server.other}\n<VirtualHost 127.0.0.1:{server.other}>\n"
+                "    OCSPFastPath /status\n        OCSPNonce on\n    OCSPHTTPErrors on\n</VirtualHost>\n")
 
     server = ocsp.make(make_server, endpoint=lines)
     serial = ocsp.enrol(server).serial_number
