@@ -48,7 +48,8 @@ def test_virtual_hosts(make_server):
         server.other = free_port()
         return ("OCSPFastPath /ocsp\nOCSPNonce off\nOCSPMaxBody 90\n"
                 f"Listen 127.0.0.1:{server.other}\n<VirtualHost 127.0.0.1:{server.other}>\n"
-                "    OCSPFastPath /status\n        OCSPNonce on\n    OCSPHTTPErrors on\n</VirtualHost>\n")
+                "    OCSPFastPath /status\n    OCSPNonce on\n    OCSPHTTPErrors on\n"
+                "</VirtualHost>\n")
 
     server = ocsp.make(make_server, endpoint=lines)
     serial = ocsp.enrol(server).serial_number
