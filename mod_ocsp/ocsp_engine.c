@@ -9,6 +9,7 @@
 #include "log.h"
 #include "mod_ocsp/ocsp_kept.h"
 #include "mod_ocsp/ocsp_response.h"
+#include "mod_ocsp/ocsp_seen.h"
 #include "status.h"
 #include "store/certificates.h"
 
@@ -16,6 +17,7 @@
 
 struct ocsp_engine {
     ocsp_kept_t *kept;
+    ocsp_seen_t *seen;
     const ocsp_signing_cap_t *cap;
 };
 
@@ -34,6 +36,7 @@ typedef struct {
     ocsp_answer_t *answer;
     apr_pool_t *p;
     gh_result_t *result;
+    int claimed;                    /* it is this request's turn to make a kept answer again */
 } asked_t;
 
 ocsp_engine_t *ocsp_engine_create(const ocsp_engine_options_t *options, apr_pool_t *p)
@@ -42,6 +45,7 @@ ocsp_engine_t *ocsp_engine_create(const ocsp_engine_options_t *options, apr_pool
 
     engine->cap = options->cap;
     engine->kept = ocsp_kept_create(options, p);
+    engine->seen = ocsp_seen_create(p);
     return engine->kept ? engine : NULL;
 }
 
@@ -192,9 +196,10 @@ static void answer_entry(const asked_t *asked, const ocsp_cache_entry_t *entry, 
     }
 }
 
-/** @param due set to 1 if the caller is to make the answer again
+/** @param near 1: only the node's own cache is asked
+ *  @param due  set to 1 if the caller is to make the answer again
  *  @return 1 if there is an answer, which was given */
-static int answer_kept(const asked_t *asked, int *due)
+static int answer_kept(const asked_t *asked, int near, int *due)
 {
     ocsp_kept_about_t about = about_first(asked);
     ocsp_kept_t *kept = asked->engine->kept;
@@ -207,10 +212,10 @@ static int answer_kept(const asked_t *asked, int *due)
     }
     if (ocsp_kept_find(kept, &about, asked->now, &entry, &der, asked->p)) {
         asked->answer->origin = OCSP_FROM_CACHE;
-        *due = about.signer && asked->now >= entry.refresh_at
-            && ocsp_kept_claim(kept, &about, asked->now);
+        *due = asked->claimed || (about.signer && asked->now >= entry.refresh_at
+                                  && ocsp_kept_claim(kept, &about, asked->now));
     }
-    else if (ocsp_kept_fetch(kept, &about, asked->now, &entry, &der, asked->p)) {
+    else if (!near && ocsp_kept_fetch(kept, &about, asked->now, &entry, &der, asked->p)) {
         asked->answer->origin = OCSP_FROM_SECOND_LEVEL;
     }
     else {
@@ -250,7 +255,7 @@ static int answer_signed(asked_t *asked)
 static void answer_one(asked_t *asked)
 {
     int due = 0;
-    int given = answer_kept(asked, &due);
+    int given = answer_kept(asked, 0, &due);
 
     if (given && !due) {
         return;
@@ -282,7 +287,7 @@ static void answer_live(asked_t *asked)
         leave(asked, 1);
     }
     if (rv != APR_SUCCESS) {
-        if (request->count > 1 || !answer_kept(asked, &due)) {
+        if (request->count > 1 || !answer_kept(asked, 0, &due)) {
             answer_error(answer, OCSP_TRY_LATER);
         }
         return;
@@ -453,25 +458,67 @@ static void forget_errors(void)
     }
 }
 
-static void answer_request(ocsp_engine_t *engine, const ocsp_endpoint_t *endpoint, gh_bytes_t der,
-                           apr_time_t now, ocsp_answer_t *answer, apr_pool_t *p,
-                           gh_result_t *result)
+static void tell_request(ocsp_answer_t *answer, const ocsp_request_t *request)
 {
-    asked_t asked = { engine, endpoint, NULL, NULL, NULL, NULL, NULL, NULL, now, answer, p,
-                      result };
-    ocsp_request_t *request;
-    ocsp_status_t ocsp;
-
-    begin_answer(answer, result);
-    if (ocsp_request_parse(&request, der, endpoint->max_ids, &ocsp, p, result) != APR_SUCCESS) {
-        answer_error(answer, ocsp);
-        return;
-    }
     answer->serial = request->ids[0].serial;
     answer->digest = request->ids[0].digest;
     answer->count = request->count;
     answer->nonce = request->has_nonce;
     answer->requestor = request->requestor;
+}
+
+/**
+ * Answers what was parsed before with what is kept, as all would be done with a parsed request.
+ * @return 0 if there is more to do: then nothing was done yet
+ */
+static int answer_seen(asked_t *asked, gh_bytes_t der)
+{
+    int given = 0, due = 0;
+
+    if (asked->endpoint->signature == OCSP_SIGNATURE_REQUIRE
+        || !ocsp_seen_find(asked->engine->seen, der, &asked->request, asked->p)) {
+        return 0;
+    }
+    asked->lead = ocsp_authorities_find(asked->endpoint->authorities, asked->request->ids);
+    if (asked->lead) {
+        choose_signer(asked);
+        given = decide_all(asked) == OCSP_SUCCESSFUL && asked->signer
+            && answer_kept(asked, 1, &due) && !due;
+        ocsp_signers_release(asked->set);
+    }
+    if (given) {
+        tell_request(asked->answer, asked->request);
+        asked->answer->authority = asked->lead;
+        return 1;
+    }
+    asked->request = NULL;
+    asked->lead = NULL;
+    asked->set = NULL;
+    asked->signer = NULL;
+    asked->claimed = due;
+    begin_answer(asked->answer, asked->result);
+    return 0;
+}
+
+static void answer_request(ocsp_engine_t *engine, const ocsp_endpoint_t *endpoint, gh_bytes_t der,
+                           apr_time_t now, ocsp_answer_t *answer, apr_pool_t *p,
+                           gh_result_t *result)
+{
+    asked_t asked = { engine, endpoint, NULL, NULL, NULL, NULL, NULL, NULL, now, answer, p,
+                      result, 0 };
+    ocsp_request_t *request;
+    ocsp_status_t ocsp;
+
+    begin_answer(answer, result);
+    if (answer_seen(&asked, der)) {
+        return;
+    }
+    if (ocsp_request_parse(&request, der, endpoint->max_ids, &ocsp, p, result) != APR_SUCCESS) {
+        answer_error(answer, ocsp);
+        return;
+    }
+    tell_request(answer, request);
+    ocsp_seen_put(engine->seen, request);
     ocsp = check_signature(endpoint, request, p, result);
     if (ocsp != OCSP_SUCCESSFUL) {
         answer_error(answer, ocsp);
@@ -506,7 +553,7 @@ void ocsp_engine_produce(ocsp_engine_t *engine, const ocsp_endpoint_t *endpoint,
                          gh_result_t *result)
 {
     asked_t asked = { engine, endpoint, NULL, authority, NULL, NULL, NULL, NULL, now, answer, p,
-                      result };
+                      result, 0 };
     ocsp_request_t request;
     ocsp_certid_t id;
 

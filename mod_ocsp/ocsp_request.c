@@ -283,6 +283,7 @@ static apr_status_t take_list(ocsp_request_t *request, const OCSP_ASKED_LIST *tb
             return malformed(ocsp, result, "ocsp.request.hash",
                              "the hash algorithm of a CertID has parameters");
         }
+        request->is_plain = request->is_plain && !asked->extensions;
         if (!single_extensions_good(asked->extensions)) {
             return malformed(ocsp, result, "ocsp.request.critical",
                              "an unknown extension of a certificate asked for is critical");
@@ -322,6 +323,7 @@ apr_status_t ocsp_request_parse(ocsp_request_t **request, gh_bytes_t der, int ma
     made = apr_pcalloc(p, sizeof(*made));
     made->der = der;
     made->is_signed = asking->signature != NULL;
+    made->is_plain = !asking->signature && !asking->tbs->extensions && !asking->tbs->requestor;
     rv = take_list(made, asking->tbs, max_ids, ocsp, p, result);
     if (rv != APR_SUCCESS) {
         return rv;
