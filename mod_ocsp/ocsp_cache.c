@@ -155,8 +155,8 @@ static int has_passed(apr_uint32_t since, apr_uint32_t now, apr_uint32_t seconds
 /* Contents */
 
 /**
- * A sum over a value, keyed. It has to tell whether a writer has spoilt what another has written, not
- * to withstand somebody who may write here; to read a value ought not to cost more than to copy it.
+ * A sum over a value, keyed. It has to tell whether a writer has spoilt what another has written,
+ * not to withstand somebody who may write here; to read ought not to cost more than to copy.
  */
 static apr_uint64_t sum_of(const ocsp_cache_t *cache, const unsigned char *value,
                            apr_size_t length)

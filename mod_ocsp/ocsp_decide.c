@@ -125,7 +125,7 @@ static void set_unknown(const ocsp_authority_t *authority, int possible, apr_tim
 {
     ocsp_if_unknown_t if_unknown = ocsp_authority_policy(authority)->if_unknown;
 
-    /* A CRL may have revoked one that RFC 5280 does not permit: that is not kept, and never good. */
+    /* A CRL may have revoked one that RFC 5280 does not permit: that is not kept, so never good. */
     if (!possible && if_unknown == OCSP_UNKNOWN_GOOD) {
         if_unknown = OCSP_UNKNOWN_UNKNOWN;
     }

@@ -14,7 +14,8 @@ int ocsp_quick_handler(request_rec *r, int lookup)
     const char *rest;
 
     /* A forward proxy's requests are for others, whatever their path. */
-    if (lookup || r->proxyreq || !server->fast || !ocsp_path_find(server->fast, ocsp_raw_path(r), &rest)) {
+    if (lookup || r->proxyreq || !server->fast
+        || !ocsp_path_find(server->fast, ocsp_raw_path(r), &rest)) {
         return DECLINED;
     }
     return ocsp_http_answer(r, ocsp_server_settings(r->server), rest);

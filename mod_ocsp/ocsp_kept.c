@@ -347,7 +347,8 @@ void ocsp_kept_put(ocsp_kept_t *kept, const ocsp_kept_about_t *about, apr_time_t
     ocsp_kept_sha256(kept, value, entry->sha256);
     put_here(kept, about, entry, value, now);
     /* What nobody has issued has no place there: strangers would fill it with random numbers. */
-    if (kept->second && next_update && !ocsp_kept_of_nobody(about->verdict) && value.length <= OCSP_CACHE_VALUE_MAX) {
+    if (kept->second && next_update && !ocsp_kept_of_nobody(about->verdict)
+        && value.length <= OCSP_CACHE_VALUE_MAX) {
         put_there(kept, about, entry, value, p);
     }
 }

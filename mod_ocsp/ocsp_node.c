@@ -30,7 +30,8 @@ APLOG_USE_MODULE(ocsp);
 static struct {
     char *memory;                   /* NULL before it was made */
     int processes;
-    apr_size_t signing, live, waiting, counts, cache, size;  /* where each part begins, and the whole */
+    apr_size_t signing, live, waiting, counts, cache;   /* where each part begins */
+    apr_size_t size;
 } node;
 
 /** Of this process. */

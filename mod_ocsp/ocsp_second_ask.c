@@ -150,8 +150,8 @@ static void *APR_THREAD_FUNC serve(apr_thread_t *thread, void *data)
     return NULL;
 }
 
-/* With prefork within a signal handler, perhaps of a thread that has the mutex just now: it is never
- * waited for. A thread that hangs must not keep the process. */
+/* With prefork within a signal handler, perhaps of a thread that has the mutex just now: it is
+ * never waited for. A thread that hangs must not keep the process. */
 static apr_status_t stop(void *data)
 {
     asker_t *asker = data;

@@ -9,8 +9,8 @@
 
 /*
  * Requests that this process has parsed before: what was found in them, by their very bytes. Most
- * clients ask again and again for the same certificates with the same bytes, and to parse those takes
- * longer than to find the answer.
+ * clients ask again and again for the same certificates with the same bytes, and to parse those
+ * takes longer than to find the answer.
  *
  * Only what a request asks is remembered, never what was answered. A slot is for whoever needs it
  * last: random requests do no more than to have others parsed again.

@@ -156,8 +156,8 @@ static void open_enrolled(const produce_t *produce, producer_t *producer)
     }
 }
 
-/* Takes up what has changed meanwhile: to make all of them may take hours. What cannot be had now is
- * told by the age of what is known. */
+/* Takes up what has changed meanwhile: to make all of them may take hours. What cannot be had now
+ * is told by the age of what is known. */
 static void follow(produce_t *produce, producer_t *producer)
 {
     gh_result_t result;

@@ -261,8 +261,8 @@ static void test_second_level_ahead(void **state)
     assert_int_equal(said().status, V_OCSP_CERTSTATUS_REVOKED);
 }
 
-/* How far another node has followed its sources does not tell what it knows of a certificate: of two
- * partitions it may have the newer one of the other. */
+/* How far another node has followed its sources does not tell what it knows of a certificate: of
+ * two partitions it may have the newer one of the other. */
 static void test_second_level_of_other_partitions(void **state)
 {
     gh_bytes_t request = world_request(ca, NULL, world_serial(1), NULL), theirs;
