@@ -177,8 +177,8 @@ class Responder:
         os.kill(self.server.pid, signal.SIGUSR1)
 
     def revoke_slowly(self, serials, seconds):
-        command = [f"{self.bench.options.builddir}/gatehousectl", "-f", self.httpd.configuration,
-                   "cert", "revoke", "-"]
+        command = [f"{self.bench.options.builddir}/tools/gatehousectl", "-f",
+                   self.httpd.configuration, "cert", "revoke", "-"]
         return Revoker(command, serials, seconds)
 
     def stop(self):

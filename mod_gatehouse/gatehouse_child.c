@@ -9,13 +9,12 @@
 #include <ap_mpm.h>
 #include <http_core.h>
 #include <http_log.h>
-#include <apr_allocator.h>
 #include <apr_atomic.h>
-#include <apr_thread_mutex.h>
 #include <unixd.h>
 
 #include "gatehouse_child.h"
 #include "log.h"
+#include "pool.h"
 #include "status.h"
 
 APLOG_USE_MODULE(gatehouse);
@@ -135,31 +134,6 @@ static void block_signals(sigset_t *before)
     pthread_sigmask(SIG_SETMASK, &all, before);
 }
 
-/* An allocator of its own, as the follower works on this pool beside the child's other threads. */
-static apr_status_t make_pool(apr_pool_t **pool, apr_pool_t *parent)
-{
-    apr_allocator_t *allocator;
-    apr_thread_mutex_t *mutex;
-    apr_status_t rv;
-
-    rv = apr_allocator_create(&allocator);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    rv = apr_pool_create_ex(pool, parent, NULL, allocator);
-    if (rv != APR_SUCCESS) {
-        apr_allocator_destroy(allocator);
-        return rv;
-    }
-    apr_allocator_owner_set(allocator, *pool);
-    rv = apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, *pool);
-    if (rv == APR_SUCCESS) {
-        apr_allocator_mutex_set(allocator, mutex);
-        apr_pool_tag(*pool, "gatehouse");
-    }
-    return rv;
-}
-
 static gatehouse_child_t *make_child(apr_pool_t *pool, gatehouse_settings_t *settings,
                                      server_rec *s)
 {
@@ -209,7 +183,8 @@ void gatehouse_child_init(apr_pool_t *p, server_rec *s)
     if (!settings || !settings->store) {
         return;
     }
-    rv = make_pool(&pool, p);
+    /* the follower works on it beside the child's other threads */
+    rv = gh_pool_create_below(&pool, p, "gatehouse");
     if (rv == APR_SUCCESS) {
         child = make_child(pool, settings, s);
         this_child = child;

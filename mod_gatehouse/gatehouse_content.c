@@ -7,9 +7,9 @@
 #include <http_protocol.h>
 #include <http_request.h>
 #include <apr_strings.h>
-#include <util_filter.h>
 
 #include "gatehouse_private.h"
+#include "gatehouse_send.h"
 #include "gatehouse_values.h"
 #include "text.h"
 
@@ -38,22 +38,6 @@ static void set_date(request_rec *r, const char *header, apr_time_t time)
     apr_table_setn(r->headers_out, header, date);
 }
 
-/* The bytes are sent from where they are: a pool bucket copies them only if the connection still
- * needs them when the request ends. */
-static int send_bytes(request_rec *r, gh_bytes_t bytes)
-{
-    apr_bucket_alloc_t *alloc = r->connection->bucket_alloc;
-    apr_bucket_brigade *brigade = apr_brigade_create(r->pool, alloc);
-    apr_status_t rv;
-
-    APR_BRIGADE_INSERT_TAIL(brigade, apr_bucket_pool_create((const char *)bytes.data,
-                                                            bytes.length, r->pool, alloc));
-    APR_BRIGADE_INSERT_TAIL(brigade, apr_bucket_eos_create(alloc));
-    rv = ap_pass_brigade(r->output_filters, brigade);
-    return rv == APR_SUCCESS || r->status != HTTP_OK || r->connection->aborted
-        ? OK : HTTP_INTERNAL_SERVER_ERROR;
-}
-
 int gatehouse_content_send(request_rec *r, const gatehouse_content_t *content)
 {
     int status;
@@ -73,5 +57,5 @@ int gatehouse_content_send(request_rec *r, const gatehouse_content_t *content)
         return status;
     }
     ap_set_content_length(r, content->bytes.length);
-    return send_bytes(r, content->bytes);
+    return gatehouse_send_bytes(r, content->bytes);
 }

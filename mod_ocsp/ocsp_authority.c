@@ -82,9 +82,10 @@ static int make_identity(ocsp_authority_t *authority, apr_pool_t *p)
 {
     const ocsp_policy_t *policy = &authority->policy;
     gh_bytes_t der = gh_certificate_der(authority->certificate, p);
-    const char *text = apr_psprintf(p, "%s|%d|%" APR_TIME_T_FMT "|%d|%" APR_TIME_T_FMT "|%"
-                                    APR_TIME_T_FMT "|%d|%" APR_TIME_T_FMT "|%d|",
-                                    authority->name, policy->if_unknown, policy->next_update,
+    const char *text = apr_psprintf(p, "%s|%d|%" APR_TIME_T_FMT "|%" APR_TIME_T_FMT "|%d|%"
+                                    APR_TIME_T_FMT "|%" APR_TIME_T_FMT "|%d|%" APR_TIME_T_FMT
+                                    "|%d|", authority->name, policy->if_unknown,
+                                    policy->next_update, policy->unknown_next_update,
                                     policy->cutoff, policy->cutoff_date, policy->cutoff_retention,
                                     policy->by_name, policy->max_stale, policy->serve_expired);
     apr_size_t length = strlen(text);

@@ -46,6 +46,8 @@ typedef struct {
     ocsp_if_unknown_t if_unknown;
     apr_interval_time_t next_update;    /* after thisUpdate, with a CRL after now; 0: no nextUpdate;
                                            or OCSP_NEXT_UPDATE_OF_CRL */
+    apr_interval_time_t unknown_next_update;    /* after now, at most, for a serial that nobody
+                                           issued: it may be any moment; 0: as for all others */
     ocsp_cutoff_t cutoff;
     apr_time_t cutoff_date;             /* OCSP_CUTOFF_DATE */
     apr_interval_time_t cutoff_retention;
@@ -117,14 +119,23 @@ typedef struct {
  * thisUpdate is the last successful synchronisation with the source, of CRLs their thisUpdate, and
  * never later than now. nextUpdate is thisUpdate plus the policy's time, with a CRL now plus that
  * time and never beyond the CRL's own; from an expired CRL that is served anyway there is none.
+ * That of a serial that is not known ends sooner, by policy, unless the answer is good: clients may
+ * ask before its issue is known here, and would not ask again for as long.
  * Both are whole seconds. Reason unspecified is no reason; held certificates have certificateHold.
  *
- * @param serial of length 0: one that no certificate can have
+ * @param serial of length 0: one that no certificate can have, negative or too long; never good
  * @param result says why if verdict->ocsp is an error: OCSP_TRY_LATER if nothing is known yet, or
  *               what is known is older than max_stale or would be past its nextUpdate;
  *               OCSP_UNAUTHORIZED by policy
  */
 void ocsp_decide(ocsp_authority_t *authority, gh_bytes_t serial, apr_time_t now,
                  ocsp_verdict_t *verdict, gh_result_t *result);
+
+/**
+ * Whether answers can be given at all from what is known now.
+ * @param result why not
+ */
+int ocsp_decide_fresh(const ocsp_authority_t *authority, const gh_view_state_t *state,
+                      apr_time_t now, gh_result_t *result);
 
 #endif /* mod_ocsp_ocsp_authority_h */

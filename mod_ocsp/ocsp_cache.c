@@ -154,11 +154,32 @@ static int has_passed(apr_uint32_t since, apr_uint32_t now, apr_uint32_t seconds
 
 /* Contents */
 
+/**
+ * A sum over a value, keyed. It has to tell whether a writer has spoilt what another has written,
+ * not to withstand somebody who may write here; to read ought not to cost more than to copy.
+ */
+static apr_uint64_t sum_of(const ocsp_cache_t *cache, const unsigned char *value,
+                           apr_size_t length)
+{
+    apr_uint64_t sum, word;
+
+    memcpy(&sum, cache->key, sizeof(sum));
+    for (; length >= sizeof(word); value += sizeof(word), length -= sizeof(word)) {
+        memcpy(&word, value, sizeof(word));
+        sum = (sum ^ word) * APR_UINT64_C(0x9e3779b97f4a7c15);
+        sum ^= sum >> 32;
+    }
+    word = length;
+    memcpy(&word, value, length);
+    sum = (sum ^ word) * APR_UINT64_C(0x9e3779b97f4a7c15);
+    return sum ^ sum >> 32;
+}
+
 static apr_uint64_t checksum_of(const ocsp_cache_t *cache, const ocsp_cache_key_t *key,
                                 const ocsp_cache_entry_t *entry, const unsigned char *value)
 {
     unsigned char head[sizeof(*key) + sizeof(*entry) + sizeof(apr_uint64_t)];
-    apr_uint64_t sum = apr_siphash24(value, entry->length, cache->key);
+    apr_uint64_t sum = sum_of(cache, value, entry->length);
 
     memcpy(head, key, sizeof(*key));
     memcpy(head + sizeof(*key), entry, sizeof(*entry));
@@ -272,8 +293,10 @@ static int is_better(const ocsp_cache_t *cache, const slot_t *slot, const ocsp_c
         || content->checksum != checksum_of(cache, key, old, content->value)) {
         return 0;
     }
-    return old->change > entry->change
-           || (old->change == entry->change && old->produced_at > entry->produced_at);
+    /* Of one that has a newer state of the certificate nothing is better that has an older one. */
+    return old->version >= entry->version
+        && (old->change > entry->change
+            || (old->change == entry->change && old->produced_at > entry->produced_at));
 }
 
 /** The way to write to: the key's own, else a free one, else the one that was used longest ago. */

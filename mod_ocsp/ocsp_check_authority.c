@@ -19,6 +19,7 @@
 APLOG_USE_MODULE(ocsp);
 
 #define NEXT_UPDATE apr_time_from_sec(3600)
+#define UNKNOWN_NEXT_UPDATE apr_time_from_sec(60)
 #define MAX_STALE apr_time_from_sec(600)
 
 /** A section being checked. */
@@ -202,6 +203,24 @@ static int serves_expired(const ocsp_section_t *section)
     return 0;
 }
 
+/** Of answers about serials that nobody issued. */
+static void check_unknown_next_update(check_t *check)
+{
+    ocsp_section_t *section = check->section;
+    ocsp_policy_t *policy = &section->policy;
+
+    if (!section->unknown_next_update_place.file) {
+        policy->unknown_next_update = UNKNOWN_NEXT_UPDATE;
+    }
+    else if (policy->unknown_next_update
+             && (!policy->next_update || policy->if_unknown == OCSP_UNKNOWN_GOOD
+                 || policy->if_unknown == OCSP_UNKNOWN_UNAUTHORIZED)) {
+        warn(check, section->unknown_next_update_place,
+             GHNO(0765) "OCSPUnknownNextUpdate has no effect: answers have no nextUpdate, or no "
+             "serial number is answered unknown or revoked for want of its issue");
+    }
+}
+
 static void check_policy(check_t *check)
 {
     ocsp_section_t *section = check->section;
@@ -221,6 +240,7 @@ static void check_policy(check_t *check)
             policy->next_update = crls ? OCSP_NEXT_UPDATE_OF_CRL : NEXT_UPDATE;
         }
     }
+    check_unknown_next_update(check);
     if (!complete && policy->if_unknown != OCSP_UNKNOWN_GOOD && !section->status) {
         warn(check, section->unknown_place,
              GHNO(0736) "a CRL does not tell which certificates were issued, so that every good "

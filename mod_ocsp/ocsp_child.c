@@ -7,11 +7,10 @@
 
 #include <httpd.h>
 #include <http_log.h>
-#include <apr_allocator.h>
-#include <apr_thread_mutex.h>
 
 #include "log.h"
 #include "mod_ocsp/ocsp_child.h"
+#include "pool.h"
 #include "status/view.h"
 
 APLOG_USE_MODULE(ocsp);
@@ -50,30 +49,6 @@ apr_status_t ocsp_follow_signers(const ocsp_child_t *child, const ocsp_section_t
         services.audit = ocsp_gatehouse()->audit;
     }
     return ocsp_signers_follow(section->set, &services, apr_time_now(), ptemp, result);
-}
-
-/* An allocator of its own, as the follower works on this pool beside the child's other threads. */
-static apr_status_t make_pool(apr_pool_t **pool, apr_pool_t *parent)
-{
-    apr_allocator_t *allocator;
-    apr_thread_mutex_t *mutex;
-    apr_status_t rv = apr_allocator_create(&allocator);
-
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    rv = apr_pool_create_ex(pool, parent, NULL, allocator);
-    if (rv != APR_SUCCESS) {
-        apr_allocator_destroy(allocator);
-        return rv;
-    }
-    apr_allocator_owner_set(allocator, *pool);
-    apr_pool_tag(*pool, "ocsp");
-    rv = apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, *pool);
-    if (rv == APR_SUCCESS) {
-        apr_allocator_mutex_set(allocator, mutex);
-    }
-    return rv;
 }
 
 static apr_status_t forget_child(void *data)
@@ -158,7 +133,8 @@ void ocsp_child_init(apr_pool_t *p, server_rec *s)
     if (!config->sections->nelts) {
         return;
     }
-    rv = make_pool(&pool, p);
+    /* the follower works on it beside the child's other threads */
+    rv = gh_pool_create_below(&pool, p, "ocsp");
     if (rv == APR_SUCCESS) {
         child = apr_pcalloc(pool, sizeof(*child));
         child->server = s;

@@ -391,6 +391,8 @@ const command_rec ocsp_directives[] = {
                   "what is said of unknown serials: unknown, revoked, good or unauthorized"),
     AP_INIT_TAKE1("OCSPNextUpdate", ocsp_set_next_update, NULL, RSRC_CONF,
                   "for how long answers are good, or off"),
+    AP_INIT_TAKE1("OCSPUnknownNextUpdate", ocsp_set_unknown_next_update, NULL, RSRC_CONF,
+                  "for how long answers about unknown serials are good, or off: as all others"),
     AP_INIT_TAKE1("OCSPArchiveCutoff", ocsp_set_cutoff, NULL, RSRC_CONF,
                   "off, ca, crl, a time, or retention=TIME"),
     AP_INIT_TAKE1("OCSPMaxStale", ocsp_set_max_stale, NULL, RSRC_CONF,

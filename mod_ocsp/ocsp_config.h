@@ -80,6 +80,7 @@ typedef struct {
     ocsp_policy_t policy;           /* what was said, in the members whose place is set */
     ocsp_place_t unknown_place;
     ocsp_place_t next_update_place;
+    ocsp_place_t unknown_next_update_place;
     ocsp_place_t cutoff_place;
     ocsp_place_t max_stale_place;
     ocsp_place_t responder_place;
@@ -158,6 +159,7 @@ const char *ocsp_set_certificate(cmd_parms *cmd, void *dir, const char *path);
 const char *ocsp_set_status(cmd_parms *cmd, void *dir, const char *name);
 const char *ocsp_set_unknown(cmd_parms *cmd, void *dir, const char *what);
 const char *ocsp_set_next_update(cmd_parms *cmd, void *dir, const char *time);
+const char *ocsp_set_unknown_next_update(cmd_parms *cmd, void *dir, const char *time);
 const char *ocsp_set_cutoff(cmd_parms *cmd, void *dir, const char *what);
 const char *ocsp_set_max_stale(cmd_parms *cmd, void *dir, const char *time);
 const char *ocsp_set_responder_id(cmd_parms *cmd, void *dir, const char *what);

@@ -118,6 +118,14 @@ const char *ocsp_set_next_update(cmd_parms *cmd, void *dir, const char *time)
     return error ? error : parse_time(cmd, &section->policy.next_update, time);
 }
 
+const char *ocsp_set_unknown_next_update(cmd_parms *cmd, void *dir, const char *time)
+{
+    ocsp_section_t *section;
+    const char *error = ENTER(cmd, &section, unknown_next_update_place);
+
+    return error ? error : parse_time(cmd, &section->policy.unknown_next_update, time);
+}
+
 const char *ocsp_set_max_stale(cmd_parms *cmd, void *dir, const char *time)
 {
     ocsp_section_t *section;

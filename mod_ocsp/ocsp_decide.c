@@ -78,6 +78,14 @@ static int set_times(const ocsp_authority_t *authority, const gh_view_state_t *s
     return 1;
 }
 
+int ocsp_decide_fresh(const ocsp_authority_t *authority, const gh_view_state_t *state,
+                      apr_time_t now, gh_result_t *result)
+{
+    ocsp_verdict_t verdict = { .reason = GH_REASON_NONE };
+
+    return set_times(authority, state, now, &verdict, result);
+}
+
 static void set_cutoff(const ocsp_authority_t *authority, const gh_view_state_t *state,
                        apr_time_t now, ocsp_verdict_t *verdict)
 {
@@ -101,12 +109,30 @@ static void set_cutoff(const ocsp_authority_t *authority, const gh_view_state_t 
     }
 }
 
-static void set_unknown(const ocsp_authority_t *authority, ocsp_verdict_t *verdict,
-                        gh_result_t *result)
+/** It may be issued at any moment, or has been and is not known here yet. */
+static void shorten(const ocsp_authority_t *authority, apr_time_t now, ocsp_verdict_t *verdict)
 {
-    switch (ocsp_authority_policy(authority)->if_unknown) {
+    apr_interval_time_t life = ocsp_authority_policy(authority)->unknown_next_update;
+
+    if (life && verdict->next_update > whole_seconds(now + life)) {
+        verdict->next_update = whole_seconds(now + life);
+    }
+}
+
+/** @param possible 0: no certificate can have the serial, so what is known says nothing of it */
+static void set_unknown(const ocsp_authority_t *authority, int possible, apr_time_t now,
+                        ocsp_verdict_t *verdict, gh_result_t *result)
+{
+    ocsp_if_unknown_t if_unknown = ocsp_authority_policy(authority)->if_unknown;
+
+    /* A CRL may have revoked one that RFC 5280 does not permit: that is not kept, so never good. */
+    if (!possible && if_unknown == OCSP_UNKNOWN_GOOD) {
+        if_unknown = OCSP_UNKNOWN_UNKNOWN;
+    }
+    switch (if_unknown) {
     case OCSP_UNKNOWN_UNKNOWN:
         verdict->status = V_OCSP_CERTSTATUS_UNKNOWN;
+        shorten(authority, now, verdict);
         break;
     case OCSP_UNKNOWN_GOOD:
         verdict->status = V_OCSP_CERTSTATUS_GOOD;
@@ -116,6 +142,7 @@ static void set_unknown(const ocsp_authority_t *authority, ocsp_verdict_t *verdi
         verdict->status = V_OCSP_CERTSTATUS_REVOKED;
         verdict->reason = OCSP_REVOKED_STATUS_CERTIFICATEHOLD;
         verdict->extended_revoke = 1;
+        shorten(authority, now, verdict);
         break;
     case OCSP_UNKNOWN_UNAUTHORIZED:
         verdict->ocsp = OCSP_UNAUTHORIZED;
@@ -163,7 +190,7 @@ void ocsp_decide(ocsp_authority_t *authority, gh_bytes_t serial, apr_time_t now,
         verdict->invalid_from = known.invalid_from;
         break;
     case GH_KNOWN_NOT:
-        set_unknown(authority, verdict, result);
+        set_unknown(authority, serial.length > 0, now, verdict, result);
         break;
     }
 }

@@ -86,6 +86,7 @@ static json_t *dump_authority(const ocsp_section_t *section, apr_pool_t *p)
     json_object_set_new(json, "unknown", json_string(unknown[policy->if_unknown]));
     json_object_set_new(json, "next_update", policy->next_update == OCSP_NEXT_UPDATE_OF_CRL
                         ? json_string("crl") : seconds(policy->next_update));
+    json_object_set_new(json, "unknown_next_update", seconds(policy->unknown_next_update));
     json_object_set_new(json, "archive_cutoff", json_string(cutoffs[policy->cutoff]));
     json_object_set_new(json, "archive_cutoff_date", policy->cutoff == OCSP_CUTOFF_DATE
                         ? json_string(gh_time_text(p, policy->cutoff_date)) : json_null());

@@ -4,9 +4,12 @@
 
 #include <string.h>
 
+#include <openssl/err.h>
+
 #include "log.h"
 #include "mod_ocsp/ocsp_kept.h"
 #include "mod_ocsp/ocsp_response.h"
+#include "mod_ocsp/ocsp_seen.h"
 #include "status.h"
 #include "store/certificates.h"
 
@@ -14,6 +17,7 @@
 
 struct ocsp_engine {
     ocsp_kept_t *kept;
+    ocsp_seen_t *seen;
     const ocsp_signing_cap_t *cap;
 };
 
@@ -32,6 +36,7 @@ typedef struct {
     ocsp_answer_t *answer;
     apr_pool_t *p;
     gh_result_t *result;
+    int claimed;                    /* it is this request's turn to make a kept answer again */
 } asked_t;
 
 ocsp_engine_t *ocsp_engine_create(const ocsp_engine_options_t *options, apr_pool_t *p)
@@ -40,6 +45,7 @@ ocsp_engine_t *ocsp_engine_create(const ocsp_engine_options_t *options, apr_pool
 
     engine->cap = options->cap;
     engine->kept = ocsp_kept_create(options, p);
+    engine->seen = ocsp_seen_create(p);
     return engine->kept ? engine : NULL;
 }
 
@@ -59,6 +65,8 @@ static void begin_answer(ocsp_answer_t *answer, gh_result_t *result)
     answer->reason = GH_REASON_NONE;
     answer_error(answer, OCSP_INTERNAL_ERROR);
 }
+
+static ocsp_status_t decide_all(asked_t *asked);
 
 /* Signing */
 
@@ -114,6 +122,11 @@ static apr_status_t sign(asked_t *asked, gh_bytes_t *der, gh_bytes_t nonce)
         ocsp_signer_suspect(ocsp_authority_signers(asked->lead), asked->signer);
         asked->signer = ocsp_signer_choose(asked->set, asked->request->preferred,
                                            asked->request->preferred_count, asked->now);
+        /* What another authority says may be signed by one, and not by the other. */
+        if (asked->signer && asked->request->count > 1
+            && decide_all(asked) != OCSP_SUCCESSFUL) {
+            break;
+        }
     }
     if (rv == APR_SUCCESS && asked->result->number[0]) {
         gh_result_clear(asked->result);
@@ -150,9 +163,16 @@ static void choose_signer(asked_t *asked)
 static ocsp_kept_about_t about_first(const asked_t *asked)
 {
     ocsp_kept_about_t about = { asked->lead, &asked->request->ids[0], &asked->verdicts[0],
-                                asked->signer };
+                                asked->signer, asked->set };
 
     return about;
+}
+
+/** A revocation at the epoch is one of what nobody issued (RFC 6960 2.2). */
+static int is_unknown(int status, apr_time_t revoked_at)
+{
+    return status == V_OCSP_CERTSTATUS_UNKNOWN
+           || (status == V_OCSP_CERTSTATUS_REVOKED && !revoked_at);
 }
 
 static void answer_entry(const asked_t *asked, const ocsp_cache_entry_t *entry, gh_bytes_t der)
@@ -166,6 +186,7 @@ static void answer_entry(const asked_t *asked, const ocsp_cache_entry_t *entry, 
     answer->produced_at = entry->produced_at;
     answer->this_update = entry->this_update;
     answer->next_update = entry->next_update;
+    answer->unknown = is_unknown(entry->status, entry->revoked_at);
     answer->expires = entry->expires;
     answer->authoritative = entry->next_update != 0;
     memcpy(answer->sha256, entry->sha256, sizeof(answer->sha256));
@@ -175,9 +196,10 @@ static void answer_entry(const asked_t *asked, const ocsp_cache_entry_t *entry, 
     }
 }
 
-/** @param due set to 1 if the caller is to make the answer again
+/** @param near 1: only the node's own cache is asked
+ *  @param due  set to 1 if the caller is to make the answer again
  *  @return 1 if there is an answer, which was given */
-static int answer_kept(const asked_t *asked, int *due)
+static int answer_kept(const asked_t *asked, int near, int *due)
 {
     ocsp_kept_about_t about = about_first(asked);
     ocsp_kept_t *kept = asked->engine->kept;
@@ -190,10 +212,10 @@ static int answer_kept(const asked_t *asked, int *due)
     }
     if (ocsp_kept_find(kept, &about, asked->now, &entry, &der, asked->p)) {
         asked->answer->origin = OCSP_FROM_CACHE;
-        *due = about.signer && asked->now >= entry.refresh_at
-            && ocsp_kept_claim(kept, &about, asked->now);
+        *due = asked->claimed || (about.signer && asked->now >= entry.refresh_at
+                                  && ocsp_kept_claim(kept, &about, asked->now));
     }
-    else if (ocsp_kept_fetch(kept, &about, asked->now, &entry, &der, asked->p)) {
+    else if (!near && ocsp_kept_fetch(kept, &about, asked->now, &entry, &der, asked->p)) {
         asked->answer->origin = OCSP_FROM_SECOND_LEVEL;
     }
     else {
@@ -209,15 +231,16 @@ static int answer_signed(asked_t *asked)
 {
     static const gh_bytes_t no_nonce = { NULL, 0 };
     ocsp_kept_about_t about;
+    int of_nobody = ocsp_kept_of_nobody(&asked->verdicts[0]);
     ocsp_cache_entry_t entry;
     gh_bytes_t der;
     apr_status_t rv;
 
-    if (!enter(asked, 0)) {
+    if (!enter(asked, of_nobody)) {
         return 0;
     }
     rv = sign(asked, &der, no_nonce);
-    leave(asked, 0);
+    leave(asked, of_nobody);
     if (rv != APR_SUCCESS) {
         return 0;
     }
@@ -232,7 +255,7 @@ static int answer_signed(asked_t *asked)
 static void answer_one(asked_t *asked)
 {
     int due = 0;
-    int given = answer_kept(asked, &due);
+    int given = answer_kept(asked, 0, &due);
 
     if (given && !due) {
         return;
@@ -264,7 +287,7 @@ static void answer_live(asked_t *asked)
         leave(asked, 1);
     }
     if (rv != APR_SUCCESS) {
-        if (request->count > 1 || !answer_kept(asked, &due)) {
+        if (request->count > 1 || !answer_kept(asked, 0, &due)) {
             answer_error(answer, OCSP_TRY_LATER);
         }
         return;
@@ -281,6 +304,7 @@ static void answer_live(asked_t *asked)
     for (i = 0; i < request->count; ++i) {
         const ocsp_verdict_t *verdict = &asked->verdicts[i];
 
+        answer->unknown |= is_unknown(verdict->status, verdict->revoked_at);
         if (verdict->this_update < answer->this_update) {
             answer->this_update = verdict->this_update;
         }
@@ -425,25 +449,76 @@ static ocsp_authority_t *find_lead(const ocsp_endpoint_t *endpoint, const ocsp_r
     return lead;
 }
 
-void ocsp_engine_answer(ocsp_engine_t *engine, const ocsp_endpoint_t *endpoint, gh_bytes_t der,
-                        apr_time_t now, ocsp_answer_t *answer, apr_pool_t *p,
-                        gh_result_t *result)
+/* A digest or a copy that could not be made is done without; others that look at the errors of this
+ * thread, as TLS does, must not find it there. */
+static void forget_errors(void)
 {
-    asked_t asked = { engine, endpoint, NULL, NULL, NULL, NULL, NULL, NULL, now, answer, p,
-                      result };
-    ocsp_request_t *request;
-    ocsp_status_t ocsp;
-
-    begin_answer(answer, result);
-    if (ocsp_request_parse(&request, der, endpoint->max_ids, &ocsp, p, result) != APR_SUCCESS) {
-        answer_error(answer, ocsp);
-        return;
+    if (ERR_peek_error()) {
+        ERR_clear_error();
     }
+}
+
+static void tell_request(ocsp_answer_t *answer, const ocsp_request_t *request)
+{
     answer->serial = request->ids[0].serial;
     answer->digest = request->ids[0].digest;
     answer->count = request->count;
     answer->nonce = request->has_nonce;
     answer->requestor = request->requestor;
+}
+
+/**
+ * Answers what was parsed before with what is kept, as all would be done with a parsed request.
+ * @return 0 if there is more to do: then nothing was done yet
+ */
+static int answer_seen(asked_t *asked, gh_bytes_t der)
+{
+    int given = 0, due = 0;
+
+    if (asked->endpoint->signature == OCSP_SIGNATURE_REQUIRE
+        || !ocsp_seen_find(asked->engine->seen, der, &asked->request, asked->p)) {
+        return 0;
+    }
+    asked->lead = ocsp_authorities_find(asked->endpoint->authorities, asked->request->ids);
+    if (asked->lead) {
+        choose_signer(asked);
+        given = decide_all(asked) == OCSP_SUCCESSFUL && asked->signer
+            && answer_kept(asked, 1, &due) && !due;
+        ocsp_signers_release(asked->set);
+    }
+    if (given) {
+        tell_request(asked->answer, asked->request);
+        asked->answer->authority = asked->lead;
+        return 1;
+    }
+    asked->request = NULL;
+    asked->lead = NULL;
+    asked->set = NULL;
+    asked->signer = NULL;
+    asked->claimed = due;
+    begin_answer(asked->answer, asked->result);
+    return 0;
+}
+
+static void answer_request(ocsp_engine_t *engine, const ocsp_endpoint_t *endpoint, gh_bytes_t der,
+                           apr_time_t now, ocsp_answer_t *answer, apr_pool_t *p,
+                           gh_result_t *result)
+{
+    asked_t asked = { engine, endpoint, NULL, NULL, NULL, NULL, NULL, NULL, now, answer, p,
+                      result, 0 };
+    ocsp_request_t *request;
+    ocsp_status_t ocsp;
+
+    begin_answer(answer, result);
+    if (answer_seen(&asked, der)) {
+        return;
+    }
+    if (ocsp_request_parse(&request, der, endpoint->max_ids, &ocsp, p, result) != APR_SUCCESS) {
+        answer_error(answer, ocsp);
+        return;
+    }
+    tell_request(answer, request);
+    ocsp_seen_put(engine->seen, request);
     ocsp = check_signature(endpoint, request, p, result);
     if (ocsp != OCSP_SUCCESSFUL) {
         answer_error(answer, ocsp);
@@ -464,13 +539,21 @@ void ocsp_engine_answer(ocsp_engine_t *engine, const ocsp_endpoint_t *endpoint, 
     answer_asked(&asked);
 }
 
+void ocsp_engine_answer(ocsp_engine_t *engine, const ocsp_endpoint_t *endpoint, gh_bytes_t der,
+                        apr_time_t now, ocsp_answer_t *answer, apr_pool_t *p,
+                        gh_result_t *result)
+{
+    answer_request(engine, endpoint, der, now, answer, p, result);
+    forget_errors();
+}
+
 void ocsp_engine_produce(ocsp_engine_t *engine, const ocsp_endpoint_t *endpoint,
                          ocsp_authority_t *authority, int digest, gh_bytes_t serial,
                          apr_time_t now, ocsp_answer_t *answer, apr_pool_t *p,
                          gh_result_t *result)
 {
     asked_t asked = { engine, endpoint, NULL, authority, NULL, NULL, NULL, NULL, now, answer, p,
-                      result };
+                      result, 0 };
     ocsp_request_t request;
     ocsp_certid_t id;
 
@@ -489,4 +572,5 @@ void ocsp_engine_produce(ocsp_engine_t *engine, const ocsp_endpoint_t *endpoint,
     answer->count = 1;
     asked.request = &request;
     answer_asked(&asked);
+    forget_errors();
 }

@@ -79,6 +79,7 @@ typedef struct {
     apr_time_t produced_at;         /* of answers that are OCSP_SUCCESSFUL */
     apr_time_t this_update;
     apr_time_t next_update;         /* 0: none */
+    int unknown;                    /* unknown, or revoked because nobody issued it */
     apr_time_t expires;             /* before next_update: when a newer answer is surely there */
     unsigned char sha256[32];       /* of der; for authoritative answers */
     enum { OCSP_FROM_CACHE, OCSP_FROM_SECOND_LEVEL, OCSP_SIGNED, OCSP_FROM_NOTHING } origin;

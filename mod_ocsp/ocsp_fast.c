@@ -13,7 +13,9 @@ int ocsp_quick_handler(request_rec *r, int lookup)
     const ocsp_server_t *server = ocsp_server(r->server);
     const char *rest;
 
-    if (lookup || !server->fast || !ocsp_path_find(server->fast, ocsp_raw_path(r), &rest)) {
+    /* A forward proxy's requests are for others, whatever their path. */
+    if (lookup || r->proxyreq || !server->fast
+        || !ocsp_path_find(server->fast, ocsp_raw_path(r), &rest)) {
         return DECLINED;
     }
     return ocsp_http_answer(r, ocsp_server_settings(r->server), rest);

@@ -34,14 +34,19 @@ static void check_age(gatehouse_health_t *health, const ocsp_section_t *section,
 {
     const ocsp_policy_t *policy = ocsp_authority_policy(section->authority);
     apr_interval_time_t age = now - state->progress.synced_at;
-    int stale = policy->max_stale && age > policy->max_stale;
+    gh_result_t result;
     int ended = state->info.next_update && now >= state->info.next_update;
 
-    add(health, section, "fresh", !stale,
-        apr_psprintf(p, "the source was heard of %" APR_TIME_T_FMT " s ago%s",
-                     apr_time_sec(age > 0 ? age : 0),
-                     stale ? ", which is longer than OCSPMaxStale: every answer is tryLater" : ""),
-        p);
+    gh_result_clear(&result);
+    if (ocsp_decide_fresh(section->authority, state, now, &result)) {
+        add(health, section, "fresh", 1,
+            apr_psprintf(p, "the source was heard of %" APR_TIME_T_FMT " s ago",
+                         apr_time_sec(age > 0 ? age : 0)), p);
+    }
+    else {
+        add(health, section, "fresh", 0,
+            apr_psprintf(p, "every answer is tryLater: %s", result.message), p);
+    }
     if (state->info.next_update) {
         add(health, section, "crl", !ended || policy->serve_expired,
             apr_psprintf(p, "%s at %s", ended ? "it has ended" : "it ends",

@@ -12,9 +12,6 @@
 /* How long an answer lives in the cache when it has no nextUpdate */
 #define WITHOUT_NEXT_UPDATE apr_time_from_sec(1)
 
-/* Signer numbers that are tried when nobody can sign now */
-#define SIGNERS_MAX 8
-
 /* A value of the second level: MAC | magic | entry | answer */
 #define MAC_SIZE 32
 #define MAGIC "GHO1"
@@ -89,8 +86,7 @@ int ocsp_kept_possible(const ocsp_kept_t *kept, const ocsp_certid_t *id)
 
 /* Rules */
 
-/** Answers about what nobody has issued have a part of the cache of their own. */
-static int part_of(const ocsp_verdict_t *verdict)
+int ocsp_kept_of_nobody(const ocsp_verdict_t *verdict)
 {
     return verdict->status == V_OCSP_CERTSTATUS_UNKNOWN || verdict->extended_revoke;
 }
@@ -107,8 +103,10 @@ static int may_serve(const ocsp_cache_entry_t *entry, const ocsp_verdict_t *verd
         && entry->reason == verdict->reason && entry->revoked_at == verdict->revoked_at) {
         return entry->next_update || entry->this_update == verdict->this_update;
     }
-    /* Another node, or another process of this one, is ahead of us. */
-    return entry->next_update && entry->change > verdict->change;
+    /* Another node, or another process of this one, is ahead of us. How far it has followed its
+     * sources says nothing of this certificate, of which we may know something newer. */
+    return entry->next_update && entry->change > verdict->change
+        && entry->version > verdict->version;
 }
 
 static void fill_entry(ocsp_cache_entry_t *entry, const ocsp_verdict_t *verdict,
@@ -149,22 +147,36 @@ static void make_key(ocsp_cache_key_t *key, const ocsp_kept_about_t *about)
     memcpy(key->serial, about->id->serial.data, about->id->serial.length);
 }
 
+static int find_of(ocsp_kept_t *kept, int part, const ocsp_cache_key_t *key,
+                   const ocsp_kept_about_t *about, apr_time_t now, ocsp_cache_entry_t *entry,
+                   gh_bytes_t *value, apr_pool_t *p)
+{
+    return ocsp_cache_get(kept->cache, part, key, now, entry, value, p)
+        && may_serve(entry, about->verdict, now);
+}
+
 int ocsp_kept_find(ocsp_kept_t *kept, const ocsp_kept_about_t *about, apr_time_t now,
                    ocsp_cache_entry_t *entry, gh_bytes_t *value, apr_pool_t *p)
 {
     ocsp_cache_key_t key;
-    int part = part_of(about->verdict), number;
+    int part = ocsp_kept_of_nobody(about->verdict), i;
+    const apr_array_header_t *signers;
 
     if (!kept->cache) {
         return 0;
     }
     make_key(&key, about);
-    for (number = 0; number < (about->signer ? 1 : SIGNERS_MAX); ++number) {
-        if (!about->signer) {
-            key.signer = (apr_uint16_t)number;
-        }
-        if (ocsp_cache_get(kept->cache, part, &key, now, entry, value, p)
-            && may_serve(entry, about->verdict, now)) {
+    if (about->signer) {
+        return find_of(kept, part, &key, about, now, entry, value, p);
+    }
+    /* Nobody can sign now: whoever has signed it and is still to be trusted. */
+    signers = about->set ? ocsp_signer_set_all(about->set) : NULL;
+    for (i = 0; signers && i < signers->nelts; ++i) {
+        const ocsp_signer_t *signer = &APR_ARRAY_IDX(signers, i, ocsp_signer_t);
+
+        key.signer = (apr_uint16_t)signer->number;
+        if (now >= signer->not_before && now < signer->not_after
+            && find_of(kept, part, &key, about, now, entry, value, p)) {
             return 1;
         }
     }
@@ -176,7 +188,7 @@ int ocsp_kept_claim(ocsp_kept_t *kept, const ocsp_kept_about_t *about, apr_time_
     ocsp_cache_key_t key;
 
     make_key(&key, about);
-    return ocsp_cache_claim(kept->cache, part_of(about->verdict), &key, now);
+    return ocsp_cache_claim(kept->cache, ocsp_kept_of_nobody(about->verdict), &key, now);
 }
 
 static void put_here(ocsp_kept_t *kept, const ocsp_kept_about_t *about,
@@ -186,7 +198,7 @@ static void put_here(ocsp_kept_t *kept, const ocsp_kept_about_t *about,
 
     if (kept->cache) {
         make_key(&key, about);
-        ocsp_cache_put(kept->cache, part_of(about->verdict), &key, entry, value, now);
+        ocsp_cache_put(kept->cache, ocsp_kept_of_nobody(about->verdict), &key, entry, value, now);
     }
 }
 
@@ -317,7 +329,7 @@ int ocsp_kept_fetch(ocsp_kept_t *kept, const ocsp_kept_about_t *about, apr_time_
     gh_bytes_t whole;
 
     if (!kept->second || !about->signer || !about->verdict->next_update
-        || !make_second_key(kept, about, key)
+        || ocsp_kept_of_nobody(about->verdict) || !make_second_key(kept, about, key)
         || kept->second->get(kept->second->baton, key, &whole, p) != APR_SUCCESS
         || !read_value(kept, key, whole, entry, value)
         || !may_serve(entry, about->verdict, now)) {
@@ -334,7 +346,9 @@ void ocsp_kept_put(ocsp_kept_t *kept, const ocsp_kept_about_t *about, apr_time_t
     entry->length = (apr_uint32_t)value.length;
     ocsp_kept_sha256(kept, value, entry->sha256);
     put_here(kept, about, entry, value, now);
-    if (kept->second && next_update && value.length <= OCSP_CACHE_VALUE_MAX) {
+    /* What nobody has issued has no place there: strangers would fill it with random numbers. */
+    if (kept->second && next_update && !ocsp_kept_of_nobody(about->verdict)
+        && value.length <= OCSP_CACHE_VALUE_MAX) {
         put_there(kept, about, entry, value, p);
     }
 }

@@ -20,7 +20,8 @@ typedef struct {
     const ocsp_authority_t *authority;
     const ocsp_certid_t *id;
     const ocsp_verdict_t *verdict;
-    const ocsp_signer_t *signer;    /* NULL: whoever has signed it */
+    const ocsp_signer_t *signer;    /* NULL: nobody can sign now */
+    const ocsp_signer_set_t *set;   /* then: whose signatures still count; NULL: nobody's */
 } ocsp_kept_about_t;
 
 /** @return NULL if the MAC cannot be had; options as in ocsp_engine_create() */
@@ -28,6 +29,10 @@ ocsp_kept_t *ocsp_kept_create(const ocsp_engine_options_t *options, apr_pool_t *
 
 /** Whether there is something to keep for such a CertID. */
 int ocsp_kept_possible(const ocsp_kept_t *kept, const ocsp_certid_t *id);
+
+/** Whether a verdict is about what nobody has issued, of which there is no end: such answers have a
+ *  part of the node's cache of their own, and are not in the second level. */
+int ocsp_kept_of_nobody(const ocsp_verdict_t *verdict);
 
 /** Finds an answer of the node that may be served now. @return 1 if there is one */
 int ocsp_kept_find(ocsp_kept_t *kept, const ocsp_kept_about_t *about, apr_time_t now,

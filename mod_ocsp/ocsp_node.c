@@ -23,21 +23,23 @@ APLOG_USE_MODULE(ocsp);
 #define WAIT_FIRST 500
 #define WAITS 9
 
-/** How many threads of a process wait at once; the others are sent away. */
-#define WAITERS 32
+/** One in so many threads may wait; the others are sent away, so that floods do not
+ *  keep them all from answers that are there. */
+#define WAITERS_SHARE 4
 
 static struct {
     char *memory;                   /* NULL before it was made */
     int processes;
-    apr_size_t signing, live, counts, cache, size;  /* where each part begins, and the whole */
+    apr_size_t signing, live, waiting, counts, cache;   /* where each part begins */
+    apr_size_t size;
 } node;
 
 /** Of this process. */
 typedef struct {
     gh_limiter_t *signing;
     gh_limiter_t *live;
+    gh_limiter_t *waiting;
     ocsp_counts_t *counts;
-    int waiting;
     ocsp_signing_cap_t cap;
 } cap_t;
 
@@ -65,6 +67,7 @@ static void plan(const ocsp_server_t *server)
     }
     node.signing = place_part(&end, gh_limiter_size(node.processes));
     node.live = place_part(&end, gh_limiter_size(node.processes));
+    node.waiting = place_part(&end, gh_limiter_size(node.processes));
     node.counts = place_part(&end, ocsp_counts_size(node.processes));
     node.cache = place_part(&end, ocsp_cache_size(server->cache_size ? server->cache_size
                                                                      : OCSP_CACHE_SIZE));
@@ -87,6 +90,9 @@ int ocsp_node_prepare(server_rec *s, apr_pool_t *pconf)
             rv = gh_limiter_prepare(memory + node.live, node.processes);
         }
         if (rv == APR_SUCCESS) {
+            rv = gh_limiter_prepare(memory + node.waiting, node.processes);
+        }
+        if (rv == APR_SUCCESS) {
             rv = ocsp_cache_prepare(memory + node.cache, node.size - node.cache);
         }
     }
@@ -103,42 +109,52 @@ int ocsp_node_prepare(server_rec *s, apr_pool_t *pconf)
 
 /* The cap: signing for clients must leave processors to those who are answered from the cache. */
 
-static int wait_for(cap_t *cap, gh_limiter_t *limiter)
+/** @param pause the next one; 0 to begin with, so that it is one patience for both limits */
+static int wait_for(gh_limiter_t *limiter, apr_interval_time_t *pause)
 {
     int in = gh_limiter_enter(limiter);
-    apr_interval_time_t pause = WAIT_FIRST;
-    int i;
 
-    if (in) {
-        return 1;
+    *pause = *pause ? *pause : WAIT_FIRST;
+    for (; !in && *pause < WAIT_FIRST << WAITS; *pause *= 2) {
+        apr_sleep(*pause);
+        in = gh_limiter_enter(limiter);
     }
-    if (__atomic_add_fetch(&cap->waiting, 1, __ATOMIC_ACQ_REL) <= WAITERS) {
-        for (i = 0; !in && i < WAITS; ++i, pause *= 2) {
-            apr_sleep(pause);
-            in = gh_limiter_enter(limiter);
-        }
-    }
-    __atomic_sub_fetch(&cap->waiting, 1, __ATOMIC_ACQ_REL);
     return in;
+}
+
+/** @param wait 0: take what is free now */
+static int take(cap_t *cap, int live, int wait)
+{
+    apr_interval_time_t pause = wait ? 0 : WAIT_FIRST << WAITS;
+
+    if (live && !wait_for(cap->live, &pause)) {
+        return 0;
+    }
+    if (!wait_for(cap->signing, &pause)) {
+        if (live) {
+            gh_limiter_leave(cap->live);
+        }
+        return 0;
+    }
+    return 1;
 }
 
 static int enter(void *baton, int live)
 {
     cap_t *cap = baton;
+    int in = take(cap, live, 0);
 
-    if (live && !wait_for(cap, cap->live)) {
-        ocsp_counts_busy(cap->counts);
-        return 0;
+    if (!in && gh_limiter_enter(cap->waiting)) {
+        in = take(cap, live, 1);
+        gh_limiter_leave(cap->waiting);
     }
-    if (!wait_for(cap, cap->signing)) {
-        if (live) {
-            gh_limiter_leave(cap->live);
-        }
-        ocsp_counts_busy(cap->counts);
-        return 0;
+    if (in) {
+        ocsp_counts_signature(cap->counts);
     }
-    ocsp_counts_signature(cap->counts);
-    return 1;
+    else {
+        ocsp_counts_busy(cap->counts);
+    }
+    return in;
 }
 
 static void leave(void *baton, int live)
@@ -158,6 +174,22 @@ static gh_limiter_t *join_limiter(apr_size_t part, int limit, apr_pool_t *p)
     return gh_limiter_join(node.memory ? node.memory + part : NULL, node.processes, &limits, p);
 }
 
+/** Of each process its share, since more of them are started only when these are busy; with one
+ *  thread in each, of the node. */
+static gh_limiter_t *join_waiting(apr_pool_t *p)
+{
+    gh_limiter_limits_t limits = { 1, 0, 0 };
+    int threads = 1, alone;
+
+    if (ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads) != APR_SUCCESS || threads < 1) {
+        threads = 1;
+    }
+    alone = threads > 1 || !node.memory;
+    limits.concurrent = (alone ? threads : node.processes) / WAITERS_SHARE;
+    limits.concurrent = limits.concurrent > 0 ? limits.concurrent : 1;
+    return gh_limiter_join(alone ? NULL : node.memory + node.waiting, node.processes, &limits, p);
+}
+
 ocsp_counts_t *ocsp_node_join(server_rec *s, ocsp_engine_options_t *options, apr_pool_t *p)
 {
     const ocsp_server_t *server = ocsp_server(s);
@@ -170,6 +202,7 @@ ocsp_counts_t *ocsp_node_join(server_rec *s, ocsp_engine_options_t *options, apr
                                    p);
     cap->signing = join_limiter(node.signing, signing, p);
     cap->live = join_limiter(node.live, live, p);
+    cap->waiting = join_waiting(p);
     cap->cap.baton = cap;
     cap->cap.enter = enter;
     cap->cap.leave = leave;

@@ -23,6 +23,12 @@
 static apr_status_t malformed(ocsp_status_t *ocsp, gh_result_t *result, const char *rule,
                               const char *what)
 {
+    if (gh_openssl_lacked_memory()) {
+        *ocsp = OCSP_TRY_LATER;
+        return gh_result_fail(result, APR_ENOMEM, GH_FAILURE_UNAVAILABLE, "memory",
+                              "Give the machine more memory, or let httpd run fewer threads.",
+                              GHNO(0570) "there is not enough memory to read a request");
+    }
     ERR_clear_error();
     *ocsp = OCSP_MALFORMED_REQUEST;
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, rule,
@@ -277,6 +283,7 @@ static apr_status_t take_list(ocsp_request_t *request, const OCSP_ASKED_LIST *tb
             return malformed(ocsp, result, "ocsp.request.hash",
                              "the hash algorithm of a CertID has parameters");
         }
+        request->is_plain = request->is_plain && !asked->extensions;
         if (!single_extensions_good(asked->extensions)) {
             return malformed(ocsp, result, "ocsp.request.critical",
                              "an unknown extension of a certificate asked for is critical");
@@ -303,12 +310,6 @@ apr_status_t ocsp_request_parse(ocsp_request_t **request, gh_bytes_t der, int ma
     }
     asking = d2i_OCSP_ASKING(NULL, &at, (long)der.length);
     if (!asking) {
-        if (gh_openssl_lacked_memory()) {
-            *ocsp = OCSP_TRY_LATER;
-            return gh_result_fail(result, APR_ENOMEM, GH_FAILURE_UNAVAILABLE, "memory",
-                                  "Give the machine more memory, or let httpd run fewer threads.",
-                                  GHNO(0570) "there is not enough memory to read a request");
-        }
         return malformed(ocsp, result, "ocsp.request.der", "the request is no OCSPRequest");
     }
     apr_pool_cleanup_register(p, asking, free_asking, apr_pool_cleanup_null);
@@ -322,6 +323,7 @@ apr_status_t ocsp_request_parse(ocsp_request_t **request, gh_bytes_t der, int ma
     made = apr_pcalloc(p, sizeof(*made));
     made->der = der;
     made->is_signed = asking->signature != NULL;
+    made->is_plain = !asking->signature && !asking->tbs->extensions && !asking->tbs->requestor;
     rv = take_list(made, asking->tbs, max_ids, ocsp, p, result);
     if (rv != APR_SUCCESS) {
         return rv;

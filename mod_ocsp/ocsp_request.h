@@ -51,6 +51,8 @@ typedef struct {
                                        first (RFC 6960 4.4.7); only such as we know */
     int preferred_count;
     int is_signed;
+    int is_plain;                   /* no signature, no requestor, no extension of any kind: it asks
+                                       for certificates and says nothing else */
     const char *requestor;          /* requestorName as text, printable, at most 256 bytes; or
                                        NULL */
 } ocsp_request_t;

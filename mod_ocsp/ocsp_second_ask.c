@@ -150,7 +150,8 @@ static void *APR_THREAD_FUNC serve(apr_thread_t *thread, void *data)
     return NULL;
 }
 
-/* With prefork within a signal handler. A thread that hangs must not keep the process. */
+/* With prefork within a signal handler, perhaps of a thread that has the mutex just now: it is
+ * never waited for. A thread that hangs must not keep the process. */
 static apr_status_t stop(void *data)
 {
     asker_t *asker = data;
@@ -162,11 +163,12 @@ static apr_status_t stop(void *data)
         if (apr_time_now() - begin > PATIENCE) {
             _exit(0);
         }
-        apr_thread_mutex_lock(asker->mutex);
-        asker->stop = 1;
-        apr_thread_cond_broadcast(asker->to_do);
-        ended = asker->ended;
-        apr_thread_mutex_unlock(asker->mutex);
+        if (apr_thread_mutex_trylock(asker->mutex) == APR_SUCCESS) {
+            asker->stop = 1;
+            apr_thread_cond_broadcast(asker->to_do);
+            ended = asker->ended;
+            apr_thread_mutex_unlock(asker->mutex);
+        }
         apr_sleep(apr_time_from_msec(2));
     }
     for (i = 0; i < asker->started; ++i) {

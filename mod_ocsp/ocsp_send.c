@@ -7,8 +7,8 @@
 #include <http_core.h>
 #include <http_protocol.h>
 #include <http_request.h>
-#include <util_filter.h>
 
+#include "mod_gatehouse/gatehouse_send.h"
 #include "mod_ocsp/ocsp_child.h"
 
 #define RETRY_AFTER 10              /* seconds, where nothing better is known */
@@ -63,7 +63,7 @@ static void set_fields(request_rec *r, const ocsp_answer_t *answer)
     apr_int64_t left = apr_time_sec(answer->expires) - apr_time_sec(r->request_time);
     apr_time_t expires = answer->next_update;
 
-    if (answer->status == V_OCSP_CERTSTATUS_UNKNOWN && left > UNKNOWN_AGE) {
+    if (answer->unknown && left > UNKNOWN_AGE) {
         left = UNKNOWN_AGE;
         expires = r->request_time + apr_time_from_sec(UNKNOWN_AGE);
     }
@@ -78,15 +78,18 @@ static void set_fields(request_rec *r, const ocsp_answer_t *answer)
 }
 
 /**
- * By its date, only good is told to be unchanged: what has become revoked within the second of a
- * synchronisation has the date of the good answer before it.
+ * A date alone is that of what is known, which several answers may have, one after the other, of
+ * which the first ends before the last: it counts only for one that was made in that second. And
+ * only for good: what has become revoked within it has the date of the good answer before it.
  * @return OK, or HTTP_NOT_MODIFIED or another status
  */
 static int check_conditions(request_rec *r, const ocsp_answer_t *answer)
 {
+    int by_date = answer->status == V_OCSP_CERTSTATUS_GOOD && answer->count == 1
+        && answer->produced_at - answer->this_update <= apr_time_from_sec(1);
+
     if (r->method_number != M_GET
-        || (answer->status != V_OCSP_CERTSTATUS_GOOD
-            && !apr_table_get(r->headers_in, "If-None-Match"))) {
+        || (!by_date && !apr_table_get(r->headers_in, "If-None-Match"))) {
         return OK;
     }
     return ap_meets_conditions(r);
@@ -104,22 +107,6 @@ static void set_error(request_rec *r, const ocsp_answer_t *answer, int http_erro
                        apr_psprintf(r->pool, "%" APR_INT64_T_FMT,
                                     seconds > 0 ? seconds : RETRY_AFTER));
     }
-}
-
-/* The bytes are sent from where they are: a pool bucket copies them only if the connection still
- * needs them when the request ends. */
-static int send_bytes(request_rec *r, gh_bytes_t bytes)
-{
-    apr_bucket_alloc_t *alloc = r->connection->bucket_alloc;
-    apr_bucket_brigade *brigade = apr_brigade_create(r->pool, alloc);
-    apr_status_t rv;
-
-    APR_BRIGADE_INSERT_TAIL(brigade, apr_bucket_pool_create((const char *)bytes.data,
-                                                            bytes.length, r->pool, alloc));
-    APR_BRIGADE_INSERT_TAIL(brigade, apr_bucket_eos_create(alloc));
-    rv = ap_pass_brigade(r->output_filters, brigade);
-    return rv == APR_SUCCESS || r->status != HTTP_OK || r->connection->aborted
-        ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
 
 int ocsp_http_send(request_rec *r, const ocsp_answer_t *answer, int http_errors)
@@ -141,5 +128,5 @@ int ocsp_http_send(request_rec *r, const ocsp_answer_t *answer, int http_errors)
         }
     }
     ap_set_content_length(r, (apr_off_t)answer->der.length);
-    return send_bytes(r, answer->der);
+    return gatehouse_send_bytes(r, answer->der);
 }

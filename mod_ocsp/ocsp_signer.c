@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include <apr_allocator.h>
 #include <apr_atomic.h>
 #include <apr_strings.h>
 #include <openssl/err.h>
@@ -14,6 +13,7 @@
 
 #include "log.h"
 #include "mod_ocsp/ocsp_signer_private.h"
+#include "pool.h"
 #include "status.h"
 #include "x509/ca.h"
 #include "x509/key.h"
@@ -23,25 +23,15 @@
 
 static apr_status_t make_empty_set(ocsp_signer_set_t **set)
 {
-    apr_allocator_t *allocator;
     apr_pool_t *p;
-    apr_status_t rv;
+    apr_status_t rv = gh_pool_create(&p, "ocsp-signers");
 
-    rv = apr_allocator_create(&allocator);
-    if (rv != APR_SUCCESS) {
-        return rv;
+    if (rv == APR_SUCCESS) {
+        *set = apr_pcalloc(p, sizeof(**set));
+        (*set)->pool = p;
+        (*set)->users = 1;
     }
-    rv = apr_pool_create_unmanaged_ex(&p, NULL, allocator);
-    if (rv != APR_SUCCESS) {
-        apr_allocator_destroy(allocator);
-        return rv;
-    }
-    apr_allocator_owner_set(allocator, p);
-    apr_pool_tag(p, "ocsp-signers");
-    *set = apr_pcalloc(p, sizeof(**set));
-    (*set)->pool = p;
-    (*set)->users = 1;
-    return APR_SUCCESS;
+    return rv;
 }
 
 static apr_status_t free_context(void *data)

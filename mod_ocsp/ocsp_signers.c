@@ -4,12 +4,12 @@
 
 #include <string.h>
 
-#include <apr_allocator.h>
 #include <apr_shm.h>
 #include <apr_strings.h>
 
 #include "log.h"
 #include "mod_ocsp/ocsp_signers_private.h"
+#include "pool.h"
 #include "status.h"
 #include "x509/ca.h"
 #include "x509/key.h"
@@ -28,19 +28,9 @@
 
 apr_pool_t *ocsp_source_pool(void)
 {
-    apr_allocator_t *allocator;
     apr_pool_t *p;
 
-    if (apr_allocator_create(&allocator) != APR_SUCCESS) {
-        return NULL;
-    }
-    if (apr_pool_create_unmanaged_ex(&p, NULL, allocator) != APR_SUCCESS) {
-        apr_allocator_destroy(allocator);
-        return NULL;
-    }
-    apr_allocator_owner_set(allocator, p);
-    apr_pool_tag(p, "ocsp-signer");
-    return p;
+    return gh_pool_create(&p, "ocsp-signer") == APR_SUCCESS ? p : NULL;
 }
 
 int ocsp_source_is_token(const ocsp_source_t *source)

@@ -37,6 +37,15 @@ static apr_int64_t number_of(const json_t *object, const char *member)
     return json_integer_value(json_object_get(object, member));
 }
 
+static gh_bytes_t digest_of(const json_t *object, const char *member, apr_pool_t *p)
+{
+    const char *text = json_string_value(json_object_get(object, member));
+    gh_bytes_t digest = { NULL, 0 }, none = { NULL, 0 };
+
+    return text && gh_hex_parse(&digest, text, p) == APR_SUCCESS && digest.length == 32 ? digest
+                                                                                        : none;
+}
+
 static void read_source(ocsp_source_state_t *source, const json_t *object, apr_pool_t *p)
 {
     const json_t *error = json_object_get(object, "error");
@@ -55,6 +64,10 @@ static void read_source(ocsp_source_state_t *source, const json_t *object, apr_p
     source->next_update = time_of(object, "next_update");
     source->entries = number_of(object, "entries");
     source->warn = number_of(object, "warn") != 0;
+    source->bytes = number_of(object, "bytes");
+    source->sha256 = digest_of(object, "sha256", p);
+    source->etag = text_of(object, "etag", p);
+    source->modified = text_of(object, "modified", p);
 }
 
 static ocsp_state_t *read_state(const json_t *document, apr_pool_t *p)
@@ -71,6 +84,7 @@ static ocsp_state_t *read_state(const json_t *document, apr_pool_t *p)
     state->written = time_of(document, "written");
     state->generation = number_of(document, "generation");
     state->built = time_of(document, "built");
+    state->made_from = digest_of(document, "made_from", p);
     state->gh = text_of(error, "gh", p);
     state->message = text_of(error, "message", p);
     state->action = text_of(error, "action", p);

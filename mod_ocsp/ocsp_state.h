@@ -7,6 +7,7 @@
 #include <apr_time.h>
 
 #include "result.h"
+#include "text.h"
 
 /*
  * What the feeder says of an authority's sources: the file NAME.state in OCSPDirectory, replaced by
@@ -21,6 +22,8 @@
  *                one tells of a feeder that is gone
  *   generation   of the newest index that the feeder has made or found; 0: none
  *   built        when that was
+ *   made_from    hex SHA-256 over what that index was made from, or null; the next feeder does not
+ *                make the same once more
  *   build_error  null, or { "since", "last", "gh", "message", "action" }: no index can be made
  *   sources      array, in the order of the configuration, the delta of a CRL behind it:
  *     kind           "store", "crl", "delta", "serials", "index"
@@ -34,6 +37,7 @@
  *     warn           1: a CRL ends within the time of warn=, or has ended; 0 otherwise
  *     bytes          size of what was last fetched
  *     sha256         of the same, hex, or null
+ *     etag, modified validators of HTTP for the same, or null
  */
 
 /** One source, as the file has it. */
@@ -51,12 +55,17 @@ typedef struct {
     apr_time_t next_update;
     apr_int64_t entries;
     int warn;
+    apr_int64_t bytes;
+    gh_bytes_t sha256;              /* 32 bytes, or none */
+    const char *etag;
+    const char *modified;
 } ocsp_source_state_t;
 
 typedef struct {
     apr_time_t written;
     apr_int64_t generation;
     apr_time_t built;
+    gh_bytes_t made_from;           /* 32 bytes, or none */
     const char *gh;                 /* of build_error, NULL if there is none */
     const char *message;
     const char *action;

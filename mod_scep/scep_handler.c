@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include <apr_allocator.h>
 #include <apr_strings.h>
 #include <apr_thread_mutex.h>
 #include <http_core.h>
@@ -18,6 +17,7 @@
 #include "mod_scep/scep_message.h"
 #include "mod_scep/scep_url.h"
 #include "mod_scep/scep_web.h"
+#include "pool.h"
 #include "status.h"
 
 APLOG_USE_MODULE(scep);
@@ -174,20 +174,11 @@ static scep_engine_t *get_engine(void)
 
 static apr_status_t prepare_child(apr_pool_t *p)
 {
-    apr_allocator_t *allocator;
-    apr_status_t rv;
+    apr_status_t rv = gh_pool_create_below(&child.pool, p, "scep");
 
-    rv = apr_allocator_create(&allocator);
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = apr_pool_create_ex(&child.pool, p, NULL, allocator);
-    if (rv != APR_SUCCESS) {
-        apr_allocator_destroy(allocator);
-        return rv;
-    }
-    apr_allocator_owner_set(allocator, child.pool);
-    apr_pool_tag(child.pool, "scep");
     apr_pool_cleanup_register(child.pool, NULL, forget_child, apr_pool_cleanup_null);
     return apr_thread_mutex_create(&child.mutex, APR_THREAD_MUTEX_DEFAULT, child.pool);
 }

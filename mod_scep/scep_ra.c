@@ -4,12 +4,12 @@
 
 #include <string.h>
 
-#include <apr_allocator.h>
 #include <apr_atomic.h>
 #include <apr_strings.h>
 #include <apr_thread_mutex.h>
 
 #include "mod_scep/scep_ra_store.h"
+#include "pool.h"
 #include "status.h"
 #include "x509/ca.h"
 
@@ -38,25 +38,15 @@ struct scep_ra {
 
 static apr_status_t make_set(scep_ra_set_t **set)
 {
-    apr_allocator_t *allocator;
     apr_pool_t *p;
-    apr_status_t rv;
+    apr_status_t rv = gh_pool_create(&p, "scep-ra");
 
-    rv = apr_allocator_create(&allocator);
-    if (rv != APR_SUCCESS) {
-        return rv;
+    if (rv == APR_SUCCESS) {
+        *set = apr_pcalloc(p, sizeof(**set));
+        (*set)->pool = p;
+        (*set)->users = 1;
     }
-    rv = apr_pool_create_unmanaged_ex(&p, NULL, allocator);
-    if (rv != APR_SUCCESS) {
-        apr_allocator_destroy(allocator);
-        return rv;
-    }
-    apr_allocator_owner_set(allocator, p);
-    apr_pool_tag(p, "scep-ra");
-    *set = apr_pcalloc(p, sizeof(**set));
-    (*set)->pool = p;
-    (*set)->users = 1;
-    return APR_SUCCESS;
+    return rv;
 }
 
 static void release_set(scep_ra_set_t *set)

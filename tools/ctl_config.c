@@ -195,6 +195,7 @@ static void parse_policy(ocsp_policy_t *policy, const json_t *object)
         json_string_value(json_object_get(object, "unknown")), unknown, 4);
     policy->next_update = json_is_string(json_object_get(object, "next_update"))
         ? OCSP_NEXT_UPDATE_OF_CRL : member_interval(object, "next_update");
+    policy->unknown_next_update = member_interval(object, "unknown_next_update");
     policy->cutoff = (ocsp_cutoff_t)place_of(
         json_string_value(json_object_get(object, "archive_cutoff")), cutoffs, 5);
     if (date == NULL || gh_time_parse(&policy->cutoff_date, date) != APR_SUCCESS) {

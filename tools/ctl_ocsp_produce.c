@@ -156,6 +156,17 @@ static void open_enrolled(const produce_t *produce, producer_t *producer)
     }
 }
 
+/* Takes up what has changed meanwhile: to make all of them may take hours. What cannot be had now
+ * is told by the age of what is known. */
+static void follow(produce_t *produce, producer_t *producer)
+{
+    gh_result_t result;
+
+    gh_result_clear(&result);
+    gh_view_follow(ocsp_authority_view(producer->authority), produce->ctl->store, produce->ptemp,
+                   &result);
+}
+
 /* One certificate */
 
 static void report(produce_t *produce, const producer_t *producer, gh_bytes_t serial,
@@ -253,7 +264,9 @@ static void produce_serials(produce_t *produce, producer_t *producer)
     for (line = apr_strtok(copy, "\r\n", &last); line != NULL;
          line = apr_strtok(NULL, "\r\n", &last)) {
         apr_pool_clear(produce->ptemp);
-        number++;
+        if (++number % PAGE == 0) {
+            follow(produce, producer);
+        }
         line += strspn(line, " \t");
         if (*line == '\0' || *line == '#') {
             continue;
@@ -304,6 +317,8 @@ static int produce_store(produce_t *produce, producer_t *producer)
         if (gh_store_read(produce->ctl->store, list_work, &list, &result) != APR_SUCCESS) {
             return ctl_fail(&result);
         }
+        apr_pool_clear(produce->ptemp);
+        follow(produce, producer);
         for (i = 0; i < list.records->nelts; i++) {
             const gh_certificate_record_t *record = APR_ARRAY_IDX(
                 list.records, i, const gh_certificate_record_t *);

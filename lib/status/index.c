@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <apr_siphash.h>
@@ -26,6 +27,12 @@
 /** What is left of a search is read through. */
 #define NEAR 8
 
+/** Before its instant an index has to be seen by followers, which look every quarter of a second,
+ *  and verified by all of them, for which a hundred kilobytes in a millisecond are allowed. */
+#define LEAD apr_time_from_msec(500)
+#define LEAD_MAX apr_time_from_sec(5)
+#define LEAD_BYTES 100              /* in a microsecond */
+
 /** What the first table says of a serial number. */
 #define IS_THERE 1
 #define HAS_ENTRY 2
@@ -42,6 +49,28 @@ int gh_index_compare(const index_entry_t *entry, const unsigned char *serial, un
 {
     return entry->length != length ? (entry->length < length ? -1 : 1)
                                    : memcmp(entry->serial, serial, length);
+}
+
+apr_time_t gh_index_clock(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return apr_time_from_sec(now.tv_sec) + now.tv_nsec / 1000;
+}
+
+apr_interval_time_t gh_index_lead(apr_uint64_t size)
+{
+    apr_uint64_t lead = LEAD + size / LEAD_BYTES;
+
+    return lead < LEAD_MAX ? (apr_interval_time_t)lead : LEAD_MAX;
+}
+
+apr_interval_time_t gh_index_wait(const gh_index_t *index)
+{
+    apr_interval_time_t wait = index->info.from ? index->info.from - gh_index_clock() : 0;
+
+    return wait > 0 ? wait : 0;
 }
 
 static apr_status_t fail_damaged(const char *path, const char *what, gh_result_t *result)
@@ -94,8 +123,8 @@ static int digest_fits(const index_header_t *header, apr_size_t size)
 
     memset(zeroed.sha256, 0, sizeof(zeroed.sha256));
     fits = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1
-           && EVP_DigestUpdate(context, &zeroed, sizeof(zeroed)) == 1
            && EVP_DigestUpdate(context, header + 1, size - sizeof(zeroed)) == 1
+           && EVP_DigestUpdate(context, &zeroed, sizeof(zeroed)) == 1
            && EVP_DigestFinal_ex(context, digest, NULL) == 1
            && !memcmp(digest, header->sha256, sizeof(header->sha256));
     EVP_MD_CTX_free(context);
@@ -113,6 +142,9 @@ static void take_info(gh_index_t *index)
     index->info.this_update = header->this_update;
     index->info.next_update = header->next_update;
     index->info.expired_on_crl = header->expired_on_crl;
+    /* the clock of a boot before may have been ahead by anything */
+    index->info.from = header->from - gh_index_clock() <= gh_index_lead(index->size)
+        ? header->from : 0;
     index->info.complete = header->complete != 0;
     index->info.issued = header->issued;
     index->info.revoked = header->revoked;

@@ -26,6 +26,10 @@
  * takes a processor about seven milliseconds for a million certificates: every process does so when
  * it first maps a generation.
  *
+ * All processes of a node have to take an index up at the same instant: else a client may hear from
+ * one of them what changed, and then from another what was before. So an index that follows another
+ * one says from when on it is to be used, which is when all have had the time to map it.
+ *
  * Integers are of the machine's byte order, which the magic tells; an index is made again
  * elsewhere.
  */
@@ -43,6 +47,7 @@ typedef struct {
     apr_time_t this_update;         /* of the CRL; 0: none */
     apr_time_t next_update;         /* earliest of the CRLs; 0: none */
     apr_time_t expired_on_crl;      /* expiredCertsOnCRL of the CRL; 0: none */
+    apr_time_t from;                /* by gh_index_clock(), when all take it up; 0: at once */
     int complete;                   /* 1: lists all that was issued, so that an absent serial was
                                        never issued; 0: revocations only (a CRL) */
     apr_uint64_t issued;            /* number of hashes of those that never were revoked */
@@ -70,6 +75,9 @@ apr_status_t gh_index_add_index(gh_index_builder_t *builder, const gh_index_t *i
 apr_status_t gh_index_add(gh_index_builder_t *builder, gh_bytes_t serial, const gh_known_t *known,
                           gh_result_t *result);
 
+/** Lets all processes take the index up together; for one that follows another one. */
+void gh_index_together(gh_index_builder_t *builder);
+
 /** Changes what gh_index_begin() was told of change and times, once it is known. */
 gh_index_info_t *gh_index_builder_info(gh_index_builder_t *builder);
 
@@ -87,6 +95,14 @@ apr_status_t gh_index_open(gh_index_t **index, const char *path,
                            gh_result_t *result);
 
 const gh_index_info_t *gh_index_info(const gh_index_t *index);
+
+/** The clock by which instants are told: all processes of the machine have the same, and nobody
+ *  sets it, so that an instant comes when it should whatever becomes of the time of day. */
+apr_time_t gh_index_clock(void);
+
+/** For how long an index is not to be used yet while there is another one: seconds at most, also
+ *  for a file from before a boot. */
+apr_interval_time_t gh_index_wait(const gh_index_t *index);
 
 /** Thread-safe, allocates nothing, well below a microsecond. @param known filled in any case */
 void gh_index_find(const gh_index_t *index, gh_bytes_t serial, gh_known_t *known);

@@ -42,6 +42,7 @@ struct gh_index_builder {
     uint64_t count, room;
     change_t *changes;
     uint64_t change_count, change_room;
+    int together;                   /* its instant is some time after it is complete */
     int merging;                    /* another index was taken up: "good" may be news */
     EVP_MD_CTX *digest;
     int fd;
@@ -102,6 +103,11 @@ apr_status_t gh_index_begin(gh_index_builder_t **builder, const char *path,
     }
     *builder = made;
     return APR_SUCCESS;
+}
+
+void gh_index_together(gh_index_builder_t *builder)
+{
+    builder->together = 1;
 }
 
 gh_index_info_t *gh_index_builder_info(gh_index_builder_t *builder)
@@ -289,14 +295,12 @@ static void sort_changes(gh_index_builder_t *builder)
     builder->info.revoked = kept;
 }
 
-static apr_status_t put(gh_index_builder_t *builder, const void *data, apr_size_t length)
+static apr_status_t write_bytes(const gh_index_builder_t *builder, const void *data,
+                                apr_size_t length)
 {
     const char *at = data;
     ssize_t written;
 
-    if (EVP_DigestUpdate(builder->digest, data, length) != 1) {
-        return APR_EGENERAL;
-    }
     while (length) {
         written = write(builder->fd, at, length < CHUNK ? length : CHUNK);
         if (written < 0 && errno != EINTR) {
@@ -308,6 +312,12 @@ static apr_status_t put(gh_index_builder_t *builder, const void *data, apr_size_
         }
     }
     return APR_SUCCESS;
+}
+
+static apr_status_t put(gh_index_builder_t *builder, const void *data, apr_size_t length)
+{
+    return EVP_DigestUpdate(builder->digest, data, length) == 1
+        ? write_bytes(builder, data, length) : APR_EGENERAL;
 }
 
 static void make_header(const gh_index_builder_t *builder, index_header_t *header)
@@ -327,6 +337,7 @@ static void make_header(const gh_index_builder_t *builder, index_header_t *heade
     header->this_update = info->this_update;
     header->next_update = info->next_update;
     header->expired_on_crl = info->expired_on_crl;
+    header->from = info->from;
     header->issued = info->issued;
     header->revoked = info->revoked;
     header->hashes = builder->count;
@@ -351,30 +362,46 @@ static apr_status_t put_entries(gh_index_builder_t *builder)
     return rv;
 }
 
+/** All else is on the disk: so its instant is as late as it has to be, and no later. */
+static apr_status_t write_header(gh_index_builder_t *builder, index_header_t *header)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+
+    if (builder->together) {
+        header->from = gh_index_clock()
+            + gh_index_lead(sizeof(*header) + header->hashes * sizeof(uint64_t)
+                            + header->revoked * sizeof(index_entry_t));
+    }
+    if (EVP_DigestUpdate(builder->digest, header, sizeof(*header)) != 1
+        || EVP_DigestFinal_ex(builder->digest, digest, NULL) != 1) {
+        return APR_EGENERAL;
+    }
+    memcpy(header->sha256, digest, sizeof(header->sha256));
+    if (pwrite(builder->fd, header, sizeof(*header), 0) != (ssize_t)sizeof(*header)
+        || fsync(builder->fd) != 0) {
+        return APR_FROM_OS_ERROR(errno);
+    }
+    return APR_SUCCESS;
+}
+
 static apr_status_t write_all(gh_index_builder_t *builder)
 {
     index_header_t header;
-    unsigned char digest[EVP_MAX_MD_SIZE];
     apr_status_t rv;
 
     make_header(builder, &header);
     if (EVP_DigestInit_ex(builder->digest, EVP_sha256(), NULL) != 1) {
         return APR_EGENERAL;
     }
-    if ((rv = put(builder, &header, sizeof(header))) != APR_SUCCESS
+    if ((rv = write_bytes(builder, &header, sizeof(header))) != APR_SUCCESS
         || (rv = put(builder, builder->hashes, builder->count * sizeof(uint64_t))) != APR_SUCCESS
         || (rv = put_entries(builder)) != APR_SUCCESS) {
         return rv;
     }
-    if (EVP_DigestFinal_ex(builder->digest, digest, NULL) != 1) {
-        return APR_EGENERAL;
-    }
-    memcpy(header.sha256, digest, sizeof(header.sha256));
-    if (pwrite(builder->fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header)
-        || fsync(builder->fd) != 0) {
+    if (fsync(builder->fd) != 0) {
         return APR_FROM_OS_ERROR(errno);
     }
-    return APR_SUCCESS;
+    return write_header(builder, &header);
 }
 
 static const char *folder_of(const char *path, apr_pool_t *p)

@@ -9,7 +9,7 @@
 
 /* How an index lies in its file; see index.h. */
 
-#define INDEX_MAGIC "GHINDEX2"
+#define INDEX_MAGIC "GHINDEX3"
 #define INDEX_BYTE_ORDER 0x01020304u
 
 /** Only numbers, without padding; the hashes follow it at once. */
@@ -26,11 +26,13 @@ typedef struct {
     int64_t this_update;
     int64_t next_update;
     int64_t expired_on_crl;
+    int64_t from;                   /* by gh_index_clock() */
     uint64_t issued;
     uint64_t revoked;
     uint64_t hashes;                /* in the first table */
     unsigned char key[16];          /* of the hashes */
-    unsigned char sha256[32];       /* of the whole file, with these bytes zero */
+    unsigned char sha256[32];       /* of all behind the header, then of the header with these
+                                       bytes zero: it is written last */
 } index_header_t;
 
 /** A certificate whose status has changed: revoked, held, or good again. */
@@ -57,6 +59,9 @@ struct gh_index {
 
 /** The order of the second table: by length, then by bytes, which is that of the numbers. */
 int gh_index_compare(const index_entry_t *entry, const unsigned char *serial, unsigned int length);
+
+/** How long before its instant an index of so many bytes is complete. */
+apr_interval_time_t gh_index_lead(apr_uint64_t size);
 
 /** The lowest bit of a hash that leads to an entry; hashes of other certificates do not have it. */
 #define INDEX_HAS_ENTRY 1u

@@ -289,14 +289,18 @@ static void take_entry(gh_known_t *known, const entry_t *entry)
 int gh_overlay_find(const gh_overlay_t *overlay, gh_bytes_t serial, gh_known_t *known)
 {
     const entry_t *entry;
+    const uint32_t *slot;
 
     if (!serial.length || serial.length > sizeof(entry->serial)
         || !__atomic_load_n(&overlay->header->used, __ATOMIC_ACQUIRE)) {
         return 0;
     }
-    find_slot(overlay, serial, &entry);
+    slot = find_slot(overlay, serial, &entry);
     if (!entry) {
-        return 0;
+        return slot ? 0 : -1;
+    }
+    if (entry->state > GH_KNOWN_HELD) {
+        return -1;
     }
     take_entry(known, entry);
     return 1;

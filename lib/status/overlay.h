@@ -34,7 +34,8 @@ apr_status_t gh_overlay_open(gh_overlay_t **overlay, const char *path,
                              apr_pool_t *p, gh_result_t *result);
 
 /** Finds a serial. Thread-safe, lock-free, allocates nothing.
- *  @return 1 if the overlay has it, with known filled; 0 if the index decides */
+ *  @return 1 if the overlay has it, with known filled; 0 if the index decides; -1 if what is there
+ *          is damaged: then nothing is known, since it may be a revocation that is lost */
 int gh_overlay_find(const gh_overlay_t *overlay, gh_bytes_t serial, gh_known_t *known);
 
 /** Adds or replaces; does nothing if what is there has the same or a higher version (a version of 0

@@ -7,11 +7,11 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include <apr_allocator.h>
 #include <apr_strings.h>
 #include <apr_thread_rwlock.h>
 
 #include "log.h"
+#include "pool.h"
 #include "status.h"
 #include "store/changes.h"
 
@@ -39,6 +39,9 @@
 /** Numbers that are read again in each round before there are such marks. */
 #define LATE_FEW 1024
 
+/** For so long what was in use before is fed and asked beside what followed it. */
+#define FORMER_KEPT apr_time_from_sec(1)
+
 _Static_assert(MARKS * MARK_EVERY > LATE_AFTER + MARK_EVERY, "marks go back far enough");
 
 /** An index with its overlay, in a pool of its own. */
@@ -46,6 +49,8 @@ typedef struct {
     gh_index_t *index;
     gh_overlay_t *overlay;
     apr_pool_t *pool;
+    int ready;                      /* it may be used once its instant has come */
+    apr_time_t until;               /* when it is forgotten, once another one is in use */
     int begun;                      /* it was read for: the next are meaningful */
     gh_changes_place_t reached;     /* by this process */
     apr_int64_t start;              /* where it has begun, and when it has to do so once more */
@@ -67,11 +72,13 @@ struct gh_view {
     gh_source_t source;
     apr_pool_t *pool;
 
-    apr_thread_rwlock_t *lock;      /* guards the next */
+    apr_thread_rwlock_t *lock;      /* guards the next three; only the thread that follows sets
+                                       them */
     pair_t *pair;                   /* NULL: none yet */
+    pair_t *next;                   /* newer; not caught up yet, or waits for its instant */
+    pair_t *former;                 /* of a store, what was in use before, for a while */
 
     /* of the thread that follows */
-    pair_t *next;                   /* newer, and not caught up yet */
     dev_t device;                   /* of the file that was looked at last */
     ino_t inode;
     struct timespec changed;
@@ -83,14 +90,14 @@ struct gh_view {
 static apr_status_t forget_pairs(void *data)
 {
     gh_view_t *view = data;
+    pair_t **pairs[] = { &view->next, &view->pair, &view->former };
+    apr_size_t i;
 
-    if (view->next) {
-        apr_pool_destroy(view->next->pool);
-        view->next = NULL;
-    }
-    if (view->pair) {
-        apr_pool_destroy(view->pair->pool);
-        view->pair = NULL;
+    for (i = 0; i < sizeof(pairs) / sizeof(pairs[0]); ++i) {
+        if (*pairs[i]) {
+            apr_pool_destroy((*pairs[i])->pool);
+            *pairs[i] = NULL;
+        }
     }
     return APR_SUCCESS;
 }
@@ -115,26 +122,16 @@ gh_view_t *gh_view_create(const char *folder, const char *name,
     return view;
 }
 
-/** A pool that any thread may use, since it shares its memory with no other. */
 static apr_status_t make_pair(pair_t **pair)
 {
-    apr_allocator_t *allocator;
     apr_pool_t *p;
-    apr_status_t rv = apr_allocator_create(&allocator);
+    apr_status_t rv = gh_pool_create(&p, "gatehouse-status");
 
-    if (rv != APR_SUCCESS) {
-        return rv;
+    if (rv == APR_SUCCESS) {
+        *pair = apr_pcalloc(p, sizeof(**pair));
+        (*pair)->pool = p;
     }
-    rv = apr_pool_create_unmanaged_ex(&p, NULL, allocator);
-    if (rv != APR_SUCCESS) {
-        apr_allocator_destroy(allocator);
-        return rv;
-    }
-    apr_allocator_owner_set(allocator, p);
-    apr_pool_tag(p, "gatehouse-status");
-    *pair = apr_pcalloc(p, sizeof(**pair));
-    (*pair)->pool = p;
-    return APR_SUCCESS;
+    return rv;
 }
 
 static apr_status_t open_pair(gh_view_t *view, pair_t **pair, gh_result_t *result)
@@ -161,16 +158,44 @@ static apr_status_t open_pair(gh_view_t *view, pair_t **pair, gh_result_t *resul
     return rv;
 }
 
-static void use_pair(gh_view_t *view, pair_t *pair)
+/** @param place one of the three of the view */
+static void set_pair(gh_view_t *view, pair_t **place, pair_t *pair)
 {
     pair_t *old;
 
     apr_thread_rwlock_wrlock(view->lock);
-    old = view->pair;
-    view->pair = pair;
+    old = *place;
+    *place = pair;
     apr_thread_rwlock_unlock(view->lock);
     if (old) {
         apr_pool_destroy(old->pool);
+    }
+}
+
+static void use_next(gh_view_t *view)
+{
+    int keep = view->source == GH_SOURCE_STORE;
+    pair_t *old = keep ? view->former : view->pair;
+
+    view->pair->until = gh_index_clock() + FORMER_KEPT;
+    apr_thread_rwlock_wrlock(view->lock);
+    view->former = keep ? view->pair : NULL;
+    view->pair = view->next;
+    view->next = NULL;
+    apr_thread_rwlock_unlock(view->lock);
+    if (old) {
+        apr_pool_destroy(old->pool);
+    }
+}
+
+/** What readers do by the clock already is made lasting. */
+static void step_pairs(gh_view_t *view)
+{
+    if (view->next && view->next->ready && !gh_index_wait(view->next->index)) {
+        use_next(view);
+    }
+    if (view->former && gh_index_clock() >= view->former->until) {
+        set_pair(view, &view->former, NULL);
     }
 }
 
@@ -190,6 +215,10 @@ static apr_status_t look_for_index(gh_view_t *view, gh_result_t *result)
     pair_t *pair;
     apr_status_t rv;
 
+    if (view->next && gh_index_wait(view->next->index)) {
+        /* whatever comes after it has its turn after it, as in all processes */
+        return APR_SUCCESS;
+    }
     if (stat(view->path, &status) != 0) {
         return view->pair ? APR_SUCCESS
                           : gh_result_fail(result, APR_FROM_OS_ERROR(errno),
@@ -214,15 +243,15 @@ static apr_status_t look_for_index(gh_view_t *view, gh_result_t *result)
     if (rv != APR_SUCCESS) {
         return refused(view, result);
     }
-    if (view->next) {
-        apr_pool_destroy(view->next->pool);
-        view->next = NULL;
-    }
-    if (view->pair && view->source == GH_SOURCE_STORE) {
-        view->next = pair;
+    if (view->pair) {
+        pair->ready = view->source == GH_SOURCE_FILES;
+        set_pair(view, &view->next, pair);
+        step_pairs(view);
     }
     else {
-        use_pair(view, pair);
+        /* The others use the one before, which this process cannot have any more. */
+        apr_sleep(gh_index_wait(pair->index));
+        set_pair(view, &view->pair, pair);
     }
     return APR_SUCCESS;
 }
@@ -281,14 +310,6 @@ static apr_status_t read_changes(gh_transaction_t *transaction, void *baton)
 
     return gh_changes_since(transaction, reading->view->issuer, &reading->after, BATCH, put_change,
                             reading, &reading->reached, &reading->more);
-}
-
-static apr_time_t monotonic_now(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return apr_time_from_sec(now.tv_sec) + now.tv_nsec / 1000;
 }
 
 static apr_int64_t lower(apr_int64_t one, apr_int64_t other)
@@ -357,7 +378,7 @@ static apr_status_t catch_up(gh_view_t *view, pair_t *pair, gh_store_t *store,
     gh_overlay_progress_t progress;
     reading_t reading = { .view = view, .pair = pair, .more = 1, .result = result };
     int late = !strcmp(gh_store_kind(store), "pgsql"), deep = 0, batch;
-    apr_time_t begun_at = monotonic_now();
+    apr_time_t begun_at = gh_index_clock();
     apr_status_t rv = APR_SUCCESS;
 
     gh_view_progress(pair->index, pair->overlay, &progress);
@@ -387,7 +408,7 @@ static apr_status_t catch_up(gh_view_t *view, pair_t *pair, gh_store_t *store,
     if (rv != APR_SUCCESS || reading.more) {
         return rv == APR_SUCCESS ? GH_EBUSY : rv;
     }
-    set_mark(view, pair->reached.issued, monotonic_now());
+    set_mark(view, pair->reached.issued, gh_index_clock());
     if (deep) {
         pair->deep_at = begun_at;
     }
@@ -397,13 +418,55 @@ static apr_status_t catch_up(gh_view_t *view, pair_t *pair, gh_store_t *store,
     return APR_SUCCESS;
 }
 
+static void set_ready(gh_view_t *view)
+{
+    apr_thread_rwlock_wrlock(view->lock);
+    view->next->ready = 1;
+    apr_thread_rwlock_unlock(view->lock);
+}
+
+/**
+ * The newer one is fed first: so it has all that the older one has been given, whichever process
+ * did that, when the older one is not asked any more. Until the newer one has caught up for the
+ * first time, which may take long, the other way round.
+ */
+static apr_status_t follow_store(gh_view_t *view, gh_store_t *store, gh_result_t *result)
+{
+    apr_status_t next = GH_EBUSY, read;
+
+    if (view->next && view->next->ready) {
+        next = catch_up(view, view->next, store, NULL);
+    }
+    read = catch_up(view, view->pair, store, result);
+    if (view->former) {
+        catch_up(view, view->former, store, NULL);
+    }
+    if (view->next && !view->next->ready) {
+        next = catch_up(view, view->next, store, result);
+        if (next == APR_SUCCESS) {
+            set_ready(view);
+            step_pairs(view);
+        }
+    }
+    if (read == APR_SUCCESS || next != APR_SUCCESS) {
+        return read;
+    }
+    /* an overlay that is full, or lost */
+    if (view->next) {
+        use_next(view);
+    }
+    return APR_SUCCESS;
+}
+
 /** What is known may be older than what others have noted, and can be newer only by a clock that
  *  was set back. */
 apr_status_t gh_view_follow(gh_view_t *view, gh_store_t *store, apr_pool_t *ptemp,
                             gh_result_t *result)
 {
-    apr_status_t rv = look_for_index(view, result), read;
+    apr_status_t rv, read;
 
+    step_pairs(view);
+    rv = look_for_index(view, result);
     if (!view->pair || view->source == GH_SOURCE_FILES) {
         return rv;
     }
@@ -413,19 +476,27 @@ apr_status_t gh_view_follow(gh_view_t *view, gh_store_t *store, apr_pool_t *ptem
                               GHNO(0562) "the store is not open: changes of the status of %s are "
                               "not seen", view->name);
     }
-    read = catch_up(view, view->pair, store, result);
-    if (view->next && catch_up(view, view->next, store, result) == APR_SUCCESS) {
-        pair_t *next = view->next;
-
-        view->next = NULL;
-        use_pair(view, next);
-        read = APR_SUCCESS;
-    }
+    read = follow_store(view, store, result);
     return read != APR_SUCCESS ? read : rv;
 }
 
-static void state_of(const pair_t *pair, gh_view_state_t *state)
+/** What is to be asked now, by the lock's leave.
+ *  @param beside set to what is to be asked too: some process may have told only that of a change
+ *                when all began to use the newer one; NULL: nothing */
+static const pair_t *current(const gh_view_t *view, const pair_t **beside)
 {
+    if (view->next && view->next->ready && !gh_index_wait(view->next->index)) {
+        *beside = view->source == GH_SOURCE_STORE ? view->pair : NULL;
+        return view->next;
+    }
+    *beside = view->former;
+    return view->pair;
+}
+
+static void state_of(const pair_t *pair, const pair_t *beside, gh_view_state_t *state)
+{
+    gh_overlay_progress_t progress;
+
     if (!pair) {
         memset(state, 0, sizeof(*state));
         return;
@@ -433,26 +504,63 @@ static void state_of(const pair_t *pair, gh_view_state_t *state)
     state->there = 1;
     state->info = *gh_index_info(pair->index);
     gh_view_progress(pair->index, pair->overlay, &state->progress);
+    if (beside) {
+        gh_view_progress(beside->index, beside->overlay, &progress);
+        state->progress.change = higher(state->progress.change, progress.change);
+        state->progress.synced_at = higher(state->progress.synced_at, progress.synced_at);
+    }
+}
+
+/** @return 0 if nothing can be told */
+static int find(const pair_t *pair, gh_bytes_t serial, gh_known_t *known)
+{
+    int found = gh_overlay_find(pair->overlay, serial, known);
+
+    if (!found) {
+        gh_index_find(pair->index, serial, known);
+    }
+    return found >= 0;
+}
+
+static int find_beside(const pair_t *beside, gh_bytes_t serial, gh_known_t *known)
+{
+    gh_known_t other;
+
+    if (!find(beside, serial, &other)) {
+        return 0;
+    }
+    if (other.state != GH_KNOWN_NOT
+        && (known->state == GH_KNOWN_NOT || other.version > known->version)) {
+        *known = other;
+    }
+    return 1;
 }
 
 void gh_view_find(gh_view_t *view, gh_bytes_t serial, gh_known_t *known, gh_view_state_t *state)
 {
+    const pair_t *pair, *beside;
+
     apr_thread_rwlock_rdlock(view->lock);
+    pair = current(view, &beside);
     if (state) {
-        state_of(view->pair, state);
+        state_of(pair, beside, state);
     }
-    if (!view->pair) {
+    if (!pair || !find(pair, serial, known)
+        || (beside && !find_beside(beside, serial, known))) {
         memset(known, 0, sizeof(*known));
-    }
-    else if (!gh_overlay_find(view->pair->overlay, serial, known)) {
-        gh_index_find(view->pair->index, serial, known);
+        if (state) {
+            memset(state, 0, sizeof(*state));
+        }
     }
     apr_thread_rwlock_unlock(view->lock);
 }
 
 void gh_view_state(gh_view_t *view, gh_view_state_t *state)
 {
+    const pair_t *pair, *beside;
+
     apr_thread_rwlock_rdlock(view->lock);
-    state_of(view->pair, state);
+    pair = current(view, &beside);
+    state_of(pair, beside, state);
     apr_thread_rwlock_unlock(view->lock);
 }

@@ -46,17 +46,19 @@ gh_view_t *gh_view_create(const char *folder, const char *name,
                           const char *issuer, apr_pool_t *p);
 
 /**
- * One round, by one thread at a time, about every 200 ms: takes up a newer index (only once its
- * overlay has caught up with the store, or at once if there is none in use), reads changes from the
- * store into the overlay, and notes progress.
- * The first round of a process maps what is there, whether the store answers or not.
+ * One round, by one thread at a time, about every 200 ms: maps a newer index, which all processes
+ * use from one instant on (see index.h; of a store only once its overlay has caught up), reads
+ * changes from the store into the overlay, and notes progress.
+ * The first round of a process maps what is there, whether the store answers or not, and waits for
+ * its instant, since the one before is gone.
  * @param store NULL if it is not open
  * @return APR_SUCCESS if what is known is current now; else the store's failure, or GH_ECORRUPT
  */
 apr_status_t gh_view_follow(gh_view_t *view, gh_store_t *store, apr_pool_t *ptemp,
                             gh_result_t *result);
 
-/** What is known of a serial. Thread-safe beside gh_view_follow(), never waits for I/O of the
+/** What is known of a serial; that of two indexes is asked which is in use at this moment, whether
+ *  a round noticed or not. Thread-safe beside gh_view_follow(), never waits for I/O of the
  *  store. @param state how current that is, at the same moment; may be NULL */
 void gh_view_find(gh_view_t *view, gh_bytes_t serial, gh_known_t *known, gh_view_state_t *state);
 

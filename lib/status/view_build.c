@@ -163,6 +163,9 @@ apr_status_t gh_view_build_from_store(const char *folder, const char *name,
     rv = gh_index_begin(&build.builder, gh_view_index_path(folder, name, p), &info,
                         whole ? (apr_uint64_t)build.count : gh_index_info(former)->issued, p,
                         result);
+    if (rv == APR_SUCCESS && former) {
+        gh_index_together(build.builder);
+    }
     if (rv == APR_SUCCESS) {
         rv = whole ? build_whole(&build, store) : build_merged(&build, former, overlay);
     }

@@ -2,6 +2,7 @@
 
 #include "store/pgsql_connection.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,21 +22,26 @@
 #define RETRY_SLEEP         2000
 /* A migration may wait for another process's, and take long on large tables. */
 #define MIGRATION_TIME      apr_time_from_sec(1800)
+/* One host is given so many seconds to connect, unless the connection string says another time. */
+#define CONNECT_TIMEOUT     5
 /* A rollback is given this long, even if the deadline has passed. */
 #define ROLLBACK_TIME       apr_time_from_sec(1)
+
+#define BEGIN_READING       "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+#define BEGIN_WRITING       "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 
 typedef struct {
     const char *name;               /* for messages */
     const gh_log_t *log;
     apr_interval_time_t deadline;
-    const char **keywords;
-    const char **values;
+    gh_pgsql_target_t target;
     gh_slots_t *slots;
     int connections_count;
     gh_pgsql_t **connections;       /* by slot; NULL while closed */
 
     pthread_mutex_t mutex;          /* guards what follows */
     int down;                       /* the last attempt to connect failed */
+    int silent;                     /* nor do connections get an answer that are there */
     int trying;                     /* somebody finds out whether it still is */
     apr_time_t closed_until;
 } gh_pgsql_store_t;
@@ -108,12 +114,39 @@ static const char *pgsql_name(const char *location, apr_pool_t *p)
     return name;
 }
 
+static int count_of_list(const char *list)
+{
+    int count = 1;
+
+    while ((list = strchr(list, ',')) != NULL) {
+        ++list;
+        ++count;
+    }
+    return count;
+}
+
+/** What the connection string says of the time to connect. That it is without end is not heard. */
+static void take_option(gh_pgsql_target_t *target, const PQconninfoOption *option)
+{
+    apr_int64_t seconds;
+    int number;
+
+    if (strcmp(option->keyword, "connect_timeout") == 0) {
+        seconds = apr_atoi64(option->val);
+        target->timeout = seconds > 0 && seconds < INT_MAX ? (int)seconds : CONNECT_TIMEOUT;
+    }
+    if (strcmp(option->keyword, "host") == 0 || strcmp(option->keyword, "hostaddr") == 0) {
+        number = count_of_list(option->val);
+        target->hosts = number > target->hosts ? number : target->hosts;
+    }
+}
+
 /** Connection parameters: ours that the connection string does not set, then the string's. */
-static apr_status_t parameters(gh_pgsql_store_t *pgsql, const char *location, apr_pool_t *p,
+static apr_status_t parameters(gh_pgsql_target_t *target, const char *location, apr_pool_t *p,
                                gh_result_t *result)
 {
     const char *const ours[][2] = {
-        { "connect_timeout", "3" },
+        { "connect_timeout", "" },
         { "tcp_user_timeout", "10000" },
         { "keepalives_idle", "30" },
         { "fallback_application_name", "gatehouse" }
@@ -126,12 +159,17 @@ static apr_status_t parameters(gh_pgsql_store_t *pgsql, const char *location, ap
     if (parsed == NULL) {
         return APR_EINVAL;
     }
+    target->hosts = 1;
+    target->timeout = CONNECT_TIMEOUT;
     for (i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
         APR_ARRAY_PUSH(keywords, const char *) = ours[i][0];
         APR_ARRAY_PUSH(values, const char *) = ours[i][1];
     }
     for (option = parsed; option->keyword != NULL; option++) {
         if (option->val != NULL) {
+            take_option(target, option);
+        }
+        if (option->val != NULL && strcmp(option->keyword, "connect_timeout") != 0) {
             APR_ARRAY_PUSH(keywords, const char *) = apr_pstrdup(p, option->keyword);
             APR_ARRAY_PUSH(values, const char *) = apr_pstrdup(p, option->val);
         }
@@ -139,10 +177,11 @@ static apr_status_t parameters(gh_pgsql_store_t *pgsql, const char *location, ap
     PQconninfoFree(parsed);
     APR_ARRAY_PUSH(keywords, const char *) = "client_encoding";
     APR_ARRAY_PUSH(values, const char *) = "UTF8";
+    target->count = keywords->nelts;
     APR_ARRAY_PUSH(keywords, const char *) = NULL;
     APR_ARRAY_PUSH(values, const char *) = NULL;
-    pgsql->keywords = (const char **)keywords->elts;
-    pgsql->values = (const char **)values->elts;
+    target->keywords = (const char **)keywords->elts;
+    target->values = (const char **)values->elts;
     return APR_SUCCESS;
 }
 
@@ -169,7 +208,8 @@ static apr_status_t pgsql_open(gh_store_t *store, gh_result_t *result)
     pgsql->connections_count = store->options.connections;
     pgsql->connections = apr_pcalloc(store->pool,
                                      pgsql->connections_count * sizeof(*pgsql->connections));
-    if ((rv = parameters(pgsql, store->location, store->pool, result)) != APR_SUCCESS
+    if ((rv = parameters(&pgsql->target, store->location, store->pool,
+                         result)) != APR_SUCCESS
         || (rv = gh_slots_create(&pgsql->slots, pgsql->connections_count,
                                   pgsql->connections_count, store->options.queue,
                                  store->pool)) != APR_SUCCESS) {
@@ -202,6 +242,7 @@ static void note_connect(gh_pgsql_store_t *pgsql, apr_status_t rv, const gh_resu
     pthread_mutex_lock(&pgsql->mutex);
     was_down = pgsql->down;
     pgsql->down = rv != APR_SUCCESS;
+    pgsql->silent = pgsql->silent && pgsql->down;
     pgsql->trying = 0;
     pgsql->closed_until = gh_monotonic_now() + BREAK_TIME;
     pthread_mutex_unlock(&pgsql->mutex);
@@ -215,6 +256,34 @@ static void note_connect(gh_pgsql_store_t *pgsql, apr_status_t rv, const gh_resu
     }
 }
 
+static int is_silent(gh_pgsql_store_t *pgsql)
+{
+    int silent;
+
+    pthread_mutex_lock(&pgsql->mutex);
+    silent = pgsql->silent;
+    pthread_mutex_unlock(&pgsql->mutex);
+    return silent;
+}
+
+/** A transaction that does not even begin: from now on one at a time waits for the server. */
+static void note_silence(gh_pgsql_store_t *pgsql, const gh_result_t *error)
+{
+    int was_down;
+
+    pthread_mutex_lock(&pgsql->mutex);
+    was_down = pgsql->down;
+    pgsql->down = 1;
+    pgsql->silent = 1;
+    if (!was_down) {
+        pgsql->closed_until = 0;
+    }
+    pthread_mutex_unlock(&pgsql->mutex);
+    if (!was_down) {
+        gh_log(pgsql->log, GH_LOG_ERROR, APR_SUCCESS, "%s: %s", error->number, error->message);
+    }
+}
+
 static apr_status_t connect_slot(gh_pgsql_store_t *pgsql, int slot, apr_time_t deadline,
                                  gh_result_t *error)
 {
@@ -225,8 +294,8 @@ static apr_status_t connect_slot(gh_pgsql_store_t *pgsql, int slot, apr_time_t d
                               "Check that PostgreSQL runs; Gatehouse tries again every second.",
                               GHNO(0087) "PostgreSQL could not be reached a moment ago");
     }
-    rv = gh_pgsql_connect(&pgsql->connections[slot], pgsql->keywords, pgsql->values, deadline,
-                          pgsql->deadline, error);
+    rv = gh_pgsql_connect(&pgsql->connections[slot], &pgsql->target, deadline, pgsql->deadline,
+                          error);
     note_connect(pgsql, rv, error);
     if (rv == APR_SUCCESS) {
         pgsql->connections[slot]->patience = pgsql->deadline;
@@ -240,24 +309,29 @@ static void drop(gh_pgsql_store_t *pgsql, int slot)
     pgsql->connections[slot] = NULL;
 }
 
-/** Begins a transaction on a slot's connection; one that broke while idle is replaced. */
+/** Begins a transaction on a slot's connection; one that broke while idle is replaced. A firewall
+ *  that forgot it gives no sign: half of the time is kept for a new one. */
 static apr_status_t begin(gh_pgsql_store_t *pgsql, int slot, int writable, apr_time_t deadline,
                           gh_result_t *error)
 {
-    const char *sql = writable ? "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-                               : "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+    const char *sql = writable ? BEGIN_WRITING : BEGIN_READING;
     gh_pgsql_t *connection = pgsql->connections[slot];
+    apr_time_t now = gh_monotonic_now();
     apr_status_t rv;
     int again = 0;
 
-    if (connection != NULL) {
-        connection->deadline = deadline;
+    if (connection != NULL && !is_silent(pgsql)) {
+        connection->deadline = now + (deadline - now) / 2;
         rv = gh_pgsql_command(connection, sql, NULL, &again, error);
         if (rv == APR_SUCCESS || !connection->lost) {
+            connection->deadline = deadline;
             return rv;
         }
-        drop(pgsql, slot);
+        if (gh_monotonic_now() >= connection->deadline) {
+            note_silence(pgsql, error);
+        }
     }
+    drop(pgsql, slot);
     if ((rv = connect_slot(pgsql, slot, deadline, error)) != APR_SUCCESS) {
         return rv;
     }
@@ -399,8 +473,7 @@ static apr_status_t migrate(gh_store_t *store, gh_pgsql_t *connection,
                               GHNO(0090) "the database has the encoding %s, not UTF8",
                               encoding ? encoding : "unknown");
     }
-    rv = gh_pgsql_command(connection, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", NULL,
-                          &again, error);
+    rv = gh_pgsql_command(connection, BEGIN_WRITING, NULL, &again, error);
     if (rv != APR_SUCCESS) {
         return rv;
     }
@@ -409,22 +482,44 @@ static apr_status_t migrate(gh_store_t *store, gh_pgsql_t *connection,
     return end(connection, &transaction, rv, &again, error);
 }
 
+/** Mostly there is nothing to do, and no reason to wait for a silent server as for a migration.
+ *  @return APR_SUCCESS if all migrations have been run */
+static apr_status_t look(gh_store_t *store, gh_pgsql_t *connection,
+                         const gh_migrations_t *migrations, gh_result_t *error)
+{
+    gh_transaction_t transaction;
+    apr_status_t rv;
+    int again = 0;
+
+    rv = gh_pgsql_command(connection, BEGIN_READING, NULL, &again, error);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    gh_transaction_begin(&transaction, store->backend, connection, 0);
+    rv = gh_migrations_check(&transaction, migrations, error);
+    return end(connection, &transaction, rv, &again, error);
+}
+
 static apr_status_t pgsql_prepare(gh_store_t *store, apr_uid_t uid, apr_gid_t gid,
                                   const gh_migrations_t *migrations, apr_pool_t *p,
                                   gh_result_t *result)
 {
-    gh_pgsql_store_t *pgsql = apr_pcalloc(p, sizeof(*pgsql));
+    gh_pgsql_target_t target = { .count = 0 };
     gh_pgsql_t *connection = NULL;
     gh_result_t error;
     apr_status_t rv;
 
-    if ((rv = parameters(pgsql, store->location, p, result)) != APR_SUCCESS) {
+    if ((rv = parameters(&target, store->location, p, result)) != APR_SUCCESS) {
         return rv;
     }
-    rv = gh_pgsql_connect(&connection, pgsql->keywords, pgsql->values,
-                          gh_monotonic_now() + MIGRATION_TIME, 0, &error);
+    rv = gh_pgsql_connect(&connection, &target, gh_monotonic_now() + store->options.deadline, 0,
+                          &error);
     if (rv == APR_SUCCESS) {
-        rv = migrate(store, connection, migrations, p, &error);
+        rv = look(store, connection, migrations, &error);
+        if (rv != APR_SUCCESS && !connection->lost) {
+            connection->deadline = gh_monotonic_now() + MIGRATION_TIME;
+            rv = migrate(store, connection, migrations, p, &error);
+        }
         gh_pgsql_close(connection);
     }
     if (rv != APR_SUCCESS && result != NULL) {

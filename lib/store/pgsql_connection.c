@@ -13,6 +13,8 @@
 
 /* The server ends a transaction whose client has frozen, so that its locks go. */
 #define IDLE_IN_TRANSACTION_FACTOR 3
+/* The libpq does not wait for less, in seconds. */
+#define SHARE_MIN 2
 
 static void ignore_notice(void *data, const PGresult *result)
 {
@@ -202,20 +204,47 @@ static apr_status_t set_session(gh_pgsql_t *connection, apr_interval_time_t stat
     return gh_pgsql_command(connection, sql, NULL, &again, error);
 }
 
-apr_status_t gh_pgsql_connect(gh_pgsql_t **connection, const char *const *keywords,
-                              const char *const *values, apr_time_t deadline,
-                              apr_interval_time_t statement_timeout, gh_result_t *error)
+/* The libpq goes from a host that is silent to the next only where it waits itself, not for those
+ * who poll. */
+static PGconn *connect_within(const gh_pgsql_target_t *target, apr_interval_time_t left)
+{
+    const char **values = malloc((target->count + 1) * sizeof(*values));
+    int share = (int)(apr_time_sec(left) / target->hosts);
+    char timeout[16];
+    PGconn *pg;
+
+    if (values == NULL) {
+        return NULL;
+    }
+    if (share > target->timeout) {
+        share = target->timeout;
+    }
+    apr_snprintf(timeout, sizeof(timeout), "%d", share < SHARE_MIN ? SHARE_MIN : share);
+    memcpy(values, target->values, (target->count + 1) * sizeof(*values));
+    values[0] = timeout;
+    pg = PQconnectdbParams(target->keywords, values, 0);
+    free(values);
+    return pg;
+}
+
+apr_status_t gh_pgsql_connect(gh_pgsql_t **connection, const gh_pgsql_target_t *target,
+                              apr_time_t deadline, apr_interval_time_t statement_timeout,
+                              gh_result_t *error)
 {
     gh_pgsql_t *made = calloc(1, sizeof(*made));
+    apr_interval_time_t left = deadline - gh_monotonic_now();
     const char *why = "no memory";
     apr_status_t rv;
 
-    if (made != NULL) {
+    if (made != NULL && left > 0) {
         made->deadline = deadline;
-        made->pg = PQconnectdbParams(keywords, values, 0);
+        made->pg = connect_within(target, left);
     }
     if (made == NULL || PQstatus(made->pg) != CONNECTION_OK) {
-        if (made != NULL && made->pg != NULL) {
+        if (left <= 0) {
+            why = "it did not answer in time";
+        }
+        else if (made != NULL && made->pg != NULL) {
             why = PQerrorMessage(made->pg);
         }
         rv = gh_result_fail(error, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, NULL,

@@ -40,13 +40,25 @@ struct gh_pgsql {
     gh_pgsql_query_t queries[GH_PGSQL_QUERIES];
 };
 
+/** Where to connect. */
+typedef struct {
+    const char **keywords;          /* of libpq, NULL at the end; the first one is connect_timeout,
+                                       and there is no other */
+    const char **values;
+    int count;
+    int hosts;                      /* that libpq tries, one after the other */
+    int timeout;                    /* seconds for one of them, at most */
+} gh_pgsql_target_t;
+
 /**
- * Connects and sets the session up.
+ * Connects and sets the session up. All hosts together are given until the deadline, but none less
+ * than two seconds; each further address of a host's name is given as much as a host.
  * @param statement_timeout for each statement; 0 for none
+ * @return GH_EUNAVAILABLE with error
  */
-apr_status_t gh_pgsql_connect(gh_pgsql_t **connection, const char *const *keywords,
-                              const char *const *values, apr_time_t deadline,
-                              apr_interval_time_t statement_timeout, gh_result_t *error);
+apr_status_t gh_pgsql_connect(gh_pgsql_t **connection, const gh_pgsql_target_t *target,
+                              apr_time_t deadline, apr_interval_time_t statement_timeout,
+                              gh_result_t *error);
 
 void gh_pgsql_close(gh_pgsql_t *connection);
 

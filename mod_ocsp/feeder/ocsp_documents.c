@@ -311,6 +311,9 @@ apr_status_t ocsp_documents_build(ocsp_document_t *const *documents, int count,
         goto cleanup;
     }
     *info = *gh_index_builder_info(build.builder);
+    if (before) {
+        gh_index_together(build.builder);
+    }
     rv = gh_index_finish(build.builder, result);
 
 cleanup:

@@ -96,7 +96,7 @@ apr_status_t feeder_open_index(feeder_authority_t *authority, int verify, gh_res
     return APR_SUCCESS;
 }
 
-void feeder_log_index(const feeder_authority_t *authority)
+static void log_index(const feeder_authority_t *authority)
 {
     const gh_index_info_t *info = gh_index_info(authority->index);
 
@@ -104,6 +104,48 @@ void feeder_log_index(const feeder_authority_t *authority)
            APR_INT64_T_FMT " has %" APR_UINT64_T_FMT " certificates that are good and %"
            APR_UINT64_T_FMT " that are revoked", authority->name, info->generation, info->issued,
            info->revoked);
+}
+
+int feeder_take_index(feeder_authority_t *authority, const char *what, apr_interval_time_t retry)
+{
+    apr_time_t now = apr_time_now();
+    apr_status_t rv = authority->status;
+
+    authority->busy = 0;
+    authority->state_changed = 1;
+    if (rv == APR_SUCCESS) {
+        rv = feeder_open_index(authority, 0, &authority->result);
+    }
+    if (rv != APR_SUCCESS) {
+        authority->due = now + retry;
+        feeder_fail(authority, &authority->failure, what, &authority->result);
+        return 0;
+    }
+    authority->built = now;
+    log_index(authority);
+    feeder_recover(authority, &authority->failure, what);
+    return 1;
+}
+
+void feeder_submit(feeder_authority_t *authority, gh_lane_t *lane, void (*work)(void *),
+                   void (*done)(void *), const char *what, apr_interval_time_t retry)
+{
+    apr_status_t rv;
+
+    authority->job.work = work;
+    authority->job.done = done;
+    authority->job.baton = authority;
+    authority->busy = 1;
+    rv = gh_lane_submit(lane, &authority->job);
+    if (rv != APR_SUCCESS) {
+        gh_result_t result;
+
+        authority->busy = 0;
+        authority->due = apr_time_now() + retry;
+        gh_result_clear(&result);
+        feeder_no_thread(rv, &result);
+        feeder_fail(authority, &authority->failure, what, &result);
+    }
 }
 
 /* What a former feeder has left. Whatever is wrong with it, a new index puts that right. */

@@ -3,6 +3,8 @@
 /* Authorities whose status is fetched. For each, one job at a time: a document is read, or an index
  * is made of those that were read. */
 
+#include "config.h"
+
 #include <string.h>
 
 #include <apr_strings.h>
@@ -17,6 +19,9 @@
 
 /** After an index could not be made; until then its documents may have changed. */
 #define BUILD_RETRY apr_time_from_sec(5)
+
+/** What cannot be made then. */
+#define INDEX "its index"
 
 /* Between three and five quarters, so that many nodes do not come all at once. */
 static apr_interval_time_t jitter(apr_interval_time_t time)
@@ -54,12 +59,36 @@ static apr_time_t synced(const feeder_authority_t *authority)
     return oldest;
 }
 
+int feeder_hash_documents(const feeder_authority_t *authority, unsigned char sha256[32])
+{
+    static const char version[] = PACKAGE_VERSION;     /* another one may read them otherwise */
+    apr_int64_t retention = authority->reader.retention;
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    int done = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL)
+               && EVP_DigestUpdate(context, version, sizeof(version))
+               && EVP_DigestUpdate(context, &retention, sizeof(retention));
+    int i;
+
+    for (i = 0; done && i < authority->source_count; ++i) {
+        const feeder_source_t *source = &authority->sources[i];
+        apr_int64_t parts[] = { (apr_int64_t)source->kind, source->number };
+
+        done = source->has_info && EVP_DigestUpdate(context, parts, sizeof(parts))
+               && EVP_DigestUpdate(context, source->url, strlen(source->url) + 1)
+               && EVP_DigestUpdate(context, source->info.sha256, sizeof(source->info.sha256));
+    }
+    done = done && EVP_DigestFinal_ex(context, sha256, NULL);
+    EVP_MD_CTX_free(context);
+    return done;
+}
+
+/* Of a document that was taken up the index has all. */
 static int all_read(const feeder_authority_t *authority)
 {
     int i;
 
     for (i = 0; i < authority->source_count; ++i) {
-        if (!authority->sources[i].document) {
+        if (!authority->sources[i].document && !authority->sources[i].taken_up) {
             return 0;
         }
     }
@@ -108,8 +137,8 @@ static void fetched(void *baton)
     }
     if (!fetch->unchanged) {
         source->size = bytes.length;
-        if (source->document && EVP_Digest(bytes.data, bytes.length, sha256, NULL, EVP_sha256(),
-                                           NULL)
+        if ((source->document || source->taken_up)
+            && EVP_Digest(bytes.data, bytes.length, sha256, NULL, EVP_sha256(), NULL)
             && !memcmp(sha256, source->info.sha256, sizeof(sha256))) {
             fetch->unchanged = 1;
         }
@@ -129,7 +158,7 @@ static void fetch_due(feeder_source_t *source, apr_time_t now)
     if (source->fetching || source->fetched || source->due > now) {
         return;
     }
-    if (!source->document) {
+    if (!source->document && !source->taken_up) {
         ocsp_fetch_forget(&source->fetch);
     }
     source->fetching = 1;
@@ -180,6 +209,7 @@ static void document_read(void *baton)
     source->document_pool = source->next_pool;
     source->info = *ocsp_document_info(source->document);
     source->has_info = 1;
+    source->taken_up = 0;
     source->warned = 0;
     authority->changed = 1;
     authority->due = 0;
@@ -217,24 +247,13 @@ static void build(void *baton)
 static void built(void *baton)
 {
     feeder_authority_t *authority = baton;
-    apr_time_t now = apr_time_now();
-    apr_status_t rv = authority->status;
 
-    authority->busy = 0;
-    authority->state_changed = 1;
-    if (rv == APR_SUCCESS) {
-        rv = feeder_open_index(authority, 0, &authority->result);
+    if (feeder_take_index(authority, INDEX, BUILD_RETRY)) {
+        authority->changed = 0;
+        authority->has_made_from = authority->has_making_from;
+        memcpy(authority->made_from, authority->making_from, sizeof(authority->made_from));
+        advance(authority);
     }
-    if (rv != APR_SUCCESS) {
-        authority->due = now + BUILD_RETRY;
-        feeder_fail(authority, &authority->failure, "its index", &authority->result);
-        return;
-    }
-    authority->changed = 0;
-    authority->built = now;
-    advance(authority);
-    feeder_log_index(authority);
-    feeder_recover(authority, &authority->failure, "its index");
 }
 
 static apr_int64_t next_generation(const feeder_authority_t *authority, apr_time_t now)
@@ -247,22 +266,14 @@ static apr_int64_t next_generation(const feeder_authority_t *authority, apr_time
 
 static void submit(feeder_authority_t *authority, void (*work)(void *), void (*done)(void *))
 {
-    apr_status_t rv;
+    feeder_submit(authority, authority->feeder->computing, work, done, INDEX, BUILD_RETRY);
+}
 
-    authority->job.work = work;
-    authority->job.done = done;
-    authority->job.baton = authority;
-    authority->busy = 1;
-    rv = gh_lane_submit(authority->feeder->computing, &authority->job);
-    if (rv != APR_SUCCESS) {
-        gh_result_t result;
-
-        authority->busy = 0;
-        authority->due = apr_time_now() + BUILD_RETRY;
-        gh_result_clear(&result);
-        feeder_no_thread(rv, &result);
-        feeder_fail(authority, &authority->failure, "its index", &result);
-    }
+/* How long the index has to be there before the next one: processes that wait for its instant do
+ * not look for another one, and all of them have to see the same ones. */
+static apr_interval_time_t to_wait(const feeder_authority_t *authority)
+{
+    return authority->index ? gh_index_wait(authority->index) : 0;
 }
 
 /* One job, if there is something to do: documents first, so that an index has all that is there. */
@@ -280,7 +291,16 @@ static void compute(feeder_authority_t *authority, apr_time_t now)
             return;
         }
     }
-    if (authority->changed && all_read(authority)) {
+    if (!authority->changed || !all_read(authority) || to_wait(authority)) {
+        return;
+    }
+    authority->has_making_from = feeder_hash_documents(authority, authority->making_from);
+    if (authority->index && authority->has_made_from && authority->has_making_from
+        && !memcmp(authority->made_from, authority->making_from, sizeof(authority->made_from))) {
+        authority->changed = 0;
+        advance(authority);
+    }
+    else {
         memset(&authority->next, 0, sizeof(authority->next));
         memcpy(authority->next.authority, authority->reader.digest,
                sizeof(authority->next.authority));
@@ -324,8 +344,11 @@ apr_time_t feeder_files_step(feeder_authority_t *authority, apr_time_t now)
         }
     }
     compute(authority, now);
-    if (!authority->busy && authority->changed && authority->due > now && authority->due < next) {
-        next = authority->due;
+    if (!authority->busy && authority->changed) {
+        apr_time_t due = now + to_wait(authority);
+
+        due = authority->due > due ? authority->due : due;
+        next = due > now && due < next ? due : next;
     }
     return next;
 }

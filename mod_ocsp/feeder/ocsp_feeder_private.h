@@ -52,6 +52,8 @@ typedef struct {
 
     ocsp_document_info_t info;      /* also from before a restart */
     int has_info;
+    int taken_up;                   /* the index has it from before a restart: without the document
+                                       it is asked whether there is another one */
     apr_size_t size;                /* of what was last fetched */
     apr_time_t last_attempt;
     apr_time_t last_success;
@@ -73,6 +75,10 @@ struct feeder_authority {
     gh_overlay_t *overlay;
     apr_time_t built;               /* when it was made, as far as is known */
     apr_time_t built_whole;         /* from the whole of the store */
+    unsigned char made_from[32];    /* what tells of which documents it was made */
+    int has_made_from;
+    unsigned char making_from[32];  /* the same of the one being made */
+    int has_making_from;
 
     int busy;                       /* a job is at work on it */
     int changed;                    /* documents are not in the index yet */
@@ -121,16 +127,27 @@ void feeder_fail(feeder_authority_t *authority, feeder_failure_t *failure, const
 void feeder_recover(feeder_authority_t *authority, feeder_failure_t *failure, const char *what);
 /** Says that the system gives no thread. */
 void feeder_no_thread(apr_status_t status, gh_result_t *result);
+/** Gives a job to a lane. If that is impossible, notes so and sets when it is tried again.
+ *  @param what its index, for messages */
+void feeder_submit(feeder_authority_t *authority, gh_lane_t *lane, void (*work)(void *),
+                   void (*done)(void *), const char *what, apr_interval_time_t retry);
+/** After a job that has made an index, or failed: takes it up, and tells of either.
+ *  @return 1 if there is a new index */
+int feeder_take_index(feeder_authority_t *authority, const char *what, apr_interval_time_t retry);
 /** Opens index and overlay that are in the folder now. Errors as gh_index_open(). */
 apr_status_t feeder_open_index(feeder_authority_t *authority, int verify, gh_result_t *result);
-/** Tells of a new index. */
-void feeder_log_index(const feeder_authority_t *authority);
 
 /* ocsp_feeder_store.c, ocsp_feeder_files.c: what is due. @return when to be called again at the
  * latest */
 
 apr_time_t feeder_store_step(feeder_authority_t *authority, apr_time_t now);
 apr_time_t feeder_files_step(feeder_authority_t *authority, apr_time_t now);
+
+/* ocsp_feeder_files.c */
+
+/** Hashes what an index of the documents that are known is made from: these, and how it is done.
+ *  @return 0 if that is impossible, or not all are known */
+int feeder_hash_documents(const feeder_authority_t *authority, unsigned char sha256[32]);
 
 /* ocsp_feeder_state.c */
 

@@ -44,13 +44,30 @@ static json_t *failure_object(const feeder_failure_t *failure, apr_pool_t *p)
                           : json_null();
 }
 
+/* What a header field may have of it. */
+static int is_validator(const char *text)
+{
+    const char *at = text;
+
+    while (*at >= ' ' && *at <= '~') {
+        ++at;
+    }
+    return *text && !*at;
+}
+
+static const char *validator(const char *text)
+{
+    return is_validator(text) ? text : NULL;
+}
+
 static json_t *source_object(const feeder_source_t *source, apr_time_t now, apr_pool_t *p)
 {
     const ocsp_document_info_t *info = &source->info;
+    const ocsp_fetch_t *fetch = source->fetched ? NULL : &source->fetch;
     int warn = info->next_update && info->next_update - now <= source->config->warn;
 
     return json_pack(
-        "{s:s, s:s, s:o, s:o, s:i, s:o, s:s?, s:o, s:o, s:I, s:i, s:I, s:s?}",
+        "{s:s, s:s, s:o, s:o, s:i, s:o, s:s?, s:o, s:o, s:I, s:i, s:I, s:s?, s:s?, s:s?}",
         "kind", kind_name(source->kind), "url", source->url,
         "last_attempt", time_object(source->last_attempt, p),
         "last_success", time_object(source->last_success, p),
@@ -59,7 +76,10 @@ static json_t *source_object(const feeder_source_t *source, apr_time_t now, apr_
         "this_update", time_object(info->this_update, p),
         "next_update", time_object(info->next_update, p), "entries", (json_int_t)info->entries,
         "warn", warn, "bytes", (json_int_t)source->size, "sha256",
-        source->has_info ? gh_hex(p, info->sha256, sizeof(info->sha256)) : NULL);
+        source->has_info ? gh_hex(p, info->sha256, sizeof(info->sha256)) : NULL,
+        /* what waits to be read is not what the digest is of */
+        "etag", fetch ? validator(fetch->etag) : NULL,
+        "modified", fetch ? validator(fetch->modified) : NULL);
 }
 
 /* Of the store, whose changes the children follow themselves. */
@@ -87,12 +107,13 @@ static json_t *state_object(const feeder_authority_t *authority, apr_time_t now,
         json_array_append_new(sources, source_object(&authority->sources[i], now, p));
     }
     return json_pack(
-        "{s:i, s:s, s:s, s:i, s:o, s:I, s:o, s:o, s:o}", "version", 1, "authority",
+        "{s:i, s:s, s:s, s:i, s:o, s:I, s:o, s:s?, s:o, s:o}", "version", 1, "authority",
         authority->name, "digest",
         gh_hex(p, authority->reader.digest, sizeof(authority->reader.digest)),
         "pid", (int)getpid(), "written", time_object(now, p), "generation",
         (json_int_t)(authority->index ? gh_index_info(authority->index)->generation : 0),
-        "built", time_object(authority->built, p),
+        "built", time_object(authority->built, p), "made_from", authority->has_made_from
+        ? gh_hex(p, authority->made_from, sizeof(authority->made_from)) : NULL,
         "build_error", failure_object(&authority->failure, p), "sources", sources);
 }
 
@@ -143,35 +164,88 @@ apr_time_t feeder_state_step(feeder_authority_t *authority, apr_time_t now)
     return now + AT_LEAST;
 }
 
-/* What older documents are told by, for all sources that are the same as before. */
+/* What older documents are told by. */
+static void take_up_source(feeder_source_t *source, const ocsp_source_state_t *known)
+{
+    source->has_info = 1;
+    source->info.this_update = known->this_update;
+    source->info.next_update = known->next_update;
+    source->info.entries = (apr_uint64_t)known->entries;
+    source->size = (apr_size_t)known->bytes;
+    source->last_success = known->last_success;
+    if (known->number) {
+        apr_cpystrn(source->info.number, known->number, sizeof(source->info.number));
+    }
+    if (known->sha256.length) {
+        memcpy(source->info.sha256, known->sha256.data, sizeof(source->info.sha256));
+    }
+}
+
+static const ocsp_source_state_t *find_source(const ocsp_state_t *state,
+                                              const feeder_source_t *source)
+{
+    int i;
+
+    for (i = 0; i < state->count; ++i) {
+        const ocsp_source_state_t *known = &state->sources[i];
+
+        if (known->url && !strcmp(known->url, source->url)
+            && !strcmp(known->kind, kind_name(source->kind)) && known->last_success) {
+            return known;
+        }
+    }
+    return NULL;
+}
+
+/* An index of one document that is still the same needs no other: it is fetched when it is due, and
+ * only if it has changed. Of several, a change of one needs all, also of those whose server may be
+ * away by then: they are fetched again now. */
+static void take_up_index(feeder_authority_t *authority, const ocsp_state_t *state, apr_time_t now)
+{
+    feeder_source_t *source = &authority->sources[0];
+    const ocsp_source_state_t *known;
+    unsigned char sha256[32];
+
+    if (!authority->index || !state->made_from.length
+        || state->generation != gh_index_info(authority->index)->generation) {
+        return;
+    }
+    memcpy(authority->made_from, state->made_from.data, sizeof(authority->made_from));
+    authority->has_made_from = 1;
+    known = authority->source_count == 1 ? find_source(state, source) : NULL;
+    if (!known || known->failures || known->last_success > now
+        || !feeder_hash_documents(authority, sha256)
+        || memcmp(sha256, authority->made_from, sizeof(sha256))) {
+        return;
+    }
+    source->taken_up = 1;
+    source->due = known->last_success + source->config->interval;
+    if (known->etag && is_validator(known->etag)) {
+        apr_cpystrn(source->fetch.etag, known->etag, sizeof(source->fetch.etag));
+    }
+    if (known->modified && is_validator(known->modified)) {
+        apr_cpystrn(source->fetch.modified, known->modified, sizeof(source->fetch.modified));
+    }
+}
+
 void feeder_state_read(feeder_authority_t *authority)
 {
     ocsp_state_t *state;
     apr_pool_t *ptemp;
-    int i, j;
+    int i;
 
     apr_pool_create_unmanaged_ex(&ptemp, NULL, NULL);
     if (ocsp_state_read(&state, authority->feeder->folder, authority->name,
                         authority->reader.digest, ptemp) == APR_SUCCESS) {
         for (i = 0; i < authority->source_count; ++i) {
-            feeder_source_t *source = &authority->sources[i];
+            const ocsp_source_state_t *known = find_source(state, &authority->sources[i]);
 
-            for (j = 0; j < state->count; ++j) {
-                const ocsp_source_state_t *known = &state->sources[j];
-
-                if (!known->url || strcmp(known->url, source->url)
-                    || strcmp(known->kind, kind_name(source->kind)) || !known->last_success) {
-                    continue;
-                }
-                source->has_info = 1;
-                source->info.this_update = known->this_update;
-                source->info.next_update = known->next_update;
-                source->info.entries = (apr_uint64_t)known->entries;
-                source->last_success = known->last_success;
-                if (known->number) {
-                    apr_cpystrn(source->info.number, known->number, sizeof(source->info.number));
-                }
+            if (known) {
+                take_up_source(&authority->sources[i], known);
             }
+        }
+        if (authority->source_count) {
+            take_up_index(authority, state, apr_time_now());
         }
     }
     apr_pool_destroy(ptemp);

@@ -18,6 +18,9 @@
 /** After a failure. */
 #define RETRY apr_time_from_sec(2)
 
+/** What cannot be made then. */
+#define INDEX "its index from the store"
+
 static apr_status_t open_store(ocsp_feeder_t *feeder, gh_result_t *result)
 {
     gh_store_options_t options = { .log = feeder->log, .connections = 2 };
@@ -61,27 +64,13 @@ static void build(void *baton)
 static void built(void *baton)
 {
     feeder_authority_t *authority = baton;
-    apr_time_t now = apr_time_now();
-    apr_status_t rv = authority->status;
 
-    authority->busy = 0;
-    authority->state_changed = 1;
-    if (rv == APR_SUCCESS) {
-        rv = feeder_open_index(authority, 0, &authority->result);
+    if (feeder_take_index(authority, INDEX, RETRY)) {
+        if (authority->whole) {
+            authority->built_whole = authority->built;
+        }
+        authority->due = authority->built + LOOK_EVERY;
     }
-    if (rv != APR_SUCCESS) {
-        authority->due = now + RETRY;
-        feeder_fail(authority, &authority->failure, "its index from the store",
-                    &authority->result);
-        return;
-    }
-    authority->built = now;
-    if (authority->whole) {
-        authority->built_whole = now;
-    }
-    authority->due = now + LOOK_EVERY;
-    feeder_log_index(authority);
-    feeder_recover(authority, &authority->failure, "its index from the store");
 }
 
 /* @return 1 if an index has to be made, with whole set */
@@ -89,6 +78,9 @@ static int is_needed(feeder_authority_t *authority, apr_time_t now)
 {
     apr_uint32_t count;
 
+    if (authority->index && gh_index_wait(authority->index)) {
+        return 0;
+    }
     authority->whole = !authority->index || now - authority->built_whole >= WHOLE_AFTER
         || now < authority->built_whole - WHOLE_AFTER;
     if (authority->whole) {
@@ -100,25 +92,12 @@ static int is_needed(feeder_authority_t *authority, apr_time_t now)
 
 apr_time_t feeder_store_step(feeder_authority_t *authority, apr_time_t now)
 {
-    apr_status_t rv;
-
     if (authority->busy || authority->due > now) {
         return authority->busy ? now + LOOK_EVERY : authority->due;
     }
     authority->due = now + LOOK_EVERY;
     if (is_needed(authority, now)) {
-        authority->job.work = build;
-        authority->job.done = built;
-        authority->job.baton = authority;
-        rv = gh_lane_submit(authority->feeder->storing, &authority->job);
-        authority->busy = rv == APR_SUCCESS;
-        if (rv != APR_SUCCESS) {
-            gh_result_t result;
-
-            gh_result_clear(&result);
-            feeder_no_thread(rv, &result);
-            feeder_fail(authority, &authority->failure, "its index from the store", &result);
-        }
+        feeder_submit(authority, authority->feeder->storing, build, built, INDEX, LOOK_EVERY);
     }
     return authority->due;
 }

@@ -19,8 +19,9 @@ from harness.server import wait_until
 @pytest.fixture
 def server(make_server):
     server = ocsp.make(make_server)
-    server.good, server.revoked = (f"{ocsp.enrol(server, f'CN={name}', number).serial_number:x}"
-                                   for number, name in enumerate(("good", "revoked"), 1))
+    server.good, server.revoked = (
+        ocsp.enrol(server, f"CN={name}", number).serial_number.to_bytes(16, "big").hex()
+        for number, name in enumerate(("good", "revoked"), 1))
     server.ctl_ok("cert", "revoke", server.revoked, "--reason", "keyCompromise")
     ocsp.wait_for(server, int(server.good, 16), ocsp.GOOD)
     ocsp.wait_for(server, int(server.revoked, 16), ocsp.REVOKED)
@@ -153,7 +154,7 @@ def test_produce_refuses(server, tmp_path):
 def test_produce_with_enrolled_signers(make_server, tmp_path):
     """Signers that are sealed in the store; what has ended is removed."""
     server = ocsp.make(make_server, "OCSPNextUpdate 4s", "OCSPSigner auto P-256", signer_line="")
-    serial = f"{ocsp.enrol(server).serial_number:x}"
+    serial = ocsp.enrol(server).serial_number.to_bytes(16, "big").hex()
     ocsp.wait_for(server, int(serial, 16), ocsp.GOOD)
     folder = pathlib.Path(server.root, "run/ocsp/answers")
     result, rows = produce(server, folder)

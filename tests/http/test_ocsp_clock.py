@@ -2,39 +2,17 @@
 """A clock that jumps, under a server that goes on: answers are in force when they are given, or there
 are none, and everything is well again once the clock is."""
 
-import datetime
-import struct
+import json
+import sqlite3
 import time
 
 import pytest
 
-from harness import environment, ocsp
+from harness import ocsp
+from harness.clock import SECOND, Clock
 from harness.feeder import make_crl
 from harness.pki import Authority
 from harness.server import wait_until
-
-SECOND = datetime.timedelta(seconds=1)
-
-
-class Clock:
-    """What the server takes for the time: ours, and so many seconds more."""
-
-    def __init__(self, server):
-        self.path = server.root / "offset"
-        self.offset = 0
-        self.path.write_bytes(bytes(8))
-        self.path.chmod(0o644)
-        server.preload = environment.build() / "tests" / "fixtures" / ".libs" / "otherclock.so"
-        assert server.preload.exists(), "run make check"
-        server.environment = {"OTHERCLOCK_FILE": str(self.path)}
-
-    def set(self, seconds):
-        with open(self.path, "r+b") as file:
-            file.write(struct.pack("=q", seconds))
-        self.offset = seconds
-
-    def now(self):
-        return datetime.datetime.utcnow() + self.offset * SECOND
 
 
 @pytest.fixture
@@ -121,3 +99,51 @@ def test_ends(server):
         assert asked(server, server.files, 1) not in (ocsp.GOOD, ocsp.REVOKED)
     server.clock.set(0)
     wait_good(server)
+
+
+def test_merged_from_time_to_time_and_made_anew_each_day(server):
+    """Changes come into the index after five minutes; what the store has lost goes after a day."""
+    server.allow("GH0763", "GH0677", "GH0554", "GH0562")
+
+    def state():
+        return json.loads((server.root / "run" / "ocsp" / "devices.state").read_text())
+
+    def next_index(after):
+        return wait_until(lambda: state() if state()["generation"] > after["generation"] else None,
+                          10, what="another index")
+
+    def none_after(before):
+        time.sleep(2.5)
+        assert state()["generation"] == before["generation"]
+        return before
+
+    def known():
+        return state()["sources"][0]["entries"]
+
+    first = state()
+    assert known() < 3                  # the rest is in the overlay
+    ocsp.wait_for(server, ocsp.enrol(server, "CN=2", 2).serial_number, ocsp.GOOD)
+    server.clock.set(200)
+    none_after(first)
+    server.clock.set(302)
+    merged = next_index(first)
+    count = len(server.certificates("--issuer", "devices"))
+    assert known() == count
+    server.clock.set(700)
+    none_after(merged)                  # nothing has changed since
+
+    sql = sqlite3.connect(server.root / "store" / "gatehouse.db", timeout=10)
+    with sql:
+        for table in ("certificate_status", "certificate_der"):
+            assert sql.execute(f"DELETE FROM {table} WHERE serial = ?",
+                               (server.leaf.to_bytes((server.leaf.bit_length() + 8) // 8, "big"),)
+                               ).rowcount == 1
+    sql.close()
+    ocsp.wait_for(server, ocsp.enrol(server, "CN=3", 3).serial_number, ocsp.GOOD)
+    merged = next_index(merged)
+    assert known() == count + 1
+    server.clock.set(24 * 3600 - 60)
+    none_after(merged)
+    server.clock.set(24 * 3600 + 30)
+    next_index(merged)
+    assert known() == count == len(server.certificates("--issuer", "devices"))

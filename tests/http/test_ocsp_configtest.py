@@ -193,6 +193,7 @@ WARNED = {
     "GH0737": FAST + section("OCSPUnknown good"),
     "GH0738": FAST + section("OCSPMaxStale off"),
     "GH0736": FAST + other(CRL, "OCSPUnknown unknown"),
+    "GH0765": FAST + section("OCSPNextUpdate off", "OCSPUnknownNextUpdate 2m"),
 }
 
 
@@ -220,7 +221,8 @@ def test_module_order(make_server):
 
 
 def test_dump(make_server, keys):
-    server = configured(make_server, FAST + section("OCSPUnknown revoked", "OCSPNextUpdate 8h")
+    server = configured(make_server, FAST + section("OCSPUnknown revoked", "OCSPNextUpdate 8h",
+                                                       "OCSPUnknownNextUpdate 2m")
                         + other(CRL, "OCSPResponderID name", "OCSPRetention 1d")
                         + location("/x", "SetHandler gatehouse-ocsp"), keys)
     result = server.configtest("-D", "DUMP_GATEHOUSE")
@@ -230,6 +232,7 @@ def test_dump(make_server, keys):
     assert one["name"] == one["issuer"] == "devices" and one["sources"][0]["kind"] == "store"
     assert [signer["kind"] for signer in one["signers"]] == ["P-256", "RSA-2048"]
     assert one["unknown"] == "revoked" and one["next_update"] == 28800 and one["max_stale"] == 600
+    assert one["unknown_next_update"] == 120 and two["unknown_next_update"] == 60
     assert two["issuer"] is None and two["sources"][0]["url"] == "http://crl.example.com/a.crl"
     assert two["next_update"] == "crl" and two["unknown"] == "good" and two["retention"] == 86400
     assert two["signers"][0]["key"] == str(keys.key) and two["responder_id"] == "name"

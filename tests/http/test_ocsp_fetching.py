@@ -1,6 +1,8 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
 """What the OCSP feeder makes of servers that are slow, fail, lie, hang or send too much."""
 
+import os
+import signal
 import time
 
 import pytest
@@ -77,6 +79,94 @@ def test_http_and_conditional_requests(web, make_server):
     assert later["generation"] == state["generation"]
     web["/ca.crl"] = crl_of(feeder, [1, 2, 3], number=2)
     assert entries(feeder.wait_index("devices", after=state["generation"], seconds=5)) == 3
+
+
+def restart(feeder, how):
+    """The state of the feeder that comes next."""
+    before = feeder.state("devices")["pid"]
+    if how == "graceful":
+        feeder.server.graceful()
+    elif how == "stop":
+        feeder.server.stop()
+        feeder.server.start()
+    else:
+        feeder.server.expect("GH0663")
+        os.kill(feeder.pid(), signal.SIGKILL)
+    return feeder.wait("devices", lambda state: state["pid"] != before, what="another feeder")
+
+
+@pytest.mark.parametrize("how", ["graceful", "stop", "kill"])
+def test_a_restart_takes_up_what_is_there(web, make_server, how):
+    """Nothing is fetched before its time, and then only what has changed."""
+    feeder = one(make_server, source("crl", web.url("/ca.crl"), interval=5 * SECOND), start=False)
+    web["/ca.crl"] = crl_of(feeder, [1, 2])
+    feeder.start()
+    first = feeder.wait_index("devices")
+    second = restart(feeder, how)
+    for what in ("generation", "made_from"):
+        assert second[what] == first[what]
+    for what in ("last_success", "sha256", "etag", "bytes", "entries", "number"):
+        assert second["sources"][0][what] == first["sources"][0][what]
+    assert len(web.requests("/ca.crl")) == 1
+    wait_until(lambda: len(web.requests("/ca.crl")) == 2, 7, what="the next request")
+    assert web.requests("/ca.crl")[1]["If-None-Match"] == first["sources"][0]["etag"]
+    later = feeder.wait("devices", lambda state: written(state["sources"][0], "last_success")
+                        > written(first["sources"][0], "last_success"))
+    assert later["generation"] == first["generation"]
+    # a change is taken up by one that has not read what was there before
+    web["/ca.crl"] = crl_of(feeder, [1, 2, 3], number=2)
+    assert entries(feeder.wait_index("devices", after=first["generation"], seconds=8)) == 3
+
+
+def test_a_server_without_validators(web, make_server):
+    """What is fetched again after a restart and is the same makes no other index."""
+    feeder = one(make_server, source("crl", web.url("/ca.crl")), start=False)
+    body = crl_of(feeder, [1, 2])
+    web["/ca.crl"] = lambda handler: handler.reply(200, body)
+    feeder.start()
+    first = feeder.wait_index("devices")
+    restart(feeder, "stop")
+    later = feeder.wait("devices", lambda state: written(state["sources"][0], "last_success")
+                        > written(first["sources"][0], "last_success"))
+    assert later["generation"] == first["generation"]
+    body = crl_of(feeder, [1, 2, 3], number=2)
+    assert entries(feeder.wait_index("devices", after=first["generation"])) == 3
+
+
+def test_several_are_fetched_again_after_a_restart(web, make_server):
+    """An index is made of all: they have to be there when one of them changes."""
+    feeder = one(make_server, source("crl", web.url("/ca.crl"), interval=60 * SECOND),
+                 source("serials", web.url("/serials"), interval=60 * SECOND), start=False)
+    web["/ca.crl"] = crl_of(feeder, [1])
+    web["/serials"] = b"01\n02\n"
+    feeder.start()
+    first = feeder.wait_index("devices")
+    restart(feeder, "stop")
+    for path in ("/ca.crl", "/serials"):
+        wait_until(lambda: len(web.requests(path)) == 2, 5, what=f"a request of {path}")
+        assert "If-None-Match" not in web.requests(path)[1]
+    time.sleep(2)
+    assert feeder.state("devices")["generation"] == first["generation"]
+    # another one that came meanwhile makes another index at once
+    feeder.server.stop()
+    web["/serials"] = b"01\n02\n03\n"
+    feeder.start()
+    assert entries(feeder.wait_index("devices", after=first["generation"]), 1) == 3
+
+
+@pytest.mark.parametrize("lost", ["index", "state"])
+def test_without_index_or_state_all_is_made_anew(web, make_server, lost):
+    feeder = one(make_server, source("crl", web.url("/ca.crl"), interval=60 * SECOND), start=False)
+    web["/ca.crl"] = crl_of(feeder, [1])
+    feeder.start()
+    first = feeder.wait_index("devices")
+    feeder.server.stop()
+    (feeder.folder() / f"devices.{lost}").unlink()
+    feeder.start()
+    feeder.wait("devices", lambda state: state["generation"] > 0
+                and state["pid"] != first["pid"] and state["sources"][0]["last_success"])
+    wait_until(lambda: len(web.requests("/ca.crl")) == 2, 5, what="another request")
+    assert "If-None-Match" not in web.requests("/ca.crl")[1]
 
 
 def test_what_hangs_delays_nothing_else(web, make_server):

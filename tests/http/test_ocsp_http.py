@@ -4,6 +4,7 @@
 import base64
 import email.utils
 import hashlib
+import socket
 import time
 from urllib.parse import quote
 
@@ -291,6 +292,25 @@ def test_conditions(server, path, request_der):
                     {"If_Modified_Since": "Thu, 01 Jan 2015 00:00:00 GMT"}):
         answer = conditional(server, path, request_der, **headers)
         assert answer.status == 200 and answer.body == first.body, headers
+
+
+def test_a_forward_proxys_requests_are_not_answered(make_server):
+    """Whatever their path, they are for somebody else."""
+    server = ocsp.make(make_server, endpoint=ENDPOINTS + "ProxyRequests On\n<Proxy *>\n"
+                       "Require all granted\n</Proxy>\n", modules=("proxy", "proxy_http"))
+    der = ocsp.request_for(server.authority, [1])
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        other.settimeout(10)
+        target = f"http://127.0.0.1:{other.getsockname()[1]}/ocsp"
+        with socket.create_connection(("127.0.0.1", server.port), 10) as client:
+            client.sendall(f"POST {target} HTTP/1.1\r\nHost: other\r\nContent-Type: "
+                           f"application/ocsp-request\r\nContent-Length: {len(der)}\r\n\r\n"
+                           .encode() + der)
+            connection, _ = other.accept()
+            with connection:
+                assert connection.recv(4096).startswith(b"POST /ocsp ")
+                connection.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+            assert client.recv(4096).startswith(b"HTTP/1.1 204 ")
 
 
 @PATHS

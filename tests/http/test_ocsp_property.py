@@ -182,9 +182,8 @@ def world(make_server):
         authority = server.authority if name == "devices" else Authority(
             server.root / "ca", name, key)
         paths = ocsp.signer(authority)
-        # files are looked at every second, and taken up by one process after another
-        late = (1, 0) if name == "devices" else (2, 0.5)
-        models[name] = Model(name, authority, unknown, *late)
+        # files are looked at every second
+        models[name] = Model(name, authority, unknown, 1 if name == "devices" else 2)
         models[name].signer = x509.load_pem_x509_certificate(paths[0].read_bytes())
         lines = [f"OCSPSource {one.format(run=server.root / 'run')}" for one in sources]
         if name != "devices":

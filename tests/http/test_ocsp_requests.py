@@ -72,12 +72,21 @@ def test_several_cas_at_one_url(server, by):
         assert signer.issuer == ca.certificate.subject
 
 
-def test_cas_that_others_sign_for(server):
+@pytest.mark.parametrize("by", [ocsp.post, ocsp.get])
+@pytest.mark.parametrize("first, second", [("one", "three"), ("three", "one")])
+def test_cas_that_others_sign_for(server, by, first, second):
     """The first CA decides who signs; what others sign for is unknown, or all is refused."""
-    one, three = server.cas["one"], server.cas["three"]
-    der = ocsp.request_for(one, [2, (three, 1), 1])
-    assert statuses(ocsp.post(server, der)) == [(2, "good"), (1, "unknown"), (1, "revoked")]
-    assert ocsp.error_of(ocsp.post(server, der, "/unauthorized")) == ocsp.UNAUTHORIZED
+    first, second = server.cas[first], server.cas[second]
+    der = ocsp.request_for(first, [2, (second, 1), 1])
+    answer = by(server, der)
+    assert statuses(answer) == [(2, "good"), (1, "unknown"), (1, "revoked")]
+    signer = asn1ocsp.OCSPResponse.load(answer.body).basic_ocsp_response["certs"][0]
+    assert signer.issuer.native["common_name"] == f"Test {first.name} CA"
+    assert ocsp.error_of(by(server, der, "/unauthorized")) == ocsp.UNAUTHORIZED
+    # each by itself is answered there
+    for one in (first, second):
+        assert statuses(by(server, ocsp.request_for(one, [2, 1]), "/unauthorized")) \
+            == [(2, "good"), (1, "revoked")]
 
 
 def test_cas_of_an_endpoint(server):

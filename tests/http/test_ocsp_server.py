@@ -6,6 +6,7 @@ import concurrent.futures
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -223,6 +224,51 @@ def test_stale_is_try_later(cluster, make_server):
     wait_until(lambda: server.get("/health").status == 200, 5, what="health")
 
 
+def test_silent_database_delays_nothing(cluster, make_server):
+    """A store that does not answer at all: known status and signing go on at once, tools give up, and
+    processes start."""
+    server = ocsp.make(make_server, "OCSPNextUpdate 1m", endpoint=WATCH, store=cluster.database())
+    first, second = (ocsp.enrol(server, f"CN={n}", n).serial_number for n in (1, 2))
+    for serial in (first, second):
+        ocsp.wait_for(server, serial, ocsp.GOOD)
+    server.allow(*AWAY, "GH0315", "GH0451", "GH0452")
+
+    def longest(seconds):
+        """Of answers from the cache, and of some that are signed."""
+        worst, end = 0, time.monotonic() + seconds
+        while time.monotonic() < end:
+            for nonce in (None, os.urandom(16)):
+                begin = time.monotonic()
+                answer = ocsp.post(server, ocsp.request_for(server.authority, [first],
+                                                            nonce=nonce))
+                worst = max(worst, time.monotonic() - begin)
+                assert ocsp.status_of(answer)[0] == ocsp.GOOD
+            time.sleep(0.02)
+        return worst
+
+    cluster.freeze()
+    try:
+        assert longest(14) < 1
+        begin = time.monotonic()
+        assert server.ctl("cert", "list").status == 4
+        assert time.monotonic() - begin < 12
+        begin = time.monotonic()
+        reply = transport.request(server.url(ocsp.STATIC + "?operation=GetCACaps"))
+        assert reply.status == 200 and time.monotonic() - begin < 2
+        server.stop()
+        begin = time.monotonic()
+        server.start()                  # answers of what the index on disk has
+        ocsp.wait_until_answered(server, second, ocsp.GOOD, 30)
+        assert time.monotonic() - begin < 30
+        assert longest(3) < 1
+    finally:
+        cluster.thaw()
+    wait_until(lambda: server.ctl("cert", "list").status == 0, 10, what="the store")
+    server.ctl_ok("cert", "revoke", "--issuer", "devices", f"{second:x}")
+    ocsp.wait_for(server, second, ocsp.REVOKED, 20)
+    assert ocsp.enrol(server, "CN=3", 3)
+
+
 # what operators see
 
 def metric(text, name, **labels):
@@ -342,3 +388,37 @@ def test_second_level_with_a_lock(make_server):
     server.ctl_ok("cert", "revoke", f"{serial:x}")
     ocsp.wait_for(server, serial, ocsp.REVOKED, 1)
     assert ask_everybody(server, serial) == {ocsp.REVOKED}
+
+
+def test_store_set_back(make_server):
+    """An older copy of the store, with what the manual says is to be done: what the copy has counts,
+    and a change of it is seen, though its number has been there before."""
+    server = ocsp.make(make_server)
+    first, second = (ocsp.enrol(server, f"CN=device {number}", number + 1).serial_number
+                     for number in range(2))
+    for serial in (first, second):
+        ocsp.wait_for(server, serial, ocsp.GOOD)
+    server.stop()
+    store, copy = server.root / "store", server.root / "copy"
+    shutil.copytree(store, copy)
+    server.start()
+    for serial in (first, second):
+        server.ctl_ok("cert", "revoke", f"{serial:x}")
+        ocsp.wait_for(server, serial, ocsp.REVOKED)
+    server.stop()
+    for path in store.iterdir():
+        path.unlink()
+    for path in copy.iterdir():
+        (store / path.name).write_bytes(path.read_bytes())
+        shutil.copystat(path, store / path.name)
+        os.chown(store / path.name, path.stat().st_uid, path.stat().st_gid)
+    for path in (server.root / "run" / "ocsp").iterdir():
+        path.unlink()
+    server.start()
+    ocsp.wait_ready(server)
+    for serial in (first, second):
+        ocsp.wait_for(server, serial, ocsp.GOOD)
+    server.ctl_ok("cert", "revoke", f"{second:x}")
+    ocsp.wait_for(server, second, ocsp.REVOKED)
+    assert ask_everybody(server, first) == {ocsp.GOOD}
+    assert ask_everybody(server, second) == {ocsp.REVOKED}

@@ -2,6 +2,8 @@
 """What is answered from each kind of source, by each status profile."""
 
 import datetime
+import http.client
+import subprocess
 import threading
 import time
 
@@ -11,11 +13,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from harness import ocsp
-from harness.config import issuer
+from harness.config import issuer, location
 from harness.feeder import Source
 from harness.ocspmodel import random_serial
 from harness.pki import Authority, key
 from harness.server import wait_until
+from scep import transport
 
 HOUR = datetime.timedelta(hours=1)
 HELD = x509.ReasonFlags.certificate_hold
@@ -191,6 +194,10 @@ def test_status_profiles(web, make_server):
         assert abs(datetime.datetime.utcnow() - HOUR - got[2]).total_seconds() < 60
         assert details(server, ca, held)[:2] == ("revoked", "certificate_hold"), name
         got = details(server, ca, unknown)
+        if life:
+            # it may be issued at any moment
+            assert datetime.timedelta(seconds=55) < got[3] < datetime.timedelta(seconds=80), got
+            got = (*got[:3], life, *got[4:])
         if if_unknown == "revoked":
             assert got == ("revoked", "certificate_hold", EPOCH, life, begin, True), name
         else:
@@ -386,6 +393,47 @@ def entry(serial, when):
     return b"\x30" + bytes([len(content)]) + content
 
 
+# several processes
+
+@pytest.mark.parametrize("kind", ["crl", "index"])
+def test_all_processes_change_at_once(web, make_server, kind):
+    """Whoever has heard from one process what is new does not hear from another what was before."""
+    server = make(make_server, mpm="prefork")
+    ca = Ca(server, "together")
+    source = f"OCSPSource crl {web.url('/crl')} interval=1s"
+    if kind == "index":
+        source = f"OCSPSource index {server.root}/run/index.txt interval=1s"
+
+    def publish(entries):
+        web["/crl"] = ca.crl(entries)
+        replace(server.root / "run" / "index.txt", index_txt({2: None, 1: None, **entries}))
+
+    publish({})
+    start(server, ca.section(source), ready=[ca])
+    connections = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+                   for _ in range(16)]
+    ders = [ocsp.request_for(ca, [1]), ocsp.request_for(ca, [1], nonce=b"0123456789abcdef")]
+
+    def ask(number):
+        connection = connections[number % len(connections)]
+        connection.request("POST", "/ocsp", ders[number % 3 == 0], {"Content-Type": ocsp.REQUEST})
+        data = asn1ocsp.OCSPResponse.load(connection.getresponse().read()).response_data
+        return data["responses"][0]["cert_status"].name
+
+    for round_ in range(6):
+        before, after = ("good", "revoked") if round_ % 2 == 0 else ("revoked", "good")
+        publish({1: HELD} if after == "revoked" else {})
+        seen, end = [], time.monotonic() + 5
+        while seen[-len(connections):] != [after] * len(connections):
+            assert time.monotonic() < end, (kind, seen[-40:])
+            seen.append(ask(len(seen)))
+        changed = seen.index(after)
+        assert set(seen[:changed]) <= {before} and set(seen[changed:]) == {after}, (
+            kind, round_, seen[max(0, changed - 20):])
+    for connection in connections:
+        connection.close()
+
+
 # another source
 
 def test_another_source_with_graceful(web, make_server):
@@ -472,3 +520,38 @@ def test_a_list_that_shrinks(web, make_server):
     web["/serials"] = "".join(f"{n:x}\n" for n in range(1, 102) if n != 50).encode()
     wait_status(server, ca, 101, "good")
     wait_status(server, ca, 50, "unknown")
+
+
+def test_ipv6(make_server):
+    """Asked over IPv6, on both paths; the CRL is fetched over it too."""
+    web = Source(address="::1")
+    server = make(make_server)
+    ca = Ca(server, "six")
+    web["/crl"] = ca.crl({2: None})
+    url = f"http://[::1]:{server.port}"
+    try:
+        server.configure(
+            f"Listen [::1]:{server.port}\nAllowEncodedSlashes NoDecode\n"
+            + ocsp.directory(server) + "OCSPFastPath /ocsp\n"
+            + location("/normal", "SetHandler gatehouse-ocsp")
+            + ca.section(f"OCSPSource crl {web.url('/crl')} interval=1s"))
+        server.allow(*NOT_YET)
+        server.start()
+        wait_until(lambda: answered(server, ca, 1), 10, what="answers")
+        for path in ("/ocsp", "/normal"):
+            for serial, wanted in ((1, ocsp.GOOD), (2, ocsp.REVOKED)):
+                answer = transport.request(
+                    url + path, "POST", body=ocsp.request_for(ca, [serial]), host=False,
+                    headers={"Content-Type": ocsp.REQUEST, "Host": url[len("http://"):]})
+                assert ocsp.status_of(answer)[0] == wanted
+            answer = subprocess.run(
+                ["openssl", "ocsp", "-issuer", ca.certificate_path, "-serial", "2", "-url",
+                 url + path, "-CAfile", ca.root_path, "-verify_other", ca.certificate_path],
+                capture_output=True, text=True, check=True, timeout=20)
+            assert "2: revoked" in answer.stdout, answer
+            assert "Response verify OK" in answer.stderr, answer
+        assert (server.root / "log" / "access.log").read_text().count("\n::1 ") == 6
+    finally:
+        server.stop()
+        web.close()
+    assert web.requests("/crl")

@@ -124,8 +124,9 @@ ocsp_signers_t *world_signers(const world_ca_t *ca, X509 *certificate, EVP_PKEY 
 
 ocsp_policy_t world_policy(void)
 {
-    ocsp_policy_t policy = { OCSP_UNKNOWN_UNKNOWN, apr_time_from_sec(3600), OCSP_CUTOFF_NONE, 0, 0,
-                             0, apr_time_from_sec(600), 0 };
+    ocsp_policy_t policy = { .if_unknown = OCSP_UNKNOWN_UNKNOWN,
+                             .next_update = apr_time_from_sec(3600),
+                             .max_stale = apr_time_from_sec(600) };
 
     return policy;
 }

@@ -238,7 +238,7 @@ static void test_config_of_ocsp(void **state)
         "{\"ocsp\":{\"directory\":\"/o\",\"authorities\":[{\"name\":\"devices\","
         "\"certificate\":\"/c\",\"issuer\":\"devices\",\"digest\":\"00ff\","
         "\"sources\":[{\"kind\":\"store\",\"url\":null}],\"unknown\":\"unauthorized\","
-        "\"next_update\":\"crl\",\"archive_cutoff\":\"date\","
+        "\"next_update\":\"crl\",\"unknown_next_update\":90,\"archive_cutoff\":\"date\","
         "\"archive_cutoff_date\":\"2020-01-31T00:00:00Z\",\"max_stale\":600,"
         "\"responder_id\":\"name\",\"serve_expired\":true,\"signers\":["
         "{\"source\":\"auto\",\"kind\":\"P-256\",\"profile\":\"basic-ocsp\"},"
@@ -261,6 +261,7 @@ static void test_config_of_ocsp(void **state)
     assert_int_equal(authority->store, 1);
     assert_int_equal(authority->policy.if_unknown, OCSP_UNKNOWN_UNAUTHORIZED);
     assert_int_equal(authority->policy.next_update, OCSP_NEXT_UPDATE_OF_CRL);
+    assert_int_equal(authority->policy.unknown_next_update, apr_time_from_sec(90));
     assert_int_equal(authority->policy.cutoff, OCSP_CUTOFF_DATE);
     assert_string_equal(gh_time_text(pool, authority->policy.cutoff_date),
                         "2020-01-31T00:00:00Z");

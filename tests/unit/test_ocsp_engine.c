@@ -454,6 +454,29 @@ static void test_strange_serials(void **state)
     assert_int_equal(answer.origin, OCSP_SIGNED);
 }
 
+/* A CRL may have revoked them: nothing is known of such serials, whatever the policy. */
+static void test_strange_serials_are_never_good(void **state)
+{
+    static const unsigned char bytes[21] = { 1 };
+    ocsp_policy_t policy = world_policy();
+    world_request_t asking = world_asking();
+    ASN1_INTEGER *negative = ASN1_INTEGER_new();
+
+    policy.if_unknown = OCSP_UNKNOWN_GOOD;
+    use_policy(&policy);
+    assert_true(ASN1_INTEGER_set(negative, -5));
+    OCSP_request_add0_id(asking.request,
+                         OCSP_cert_id_new(EVP_sha1(), X509_get_subject_name(ca->certificate),
+                                          X509_get0_pubkey_bitstr(ca->certificate), negative));
+    ASN1_INTEGER_free(negative);
+    ask_now(world_asked(&asking));
+    assert_int_equal(said().status, V_OCSP_CERTSTATUS_UNKNOWN);
+    ask_now(world_request(ca, NULL, (gh_bytes_t){ bytes, 21 }, NULL));
+    assert_int_equal(said().status, V_OCSP_CERTSTATUS_UNKNOWN);
+    ask_for(777);
+    assert_int_equal(said().status, V_OCSP_CERTSTATUS_GOOD);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -473,7 +496,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_signer_ends, engine_setup, engine_teardown),
         cmocka_unit_test_setup_teardown(test_ca_signs, engine_setup, engine_teardown),
         cmocka_unit_test_setup_teardown(test_signatures, engine_setup, engine_teardown),
-        cmocka_unit_test_setup_teardown(test_strange_serials, engine_setup, engine_teardown)
+        cmocka_unit_test_setup_teardown(test_strange_serials, engine_setup, engine_teardown),
+        cmocka_unit_test_setup_teardown(test_strange_serials_are_never_good, engine_setup,
+                                        engine_teardown)
     };
 
     return cmocka_run_group_tests(tests, x509_group_setup, x509_group_teardown);

@@ -86,6 +86,55 @@ static void test_kept_without_next_update(void **state)
     assert_int_equal(second_puts, 0);
 }
 
+static void use_second(void)
+{
+    static unsigned char key[32] = "a key that all nodes have";
+
+    make_engine(1);
+    options.second_level = &second;
+    options.second_level_key.data = key;
+    options.second_level_key.length = sizeof(key);
+    engine = ocsp_engine_create(&options, test_pool);
+    assert_non_null(engine);
+}
+
+/* Of what nobody issued an answer lives shortly, wherever it comes from. */
+static void test_unknown_ends_soon(void **state)
+{
+    static const ocsp_if_unknown_t kinds[] = { OCSP_UNKNOWN_UNKNOWN, OCSP_UNKNOWN_REVOKED };
+    gh_bytes_t request = world_request(ca, NULL, world_serial(77777), NULL);
+    apr_time_t now = apr_time_now();
+    int i, late;
+
+    for (i = 0; i < 2; ++i) {
+        ocsp_policy_t policy = world_policy();
+
+        policy.if_unknown = kinds[i];
+        policy.unknown_next_update = 60 * SECOND;
+        use_policy(&policy);
+        use_second();
+        ask_at(request, now);
+        assert_int_equal(answer.origin, OCSP_SIGNED);
+        assert_int_equal(answer.unknown, 1);
+        assert_in_range(said().next_update, now + 59 * SECOND, now + 60 * SECOND);
+        ask_at(request, now + SECOND);
+        assert_int_equal(answer.origin, OCSP_FROM_CACHE);
+        assert_int_equal(answer.unknown, 1);
+        assert_in_range(answer.next_update, now + 59 * SECOND, now + 60 * SECOND);
+        for (late = 60; late < 200; late += 20) {
+            ask_at(request, now + late * SECOND);
+            assert_true(said().next_update > now + late * SECOND);
+            assert_true(said().next_update <= now + (late + 60) * SECOND);
+        }
+        /* and in a request with others, and with a nonce */
+        ask_at(world_request(ca, NULL, world_serial(77777), "nonce"), now);
+        assert_in_range(said().next_update, now + 59 * SECOND, now + 60 * SECOND);
+        ask_at(world_request(ca, NULL, world_serial(1), NULL), now);
+        assert_int_equal(answer.unknown, 0);
+        assert_in_range(said().next_update, now + 3500 * SECOND, now + 3601 * SECOND);
+    }
+}
+
 static void test_no_signer(void **state)
 {
     gh_bytes_t request = world_request(ca, NULL, world_serial(1), NULL);
@@ -134,18 +183,6 @@ static void test_cap(void **state)
     room[1] = 1;
     ask_now(with_nonce);
     assert_int_equal(answer.origin, OCSP_SIGNED);
-}
-
-static void use_second(void)
-{
-    static unsigned char key[32] = "a key that all nodes have";
-
-    make_engine(1);
-    options.second_level = &second;
-    options.second_level_key.data = key;
-    options.second_level_key.length = sizeof(key);
-    engine = ocsp_engine_create(&options, test_pool);
-    assert_non_null(engine);
 }
 
 static void test_second_level(void **state)
@@ -224,6 +261,60 @@ static void test_second_level_ahead(void **state)
     assert_int_equal(said().status, V_OCSP_CERTSTATUS_REVOKED);
 }
 
+/* How far another node has followed its sources does not tell what it knows of a certificate: of
+ * two partitions it may have the newer one of the other. */
+static void test_second_level_of_other_partitions(void **state)
+{
+    gh_bytes_t request = world_request(ca, NULL, world_serial(1), NULL), theirs;
+    apr_time_t now = apr_time_now();
+    gh_index_info_t info = { .change = 900, .synced_at = now, .complete = 1 };
+    gh_known_certificate_t one;
+
+    use_second();
+    ca->progress.change = 1000;
+    world_synced(ca, now);
+    ask_now(request);
+    theirs = second_value;
+    assert_int_equal(said().status, V_OCSP_CERTSTATUS_GOOD);
+
+    ca->progress.change = 0;
+    memset(&one, 0, sizeof(one));
+    one.serial = world_serial(1);
+    one.known.state = GH_KNOWN_REVOKED;
+    one.known.reason = 1;
+    one.known.revoked_at = now - SECOND;
+    one.known.version = 890;
+    world_index(ca, &info, &one, 1);
+    use_second();
+    second_value = theirs;
+    ask_now(request);
+    assert_int_equal(answer.origin, OCSP_SIGNED);
+    assert_int_equal(said().status, V_OCSP_CERTSTATUS_REVOKED);
+    ask_now(request);
+    assert_int_equal(answer.origin, OCSP_FROM_CACHE);
+    assert_int_equal(said().status, V_OCSP_CERTSTATUS_REVOKED);
+}
+
+/* Strangers may ask about random numbers without end. */
+static void test_of_nobody(void **state)
+{
+    use_second();
+    room[0] = room[1] = 1;
+    ask_for(777);
+    assert_int_equal(said().status, V_OCSP_CERTSTATUS_UNKNOWN);
+    ask_for(777);
+    assert_int_equal(answer.origin, OCSP_FROM_CACHE);
+    assert_int_equal(second_puts, 0);
+    assert_int_equal(second_gets, 0);
+    /* they have the share of answers that are of no use to others */
+    room[1] = 0;
+    ask_for(778);
+    assert_error(OCSP_TRY_LATER);
+    ask_for(1);
+    assert_int_equal(answer.origin, OCSP_SIGNED);
+    assert_int_equal(second_puts, 1);
+}
+
 static void test_produce(void **state)
 {
     ocsp_engine_produce(engine, endpoint, ca->authority, NID_sha1, world_serial(2), apr_time_now(),
@@ -246,10 +337,14 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_kept, engine_setup, engine_teardown),
         cmocka_unit_test_setup_teardown(test_kept_without_next_update, engine_setup,
                                         engine_teardown),
+        cmocka_unit_test_setup_teardown(test_unknown_ends_soon, engine_setup, engine_teardown),
         cmocka_unit_test_setup_teardown(test_no_signer, engine_setup, engine_teardown),
         cmocka_unit_test_setup_teardown(test_cap, engine_setup, engine_teardown),
         cmocka_unit_test_setup_teardown(test_second_level, engine_setup, engine_teardown),
         cmocka_unit_test_setup_teardown(test_second_level_ahead, engine_setup, engine_teardown),
+        cmocka_unit_test_setup_teardown(test_second_level_of_other_partitions, engine_setup,
+                                        engine_teardown),
+        cmocka_unit_test_setup_teardown(test_of_nobody, engine_setup, engine_teardown),
         cmocka_unit_test_setup_teardown(test_produce, engine_setup, engine_teardown)
     };
 

@@ -407,6 +407,28 @@ static void test_overlay(void **state)
     assert_int_equal(gh_overlay_find(open_overlay(6), serial_of(1), &known), 0);
 }
 
+static void test_damaged_overlay(void **state)
+{
+    gh_overlay_t *overlay = open_overlay(5);
+    unsigned char spoilt[4096];
+    gh_known_t known;
+    int i;
+
+    put(overlay, 1, GH_KNOWN_REVOKED, 3);
+    /* behind the page of the header: numbers that no entry has */
+    memset(spoilt, 0xff, sizeof(spoilt));
+    for (i = 0; i < 512; ++i) {
+        FILE *file = fopen(path("a.overlay"), "r+b");
+
+        assert_non_null(file);
+        assert_int_equal(fseek(file, 4096 + i * (long)sizeof(spoilt), SEEK_SET), 0);
+        assert_int_equal(fwrite(spoilt, 1, sizeof(spoilt), file), sizeof(spoilt));
+        assert_int_equal(fclose(file), 0);
+    }
+    assert_int_equal(gh_overlay_find(overlay, serial_of(1), &known), -1);
+    assert_int_equal(gh_overlay_find(overlay, serial_of(2), &known), -1);
+}
+
 static void test_full_overlay(void **state)
 {
     gh_overlay_t *overlay = open_overlay(1);
@@ -503,6 +525,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_leftovers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
         cmocka_unit_test_setup_teardown(test_overlay, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_damaged_overlay, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full_overlay, setup, teardown),
         cmocka_unit_test_setup_teardown(test_killed_writers, setup, teardown),
     };

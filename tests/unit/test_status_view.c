@@ -37,6 +37,12 @@ static void build(store_test_t *test, const char *folder, int whole)
     }
 }
 
+/** An index that follows another one is used some time after it is there. */
+static void let_instant_pass(void)
+{
+    apr_sleep(apr_time_from_msec(550));
+}
+
 static void follow(store_test_t *test, gh_view_t *view)
 {
     gh_result_t result;
@@ -181,8 +187,13 @@ static void test_next_index(void **state)
     assert_int_equal(gh_view_follow(view, NULL, test->p, &result), GH_EUNAVAILABLE);
     assert_int_equal(state_of(view).info.generation, first);
     follow(test, view);
+    /* the former one is in use still, and followed */
+    assert_int_equal(state_of(view).info.generation, first);
+    knows(test, view, 202, GH_KNOWN_REVOKED);
+    let_instant_pass();
     second = state_of(view).info.generation;
     assert_true(second > first);
+    follow(test, view);
     knows(test, view, 200, GH_KNOWN_REVOKED);
     knows(test, view, 201, GH_KNOWN_GOOD);
     knows(test, view, 202, GH_KNOWN_REVOKED);
@@ -244,16 +255,65 @@ static void test_damaged_index(void **state)
     knows(test, view, 300, GH_KNOWN_REVOKED);
 }
 
-static void put_index(store_test_t *test, const char *folder, apr_int64_t generation,
-                      apr_time_t synced_at)
+/** What one process has told only that overlay of which others do not use any more. */
+static void test_told_the_former(void **state)
 {
-    gh_index_info_t info = { .generation = generation, .synced_at = synced_at };
+    store_test_t *test = *state;
+    const char *folder = folder_of_test(test);
+    gh_view_t *view = view_of(test, folder);
+    gh_known_t known = { GH_KNOWN_REVOKED, 1, REVOKED_AT, 0, APR_INT64_C(1) << 40 };
+    gh_overlay_t *overlay;
+    apr_int64_t first;
+    gh_result_t result;
+
+    issue(test, "devices", 600, 3);
+    build(test, folder, 1);
+    follow(test, view);
+    first = state_of(view).info.generation;
+    build(test, folder, 1);
+    follow(test, view);
+    assert_int_equal(gh_overlay_open(&overlay,
+                                     gh_view_overlay_path(folder, "devices", first, test->p), ours,
+                                     first, test->p, &result), APR_SUCCESS);
+    assert_int_equal(gh_overlay_put(overlay, certificate_of(600, test->p)->serial, &known,
+                                    &result), APR_SUCCESS);
+    knows(test, view, 600, GH_KNOWN_REVOKED);
+    let_instant_pass();
+    assert_true(state_of(view).info.generation > first);
+    knows(test, view, 600, GH_KNOWN_REVOKED);
+    knows(test, view, 601, GH_KNOWN_GOOD);
+    set_status(test, 601, GH_STATUS_REVOKED, 1);
+    follow(test, view);
+    knows(test, view, 600, GH_KNOWN_REVOKED);
+    knows(test, view, 601, GH_KNOWN_REVOKED);
+    /* by then each of them has read it from the store */
+    apr_sleep(apr_time_from_msec(1050));
+    follow(test, view);
+    knows(test, view, 600, GH_KNOWN_GOOD);
+    knows(test, view, 601, GH_KNOWN_REVOKED);
+}
+
+/** @param from as in gh_index_info_t; -1: all together */
+static void put_index_from(store_test_t *test, const char *folder, apr_int64_t generation,
+                           apr_time_t synced_at, apr_time_t from)
+{
+    gh_index_info_t info = { .generation = generation, .synced_at = synced_at,
+                             .from = from > 0 ? from : 0 };
     gh_index_builder_t *builder;
 
     memcpy(info.authority, ours, sizeof(ours));
     assert_int_equal(gh_index_begin(&builder, gh_view_index_path(folder, "devices", test->p),
                                     &info, 0, test->p, NULL), APR_SUCCESS);
+    if (from < 0) {
+        gh_index_together(builder);
+    }
     assert_int_equal(gh_index_finish(builder, NULL), APR_SUCCESS);
+}
+
+static void put_index(store_test_t *test, const char *folder, apr_int64_t generation,
+                      apr_time_t synced_at)
+{
+    put_index_from(test, folder, generation, synced_at, 0);
 }
 
 static void test_clock_set_back(void **state)
@@ -287,6 +347,72 @@ static void test_files(void **state)
     assert_int_equal(gh_view_follow(view, NULL, test->p, &result), APR_SUCCESS);
     assert_int_equal(state_of(view).info.generation, 2);
     assert_int_equal(state_of(view).info.complete, 0);
+}
+
+static void follow_files(store_test_t *test, gh_view_t *view, apr_int64_t generation)
+{
+    gh_result_t result;
+
+    gh_result_clear(&result);
+    assert_int_equal(gh_view_follow(view, NULL, test->p, &result), APR_SUCCESS);
+    assert_int_equal(state_of(view).info.generation, generation);
+}
+
+static gh_view_t *view_of_files(store_test_t *test, const char *folder)
+{
+    return gh_view_create(folder, "devices", ours, GH_SOURCE_FILES, NULL, test->p);
+}
+
+/* From one instant on the newer index is used by all processes that have mapped it, also by one
+ * whose follower does not run; by none before it, not even by one that has just begun. */
+static void test_together(void **state)
+{
+    store_test_t *test = *state;
+    const char *folder = folder_of_test(test);
+    gh_view_t *view = view_of_files(test, folder), *other = view_of_files(test, folder), *young;
+    apr_time_t now = apr_time_now(), begin;
+
+    put_index(test, folder, 1, now);
+    follow_files(test, view, 1);
+    follow_files(test, other, 1);
+    begin = gh_index_clock();
+    put_index_from(test, folder, 2, now, -1);
+    follow_files(test, view, 1);
+    follow_files(test, other, 1);
+    /* one that comes too early waits for its turn */
+    put_index_from(test, folder, 3, now, 0);
+    follow_files(test, view, 1);
+    while (state_of(view).info.generation == 1) {
+        assert_int_equal(state_of(other).info.generation, 1);
+        apr_sleep(1000);
+    }
+    assert_int_equal(state_of(view).info.generation, 2);
+    assert_int_equal(state_of(other).info.generation, 2);
+    assert_in_range(gh_index_clock() - begin, 500000, 900000);
+    follow_files(test, view, 3);
+
+    begin = gh_index_clock();
+    put_index_from(test, folder, 4, now, -1);
+    young = view_of_files(test, folder);
+    follow_files(test, young, 4);
+    assert_in_range(gh_index_clock() - begin, 500000, 900000);
+    follow_files(test, view, 4);
+}
+
+/* Of a boot before, or of a machine that was up for longer. */
+static void test_instant_that_never_comes(void **state)
+{
+    store_test_t *test = *state;
+    const char *folder = folder_of_test(test);
+    gh_view_t *view = view_of_files(test, folder);
+    apr_time_t begin = gh_index_clock();
+
+    put_index(test, folder, 1, apr_time_now());
+    follow_files(test, view, 1);
+    put_index_from(test, folder, 2, apr_time_now(), begin + apr_time_from_sec(3600));
+    follow_files(test, view, 2);
+    follow_files(test, view_of_files(test, folder), 2);
+    assert_true(gh_index_clock() - begin < 400000);
 }
 
 /* Readers beside a follower, changes and new indexes: what was seen as revoked once never is good
@@ -350,6 +476,9 @@ static void test_readers(void **state)
         if (i % 8 == 2) {
             build(test, folder, i % 16 == 2);
         }
+        if (i % 4 == 0) {
+            apr_sleep(apr_time_from_msec(60));
+        }
         follow(test, watching.view);
         __atomic_store_n(&watching.seen, i + 1, __ATOMIC_RELEASE);
     }
@@ -367,9 +496,12 @@ int run_view_tests(void)
         cmocka_unit_test_setup(test_nothing_yet, setup_issuers),
         cmocka_unit_test(test_changes),
         cmocka_unit_test(test_next_index),
+        cmocka_unit_test(test_told_the_former),
         cmocka_unit_test(test_damaged_index),
         cmocka_unit_test(test_clock_set_back),
         cmocka_unit_test(test_files),
+        cmocka_unit_test(test_together),
+        cmocka_unit_test(test_instant_that_never_comes),
         cmocka_unit_test(test_readers)
     };
 

@@ -89,6 +89,148 @@ static void test_unreachable(void **state)
     must_read(test->store, get, (void *)"name");
 }
 
+/** One read or write while the server is silent. */
+typedef struct {
+    gh_store_t *store;
+    pthread_t id;
+    gh_store_work_fn *work;
+    apr_status_t status;
+    char number[8];
+    apr_interval_time_t took;
+} asker_t;
+
+static void *asker_main(void *data)
+{
+    asker_t *asker = data;
+    apr_time_t begun = gh_monotonic_now();
+    gh_result_t result;
+
+    gh_result_clear(&result);
+    asker->status = gh_store_write(asker->store, asker->work, (void *)"name", &result);
+    asker->took = gh_monotonic_now() - begun;
+    apr_cpystrn(asker->number, result.number, sizeof(asker->number));
+    return NULL;
+}
+
+static void ask(asker_t *askers, int count, gh_store_t *store, gh_store_work_fn *work)
+{
+    int i;
+
+    for (i = 0; i < count; i++) {
+        askers[i].store = store;
+        askers[i].work = work;
+        pthread_create(&askers[i].id, NULL, asker_main, &askers[i]);
+    }
+}
+
+static void join(asker_t *askers, int count)
+{
+    int i;
+
+    for (i = 0; i < count; i++) {
+        pthread_join(askers[i].id, NULL);
+    }
+}
+
+static apr_status_t put_slowly(gh_transaction_t *transaction, void *baton)
+{
+    apr_status_t rv = gh_setting_put(transaction, baton, "value");
+
+    usleep(500000);
+    return rv;
+}
+
+/* A server that does not answer, and does not close its connections either. Those who ask while
+ * nobody knows wait for their deadline; after that one at a time does, and a connection that is
+ * there is no reason to wait. */
+static void test_silent_server(void **state)
+{
+    store_test_t *test = *state;
+    gh_store_options_t options = { .deadline = apr_time_from_sec(3), .connections = 4 };
+    gh_store_t *store = open_store(test->uri, &options, test->p);
+    gh_result_t result;
+    asker_t askers[4];
+    apr_time_t begun;
+    int i, instantly = 0;
+
+    ask(askers, 4, store, put_slowly);
+    join(askers, 4);
+    own_cluster("freeze", test->p);
+    ask(askers, 1, store, put);
+    join(askers, 1);
+    assert_int_equal(askers[0].status, GH_EUNAVAILABLE);
+    assert_true(askers[0].took < apr_time_from_msec(4500));
+    /* one finds out whether it is still so; the others have connections from before */
+    usleep(1100000);
+    ask(askers, 3, store, put);
+    join(askers, 3);
+    for (i = 0; i < 3; i++) {
+        assert_int_equal(askers[i].status, GH_EUNAVAILABLE);
+        assert_true(askers[i].took < apr_time_from_msec(4500));
+        instantly += askers[i].took < apr_time_from_msec(500)
+                     && strcmp(askers[i].number, "GH0087") == 0;
+    }
+    assert_int_equal(instantly, 2);
+    own_cluster("thaw", test->p);
+    usleep(1100000);
+    begun = gh_monotonic_now();
+    gh_result_clear(&result);
+    assert_int_equal(gh_store_write(store, put, (void *)"name", &result), APR_SUCCESS);
+    assert_true(gh_monotonic_now() - begun < apr_time_from_sec(1));
+    must_read(test->store, get, (void *)"name");
+}
+
+static apr_status_t put_and_freeze(gh_transaction_t *transaction, void *baton)
+{
+    apr_status_t rv = gh_setting_put(transaction, "name", "value");
+
+    own_cluster("freeze", baton);
+    return rv;
+}
+
+/* Whether a commit took place that got no answer, nobody knows. */
+static void test_silent_in_commit(void **state)
+{
+    store_test_t *test = *state;
+    gh_store_options_t options = { .deadline = apr_time_from_sec(2), .connections = 1 };
+    gh_store_t *store = open_store(test->uri, &options, test->p);
+    apr_time_t begun = gh_monotonic_now();
+    gh_result_t result;
+    apr_status_t rv;
+
+    must_write(store, put, (void *)"name");
+    gh_result_clear(&result);
+    rv = gh_store_write(store, put_and_freeze, test->p, &result);
+    own_cluster("thaw", test->p);
+    assert_int_equal(rv, GH_EUNKNOWN);
+    assert_string_equal(result.number, "GH0089");
+    assert_true(gh_monotonic_now() - begun < apr_time_from_sec(5));
+    must_write(store, put, (void *)"name");
+}
+
+/* Neither the parent process nor tools wait long, whatever the connection string says, and however
+ * many hosts it has. */
+static void test_silent_at_start(void **state)
+{
+    store_test_t *test = *state;
+    const char *location = test->uri + strlen("pgsql:host=");
+    const char *host = apr_pstrndup(test->p, location, strcspn(location, " "));
+    const char *uri = apr_psprintf(test->p, "pgsql:host=%s,%s,%s connect_timeout=0%s", host, host,
+                                   host, location + strlen(host));
+    gh_store_options_t options = { .deadline = apr_time_from_sec(6) };
+    gh_result_t result;
+    apr_time_t begun;
+
+    own_cluster("freeze", test->p);
+    begun = gh_monotonic_now();
+    gh_result_clear(&result);
+    assert_int_equal(gh_store_prepare(uri, -1, -1, &options, test->p, &result), GH_EUNAVAILABLE);
+    assert_string_equal(result.number, "GH0083");
+    assert_in_range(gh_monotonic_now() - begun, apr_time_from_sec(3), apr_time_from_msec(8500));
+    own_cluster("thaw", test->p);
+    assert_int_equal(gh_store_prepare(uri, -1, -1, &options, test->p, &result), APR_SUCCESS);
+}
+
 typedef struct {
     store_test_t *test;
     pthread_t id;
@@ -365,6 +507,9 @@ int run_pgsql_tests(void)
         cmocka_unit_test(test_durable_whatever_the_default),
         cmocka_unit_test(test_abandoned_walk),
         cmocka_unit_test(test_revocations_take_turns),
+        cmocka_unit_test(test_silent_server),
+        cmocka_unit_test(test_silent_in_commit),
+        cmocka_unit_test(test_silent_at_start),
         cmocka_unit_test(test_idle_connection),
         cmocka_unit_test(test_unreachable),
         cmocka_unit_test(test_restart)

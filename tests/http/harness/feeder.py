@@ -178,8 +178,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 class Source:
     """An HTTP server: paths are bytes, or functions that get the handler."""
 
-    def __init__(self, certificate=None, key=None):
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    def __init__(self, certificate=None, key=None, address="127.0.0.1"):
+        kind = type("Server", (http.server.ThreadingHTTPServer,), {
+            "address_family": socket.AF_INET6 if ":" in address else socket.AF_INET})
+        self.host = f"[{address}]" if ":" in address else address
+        self.http = kind((address, 0), Handler)
         self.http.daemon_threads = True
         self.http.lock = threading.Lock()
         self.http.requests = []
@@ -197,7 +200,7 @@ class Source:
         self.http.paths[path] = behaviour
 
     def url(self, path):
-        return f"{self.scheme}://127.0.0.1:{self.http.server_address[1]}{path}"
+        return f"{self.scheme}://{self.host}:{self.http.server_address[1]}{path}"
 
     def requests(self, path):
         with self.http.lock:

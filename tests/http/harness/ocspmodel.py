@@ -31,6 +31,13 @@ class State:
         self.acknowledged = acknowledged
         self.at = datetime.datetime.utcnow()
 
+    def explains(self, number, status, reason, when):
+        """when: of a revocation; that of the first state is not known"""
+        if (self.status, self.reason) != (status, reason):
+            return False
+        return (status != ocsp.REVOKED or not number
+                or abs((when - self.at).total_seconds()) <= 5)
+
     def __repr__(self):
         return f"{self.status.name}/{self.reason}@{self.begin:.2f}-{self.acknowledged or 0:.2f}"
 
@@ -64,8 +71,8 @@ class Certificate:
         """The last state that somebody saw before a time."""
         return max(number for number, at in enumerate(self.first_seen) if at <= before)
 
-    def permitted(self, status, reason, floor, sent, received, lag):
-        """The first state that explains an answer, by its number.
+    def permitted(self, said, floor, sent, received, lag):
+        """The first state that explains an answer, by its number. said: status, reason, when
 
         A state may be seen from when its change began until one that came after it has been
         acknowledged for as long as the lag; and never after a later one was seen."""
@@ -74,8 +81,7 @@ class Certificate:
             after = self.states[number + 1] if number + 1 < len(self.states) else None
             over = after is not None and after.acknowledged is not None \
                 and sent > after.acknowledged + lag
-            if state.begin <= received and not over and (state.status, state.reason) == (status,
-                                                                                        reason):
+            if state.begin <= received and not over and state.explains(number, *said):
                 return number
         return None
 
@@ -83,15 +89,13 @@ class Certificate:
 class Model:
     """Certificates of one authority.
 
-    lag: seconds by which answers may be late. settled: seconds after which all processes of a node
-    know what one of them knows; 0: at once"""
+    lag: seconds by which answers may be late; but what one process of a node knows all do"""
 
-    def __init__(self, name, authority, unknown, lag, settled=0):
+    def __init__(self, name, authority, unknown, lag):
         self.name = name
         self.authority = authority
         self.unknown = unknown          # status of serial numbers that are not there
         self.lag = lag
-        self.settled = settled
         self.certificates = {}
         self.order = []
         self.lock = threading.Lock()
@@ -189,7 +193,7 @@ class Asker(threading.Thread):
         known = model.certificates.get(serial)
         with model.lock:
             sent = time.monotonic()
-            floor = known.floor(sent - model.settled) if known else 0
+            floor = known.floor(sent) if known else 0
         answer = self.send(kind[1], kind[2], der)
         received = time.monotonic()
         self.asked += 1
@@ -221,14 +225,11 @@ class Asker(threading.Thread):
         if known is None:
             return None if got == model.unknown else f"{got} of an unknown one"
         with model.lock:
-            number = known.permitted(got, reason, floor, sent, received, model.lag)
+            said = (got, reason, response.revocation_time)
+            number = known.permitted(said, floor, sent, received, model.lag)
             if number is None:
-                return f"{got.name}/{reason}"
+                return f"{got.name}/{reason} at {response.revocation_time}"
             known.see(number, received)
-            state = known.states[number]
-        if got == ocsp.REVOKED and number and abs(
-                (response.revocation_time - state.at).total_seconds()) > 5:
-            return f"revoked at {response.revocation_time}, not {state.at}"
         return None
 
 

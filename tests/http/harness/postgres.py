@@ -49,6 +49,13 @@ class Cluster:
         """kill -9 of all its processes."""
         self._run("crash")
 
+    def freeze(self):
+        """All its processes stop: connections stay, and nothing is answered."""
+        self._run("freeze")
+
+    def thaw(self):
+        self._run("thaw")
+
     @property
     def conninfo(self):
         return self.uri.split(":", 1)[1]

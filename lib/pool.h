@@ -1,0 +1,22 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#ifndef gatehouse_pool_h
+#define gatehouse_pool_h
+
+#include <apr_pools.h>
+
+/* Pools that share their memory with no other, so that another thread than their parent's may work
+ * on them. */
+
+/**
+ * A pool without a parent, which any thread may destroy. One thread at a time allocates from it.
+ * @param tag literal, for debugging
+ */
+apr_status_t gh_pool_create(apr_pool_t **pool, const char *tag);
+
+/**
+ * The same with a parent, which destroys it. Several threads may make pools below it at a time.
+ */
+apr_status_t gh_pool_create_below(apr_pool_t **pool, apr_pool_t *parent, const char *tag);
+
+#endif /* gatehouse_pool_h */
