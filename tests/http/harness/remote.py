@@ -6,9 +6,11 @@ import os
 
 import gatewayca
 from cagateway import PASSPHRASE, Gateway
+from scep import ProtocolError
 
-from . import standard
+from . import config, standard
 from .config import CRL_AND_CA, location
+from .manykeys import make_keys
 from .server import CHALLENGE, wait_until
 
 ISSUER = "corporate"
@@ -17,8 +19,11 @@ PROFILE = standard.BASE
 PATH = f"/scep/acme/{ISSUER}/{PROFILE}"
 WORKER = "gatehouse-ca-worker"
 MODULES = ("proxy", "proxy_fcgi")
+FRESH = make_keys()
 # what the log may have while a gateway misbehaves: what is said there is tested apart
-TROUBLE = ("GH0808", "GH0820", "GH0821")
+TROUBLE = ("GH0808", "GH0846", "GH0869", "GH0872")
+# and while processes are killed
+KILLED = ("GH0663", "AH00051", "AH00052")
 
 
 def issuer(server, gateway, name=ISSUER, ca=ID, wait="5s max-waiting=32", **directives):
@@ -50,15 +55,17 @@ def worker_path(server):
 
 
 def content(gateway, more="", **directives):
-    """For make_server(): an issuer behind a gateway, and a SCEP location of it."""
+    """For make_server(): an issuer behind a gateway, one that signs here, and a SCEP location of
+    each."""
     def made(server):
         return "".join([
             "SCEPFailureLimit off\n",
-            issuer(server, gateway, **directives),
+            issuer(server, gateway, **directives), config.issuer(server.authority),
             worker_path(server),
-            location("/scep", "SetHandler gatehouse-scep", f"SCEPTenant acme {ISSUER}",
+            location("/scep", "SetHandler gatehouse-scep", f"SCEPTenant acme {ISSUER} devices",
                      "SCEPProfiles scep-*"),
             location(PATH, standard.challenge(server)),
+            location(standard.STATIC, standard.challenge(server)),
             CRL_AND_CA,
             more(server) if callable(more) else more,
         ])
@@ -85,9 +92,19 @@ class Remote:
     def client(self):
         return self.server.client(PATH)
 
-    def enrol(self, subject, number=1, client=None, **options):
-        return (client or self.client()).enrol(standard.device_key(number), CHALLENGE, subject,
-                                               **options)
+    def enrol(self, subject, key=None, client=None, **options):
+        """With a key that was never used before, unless one is given. As a device does, it tries
+        again when a process that has only just begun does not know its RA yet."""
+        client, key = client or self.client(), key or next(FRESH)
+
+        def answer():
+            try:
+                return client.enrol(key, CHALLENGE, subject, **options)
+            except ProtocolError as error:
+                assert str(error).startswith("503 "), error
+                return None
+
+        return wait_until(answer, 5, 0.2, "an answer")
 
     def wait(self, reply, seconds=20):
         """Polls until the answer is final."""
@@ -131,10 +148,13 @@ class Remote:
         return found
 
     def ready(self):
-        """Once the RA has its certificate, tests can count calls."""
-        self.server.allow("GH0810")
-        wait_until(lambda: self.server.get(
-            f"{PATH}?operation=GetCACert").status == 200, 30, 0.3, "the RA's certificate")
+        """Once the RA has its certificate and all children know it, tests can count calls."""
+        def known():
+            return all(self.server.get(f"{PATH}?operation=GetCACert").status == 200
+                       for _ in range(12))
+
+        self.server.allow("GH0209", "GH0210", "GH0810")
+        wait_until(known, 30, 0.3, "the RA's certificate")
         return self
 
 

@@ -1,0 +1,158 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""Many enrolments through a CA that fails at random, while processes are killed; and what a CA that
+hangs does to everything else."""
+
+import os
+import random
+import signal
+import threading
+import time
+
+import pytest
+
+from harness import environment, ocsp
+from harness.remote import FRESH, KILLED, TROUBLE, Remote, start_gateway
+from harness.server import wait_until
+from harness.slowload import SlowLoad
+
+COUNT = environment.count(500, 5000)
+SEED = 20
+
+
+@pytest.fixture
+def gateway(tmp_path):
+    made = start_gateway(tmp_path, seed=SEED)
+    yield made
+    made.close()
+    made.check()
+
+
+def spoil(gateway, serial=False):
+    """About one call of five goes wrong. serial: it is told when the certificate is not"""
+    add = gateway.faults.add
+    gateway.latency = 0.05
+    for kind, share, options in (
+            ("lost", 0.02, {}), ("failed", 0.02, {"code": 500}), ("half", 0.02, {}),
+            ("malformed", 0.02, {}), ("status", 0.02, {"code": 500}), ("drop", 0.02, {}),
+            ("status", 0.02, {"code": 429, "retry_after": 1}),
+            ("accepted", 0.02, {"delay": 2.0, "serial": serial}),
+            ("late", 0.01, {"seconds": 6.0}), ("no-chain", 0.05, {})):
+        add(kind, on="enroll", share=share, **options)
+    add("status", on="events", share=0.05, code=502)
+    add("malformed", on="events", share=0.05)
+    add("bad-event", on="events", share=0.1)
+
+
+def kill_one(remote, draw):
+    """The worker, or one of httpd's children."""
+    victims = remote.workers() if draw.random() < 0.6 else []
+    if victims:
+        os.kill(victims[0], signal.SIGKILL)
+    else:
+        remote.server.kill_children(most=1)
+
+
+@pytest.mark.slow
+def test_each_ends_issued_with_one_certificate(make_server, gateway):
+    remote = Remote(make_server, gateway, wait="2s max-waiting=8").ready()
+    remote.server.allow(*TROUBLE, *KILLED)
+    spoil(gateway)
+    draw = random.Random(SEED)
+    kills = 0
+    with SlowLoad(remote.client(), COUNT, seconds=max(180, COUNT // 4)) as load:
+        while load.busy and kills < COUNT // 50:
+            mark = load.final
+            wait_until(lambda: load.final > mark + 20 or not load.busy, 120)
+            kill_one(remote, draw)
+            kills += 1
+    gateway.faults.clear()
+    assert kills >= COUNT // 100
+    unfinished = [d.subject for d in load.devices if d.reply is None]
+    assert not unfinished, (len(unfinished), unfinished[:5])
+    at_ca = {}
+    for issued in gateway.issued():
+        name = issued.certificate.subject.rfc4514_string()
+        at_ca.setdefault(name.split("CN=")[1].split(",")[0], []).append(issued.der)
+    for device in load.devices:
+        name = device.subject.split("=")[1].split(",")[0]
+        assert device.reply.succeeded, (device.subject, device.reply)
+        assert at_ca[name] == [device.reply.issued], (device.subject, len(at_ca[name]))
+    rows = remote.server.ctl_ok("enrolment", "list", "--limit", str(2 * COUNT)).objects
+    assert {row["state"] for row in rows} == {"issued"}
+
+
+@pytest.mark.slow
+def test_in_doubt_is_rare_visible_and_left_alone(make_server, gateway):
+    """Where the CA cannot be searched, what may have been issued is never sent again."""
+    remote = Remote(make_server, gateway, wait="2s max-waiting=8", search="off").ready()
+    remote.server.allow(*TROUBLE, *KILLED)
+    spoil(gateway, serial=True)
+    count = COUNT // 2
+    with SlowLoad(remote.client(), count, seconds=90) as load:
+        kill_one(remote, random.Random(SEED))
+        wait_until(lambda: load.final >= count * 3 // 4, 80, what="most of the devices")
+        wait_until(lambda: len(doubtful(remote)) + load.final >= count, 60, 0.5,
+                   what="an end of each")
+        doubts = doubtful(remote)
+        load.stop()
+    posts = remote.posts()
+    assert 0 < len(doubts) < count // 4, len(doubts)
+    time.sleep(3)
+    assert remote.posts() == posts and len(doubtful(remote)) == len(doubts)
+    for device in load.devices:
+        name = device.subject.split(",")[0]
+        assert len([i for i in gateway.issued()
+                    if i.certificate.subject.rfc4514_string().endswith(name)]) <= 1
+
+
+def doubtful(remote):
+    return remote.server.ctl_ok("enrolment", "list", "--state", "in-doubt", "--limit",
+                                "10000").objects
+
+
+def times_of(call, seconds):
+    taken = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        begin = time.monotonic()
+        call()
+        taken.append(time.monotonic() - begin)
+    return sorted(taken)
+
+
+def test_a_ca_that_hangs_delays_nothing_else(make_server, gateway):
+    """With as many waiting as may wait, and more that do not, OCSP and other pages are as quick."""
+    def more(server):
+        return ocsp.directory(server) + "OCSPFastPath /ocsp\n" + ocsp.section(
+            "devices", 'OCSPSigner "{}" "{}"'.format(*ocsp.signer(server.authority)))
+
+    remote = Remote(make_server, gateway, more=more, wait="8s max-waiting=6",
+                    options={"own_modules": ocsp.OWN_MODULES}).ready()
+    server = remote.server
+    ocsp.wait_ready(server)
+    leaf = ocsp.enrol(server).serial_number
+    ocsp.wait_for(server, leaf, ocsp.GOOD)
+    server.allow(*TROUBLE)
+
+    def ask():
+        assert ocsp.ask(server, leaf)[0] == ocsp.GOOD
+
+    before = times_of(ask, 1.5)
+    gateway.faults.add("hang", on="enroll")
+    client = remote.client()
+    client.certificates
+    waiting = [threading.Thread(target=remote.enrol, daemon=True,
+                                args=(f"CN=hanging-{n}", next(FRESH), client)) for n in range(20)]
+    for thread in waiting:
+        thread.start()
+    wait_until(lambda: remote.gateway.busiest >= 6, 5, what="calls that hang")
+    time.sleep(0.5)
+    assert 0 < sum(thread.is_alive() for thread in waiting) <= 6
+    during = times_of(ask, 3)
+    local = times_of(lambda: ocsp.enrol(server, "CN=local"), 1)
+    assert sum(thread.is_alive() for thread in waiting) > 0, "nobody waited meanwhile"
+    median = (before[len(before) // 2], during[len(during) // 2])
+    assert median[1] < 2 * median[0] + 0.005, median
+    assert during[-1] < 0.5 and local[-1] < 2, (during[-1], local[-1])
+    for thread in waiting:
+        thread.join(20)
