@@ -149,6 +149,19 @@ static int wait_for_connection(const listener_t *listener)
     return !gh_worker_stopping(listener->worker);
 }
 
+/* mod_proxy_fcgi gives PATH_INFO where it was told to, and SCRIPT_NAME otherwise, with the path to
+ * which the socket is mapped. */
+static const char *path_of(const FCGX_Request *fcgi)
+{
+    const char *path = FCGX_GetParam("PATH_INFO", fcgi->envp);
+
+    if (!path || !*path) {
+        path = FCGX_GetParam("SCRIPT_NAME", fcgi->envp);
+        path = path ? strstr(path, PATH_PREFIX) : NULL;
+    }
+    return path;
+}
+
 static void *accept_requests(void *baton)
 {
     listener_t *listener = baton;
@@ -170,7 +183,7 @@ static void *accept_requests(void *baton)
             }
             continue;
         }
-        if (listener_parse(request, FCGX_GetParam("PATH_INFO", request->fcgi.envp),
+        if (listener_parse(request, path_of(&request->fcgi),
                            FCGX_GetParam("QUERY_STRING", request->fcgi.envp))) {
             hand_over(listener, request);
             request = NULL;

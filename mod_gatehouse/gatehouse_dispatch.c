@@ -50,7 +50,6 @@ typedef struct {
 /* These live in pconf. */
 static apr_hash_t *waits;           /* waiting_t * by issuer */
 static int processes;
-static const char *socket_path;
 
 static ap_filter_rec_t *discard_filter;
 static apr_uint32_t logged;         /* in seconds, of this child */
@@ -58,7 +57,6 @@ static apr_uint32_t logged;         /* in seconds, of this child */
 static apr_status_t forget(void *data)
 {
     waits = NULL;
-    socket_path = NULL;
     return APR_SUCCESS;
 }
 
@@ -74,7 +72,6 @@ apr_status_t gatehouse_dispatch_create(gatehouse_settings_t *settings, apr_pool_
     if (ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &processes) != APR_SUCCESS || processes < 1) {
         processes = 1;
     }
-    socket_path = gatehouse_ca_socket(settings, pconf);
     waits = apr_hash_make(pconf);
     apr_pool_cleanup_register(pconf, NULL, forget, apr_pool_cleanup_null);
     for (i = 0; rv == APR_SUCCESS && i < settings->issuers->nelts; ++i) {
@@ -137,11 +134,22 @@ static const char *parse_requirement(cmd_parms *cmd, const char *line, const voi
 
 static const authz_provider dispatch_provider = { check_authorisation, parse_requirement };
 
-/* Without "Require gatehouse-dispatch", too, nobody else gets to the socket. */
+/* mod_proxy has mapped it to FastCGI. */
+static int leads_to_worker(const request_rec *r)
+{
+    return r->uri && !strncmp(r->uri, GATEHOUSE_WORKER_PATH, strlen(GATEHOUSE_WORKER_PATH))
+        && r->filename && !strncmp(r->filename, "proxy:fcgi:", 11);
+}
+
+/* Without "Require gatehouse-dispatch", too, nobody else gets there. */
 static int keep_out(request_rec *r)
 {
-    if (!socket_path || !r->filename || strncmp(r->filename, "proxy:", 6)
-        || !strstr(r->filename, socket_path) || is_marked(r)) {
+    if (!waits || !leads_to_worker(r)) {
+        return DECLINED;
+    }
+    if (is_marked(r)) {
+        /* without it mod_proxy_fcgi gives no PATH_INFO to what is mapped by ProxyPass */
+        apr_table_setn(r->subprocess_env, "proxy-fcgi-pathinfo", "full");
         return DECLINED;
     }
     ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, GHNO(0925) "%s leads to a worker of Gatehouse, "
@@ -185,8 +193,7 @@ static int tell_worker(request_rec *r, const char *issuer, const char *enrolment
     if (sub->status != HTTP_OK) {
         log_unreached(r, sub->status);
     }
-    else if (sub->filename && !strncmp(sub->filename, "proxy:", 6)
-             && strstr(sub->filename, socket_path)) {
+    else if (leads_to_worker(sub)) {
         /* nothing of what the client has sent is the worker's business */
         sub->headers_in = apr_table_make(sub->pool, 1);
         ap_add_output_filter_handle(discard_filter, NULL, sub, sub->connection);
