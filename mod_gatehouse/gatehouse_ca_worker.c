@@ -183,13 +183,21 @@ static json_t *describe_profiles(const apr_table_t *profiles)
     return object;
 }
 
+static json_t *describe_events(const gatehouse_remote_t *remote)
+{
+    return remote->events
+        ? json_pack("{s:I, s:I, s:b}", "wait", (json_int_t)remote->events_every,
+                    "start", (json_int_t)remote->events_since, "serials", remote->events_serials)
+        : NULL;
+}
+
 static json_t *describe_issuer(const gatehouse_issuer_section_t *section, apr_pool_t *p)
 {
     const gatehouse_remote_t *remote = &section->remote;
     const gh_issuer_config_t *config = gh_issuer_config(section->issuer);
 
     return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o*, s:o*, s:s*, s:s*, s:s*, s:o, s:b, s:I, "
-                     "s:i, s:f, s:I, s:I, s:s}",
+                     "s:i, s:f, s:I, s:I, s:s, s:o*}",
                      "name", section->name, "backend", gh_issuer_backend(section->issuer)->name,
                      "url", remote->url, "ca", remote->ca,
                      "certificate", hex(gh_issuer_certificate_der(section->issuer), p),
@@ -200,7 +208,8 @@ static json_t *describe_issuer(const gatehouse_issuer_section_t *section, apr_po
                      "lag", (json_int_t)remote->lag, "concurrent", remote->concurrent,
                      "rate", remote->rate, "timeout", (json_int_t)remote->timeout,
                      "deadline", (json_int_t)config->deadline,
-                     "subject", config->any_subject ? "any" : "authorised");
+                     "subject", config->any_subject ? "any" : "authorised",
+                     "events", describe_events(remote));
 }
 
 static const char *describe(const gatehouse_settings_t *settings, apr_pool_t *p)

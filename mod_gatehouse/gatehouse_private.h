@@ -48,6 +48,11 @@ typedef struct {
     apr_interval_time_t timeout;
     gatehouse_place_t limits_place;
     gatehouse_place_t subject_place;        /* IssuerSubject */
+    int events;                             /* IssuerEvents */
+    apr_interval_time_t events_every;
+    apr_time_t events_since;
+    int events_serials;                     /* 1: certificates themselves are not stored */
+    gatehouse_place_t events_place;
 
     gh_bytes_t pkcs12;                      /* once they were checked: what is in these */
     gh_bytes_t secret;

@@ -26,6 +26,7 @@ const char *gatehouse_set_issuer_wait(cmd_parms *cmd, void *dir, const char *tim
                                       const char *option);
 const char *gatehouse_set_issuer_gateway_profile(cmd_parms *cmd, void *dir, const char *ours,
                                                  const char *theirs);
+const char *gatehouse_set_issuer_events(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
 const char *gatehouse_set_issuer_search(cmd_parms *cmd, void *dir, const char *word,
                                         const char *option);
 const char *gatehouse_set_issuer_limits(cmd_parms *cmd, void *dir, int argc, char *const argv[]);

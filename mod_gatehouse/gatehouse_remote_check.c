@@ -123,7 +123,7 @@ static int check_local(const gatehouse_issuer_section_t *section, server_rec *s,
         { "IssuerProxy", remote->proxy_place }, { "IssuerWait", remote->wait_place },
         { "IssuerGatewayProfile", remote->profiles_place },
         { "IssuerSearch", remote->search_place }, { "IssuerLimits", remote->limits_place },
-        { "IssuerSubject", remote->subject_place },
+        { "IssuerSubject", remote->subject_place }, { "IssuerEvents", remote->events_place },
     };
     int problems = 0;
     apr_size_t i;

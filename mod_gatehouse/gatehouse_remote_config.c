@@ -22,6 +22,7 @@ void gatehouse_remote_init(gatehouse_remote_t *remote)
     remote->max_waiting = 32;
     remote->search = 1;
     remote->lag = apr_time_from_sec(60);
+    remote->events_every = apr_time_from_sec(60);
     remote->concurrent = 16;
     remote->rate = 10;
     remote->timeout = apr_time_from_sec(60);

@@ -20,6 +20,7 @@
 #define TIMEOUT_MAX apr_time_from_sec(600)
 #define DEADLINE_MAX apr_time_from_sec(30 * 86400)
 #define LAG_MAX apr_time_from_sec(86400)
+#define EVERY_MAX apr_time_from_sec(86400)
 
 static int take_number(int *number, const char *text, long most)
 {
@@ -76,6 +77,37 @@ const char *gatehouse_set_issuer_search(cmd_parms *cmd, void *dir, const char *w
                "day";
     }
     return NULL;
+}
+
+static int take_event_option(gatehouse_remote_t *remote, const char *text)
+{
+    if (!strncmp(text, "every=", 6)) {
+        return take_time(&remote->events_every, text + 6, apr_time_from_sec(1), EVERY_MAX);
+    }
+    if (!strncmp(text, "since=", 6)) {
+        return gh_time_parse(&remote->events_since, text + 6) == APR_SUCCESS;
+    }
+    remote->events_serials = 1;
+    return !strcmp(text, "serials-only");
+}
+
+const char *gatehouse_set_issuer_events(cmd_parms *cmd, void *dir, int argc, char *const argv[])
+{
+    gatehouse_issuer_section_t *section;
+    const char *err = GATEHOUSE_SECTION_OF(cmd, &section, remote.events_place);
+    int good, i;
+
+    if (err) {
+        return err;
+    }
+    section->remote.events = argc > 0 && !ap_cstr_casecmp(argv[0], "on");
+    good = section->remote.events || (argc == 1 && !ap_cstr_casecmp(argv[0], "off"));
+    for (i = 1; good && i < argc; ++i) {
+        good = take_event_option(&section->remote, argv[i]);
+    }
+    return good ? NULL
+        : GHNO(0882) "IssuerEvents is \"off\", or \"on\" and perhaps every=TIME of 1s to 1d, "
+          "since=DATE like 2026-01-31T00:00:00Z, serials-only";
 }
 
 static int take_rate(double *rate, const char *text)

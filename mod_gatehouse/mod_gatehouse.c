@@ -64,6 +64,9 @@ static const command_rec directives[] = {
                    "whether the CA can be searched for what became of a call: on or off, lag=TIME"),
     AP_INIT_TAKE_ARGV("IssuerLimits", gatehouse_set_issuer_limits, NULL, RSRC_CONF,
                       "concurrent=NUMBER rate=NUMBER timeout=TIME deadline=TIME"),
+    AP_INIT_TAKE_ARGV("IssuerEvents", gatehouse_set_issuer_events, NULL, RSRC_CONF,
+                      "whether what the CA tells of its certificates is taken up: on or off, "
+                      "every=TIME since=DATE serials-only"),
     AP_INIT_TAKE1("IssuerSubject", gatehouse_set_issuer_subject, NULL, RSRC_CONF,
                   "authorised, or any: the CA may choose another subject"),
 

@@ -124,6 +124,24 @@ static void read_profiles(ca_issuer_t *one, const json_t *profiles, apr_pool_t *
     }
 }
 
+/** @return 0 if it is not understood; without it none are taken up */
+static int read_events(ca_events_t *events, const json_t *object)
+{
+    json_int_t wait, start;
+
+    if (!object) {
+        return 1;
+    }
+    if (json_unpack((json_t *)object, "{s:I, s:I, s:b}", "wait", &wait, "start", &start, "serials",
+                    &events->serials_only)) {
+        return 0;
+    }
+    events->on = 1;
+    events->wait = wait;
+    events->start = start;
+    return 1;
+}
+
 static apr_status_t read_issuer(ca_worker_t *worker, const json_t *object, apr_pool_t *p,
                                 gh_result_t *result)
 {
@@ -155,6 +173,9 @@ static apr_status_t read_issuer(ca_worker_t *worker, const json_t *object, apr_p
     one->lag = said.lag;
     one->timeout = said.timeout;
     read_profiles(one, said.profiles, p);
+    if (!read_events(&one->events, json_object_get(object, "events"))) {
+        return not_understood(result, one->name, "its events");
+    }
     limits.concurrent = said.concurrent;
     limits.rate = said.rate;
     rv = framework_add_queue(&one->queue, worker->framework, one->name, &limits, result);

@@ -22,6 +22,14 @@ typedef struct {
     apr_array_header_t *issuers;    /* ca_issuer_t * */
 } ca_worker_t;
 
+/** Whether what a CA tells of its certificates is taken up. */
+typedef struct {
+    int on;
+    apr_interval_time_t wait;       /* between two looks, when there is nothing new */
+    apr_time_t start;               /* of the first look */
+    int serials_only;               /* certificates themselves are not stored */
+} ca_events_t;
+
 /** An issuer behind a gateway. */
 typedef struct {
     ca_worker_t *worker;
@@ -32,6 +40,7 @@ typedef struct {
     int searchable;                 /* whether the CA can be searched for what became of a call */
     apr_interval_time_t lag;        /* so much later at most the search finds it */
     apr_interval_time_t timeout;    /* of a call */
+    ca_events_t events;
     framework_queue_t *queue;       /* named as the issuer */
     http_peer_t *peer;
 } ca_issuer_t;

@@ -44,4 +44,5 @@ void ca_service_start(ca_issuer_t *issuer, apr_pool_t *p)
     framework_handle(issuer->queue, GH_REMOTE_REVOKE, ca_revoke, service);
     framework_handle(issuer->queue, GH_REMOTE_HOLD, ca_hold, service);
     framework_handle(issuer->queue, GH_REMOTE_RELEASE, ca_release, service);
+    ca_events_start(service, p);
 }

@@ -25,6 +25,9 @@ void ca_service_start(ca_issuer_t *issuer, apr_pool_t *p);
 /** Tells operators once of what only they can mend, and that it is over. */
 void ca_service_note(ca_service_t *service, const cagw_outcome_t *outcome);
 
+/** Takes up the CA's events, if the issuer is told to. */
+void ca_events_start(ca_service_t *service, apr_pool_t *p);
+
 /** Handler of GH_SUBMISSION_KIND; the baton is the service. */
 void ca_enrol(void *baton, framework_job_t *job);
 

@@ -38,7 +38,8 @@ def test_what_is_right(server, gateway):
     result = configtest(server, gateway, gatewayprofile='scep-digital-signature "Device Auth"',
                         proxy="http://127.0.0.1:3128", subject="any",
                         limits="concurrent=4 rate=0.5 timeout=30s deadline=2d",
-                        search="on lag=5m", wait="0s")
+                        search="on lag=5m", wait="0s",
+                        events="on every=5m since=2026-01-31T00:00Z serials-only")
     assert result.returncode == 0, result.stderr
     assert "GH09" not in result.stderr
 
@@ -58,6 +59,10 @@ def test_what_is_right(server, gateway):
     ({"wait": "5s max-waiting=0"}, "GH0909", "IssuerWait"),
     ({"search": "off lag=5s"}, "GH0910", "IssuerSearch"),
     ({"search": "perhaps"}, "GH0910", "IssuerSearch"),
+    ({"events": "perhaps"}, "GH0882", "IssuerEvents"),
+    ({"events": "off every=5s"}, "GH0882", "IssuerEvents"),
+    ({"events": "on every=0s"}, "GH0882", "IssuerEvents"),
+    ({"events": "on since=yesterday"}, "GH0882", "IssuerEvents"),
     ({"limits": "rate=0"}, "GH0911", "IssuerLimits"),
     ({"limits": "timeout=0s"}, "GH0911", "IssuerLimits"),
     ({"limits": "speed=9"}, "GH0911", "IssuerLimits"),
@@ -147,7 +152,8 @@ def test_a_path_to_the_worker(server, gateway):
 
 def test_where_it_has_no_effect(server, gateway):
     """Directives of gateways at an issuer that signs here."""
-    for line in ("IssuerWait 5s", f'IssuerTrust "{gateway.tls.ca_path}"', "IssuerSearch off"):
+    for line in ("IssuerWait 5s", f'IssuerTrust "{gateway.tls.ca_path}"', "IssuerSearch off",
+                 "IssuerEvents on"):
         server.configure(issuer(server.authority, extra=f"    {line}\n"))
         result = server.configtest()
         assert result.returncode != 0 and "GH0915" in result.stderr, result.stderr

@@ -1,0 +1,240 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/*
+ * The events of a CA elsewhere, for all that looks at the store: what it has issued and revoked
+ * without us is known here. One process of all nodes reads the feed of an issuer, as long as it
+ * holds the lease; where it stands is in the store, so that another goes on there.
+ */
+
+#include <string.h>
+
+#include <apr_strings.h>
+
+#include "fcgi/ca/ca_service.h"
+#include "issuer/events.h"
+#include "log.h"
+#include "status.h"
+#include "store/housekeeping.h"
+
+#define RULE "events"
+
+#define PAGE_SIZE 50
+#define CALL_TIMEOUT apr_time_from_sec(5)
+#define LEASE apr_time_from_sec(15)
+
+/** Whether who holds the lease is still there. */
+#define LEASE_WAIT apr_time_from_sec(5)
+
+/** After an error, and after one that only an operator can mend. */
+#define ERROR_WAIT apr_time_from_sec(5)
+#define LONG_WAIT apr_time_from_sec(600)
+
+/** Bad events that are told of one by one, of a page. */
+#define SKIPPED_TOLD 5
+
+typedef struct {
+    ca_service_t *service;
+    gh_events_feed_t feed;
+    gh_audit_event_t audit;
+    const char *lease;              /* its name */
+    char problem[GH_NUMBER_LENGTH + 2];
+
+    /* of a page */
+    apr_pool_t *pool;
+    int held;
+    const char *cursor;
+    gh_bytes_t page;
+    gh_events_outcome_t outcome;
+    apr_status_t rv;
+    gh_result_t result;
+} feed_t;
+
+static void next(void *baton);
+
+static framework_t *framework_of(const feed_t *feed)
+{
+    return feed->service->issuer->worker->framework;
+}
+
+static void later(feed_t *feed, apr_interval_time_t wait)
+{
+    apr_pool_destroy(feed->pool);
+    framework_at(framework_of(feed), apr_time_now() + wait, next, feed);
+}
+
+/** Told once, until it is another or over. */
+static void fail(feed_t *feed, const gh_result_t *result, apr_interval_time_t wait)
+{
+    if (strcmp(feed->problem, result->number)) {
+        apr_cpystrn(feed->problem, result->number, sizeof(feed->problem));
+        gh_log(feed->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0878) "the events of "
+               "the CA of issuer %s cannot be taken up: %s: %s%s%s", feed->feed.issuer,
+               result->number, result->message, *result->action ? "; " : "", result->action);
+    }
+    later(feed, wait);
+}
+
+/* The lease */
+
+static apr_status_t lease_work(gh_transaction_t *transaction, void *baton)
+{
+    feed_t *feed = baton;
+    apr_status_t rv = gh_lease_take(transaction, feed->lease, framework_holder(framework_of(feed)),
+                                    LEASE);
+
+    feed->held = rv == APR_SUCCESS;
+    return rv == GH_EREFUSED ? APR_SUCCESS : rv;
+}
+
+static void take_lease(void *baton)
+{
+    feed_t *feed = baton;
+    gh_store_t *store = framework_store(framework_of(feed));
+
+    feed->rv = gh_store_write(store, lease_work, feed, &feed->result);
+    if (feed->rv == APR_SUCCESS && feed->held) {
+        feed->rv = gh_events_cursor(store, feed->feed.issuer, &feed->cursor, feed->pool,
+                                    &feed->result);
+    }
+}
+
+static apr_status_t release_work(gh_transaction_t *transaction, void *baton)
+{
+    const feed_t *feed = baton;
+
+    return gh_lease_release(transaction, feed->lease, framework_holder(framework_of(feed)));
+}
+
+static void give_back(void *baton)
+{
+    const feed_t *feed = baton;
+
+    gh_store_write(framework_store(framework_of(feed)), release_work, (void *)feed, NULL);
+}
+
+static void given_back(void *baton)
+{
+    feed_t *feed = baton;
+
+    apr_pool_destroy(feed->pool);
+}
+
+/* A page */
+
+static void take_page(void *baton)
+{
+    feed_t *feed = baton;
+
+    feed->rv = gh_events_take(framework_store(framework_of(feed)), &feed->feed,
+                              (const char *)feed->page.data, feed->page.length, &feed->outcome,
+                              feed->pool, &feed->result);
+}
+
+static void tell_skipped(const feed_t *feed)
+{
+    const apr_array_header_t *skipped = feed->outcome.skipped;
+    int i;
+
+    for (i = 0; i < skipped->nelts && i < SKIPPED_TOLD; ++i) {
+        const gh_events_skipped_t *one = APR_ARRAY_IDX(skipped, i, const gh_events_skipped_t *);
+
+        gh_log(feed->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0879) "event %d of %d "
+               "of a page of the CA of issuer %s is skipped, one of %d: %s: %s; %s", one->position,
+               feed->outcome.events, feed->feed.issuer, skipped->nelts, one->number, one->message,
+               one->action);
+    }
+}
+
+static void page_taken(void *baton)
+{
+    feed_t *feed = baton;
+    const gh_events_outcome_t *outcome = &feed->outcome;
+
+    if (feed->rv != APR_SUCCESS) {
+        fail(feed, &feed->result, ERROR_WAIT);
+        return;
+    }
+    tell_skipped(feed);
+    if (outcome->added || outcome->changed) {
+        gh_log(feed->service->gateway.log, GH_LOG_INFO, APR_SUCCESS, GHNO(0880) "events of the CA "
+               "of issuer %s: %d certificates are new, %d have changed", feed->feed.issuer,
+               outcome->added, outcome->changed);
+    }
+    if (feed->problem[0]) {
+        feed->problem[0] = '\0';
+        gh_log(feed->service->gateway.log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0881) "the events of "
+               "the CA of issuer %s are taken up again", feed->feed.issuer);
+    }
+    /* a page that leads to itself is the last */
+    later(feed, outcome->more && outcome->cursor
+          && (!feed->cursor || strcmp(outcome->cursor, feed->cursor))
+          ? 0 : feed->service->issuer->events.wait);
+}
+
+static void answered(void *baton, cagw_outcome_t *outcome)
+{
+    feed_t *feed = baton;
+
+    if (outcome->stopped) {
+        framework_blocking(framework_of(feed), give_back, given_back, feed);
+    }
+    else if (outcome->verdict == CAGW_DONE) {
+        feed->page.data = apr_pmemdup(feed->pool, outcome->body.data, outcome->body.length);
+        feed->page.length = outcome->body.length;
+        framework_blocking(framework_of(feed), take_page, page_taken, feed);
+    }
+    else {
+        fail(feed, &outcome->result, outcome->verdict == CAGW_UNSUPPORTED
+             || outcome->verdict == CAGW_MISSING || outcome->verdict == CAGW_REFUSED
+             ? LONG_WAIT : ERROR_WAIT);
+    }
+}
+
+static void lease_taken(void *baton)
+{
+    feed_t *feed = baton;
+
+    if (feed->rv != APR_SUCCESS) {
+        fail(feed, &feed->result, ERROR_WAIT);
+    }
+    else if (!feed->held) {
+        later(feed, LEASE_WAIT);
+    }
+    else {
+        cagw_call_events(&feed->service->gateway,
+                         feed->cursor ? 0 : feed->service->issuer->events.start, feed->cursor,
+                         PAGE_SIZE, CALL_TIMEOUT, answered, feed, feed->pool);
+    }
+}
+
+static void next(void *baton)
+{
+    feed_t *feed = baton;
+
+    apr_pool_create_unmanaged_ex(&feed->pool, NULL, NULL);
+    gh_result_clear(&feed->result);
+    feed->held = 0;
+    feed->cursor = NULL;
+    framework_blocking(framework_of(feed), take_lease, lease_taken, feed);
+}
+
+void ca_events_start(ca_service_t *service, apr_pool_t *p)
+{
+    const ca_issuer_t *issuer = service->issuer;
+    feed_t *feed;
+
+    if (!issuer->events.on) {
+        return;
+    }
+    feed = apr_pcalloc(p, sizeof(*feed));
+    feed->service = service;
+    feed->lease = apr_pstrcat(p, "events/", issuer->name, NULL);
+    feed->audit.node = framework_node(issuer->worker->framework);
+    feed->audit.protocol = "internal";
+    feed->audit.user = CA_WORKER;
+    feed->feed.issuer = issuer->name;
+    feed->feed.ca = gh_issuer_certificate(issuer->issuer);
+    feed->feed.serials_only = issuer->events.serials_only;
+    feed->feed.audit = &feed->audit;
+    framework_at(issuer->worker->framework, apr_time_now(), next, feed);
+}

@@ -1,0 +1,264 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""Status at a CA elsewhere: it is told what is decided here, and we take up what it tells."""
+
+import base64
+import datetime
+import os
+import signal
+
+import gatewayca
+import pytest
+
+from harness.postgres import Cluster
+from harness.remote import ID, PROFILE, TROUBLE, Remote, start_gateway
+from harness.server import wait_until
+
+EVENTS = "on every=1s"
+
+
+@pytest.fixture
+def gateway(tmp_path):
+    made = start_gateway(tmp_path)
+    yield made
+    made.close()
+    made.check()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with Cluster() as started:
+        yield started
+
+
+def elsewhere(gateway, number, key="p256-01"):
+    """A certificate that somebody else has got from the CA."""
+    ca = gateway.cas[ID]
+    name = gatewayca.common_name(f"elsewhere-{number}")
+    private = gatewayca.load(key)
+    csr = gatewayca.x509.CertificateSigningRequestBuilder().subject_name(name).sign(
+        private, gatewayca.hashes.SHA256())
+    order = gatewayca.Order({
+        "profileId": PROFILE, "csr": base64.b64encode(csr.public_bytes(gatewayca.DER)).decode(),
+        "optionalCertificateRequestDetails": {"subjectDn": f"CN=elsewhere-{number}"}},
+        gateway.profiles, ca, True)
+    with gateway.lock:
+        return ca.issue(order)
+
+
+def serial(issued):
+    text = f"{issued.serial:x}"
+    return text.zfill(len(text) + len(text) % 2)
+
+
+def known(server):
+    return {row["serial"]: row for row in server.certificates()}
+
+
+def status_of(server, issued):
+    return known(server).get(serial(issued), {}).get("status")
+
+
+def enrolled(remote, subject):
+    reply = remote.enrol(subject)
+    assert reply.succeeded, reply
+    return remote.at_ca(subject)[0]
+
+
+# what we tell
+
+class Telling(Remote):
+    """One server for all tests of what the CA is told."""
+
+    before = 0
+
+    def new_actions(self):
+        return self.gateway.calls_of("action")[self.before:]
+
+    def wait_told(self, issued):
+        wait_until(lambda: f"has revoked certificate {serial(issued)}" in self.server.log.text(), 15,
+                   what="the end of the job")
+
+
+@pytest.fixture(scope="module")
+def module_telling(make_module_server, tmp_path_factory):
+    gateway = start_gateway(tmp_path_factory.mktemp("telling"))
+
+    def make(content, start=True, **options):
+        return make_module_server(content, **options)
+
+    yield Telling(make, gateway).ready()
+    gateway.close()
+
+
+@pytest.fixture
+def telling(module_telling):
+    gateway = module_telling.gateway
+    module_telling.before = len(gateway.calls_of("action"))
+    yield module_telling, gateway
+    gateway.faults.clear()
+    gateway.strict_actions = False
+    gateway.check()
+
+
+def test_revocation_reaches_the_ca(telling, subject):
+    remote, gateway = telling
+    issued = enrolled(remote, subject)
+    remote.server.ctl_ok("cert", "revoke", serial(issued), "--reason", "keyCompromise")
+    wait_until(lambda: issued.status == "revoked", 10, what="the revocation at the CA")
+    assert issued.reason == "keyCompromise"
+    call, = remote.new_actions()
+    action = call.json()["action"]
+    assert action["type"] == "RevokeAction" and action["issueCrl"] == "true"
+    assert not remote.server.ctl_ok("enrolment", "list", "--state", "in-doubt").objects
+
+
+def test_hold_and_release(telling, subject):
+    remote, gateway = telling
+    issued = enrolled(remote, subject)
+    remote.server.ctl_ok("cert", "hold", serial(issued))
+    wait_until(lambda: issued.status == "held", 10, what="the hold at the CA")
+    remote.server.ctl_ok("cert", "release", serial(issued))
+    wait_until(lambda: issued.status == "normal", 10, what="the release at the CA")
+    types = [call.json()["action"]["type"] for call in remote.new_actions()]
+    assert types == ["HoldAction", "UnholdAction"]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_what_is_so_already_is_done(telling, subject, strict):
+    remote, gateway = telling
+    issued = enrolled(remote, subject)
+    gateway.strict_actions = strict
+    gateway.revoke(issued)
+    remote.server.ctl_ok("cert", "revoke", serial(issued))
+    remote.wait_told(issued)
+
+
+@pytest.mark.parametrize("fault", [{"kind": "status", "code": 500}, {"kind": "lost"},
+                                   {"kind": "malformed"}, {"kind": "drop"}])
+def test_told_again_until_it_is_known(telling, subject, fault):
+    remote, gateway = telling
+    remote.server.allow(*TROUBLE)
+    issued = enrolled(remote, subject)
+    gateway.faults.add(on="action", times=1, **fault)
+    remote.server.ctl_ok("cert", "revoke", serial(issued))
+    remote.wait_told(issued)
+    assert issued.status == "revoked" and len(remote.new_actions()) == 2
+
+
+def test_what_the_ca_cannot_do_is_reported(telling, subject):
+    remote, gateway = telling
+    issued = enrolled(remote, subject)
+    remote.server.expect("GH0875")
+    gateway.faults.add("status", on="action", code=501)
+    remote.server.ctl_ok("cert", "revoke", serial(issued))
+    wait_until(lambda: f"GH0875: the CA of issuer corporate has not revoked certificate "
+               f"{serial(issued)}: GH0853" in remote.server.log.text(), 10, what="the report")
+    assert len(remote.new_actions()) == 1
+
+
+def test_only_the_last_of_many_wants_a_crl(telling, subject):
+    remote, gateway = telling
+    names = [subject.replace("device", f"many{n}") for n in range(4)]
+    issued = [enrolled(remote, name) for name in names]
+    remote.server.ctl_ok("cert", "revoke", "-", stdin="".join(
+        f"corporate {serial(one)} superseded\n" for one in issued))
+    wait_until(lambda: all(one.status == "revoked" for one in issued), 15, what="revocations")
+    wanting = [call for call in remote.new_actions() if "issueCrl" in call.json()["action"]]
+    assert 1 <= len(wanting) < 4
+
+
+# what we take up
+
+def feeding(make_server, gateway, events=EVENTS, **options):
+    remote = Remote(make_server, gateway, events=events, **options)
+    # gateways end before servers do
+    remote.server.allow("GH0878")
+    return remote
+
+
+def test_events_are_taken_up(make_server, gateway, subject):
+    others = [elsewhere(gateway, number) for number in range(120)]
+    gateway.revoke(others[7])
+    remote = feeding(make_server, gateway).ready()
+    wait_until(lambda: len(known(remote.server)) >= 120, 15, 0.5, "the events")
+    rows = known(remote.server)
+    assert rows[serial(others[7])]["status"] == "revoked"
+    assert rows[serial(others[7])]["reason"] == "keyCompromise"
+    assert rows[serial(others[8])]["status"] == "good"
+    # our own is known once, with its enrolment
+    mine = enrolled(remote, subject)
+    gateway.revoke(others[8])
+    gateway.revoke(mine)
+    for issued in (others[8], mine):
+        wait_until(lambda one=issued: status_of(remote.server, one) == "revoked", 10, 0.5,
+                   "a revocation")
+    assert known(remote.server)[serial(mine)]["enrolment"]
+    # what the CA has decided is not told to it
+    assert not gateway.calls_of("action")
+
+
+@pytest.mark.parametrize("cursor_at_end", [False, True])
+def test_a_restart_goes_on_where_it_stood(make_server, gateway, cursor_at_end):
+    gateway.cursor_at_end = cursor_at_end
+    first = [elsewhere(gateway, number) for number in range(60)]
+    remote = feeding(make_server, gateway).ready()
+    wait_until(lambda: serial(first[-1]) in known(remote.server), 15, 0.5, "the events")
+    remote.server.stop()
+    second = elsewhere(gateway, 100)
+    count = len(gateway.calls_of("events"))
+    remote.server.start()
+    wait_until(lambda: serial(second) in known(remote.server), 30, 0.5, "the event")
+    call = gateway.calls_of("events")[count]
+    assert "nextPageIndex" in call.query and "startDate" not in call.query
+
+
+def test_a_bad_event_costs_no_other(make_server, gateway):
+    gateway.faults.add("bad-event", on="events")
+    others = [elsewhere(gateway, number) for number in range(5)]
+    remote = feeding(make_server, gateway).ready()
+    remote.server.expect("GH0879")
+    wait_until(lambda: all(serial(one) in known(remote.server) for one in others), 10, 0.5,
+               "the events")
+
+
+def test_events_since_and_serials_only(make_server, gateway):
+    early = elsewhere(gateway, 1)
+    gateway.cas[ID].events[-1].time -= 86400
+    late = elsewhere(gateway, 2)
+    since = (datetime.datetime.utcnow() - datetime.timedelta(hours=1)).strftime("%Y-%m-%dT%H:%MZ")
+    remote = feeding(make_server, gateway, f"{EVENTS} since={since} serials-only").ready()
+    wait_until(lambda: serial(late) in known(remote.server), 10, 0.5, "the event")
+    rows = known(remote.server)
+    assert serial(early) not in rows and rows[serial(late)]["subject"] == ""
+
+
+def test_a_feed_that_fails_goes_on(make_server, gateway):
+    gateway.faults.add("status", on="events", times=1, code=500)
+    other = elsewhere(gateway, 1)
+    remote = feeding(make_server, gateway).ready()
+    remote.server.expect("GH0878")
+    wait_until(lambda: serial(other) in known(remote.server), 15, 0.5, "the event")
+    wait_until(lambda: "GH0881" in remote.server.log.text(), 5, what="the message")
+
+
+def test_another_node_goes_on(make_server, gateway, cluster):
+    """Two nodes, one feed: while its reader lives the other leaves it alone, then it takes over."""
+    uri = cluster.database()
+    nodes = [feeding(make_server, gateway, options={"store": uri}, start=False)
+             for _ in range(2)]
+    nodes[1].server.make_secret("sealing-key", nodes[0].server.sealing_key)
+    for node in nodes:
+        node.server.allow("GH0663", "GH0810", *TROUBLE)
+        node.server.start()
+    first = elsewhere(gateway, 1)
+    wait_until(lambda: serial(first) in known(nodes[0].server), 15, 0.5, "the event")
+    reading = [node for node in nodes if "GH0880" in node.server.log.text()]
+    assert len(reading) == 1
+    other, = [node for node in nodes if node is not reading[0]]
+    # the whole node dies, so that its worker is not started again
+    reading[0].server.process.send_signal(signal.SIGSTOP)
+    os.kill(reading[0].worker(), signal.SIGKILL)
+    second = elsewhere(gateway, 2)
+    wait_until(lambda: "GH0880" in other.server.log.text(), 40, 0.5, "the takeover")
+    assert serial(second) in known(other.server)
+    reading[0].server.process.send_signal(signal.SIGCONT)
