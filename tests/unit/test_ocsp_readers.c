@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include <apr_strings.h>
+#include <openssl/ui.h>
 
 
 #include "ocsp_crl_support.h"
@@ -24,6 +25,7 @@
 
 static gh_ca_t *ca;
 static ocsp_reader_authority_t authority;
+static int serve_expired, whole;   /* options of the source */
 
 static int setup(void **state)
 {
@@ -34,6 +36,7 @@ static int setup(void **state)
     authority.name = "issuing";
     authority.certificate = gh_ca_certificate(ca);
     memset(authority.digest, 7, sizeof(authority.digest));
+    serve_expired = whole = 0;
     return 0;
 }
 
@@ -46,7 +49,7 @@ static gh_result_t result;
 static ocsp_fetched_t fetched(ocsp_document_kind_t kind, int source, gh_bytes_t bytes)
 {
     ocsp_fetched_t made = { .kind = kind, .source = source, .url = URL, .bytes = bytes,
-                            .shrink = 10 };
+                            .shrink = 10, .serve_expired = serve_expired, .whole = whole };
 
     return made;
 }
@@ -218,8 +221,53 @@ static void test_crl_refused(void **state)
     what = plain;
     what.next_update = NOW - HOUR / 2;
     refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), NULL, GH_EREFUSED, "GH0700");
-    authority.serve_expired = 1;
+    serve_expired = 1;
     read_as(OCSP_DOCUMENT_CRL, 0, make_crl(ca, &what, NULL, 0));
+}
+
+static void test_crl_without_end(void **state)
+{
+    crl_t what = plain;
+
+    what.next_update = 0;
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), NULL, GH_EREFUSED, "GH0781");
+    serve_expired = 1;
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), NULL, GH_EREFUSED, "GH0781");
+    authority.serve_endless = 1;
+    read_as(OCSP_DOCUMENT_CRL, 0, make_crl(ca, &what, NULL, 0));
+}
+
+static int asked;
+
+static int note_question(UI *ui)
+{
+    ++asked;
+    return 0;
+}
+
+static void test_nobody_is_asked_for_a_pass_phrase(void **state)
+{
+    UI_METHOD *terminal = UI_create_method("terminal");
+
+    UI_method_set_opener(terminal, note_question);
+    UI_set_default_method(terminal);
+    refused(OCSP_DOCUMENT_CRL, text("-----BEGIN X509 CRL-----\nProc-Type: 4,ENCRYPTED\n"
+                                    "DEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\n"
+                                    "AAAAAAAAAAAAAAAAAAAAAA==\n-----END X509 CRL-----\n"), NULL,
+            APR_EINVAL, "GH0704");
+    UI_set_default_method(NULL);
+    UI_destroy_method(terminal);
+    assert_int_equal(asked, 0);
+}
+
+static void test_strange_serials_are_counted(void **state)
+{
+    ocsp_document_t *crl = CRL_OF(&plain, { "-05", 1, 0 }, { "01", 1, 0 },
+                                  { "01000000000000000000000000000000000000000000", 1, 0 });
+
+    assert_int_equal(ocsp_document_info(crl)->entries, 1);
+    assert_int_equal(ocsp_document_info(crl)->strange, 2);
+    assert_int_equal(ocsp_document_info(CRL_OF(&plain, { "05", 1, 0 }))->strange, 0);
 }
 
 static void test_crl_of_a_ca_that_may_not_sign_any(void **state)
@@ -351,6 +399,14 @@ static void test_partitions_refused(void **state)
     partitions_refused("GH0691", partition(0, "critical,onlyCA:TRUE", "01"), NULL);
     partitions_refused("GH0691", partition(0, "critical,onlysomereasons:keyCompromise", "01"),
                        NULL);
+    /* there are other points, or ought to be */
+    partitions_refused("GH0780", partition(0, "critical,fullname:URI:http://a/1", "01"), NULL);
+    partitions_refused("GH0780", partition(0, "critical,fullname:URI:http://a/1,onlyuser:TRUE",
+                                           "01"),
+                       partition(1, "critical,onlyCA:TRUE", "02"));
+    partitions_refused("GH0780", partition(0, "critical,fullname:URI:http://a/1,onlyuser:TRUE",
+                                           "01"),
+                       partition(1, "critical,fullname:URI:http://a/2,onlyCA:TRUE", "02"));
     /* not for us at all */
     refused(OCSP_DOCUMENT_CRL, make_crl(ca, &(crl_t){ .number = "0A", .this_update = NOW - HOUR,
             .next_update = NOW + HOUR, .scope = "critical,indirectCRL:TRUE" }, NULL, 0), NULL,
@@ -358,6 +414,44 @@ static void test_partitions_refused(void **state)
     refused(OCSP_DOCUMENT_CRL, make_crl(ca, &(crl_t){ .number = "0A", .this_update = NOW - HOUR,
             .next_update = NOW + HOUR, .scope = "critical,onlyAA:TRUE" }, NULL, 0), NULL,
             GH_EREFUSED, "GH0702");
+}
+
+static void test_partition_that_is_the_whole(void **state)
+{
+    gh_index_t *index;
+
+    whole = 1;
+    index = BUILT(1, partition(0, "critical,fullname:URI:http://a/1", "01"));
+    assert_int_equal(find(index, "01").state, GH_KNOWN_REVOKED);
+    index = BUILT(2, partition(0, "critical,fullname:URI:http://a/1,onlyuser:TRUE", "01"),
+                  partition(1, "critical,fullname:URI:http://a/2,onlyCA:TRUE", "02"));
+    assert_int_equal(find(index, "02").state, GH_KNOWN_REVOKED);
+    /* and then there is no other one */
+    partitions_refused("GH0692", partition(0, "critical,fullname:URI:http://a/1", "01"),
+                       partition(1, "critical,fullname:URI:http://a/2", "02"));
+}
+
+/* expired=serve is of one source: the end of others still counts. */
+static void test_the_end_of_partitions(void **state)
+{
+    static const char *const scopes[] = {
+        "critical,fullname:URI:http://a/1", "critical,fullname:URI:http://a/2"
+    };
+    crl_t soon = plain, late = plain;
+    ocsp_document_t *first, *second;
+
+    soon.scope = scopes[0];
+    soon.next_update = NOW - HOUR / 2;
+    late.scope = scopes[1];
+    serve_expired = 1;
+    first = CRL_OF(&soon, { "01", 1, 0 });
+    serve_expired = 0;
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &soon, NULL, 0), NULL, GH_EREFUSED, "GH0700");
+    second = CRL_OF(&late, { "02", 1, 0 });
+    assert_int_equal(gh_index_info(BUILT(2, first, second))->next_update, late.next_update);
+    serve_expired = 1;
+    second = CRL_OF(&late, { "02", 1, 0 });
+    assert_int_equal(gh_index_info(BUILT(2, first, second))->next_update, soon.next_update);
 }
 
 static void test_serials(void **state)
@@ -433,6 +527,19 @@ static void test_index_txt(void **state)
     assert_int_equal(gh_index_info(index)->complete, 1);
 }
 
+static void test_index_txt_of_a_new_ca(void **state)
+{
+    ocsp_document_info_t former = { .entries = 0 };
+    gh_bytes_t none = { NULL, 0 };
+    gh_index_t *index = BUILT(1, read_as(OCSP_DOCUMENT_INDEX, 0, none));
+
+    assert_int_equal(gh_index_info(index)->complete, 1);
+    assert_int_equal(gh_index_info(index)->issued, 0);
+    assert_int_equal(find(index, "1000").state, GH_KNOWN_NOT);
+    former.entries = 1;
+    refused(OCSP_DOCUMENT_INDEX, none, &former, GH_EREFUSED, "GH0784");
+}
+
 static void test_index_txt_refused(void **state)
 {
     static const char *const lines[] = {
@@ -499,6 +606,15 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_crl_in_pem_and_without_entries, setup,
                                         x509_test_teardown),
         cmocka_unit_test_setup_teardown(test_crl_refused, setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_crl_without_end, setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_nobody_is_asked_for_a_pass_phrase, setup,
+                                        x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_strange_serials_are_counted, setup,
+                                        x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_partition_that_is_the_whole, setup,
+                                        x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_the_end_of_partitions, setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_index_txt_of_a_new_ca, setup, x509_test_teardown),
         cmocka_unit_test_setup_teardown(test_crl_of_a_ca_that_may_not_sign_any, setup,
                                         x509_test_teardown),
         cmocka_unit_test_setup_teardown(test_older_crls_are_refused, setup, x509_test_teardown),
