@@ -76,7 +76,8 @@ static apr_status_t add_authority(json_t *array, const ocsp_feed_authority_t *au
     rv = ocsp_authority_digest(digest, authority->certificate, authority->name,
                                authority->sources);
     object = rv == APR_SUCCESS ? json_pack(
-        "{s:s, s:s*, s:s, s:s, s:I, s:b, s:O}", "name", authority->name, "issuer", authority->issuer,
+        "{s:s, s:s*, s:s, s:s, s:I, s:b, s:O}",
+        "name", authority->name, "issuer", authority->issuer,
         "digest", gh_hex(ptemp, digest, sizeof(digest)),
         "certificate", gh_hex(ptemp, der.data, der.length),
         "retention", (json_int_t)authority->retention,

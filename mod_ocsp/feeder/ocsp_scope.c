@@ -91,9 +91,9 @@ static int is_alone(ocsp_document_t *const *documents, int count, const ocsp_doc
 static apr_status_t fail_alone(const ocsp_document_t *document, gh_result_t *result)
 {
     return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_CONFLICT, RULE_SOURCE,
-                          "If it is the CA's only CRL for these certificates, as with many CAs, add "
-                          "partition=whole to its OCSPSource; else add an OCSPSource crl for each "
-                          "of the other partitions.",
+                          "If it is the CA's only CRL for these certificates, as with many CAs, "
+                          "add partition=whole to its OCSPSource; else add an OCSPSource crl for "
+                          "each of the other partitions.",
                           GHNO(0780) "the CRL from %s is for one distribution point "
                           "(issuingDistributionPoint), and there is none for others",
                           document->url);
