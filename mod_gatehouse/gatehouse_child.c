@@ -13,6 +13,7 @@
 #include <unixd.h>
 
 #include "gatehouse_child.h"
+#include "gatehouse_worker.h"
 #include "log.h"
 #include "pool.h"
 #include "status.h"
@@ -180,6 +181,7 @@ void gatehouse_child_init(apr_pool_t *p, server_rec *s)
     sigset_t signals;
     apr_status_t rv;
 
+    gatehouse_forget_workers();
     if (!settings || !settings->store) {
         return;
     }

@@ -16,6 +16,7 @@
 #include <apr_tables.h>
 #include <apr_thread_proc.h>
 #include <jansson.h>
+#include <openssl/crypto.h>
 #include <unixd.h>
 
 #include "gatehouse_private.h"
@@ -48,7 +49,7 @@ typedef struct {
 typedef struct {
     gatehouse_worker_t worker;      /* name NULL: of a former generation */
     const char *path;
-    const char *text;               /* what it is told, JSON */
+    char *text;                     /* what it is told, JSON */
     server_rec *server;
     apr_pool_t *pconf;
     pid_t owner;                    /* the parent: a forked process may not act on it */
@@ -243,6 +244,32 @@ static void adopt_former(apr_pool_t *pconf, server_rec *s)
     kept->count = 0;
 }
 
+/* Passwords may be in them. */
+static apr_status_t cleanse(void *data)
+{
+    supervised_t *one = data;
+
+    OPENSSL_cleanse((char *)one->worker.configuration, strlen(one->worker.configuration));
+    if (one->text) {
+        OPENSSL_cleanse(one->text, strlen(one->text));
+    }
+    return APR_SUCCESS;
+}
+
+void gatehouse_forget_workers(void)
+{
+    int i;
+
+    for (i = 0; registered && i < registered->nelts; ++i) {
+        supervised_t *one = APR_ARRAY_IDX(registered, i, supervised_t *);
+
+        /* httpd -X serves in the parent, which starts it again */
+        if (one->owner != getpid()) {
+            cleanse(one);
+        }
+    }
+}
+
 apr_status_t gatehouse_register_worker(const gatehouse_worker_t *worker, apr_pool_t *pconf)
 {
     supervised_t *one = apr_pcalloc(pconf, sizeof(*one));
@@ -252,28 +279,34 @@ apr_status_t gatehouse_register_worker(const gatehouse_worker_t *worker, apr_poo
         apr_pool_cleanup_register(pconf, NULL, forget, apr_pool_cleanup_null);
     }
     one->worker = *worker;
+    one->worker.configuration = apr_pstrdup(pconf, worker->configuration);
     one->pconf = pconf;
+    apr_pool_cleanup_register(pconf, one, cleanse, apr_pool_cleanup_null);
     one->path = gatehouse_worker_program(worker->program, pconf);
     APR_ARRAY_PUSH(registered, supervised_t *) = one;
     return one->path ? APR_SUCCESS : APR_ENOENT;
 }
 
-/* What a worker is told before its own configuration. @return 0 if that is not JSON */
+/* What a worker is told before its own configuration, which goes behind that as it is: what parses
+ * and writes JSON leaves copies of passwords about. @return 0 if it cannot be written */
 static int write_text(supervised_t *one, server_rec *s)
 {
     int root = geteuid() == 0;
-    json_t *configuration = json_loads(one->worker.configuration, 0, NULL);
-    json_t *document = configuration ? json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:i, s:b, s:o}", "worker", one->worker.name, "user",
+    json_t *document = json_pack(
+        "{s:s, s:s, s:I, s:I, s:I, s:i, s:b}", "worker", one->worker.name, "user",
         ap_unixd_config.user_name ? ap_unixd_config.user_name : "",
         "uid", (json_int_t)(root ? ap_unixd_config.user_id : geteuid()),
         "gid", (json_int_t)(root ? ap_unixd_config.group_id : getegid()),
         "parent", (json_int_t)getpid(),
         "level", ap_get_server_module_loglevel(s, APLOG_MODULE_INDEX),
-        "syslog", s->error_log == NULL, "configuration", configuration) : NULL;
+        "syslog", s->error_log == NULL);
     char *text = document ? json_dumps(document, JSON_COMPACT) : NULL;
 
-    one->text = text ? apr_pstrdup(one->pconf, text) : NULL;
+    if (text) {
+        text[strlen(text) - 1] = '\0';
+        one->text = apr_pstrcat(one->pconf, text, ",\"configuration\":",
+                                one->worker.configuration, "}", NULL);
+    }
     free(text);
     json_decref(document);
     return one->text != NULL;

@@ -20,4 +20,7 @@ apr_status_t gatehouse_register_worker(const gatehouse_worker_t *worker, apr_poo
 /** The post_config hook, after those of all modules: starts what was registered. */
 int gatehouse_start_workers(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
 
+/** In a child: overwrites what workers are told, with its secrets, which only the parent needs. */
+void gatehouse_forget_workers(void);
+
 #endif /* gatehouse_worker_supervision_h */

@@ -120,7 +120,7 @@ APR_DECLARE_OPTIONAL_FN(int, gatehouse_dump_problem,
 typedef struct {
     const char *name;               /* for logs: letters, digits, '-' */
     const char *program;            /* file name */
-    const char *configuration;      /* JSON, an object; may hold secrets */
+    const char *configuration;      /* JSON, an object; may hold secrets; copied */
     int input;                      /* becomes its standard input; -1: none */
     const int *descriptors;         /* at most 16; become GH_WORKER_DESCRIPTORS and those behind */
     int count;

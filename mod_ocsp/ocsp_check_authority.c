@@ -191,16 +191,24 @@ static void apply_status(check_t *check)
     }
 }
 
+/** Whether all CRLs may be answered from once they have expired: of some, the index does not have
+ *  their end. */
 static int serves_expired(const ocsp_section_t *section)
 {
-    int i;
+    int i, serves = 0;
 
     for (i = 0; i < section->configs->nelts; ++i) {
-        if (APR_ARRAY_IDX(section->configs, i, ocsp_source_config_t).serve_expired) {
-            return 1;
+        const ocsp_source_config_t *config
+            = &APR_ARRAY_IDX(section->configs, i, ocsp_source_config_t);
+
+        if (config->kind == OCSP_SOURCE_CRL) {
+            if (!config->serve_expired) {
+                return 0;
+            }
+            serves = 1;
         }
     }
-    return 0;
+    return serves;
 }
 
 /** Of answers about serials that nobody issued. */

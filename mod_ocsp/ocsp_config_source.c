@@ -74,6 +74,7 @@ static const char *set_shrink(cmd_parms *cmd, int *percent, const char *option, 
 static const char *set_option(cmd_parms *cmd, ocsp_source_config_t *config, const char *option)
 {
     static const char *const expired[2] = { "fail", "serve" }, *const on[2] = { "off", "on" };
+    static const char *const partition[2] = { "one", "whole" };
     const char *equals = ap_strchr_c(option, '=');
     const char *name, *value;
 
@@ -96,6 +97,9 @@ static const char *set_option(cmd_parms *cmd, ocsp_source_config_t *config, cons
     }
     if (!strcmp(name, "expired")) {
         return set_choice(cmd, &config->serve_expired, expired, option, value);
+    }
+    if (!strcmp(name, "partition")) {
+        return set_choice(cmd, &config->whole, partition, option, value);
     }
     if (!strcmp(name, "starttls")) {
         return set_choice(cmd, &config->starttls, on, option, value);
@@ -133,9 +137,9 @@ static const char *set_option(cmd_parms *cmd, ocsp_source_config_t *config, cons
     }
     else {
         return apr_psprintf(cmd->pool, GHNO(0616) "OCSPSource: \"%s\" is not known; there are "
-                            "interval=, timeout=, retry=, warn=, expired=, delta=, ca-file=, "
-                            "proxy=, max-size=, shrink=, dn=, attribute=, bind=, password= and "
-                            "starttls=", option);
+                            "interval=, timeout=, retry=, warn=, expired=, partition=, delta=, "
+                            "ca-file=, proxy=, max-size=, shrink=, dn=, attribute=, bind=, "
+                            "password= and starttls=", option);
     }
     return NULL;
 }

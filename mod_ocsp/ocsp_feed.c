@@ -25,12 +25,12 @@ static const char *kind_name(ocsp_source_kind_t kind)
 static json_t *source_object(const ocsp_source_config_t *source, const char *password)
 {
     return json_pack(
-        "{s:s, s:s*, s:s*, s:I, s:I, s:I, s:I, s:b, s:i, s:I, s:s*, s:s*, s:s*, s:s*, s:s*, s:s*, "
-        "s:b}",
+        "{s:s, s:s*, s:s*, s:I, s:I, s:I, s:I, s:b, s:b, s:i, s:I, s:s*, s:s*, s:s*, s:s*, s:s*, "
+        "s:s*, s:b}",
         "kind", kind_name(source->kind), "url", source->url, "delta", source->delta,
         "interval", (json_int_t)source->interval, "timeout", (json_int_t)source->timeout,
         "retry", (json_int_t)source->retry, "warn", (json_int_t)source->warn,
-        "serve_expired", source->serve_expired, "shrink", source->shrink,
+        "serve_expired", source->serve_expired, "whole", source->whole, "shrink", source->shrink,
         "max_size", (json_int_t)source->max_size, "ca_file", source->ca_file,
         "proxy", source->proxy, "dn", source->dn, "attribute", source->attribute,
         "bind", source->bind, "password", password, "starttls", source->starttls);
@@ -76,10 +76,12 @@ static apr_status_t add_authority(json_t *array, const ocsp_feed_authority_t *au
     rv = ocsp_authority_digest(digest, authority->certificate, authority->name,
                                authority->sources);
     object = rv == APR_SUCCESS ? json_pack(
-        "{s:s, s:s*, s:s, s:s, s:I, s:O}", "name", authority->name, "issuer", authority->issuer,
+        "{s:s, s:s*, s:s, s:s, s:I, s:b, s:O}",
+        "name", authority->name, "issuer", authority->issuer,
         "digest", gh_hex(ptemp, digest, sizeof(digest)),
         "certificate", gh_hex(ptemp, der.data, der.length),
-        "retention", (json_int_t)authority->retention, "sources", sources) : NULL;
+        "retention", (json_int_t)authority->retention,
+        "serve_endless", authority->max_stale > 0, "sources", sources) : NULL;
     if (!object || json_array_append_new(array, object)) {
         json_decref(sources);
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.authority",
@@ -93,6 +95,22 @@ static apr_status_t add_authority(json_t *array, const ocsp_feed_authority_t *au
     }
     json_decref(sources);
     return rv;
+}
+
+/* jansson frees strings as they are. */
+static void cleanse_passwords(const json_t *authorities)
+{
+    size_t i, k;
+
+    for (i = 0; i < json_array_size(authorities); ++i) {
+        const json_t *sources = json_object_get(json_array_get(authorities, i), "sources");
+
+        for (k = 0; k < json_array_size(sources); ++k) {
+            const json_t *password = json_object_get(json_array_get(sources, k), "password");
+
+            OPENSSL_cleanse((char *)json_string_value(password), json_string_length(password));
+        }
+    }
 }
 
 static apr_status_t cleanse(void *data)
@@ -126,6 +144,7 @@ apr_status_t ocsp_feed_write(const char **json, const char *folder, const char *
         apr_pool_cleanup_register(p, text, cleanse, apr_pool_cleanup_null);
         *json = text;
     }
+    cleanse_passwords(array);
     json_decref(array);
     json_decref(document);
     apr_pool_destroy(ptemp);

@@ -21,6 +21,7 @@ typedef struct {
     const char *issuer;                 /* name of the <Issuer>, for the store; else NULL */
     X509 *certificate;                  /* the CA's */
     apr_interval_time_t retention;      /* OCSPRetention; 0: off */
+    apr_interval_time_t max_stale;      /* OCSPMaxStale; 0: off */
     const apr_array_header_t *sources;  /* ocsp_source_config_t elements */
 } ocsp_feed_authority_t;
 

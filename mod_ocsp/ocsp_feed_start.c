@@ -21,18 +21,25 @@ int ocsp_start_feeder(const char *folder, const apr_array_header_t *authorities,
         .name = "ocsp-feeder", .program = OCSP_FEEDER_PROGRAM, .input = -1
     };
     gh_result_t result;
+    apr_pool_t *ptemp;
+    apr_status_t rv;
 
     if (!authorities->nelts || !add || !config || !config()) {
         return OK;
     }
     gh_result_clear(&result);
-    if (ocsp_feed_write(&worker.configuration, folder, config()->store, authorities, pconf,
-                        &result) != APR_SUCCESS) {
+    apr_pool_create(&ptemp, pconf);
+    rv = ocsp_feed_write(&worker.configuration, folder, config()->store, authorities, ptemp,
+                         &result);
+    /* a program that is missing is spoken of when all workers are started */
+    if (rv == APR_SUCCESS) {
+        add(&worker, pconf);
+    }
+    apr_pool_destroy(ptemp);
+    if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "%s: %s. %s", result.number, result.message,
                      result.action);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    /* a program that is missing is spoken of when all workers are started */
-    add(&worker, pconf);
     return OK;
 }

@@ -54,6 +54,7 @@ int ocsp_parent_start(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp)
         authority->issuer = section->kind == GH_SOURCE_STORE ? section->name : NULL;
         authority->certificate = section->certificate;
         authority->retention = section->retention;
+        authority->max_stale = section->policy.max_stale;
         authority->sources = section->configs;
     }
     return status == OK ? ocsp_start_feeder(server->directory, authorities, pconf, s) : status;

@@ -110,6 +110,15 @@ static apr_status_t check_url(const char *url, apr_pool_t *p, gh_result_t *resul
     return APR_SUCCESS;
 }
 
+/* It would stand in the configuration of the feeder, where operators look. */
+static apr_status_t check_proxy(const char *proxy, gh_result_t *result)
+{
+    return !proxy || !strchr(proxy, '@') ? APR_SUCCESS : gh_result_fail(
+        result, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.source",
+        "Let the proxy admit this machine by its address, and leave them out.",
+        GHNO(0785) "proxy= of OCSPSource has a user or a password in its URL");
+}
+
 static apr_status_t no_match(const char *option, const char *url, gh_result_t *result)
 {
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.source",
@@ -137,6 +146,7 @@ static apr_status_t check_options(const ocsp_source_config_t *source, gh_result_
         { source->delta != NULL, source->kind == OCSP_SOURCE_CRL, "delta=" },
         { source->warn != 0, source->kind == OCSP_SOURCE_CRL, "warn=" },
         { source->serve_expired, source->kind == OCSP_SOURCE_CRL, "expired=" },
+        { source->whole, source->kind == OCSP_SOURCE_CRL, "partition=" },
         { source->shrink != 0, source->kind == OCSP_SOURCE_SERIALS, "shrink=" },
     };
     apr_size_t i;
@@ -202,6 +212,9 @@ apr_status_t ocsp_source_check(const ocsp_source_config_t *source, apr_pool_t *p
         rv = scheme_is(source->delta, schemes[source->kind])
             ? check_url(source->delta, p, result)
             : bad_url(source->delta, "has a scheme that this source cannot have", result);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = check_proxy(source->proxy, result);
     }
     if (rv == APR_SUCCESS) {
         rv = check_options(source, result);

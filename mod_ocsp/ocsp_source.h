@@ -33,6 +33,7 @@ typedef struct {
     apr_interval_time_t retry;      /* after a failure; 5s */
     apr_interval_time_t warn;       /* before nextUpdate; 4h */
     int serve_expired;              /* expired=serve */
+    int whole;                      /* partition=whole: its distribution point is the only one */
     int shrink;                     /* percent a list of serials may lose; 0: 10 */
     apr_size_t max_size;            /* of what is fetched, in bytes; 64 MB */
     const char *ca_file;            /* trust for TLS, PEM; NULL: the system's */

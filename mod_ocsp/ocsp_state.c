@@ -84,6 +84,7 @@ static ocsp_state_t *read_state(const json_t *document, apr_pool_t *p)
     state->written = time_of(document, "written");
     state->generation = number_of(document, "generation");
     state->built = time_of(document, "built");
+    state->built_whole = time_of(document, "built_whole");
     state->made_from = digest_of(document, "made_from", p);
     state->gh = text_of(error, "gh", p);
     state->message = text_of(error, "message", p);

@@ -22,6 +22,7 @@
  *                one tells of a feeder that is gone
  *   generation   of the newest index that the feeder has made or found; 0: none
  *   built        when that was
+ *   built_whole  when one was last made from the whole of the store, or null
  *   made_from    hex SHA-256 over what that index was made from, or null; the next feeder does not
  *                make the same once more
  *   build_error  null, or { "since", "last", "gh", "message", "action" }: no index can be made
@@ -65,6 +66,7 @@ typedef struct {
     apr_time_t written;
     apr_int64_t generation;
     apr_time_t built;
+    apr_time_t built_whole;         /* 0: not known */
     gh_bytes_t made_from;           /* 32 bytes, or none */
     const char *gh;                 /* of build_error, NULL if there is none */
     const char *message;

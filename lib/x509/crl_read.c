@@ -22,6 +22,12 @@ static apr_status_t crl_free(void *data)
     return APR_SUCCESS;
 }
 
+/** A CRL is no secret: one that is encrypted is none, and nobody is asked for a pass phrase. */
+static int no_passphrase(char *buffer, int size, int writing, void *baton)
+{
+    return 0;
+}
+
 X509_CRL *gh_crl_parse(gh_bytes_t bytes, apr_pool_t *p)
 {
     const unsigned char *at = bytes.data;
@@ -35,7 +41,7 @@ X509_CRL *gh_crl_parse(gh_bytes_t bytes, apr_pool_t *p)
     }
     if (crl == NULL) {
         bio = BIO_new_mem_buf(bytes.data, (int)bytes.length);
-        crl = bio != NULL ? PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL) : NULL;
+        crl = bio != NULL ? PEM_read_bio_X509_CRL(bio, NULL, no_passphrase, NULL) : NULL;
         BIO_free(bio);
     }
     if (crl != NULL) {

@@ -155,8 +155,15 @@ static apr_status_t read_times(const reading_t *reading)
                               info->next_update ? gh_time_text(reading->p, info->next_update)
                                                 : "no time");
     }
+    if (!next && !reading->authority->serve_endless) {
+        return gh_result_fail(reading->result, GH_EREFUSED, GH_FAILURE_TIME, RULE_SOURCE,
+                              "Let the CA publish CRLs with nextUpdate (RFC 5280 5.1.2.5), or give "
+                              "OCSPMaxStale a time.", GHNO(0781) "the CRL from %s has no "
+                              "nextUpdate: it would be good for ever once its source is away",
+                              reading->fetched->url);
+    }
     if (info->next_update && info->next_update <= reading->now
-        && !reading->authority->serve_expired) {
+        && !reading->fetched->serve_expired) {
         return gh_result_fail(reading->result, GH_EREFUSED, GH_FAILURE_TIME, RULE_SOURCE,
                               "Let the CA publish a new one. OCSPSource ... expired=serve answers "
                               "from an expired CRL.", GHNO(0700) "the CRL from %s has expired at "
@@ -233,7 +240,7 @@ static apr_status_t read_scope(const reading_t *reading)
     if (!point) {
         return fail_scope(reading, "malformed in its issuingDistributionPoint");
     }
-    if (point->distpoint) {
+    if (point->distpoint && !reading->fetched->whole) {
         length = i2d_DIST_POINT_NAME(point->distpoint, &name);
         scope->point = copy(reading->p, name, length);
         OPENSSL_free(name);
@@ -291,8 +298,8 @@ static apr_status_t check_entry(const reading_t *reading, const X509_REVOKED *re
     return APR_SUCCESS;
 }
 
-/** A serial number that is negative or longer than 20 bytes is asked for by nobody in vain: it is
- *  never answered as good, since it is never known. */
+/** A serial number that is negative or longer than 20 bytes is in no index; whoever asks for it is
+ *  never told that it is good. */
 static apr_status_t add_entry(const reading_t *reading, const X509_REVOKED *revoked,
                               apr_pool_t *ptemp)
 {
@@ -303,6 +310,7 @@ static apr_status_t add_entry(const reading_t *reading, const X509_REVOKED *revo
     gh_revoked_read(&read, revoked, ptemp);
     if (ASN1_STRING_type(serial) != V_ASN1_INTEGER || !read.serial.length
         || read.serial.length > sizeof(entry->serial)) {
+        ++reading->document->info.strange;
         return APR_SUCCESS;
     }
     entry = ocsp_document_add(reading->document, read.serial);

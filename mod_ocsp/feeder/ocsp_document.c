@@ -85,9 +85,11 @@ apr_status_t ocsp_document_read(ocsp_document_t **document, const ocsp_fetched_t
     *document = NULL;
     made->kind = fetched->kind;
     made->source = fetched->source;
+    made->serve_expired = fetched->serve_expired;
     made->url = apr_pstrdup(p, fetched->url);
     apr_pool_cleanup_register(p, made, free_entries, apr_pool_cleanup_null);
-    if (!fetched->bytes.length) {
+    /* a new CA has issued nothing */
+    if (!fetched->bytes.length && fetched->kind != OCSP_DOCUMENT_INDEX) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE_SOURCE,
                               "Look what is published there.", GHNO(0685) "%s is empty",
                               fetched->url);

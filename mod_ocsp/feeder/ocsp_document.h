@@ -23,7 +23,8 @@ typedef struct {
 /** To which certificates a CRL applies: its issuingDistributionPoint (RFC 5280 5.2.5). */
 typedef struct {
     gh_bytes_t extension;           /* its value as it came; data NULL: none */
-    gh_bytes_t point;               /* DER of the distribution point's name; data NULL: none */
+    gh_bytes_t point;               /* DER of the distribution point's name; data NULL: none, or the
+                                       only one */
     int only_users;
     int only_authorities;
     int reasons;                    /* bits of ReasonFlags; 0: all */
@@ -36,6 +37,7 @@ struct ocsp_document {
     ocsp_document_info_t info;
     ocsp_scope_t scope;             /* of a CRL */
     apr_time_t expired_on_crl;      /* 0: none */
+    int serve_expired;              /* of a CRL */
     ocsp_entry_t *entries;
     apr_uint64_t count;
     apr_uint64_t room;
@@ -63,7 +65,8 @@ int ocsp_read_line(gh_bytes_t *line, const unsigned char **at, const unsigned ch
 
 /**
  * The complete CRLs of an authority: no two for the same certificates and reasons, and none of
- * these left out, as far as the CRLs say.
+ * these left out, as far as the CRLs say. They do not say how many distribution points there are:
+ * one alone is left out of.
  * @param ca a CA with pathLenConstraint 0 issues to end entities only
  * @return GH_EREFUSED with result
  */

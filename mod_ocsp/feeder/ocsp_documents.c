@@ -112,13 +112,27 @@ static void take_entries(const build_t *build, const ocsp_document_t *document)
     }
 }
 
+/** Whether the end of a CRL does not count: that of others does, which may not be served then. */
+static int outlives(const build_t *build, const ocsp_document_t *document)
+{
+    int i;
+
+    for (i = 0; document->serve_expired && i < build->count; ++i) {
+        if (build->documents[i]->kind == OCSP_DOCUMENT_CRL && !build->documents[i]->serve_expired) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /** Adds the times of a CRL to those of the index: what is known is as old as the oldest. */
-static void take_times(gh_index_info_t *info, const ocsp_document_t *document, int first)
+static void take_times(const build_t *build, gh_index_info_t *info,
+                       const ocsp_document_t *document, int first)
 {
     if (first || document->info.this_update < info->this_update) {
         info->this_update = document->info.this_update;
     }
-    if (document->info.next_update
+    if (document->info.next_update && !outlives(build, document)
         && (!info->next_update || document->info.next_update < info->next_update)) {
         info->next_update = document->info.next_update;
     }
@@ -148,7 +162,7 @@ static apr_status_t take_crls(build_t *build, gh_index_info_t *info)
             take_entries(build, delta);
         }
         current = delta ? delta : crl;
-        take_times(info, current, first);
+        take_times(build, info, current, first);
         if (first || crl->expired_on_crl > info->expired_on_crl || !crl->expired_on_crl) {
             info->expired_on_crl = first || info->expired_on_crl ? crl->expired_on_crl : 0;
         }

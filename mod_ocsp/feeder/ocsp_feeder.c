@@ -2,6 +2,8 @@
 
 /* The loop, and what all authorities have in common. */
 
+#include <string.h>
+
 #include <apr_file_io.h>
 #include <apr_strings.h>
 
@@ -14,6 +16,11 @@
 
 /** A failure that lasts is logged again after this. */
 #define SILENCE apr_time_from_sec(60)
+
+/** The file of an index is looked at so often. */
+#define LOOK_EVERY apr_time_from_sec(1)
+
+#define FILE_WANTED (APR_FINFO_INODE | APR_FINFO_DEV | APR_FINFO_SIZE | APR_FINFO_MTIME)
 
 /** Most threads that fetch, each for one source at a time. */
 #define FETCHING_MAX 64
@@ -70,12 +77,17 @@ apr_status_t feeder_open_index(feeder_authority_t *authority, int verify, gh_res
     ocsp_feeder_t *feeder = authority->feeder;
     gh_overlay_t *overlay = NULL;
     gh_index_t *index = NULL;
+    apr_finfo_t file;
+    const char *path;
     apr_pool_t *p;
     apr_status_t rv;
 
     apr_pool_create_unmanaged_ex(&p, NULL, NULL);
-    rv = gh_index_open(&index, gh_view_index_path(feeder->folder, authority->name, p),
-                       authority->reader.digest, verify, p, result);
+    path = gh_view_index_path(feeder->folder, authority->name, p);
+    if (apr_stat(&file, path, FILE_WANTED, p) != APR_SUCCESS) {
+        memset(&file, 0, sizeof(file));
+    }
+    rv = gh_index_open(&index, path, authority->reader.digest, verify, p, result);
     if (rv == APR_SUCCESS) {
         apr_int64_t generation = gh_index_info(index)->generation;
 
@@ -93,7 +105,61 @@ apr_status_t feeder_open_index(feeder_authority_t *authority, int verify, gh_res
     authority->pool = p;
     authority->index = index;
     authority->overlay = overlay;
+    authority->file = file;
+    authority->lost = 0;
     return APR_SUCCESS;
+}
+
+static int same_file(const apr_finfo_t *one, const apr_finfo_t *other)
+{
+    return one->inode == other->inode && one->device == other->device;
+}
+
+/* One that is there, of this authority and whole, is taken up as it is.
+ * @return 1 if there is none */
+static int is_lost(feeder_authority_t *authority, apr_pool_t *ptemp)
+{
+    const apr_finfo_t *known = &authority->file;
+    gh_result_t result;
+    apr_finfo_t now;
+    int there = apr_stat(&now, gh_view_index_path(authority->feeder->folder, authority->name,
+                                                  ptemp), FILE_WANTED, ptemp) == APR_SUCCESS;
+
+    if (there && same_file(&now, known) && now.size == known->size && now.mtime == known->mtime) {
+        return 0;
+    }
+    gh_result_clear(&result);
+    if (there && feeder_open_index(authority, 1, &result) == APR_SUCCESS) {
+        return 0;
+    }
+    if (there && same_file(&now, known)) {
+        authority->index = NULL;        /* what is mapped is damaged, too */
+    }
+    return 1;
+}
+
+int feeder_index_lost(feeder_authority_t *authority, apr_time_t now)
+{
+    apr_pool_t *ptemp;
+
+    if (!authority->index || authority->busy
+        || (authority->looked <= now && now - authority->looked < LOOK_EVERY)) {
+        return 0;
+    }
+    authority->looked = now;
+    apr_pool_create_unmanaged_ex(&ptemp, NULL, NULL);
+    if (!is_lost(authority, ptemp)) {
+        authority->lost = 0;
+    }
+    else if (!authority->lost) {
+        authority->lost = 1;
+        authority->state_changed = 1;
+        gh_log(authority->feeder->log, GH_LOG_ERROR, APR_SUCCESS, GHNO(0782) "authority %s: its "
+               "index was removed or damaged, and is made again; see who writes to %s",
+               authority->name, authority->feeder->folder);
+    }
+    apr_pool_destroy(ptemp);
+    return authority->lost;
 }
 
 static void log_index(const feeder_authority_t *authority)
@@ -160,7 +226,6 @@ static void take_up(feeder_authority_t *authority)
     if (feeder_open_index(authority, 1, &result) == APR_SUCCESS
         && apr_stat(&info, path, APR_FINFO_MTIME, authority->feeder->pool) == APR_SUCCESS) {
         authority->built = info.mtime;
-        authority->built_whole = info.mtime;
     }
     feeder_state_read(authority);
     authority->state_changed = 1;

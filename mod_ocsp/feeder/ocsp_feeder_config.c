@@ -47,11 +47,12 @@ static apr_status_t read_config(ocsp_source_config_t *config, const json_t *obje
     json_error_t error;
 
     if (json_unpack_ex((json_t *)object, &error, 0,
-                       "{s:s, s?s, s?s, s:I, s:I, s:I, s:I, s:b, s:i, s:I, s?s, s?s, s?s, s?s, "
-                       "s?s, s?s, s:b}",
+                       "{s:s, s?s, s?s, s:I, s:I, s:I, s:I, s:b, s:b, s:i, s:I, s?s, s?s, s?s, "
+                       "s?s, s?s, s?s, s:b}",
                        "kind", &kind, "url", &url, "delta", &delta, "interval", &interval,
                        "timeout", &timeout, "retry", &retry, "warn", &warn,
-                       "serve_expired", &config->serve_expired, "shrink", &config->shrink,
+                       "serve_expired", &config->serve_expired, "whole", &config->whole,
+                       "shrink", &config->shrink,
                        "max_size", &max_size, "ca_file", &ca_file, "proxy", &proxy, "dn", &dn,
                        "attribute", &attribute, "bind", &bind, "password", &password,
                        "starttls", &config->starttls)) {
@@ -113,7 +114,6 @@ static apr_status_t read_sources(feeder_authority_t *authority, const json_t *ar
             authority->kind = GH_SOURCE_STORE;
             continue;
         }
-        authority->reader.serve_expired |= configs[i].serve_expired;
         add_source(authority, &configs[i], (int)i, configs[i].url, kinds[configs[i].kind]);
         if (configs[i].delta) {
             add_source(authority, &configs[i], (int)i, configs[i].delta, OCSP_DOCUMENT_DELTA);
@@ -137,9 +137,10 @@ static apr_status_t read_authority(ocsp_feeder_t *feeder, const json_t *object,
     json_error_t error;
     gh_bytes_t bytes;
 
-    if (json_unpack_ex((json_t *)object, &error, 0, "{s:s, s?s, s:s, s:s, s:I, s:o}", "name",
+    if (json_unpack_ex((json_t *)object, &error, 0, "{s:s, s?s, s:s, s:s, s:I, s:b, s:o}", "name",
                        &name, "issuer", &issuer, "digest", &digest, "certificate", &certificate,
-                       "retention", &retention, "sources", &sources)) {
+                       "retention", &retention, "serve_endless", &authority->reader.serve_endless,
+                       "sources", &sources)) {
         return not_understood(result, "an authority", error.text);
     }
     authority->feeder = feeder;

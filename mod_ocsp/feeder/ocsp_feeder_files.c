@@ -62,16 +62,19 @@ static apr_time_t synced(const feeder_authority_t *authority)
 int feeder_hash_documents(const feeder_authority_t *authority, unsigned char sha256[32])
 {
     static const char version[] = PACKAGE_VERSION;     /* another one may read them otherwise */
-    apr_int64_t retention = authority->reader.retention;
+    apr_int64_t rules[] = { authority->reader.retention, authority->reader.serve_endless };
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     int done = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL)
                && EVP_DigestUpdate(context, version, sizeof(version))
-               && EVP_DigestUpdate(context, &retention, sizeof(retention));
+               && EVP_DigestUpdate(context, rules, sizeof(rules));
     int i;
 
     for (i = 0; done && i < authority->source_count; ++i) {
         const feeder_source_t *source = &authority->sources[i];
-        apr_int64_t parts[] = { (apr_int64_t)source->kind, source->number };
+        apr_int64_t parts[] = {
+            (apr_int64_t)source->kind, source->number, source->config->serve_expired,
+            source->config->whole
+        };
 
         done = source->has_info && EVP_DigestUpdate(context, parts, sizeof(parts))
                && EVP_DigestUpdate(context, source->url, strlen(source->url) + 1)
@@ -178,6 +181,7 @@ static void read_document(void *baton)
     ocsp_fetched_t what = {
         .kind = source->kind, .source = source->number, .url = source->url,
         .bytes = ocsp_buffer_bytes(&source->fetch.bytes), .shrink = source->config->shrink,
+        .serve_expired = source->config->serve_expired, .whole = source->config->whole,
         .former = source->has_info ? &source->info : NULL
     };
 
@@ -186,6 +190,23 @@ static void read_document(void *baton)
     authority->status = ocsp_document_read(&source->next, &what, &authority->reader,
                                            apr_time_now(), source->next_pool,
                                            &authority->result);
+}
+
+/* Of what is left out of an index and never answered as good. */
+static void log_strange(const feeder_source_t *source)
+{
+    if (source->info.strange) {
+        gh_log(source->authority->feeder->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0783) "authority "
+               "%s, %s: %" APR_UINT64_T_FMT " revoked certificates have serial numbers that are "
+               "negative or longer than 20 bytes; nobody is told that these are revoked, nor that "
+               "they are good. Replace such certificates", source->authority->name, source->url,
+               source->info.strange);
+    }
+}
+
+static int is_other_edition(const ocsp_document_info_t *one, const ocsp_document_info_t *other)
+{
+    return strcmp(one->number, other->number) || one->this_update != other->this_update;
 }
 
 static void document_read(void *baton)
@@ -207,8 +228,11 @@ static void document_read(void *baton)
     }
     source->document = source->next;
     source->document_pool = source->next_pool;
+    authority->state_unsafe |= is_other_edition(&source->info,
+                                                ocsp_document_info(source->document));
     source->info = *ocsp_document_info(source->document);
     source->has_info = 1;
+    log_strange(source);
     source->taken_up = 0;
     source->warned = 0;
     authority->changed = 1;
@@ -306,6 +330,8 @@ static void compute(feeder_authority_t *authority, apr_time_t now)
                sizeof(authority->next.authority));
         authority->next.generation = next_generation(authority, now);
         authority->next.synced_at = synced(authority);
+        /* nobody is answered from a CRL before it is known that older ones are refused */
+        feeder_state_save(authority, now);
         submit(authority, build, built);
     }
 }
@@ -329,11 +355,31 @@ static void warn(feeder_source_t *source, apr_time_t now)
     apr_pool_destroy(ptemp);
 }
 
+/* What an index of documents that are not here is made of is fetched again. */
+static void make_again(feeder_authority_t *authority)
+{
+    int i;
+
+    authority->has_made_from = 0;
+    authority->changed = 1;
+    for (i = 0; i < authority->source_count; ++i) {
+        feeder_source_t *source = &authority->sources[i];
+
+        if (source->taken_up) {
+            source->taken_up = 0;
+            source->due = 0;
+        }
+    }
+}
+
 apr_time_t feeder_files_step(feeder_authority_t *authority, apr_time_t now)
 {
     apr_time_t next = now + apr_time_from_sec(1);
     int i;
 
+    if (feeder_index_lost(authority, now)) {
+        make_again(authority);
+    }
     for (i = 0; i < authority->source_count; ++i) {
         feeder_source_t *source = &authority->sources[i];
 

@@ -3,6 +3,7 @@
 #ifndef mod_ocsp_feeder_ocsp_feeder_private_h
 #define mod_ocsp_feeder_ocsp_feeder_private_h
 
+#include <apr_file_info.h>
 #include <apr_pools.h>
 #include <apr_tables.h>
 #include <apr_time.h>
@@ -73,6 +74,9 @@ struct feeder_authority {
     apr_pool_t *pool;               /* of index and overlay; made anew with each */
     gh_index_t *index;              /* the newest that is there, or NULL */
     gh_overlay_t *overlay;
+    apr_finfo_t file;               /* of the index when it was opened */
+    int lost;                       /* it is not that one any more, and is made again */
+    apr_time_t looked;              /* when it was last looked whether it is still that one */
     apr_time_t built;               /* when it was made, as far as is known */
     apr_time_t built_whole;         /* from the whole of the store */
     unsigned char made_from[32];    /* what tells of which documents it was made */
@@ -92,6 +96,7 @@ struct feeder_authority {
     feeder_failure_t failure;       /* of building */
 
     int state_changed;
+    int state_unsafe;               /* it has to be on disk before what it tells of is used */
     apr_time_t state_written;
     feeder_failure_t state_failure;
 };
@@ -136,6 +141,9 @@ void feeder_submit(feeder_authority_t *authority, gh_lane_t *lane, void (*work)(
 int feeder_take_index(feeder_authority_t *authority, const char *what, apr_interval_time_t retry);
 /** Opens index and overlay that are in the folder now. Errors as gh_index_open(). */
 apr_status_t feeder_open_index(feeder_authority_t *authority, int verify, gh_result_t *result);
+/** Looks once a second whether the index was removed, replaced or written to by somebody else, and
+ *  says so in the log. @return 1 if it has to be made again */
+int feeder_index_lost(feeder_authority_t *authority, apr_time_t now);
 
 /* ocsp_feeder_store.c, ocsp_feeder_files.c: what is due. @return when to be called again at the
  * latest */
@@ -155,5 +163,7 @@ int feeder_hash_documents(const feeder_authority_t *authority, unsigned char sha
 void feeder_state_read(feeder_authority_t *authority);
 /** Writes the file if it is due. @return when it is due next */
 apr_time_t feeder_state_step(feeder_authority_t *authority, apr_time_t now);
+/** Writes the file at once, flushed to disk, if it tells of another CRL than the one on disk. */
+void feeder_state_save(feeder_authority_t *authority, apr_time_t now);
 
 #endif /* mod_ocsp_feeder_ocsp_feeder_private_h */

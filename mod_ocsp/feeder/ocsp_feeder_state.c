@@ -107,18 +107,33 @@ static json_t *state_object(const feeder_authority_t *authority, apr_time_t now,
         json_array_append_new(sources, source_object(&authority->sources[i], now, p));
     }
     return json_pack(
-        "{s:i, s:s, s:s, s:i, s:o, s:I, s:o, s:s?, s:o, s:o}", "version", 1, "authority",
+        "{s:i, s:s, s:s, s:i, s:o, s:I, s:o, s:o, s:s?, s:o, s:o}", "version", 1, "authority",
         authority->name, "digest",
         gh_hex(p, authority->reader.digest, sizeof(authority->reader.digest)),
         "pid", (int)getpid(), "written", time_object(now, p), "generation",
         (json_int_t)(authority->index ? gh_index_info(authority->index)->generation : 0),
-        "built", time_object(authority->built, p), "made_from", authority->has_made_from
+        "built", time_object(authority->built, p), "built_whole",
+        time_object(authority->built_whole, p), "made_from", authority->has_made_from
         ? gh_hex(p, authority->made_from, sizeof(authority->made_from)) : NULL,
         "build_error", failure_object(&authority->failure, p), "sources", sources);
 }
 
-/* Not flushed: what it says is of this moment, and is written again after a crash. */
-static int write_file(const char *path, const json_t *object, apr_pool_t *p)
+/* The folder has to be flushed too, for the name. */
+static int flush_folder(const char *folder)
+{
+    int descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC), failed;
+
+    if (descriptor < 0) {
+        return -1;
+    }
+    failed = fsync(descriptor);
+    return close(descriptor) || failed ? -1 : 0;
+}
+
+/* Only flushed where it tells which CRLs are too old: the rest is of this moment, and is written
+ * again after a crash. */
+static int write_file(const char *folder, const char *path, const json_t *object, int flush,
+                      apr_pool_t *p)
 {
     const char *temporary = apr_pstrcat(p, path, ".new", NULL);
     int descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
@@ -128,8 +143,12 @@ static int write_file(const char *path, const json_t *object, apr_pool_t *p)
         return -1;
     }
     failed = json_dumpfd(object, descriptor, JSON_INDENT(1));
+    failed |= flush && fsync(descriptor);
     failed |= close(descriptor);
-    return failed ? -1 : rename(temporary, path);
+    if (failed || rename(temporary, path)) {
+        return -1;
+    }
+    return flush ? flush_folder(folder) : 0;
 }
 
 apr_time_t feeder_state_step(feeder_authority_t *authority, apr_time_t now)
@@ -148,7 +167,7 @@ apr_time_t feeder_state_step(feeder_authority_t *authority, apr_time_t now)
     object = state_object(authority, now, ptemp);
     path = ocsp_state_path(feeder->folder, authority->name, ptemp);
     gh_result_clear(&result);
-    if (!object || write_file(path, object, ptemp)) {
+    if (!object || write_file(feeder->folder, path, object, authority->state_unsafe, ptemp)) {
         gh_result_fail(&result, errno, GH_FAILURE_UNAVAILABLE, "ocsp.feeder",
                        "See whether its disk is full, and who may write there.",
                        GHNO(0678) "it cannot be written: %s", strerror(errno));
@@ -156,12 +175,21 @@ apr_time_t feeder_state_step(feeder_authority_t *authority, apr_time_t now)
     }
     else {
         feeder_recover(authority, &authority->state_failure, path);
+        authority->state_unsafe = 0;
     }
     authority->state_written = now;
     authority->state_changed = 0;
     json_decref(object);
     apr_pool_destroy(ptemp);
     return now + AT_LEAST;
+}
+
+void feeder_state_save(feeder_authority_t *authority, apr_time_t now)
+{
+    if (authority->state_unsafe) {
+        authority->state_written = 0;
+        feeder_state_step(authority, now);
+    }
 }
 
 /* What older documents are told by. */
@@ -244,6 +272,7 @@ void feeder_state_read(feeder_authority_t *authority)
                 take_up_source(&authority->sources[i], known);
             }
         }
+        authority->built_whole = state->built_whole;
         if (authority->source_count) {
             take_up_index(authority, state, apr_time_now());
         }

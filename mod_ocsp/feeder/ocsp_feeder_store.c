@@ -76,12 +76,13 @@ static void built(void *baton)
 /* @return 1 if an index has to be made, with whole set */
 static int is_needed(feeder_authority_t *authority, apr_time_t now)
 {
+    int lost = feeder_index_lost(authority, now);
     apr_uint32_t count;
 
-    if (authority->index && gh_index_wait(authority->index)) {
+    if (!lost && authority->index && gh_index_wait(authority->index)) {
         return 0;
     }
-    authority->whole = !authority->index || now - authority->built_whole >= WHOLE_AFTER
+    authority->whole = !authority->index || lost || now - authority->built_whole >= WHOLE_AFTER
         || now < authority->built_whole - WHOLE_AFTER;
     if (authority->whole) {
         return 1;

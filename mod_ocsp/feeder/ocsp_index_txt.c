@@ -123,7 +123,8 @@ apr_status_t ocsp_read_index_txt(ocsp_document_t *document, const ocsp_fetched_t
                                  apr_pool_t *p, gh_result_t *result)
 {
     const unsigned char *at = fetched->bytes.data, *end = at + fetched->bytes.length;
-    apr_status_t rv = end[-1] == '\n' ? APR_SUCCESS : APR_EINVAL;
+    int ended = !fetched->bytes.length || end[-1] == '\n';
+    apr_status_t rv = ended ? APR_SUCCESS : APR_EINVAL;
     apr_pool_t *ptemp;
     gh_bytes_t line;
     int number = 0, more;
@@ -146,7 +147,14 @@ apr_status_t ocsp_read_index_txt(ocsp_document_t *document, const ocsp_fetched_t
                               "Look whether the file was being written; the next attempt may do.",
                               GHNO(0690) "line %d of %s is not as \"openssl ca\" writes it%s",
                               number, fetched->url,
-                              end[-1] == '\n' ? "" : ", or the last line has no end");
+                              ended ? "" : ", or the last line has no end");
+    }
+    if (!document->count && fetched->former && fetched->former->entries) {
+        return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_CONFLICT, RULE_SOURCE,
+                              "Look who has emptied it. For a CA that begins anew, stop httpd and "
+                              "remove the authority's .state file from OCSPDirectory.",
+                              GHNO(0784) "%s has no certificate any more, and had %"
+                              APR_UINT64_T_FMT, fetched->url, fetched->former->entries);
     }
     return APR_SUCCESS;
 }

@@ -33,7 +33,8 @@ typedef struct {
     const char *name;
     unsigned char digest[32];       /* ocsp_authority_digest() */
     X509 *certificate;              /* the CA's: issuer, key and keyUsage have to fit */
-    int serve_expired;              /* 1: a CRL past its nextUpdate is still taken up */
+    int serve_endless;              /* 1: OCSPMaxStale limits what is known, so that a CRL without
+                                       nextUpdate is taken up */
     apr_interval_time_t retention;  /* a revocation that later CRLs lack stays for so long after it
                                        was last listed; 0: not at all */
 } ocsp_reader_authority_t;
@@ -46,6 +47,8 @@ typedef struct {
     apr_time_t this_update;         /* 0: none */
     apr_time_t next_update;
     apr_uint64_t entries;           /* revoked in a CRL, serials in a list, lines of an index.txt */
+    apr_uint64_t strange;           /* entries of a CRL with serial numbers that no certificate may
+                                       have, left out */
     unsigned char sha256[32];       /* of its bytes */
 } ocsp_document_info_t;
 
@@ -60,6 +63,8 @@ typedef struct {
     const char *url;                /* for messages, without credentials */
     gh_bytes_t bytes;               /* as fetched: DER or PEM, text; lives until the call returns */
     int shrink;                     /* of a list of serials: percent it may lose at a time */
+    int serve_expired;              /* 1: a CRL past its nextUpdate is still taken up */
+    int whole;                      /* 1: a CRL whose distribution point is the CA's only one */
     const ocsp_document_info_t *former;     /* what the source had last; NULL: never anything */
 } ocsp_fetched_t;
 

@@ -71,6 +71,34 @@ static int kinds_covered(ocsp_document_t *const *documents, int count)
     return kinds;
 }
 
+/** RFC 5280 5.2.5: a CRL with a distribution point lists the certificates that name this point, and
+ *  says nothing of others. One alone for its kind of certificate has others beside it, unless the
+ *  administrator knows better. */
+static int is_alone(ocsp_document_t *const *documents, int count, const ocsp_document_t *document,
+                    int needed)
+{
+    int i, alone = kinds_of(&document->scope) & needed;
+
+    for (i = 0; i < count; ++i) {
+        if (documents[i]->kind == OCSP_DOCUMENT_CRL
+            && !same_point(&documents[i]->scope, &document->scope)) {
+            alone &= ~kinds_of(&documents[i]->scope);
+        }
+    }
+    return document->scope.point.data && alone;
+}
+
+static apr_status_t fail_alone(const ocsp_document_t *document, gh_result_t *result)
+{
+    return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_CONFLICT, RULE_SOURCE,
+                          "If it is the CA's only CRL for these certificates, as with many CAs, "
+                          "add partition=whole to its OCSPSource; else add an OCSPSource crl for "
+                          "each of the other partitions.",
+                          GHNO(0780) "the CRL from %s is for one distribution point "
+                          "(issuingDistributionPoint), and there is none for others",
+                          document->url);
+}
+
 static apr_status_t fail_gap(const char *what, const ocsp_document_t *document,
                              gh_result_t *result)
 {
@@ -108,6 +136,12 @@ apr_status_t ocsp_scopes_check(ocsp_document_t *const *documents, int count, X50
                    != ALL_REASONS) {
                 return fail_gap("some reasons for revocation", documents[i], result);
             }
+        }
+    }
+    for (i = 0; i < count; ++i) {
+        if (documents[i]->kind == OCSP_DOCUMENT_CRL
+            && is_alone(documents, count, documents[i], needed)) {
+            return fail_alone(documents[i], result);
         }
     }
     if (first && (covered & needed) != needed) {

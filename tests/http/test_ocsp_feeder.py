@@ -86,6 +86,39 @@ def test_a_damaged_index_is_made_again(make_server):
     assert path.read_bytes() != bytes(data)
 
 
+def damage(path):
+    """In its middle, where it is, as a defect of the disk or another program would do it."""
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+
+
+@pytest.mark.parametrize("harm", [damage, os.unlink])
+def test_store_index_that_is_lost_while_all_runs(make_server, harm):
+    feeder = StoreFeeder(make_server, {"devices": [source("store")]})
+    first = feeder.wait_index("devices")
+    time.sleep(1)       # another mtime
+    feeder.server.expect("GH0782")
+    harm(feeder.folder() / "devices.index")
+    feeder.wait_index("devices", after=first["generation"], seconds=5)
+    assert feeder.server.log.text().count("GH0782") == 1
+
+
+def test_the_time_of_the_whole_index_survives_a_restart(make_server):
+    feeder = StoreFeeder(make_server, {"devices": [source("store")]})
+    first = feeder.wait_index("devices")
+    assert first["built_whole"] == first["built"]
+    feeder.server.stop()
+    path = feeder.folder() / "devices.index"
+    os.utime(path, (path.stat().st_mtime + 60,) * 2)     # as if it had been merged since
+    feeder.server.start()
+    again = feeder.wait("devices", lambda state: state["pid"] != first["pid"])
+    assert again["generation"] == first["generation"]
+    assert again["built"] != first["built"] and again["built_whole"] == first["built_whole"]
+
+
 def test_store_that_cannot_be_reached_delays_nothing(make_server):
     feeder = Feeder(make_server, {}, start=False)
     server = feeder.server
@@ -120,6 +153,52 @@ def test_unchanged_is_a_success_without_a_new_index(files):
     later = files.wait("devices", lambda new: written(new["sources"][0], "last_success")
                        > written(state["sources"][0], "last_success"), what="another success")
     assert later["generation"] == state["generation"]
+
+
+@pytest.mark.parametrize("harm", [damage, os.unlink])
+def test_index_of_files_that_is_lost_while_all_runs(files, harm):
+    server = files.server
+    files.wait_index("devices")
+    server.stop()
+    server.start()      # whose feeder has the index, and not the CRL
+    first = files.wait("devices", lambda state: state["pid"] == files.pid())
+    server.expect("GH0782")
+    harm(files.folder() / "devices.index")
+    later = files.wait_index("devices", after=first["generation"], seconds=5)
+    assert entries(later) == 3
+    assert server.log.text().count("GH0782") == 1
+
+
+def test_the_number_of_a_crl_is_on_disk_before_its_index(make_server):
+    feeder = Feeder(make_server, {}, start=False)
+    feeder.configure({"devices": [file_source(feeder.server, interval=100000)]})
+    write(feeder.server, make_crl(feeder.server.authority, [1]))
+    feeder.start()
+    state = feeder.wait_index("devices")
+    path = feeder.folder() / "devices.index"
+    for number in range(2, 6):
+        feeder.wait("devices", lambda new: new["written"] != state["written"])
+        before = path.stat().st_ino
+        write(feeder.server, make_crl(feeder.server.authority, [1], number=number))
+        deadline = time.monotonic() + 10
+        while path.stat().st_ino == before:
+            assert time.monotonic() < deadline
+        state = feeder.state("devices")
+        assert int(state["sources"][0]["number"], 16) == number
+
+
+def test_index_txt_of_a_new_ca(make_server):
+    feeder = Feeder(make_server, {}, start=False)
+    feeder.configure({"devices": [source("index", f"file://{feeder.server.root}/run/index.txt")]})
+    write(feeder.server, b"", "index.txt")
+    feeder.start()
+    state = feeder.wait_index("devices")
+    assert entries(state) == 0
+    write(feeder.server, b"V\t350101000000Z\t\t01\tunknown\t/CN=x\n", "index.txt")
+    assert entries(feeder.wait_index("devices", after=state["generation"])) == 1
+    feeder.server.expect("GH0784")
+    write(feeder.server, b"", "index.txt")
+    feeder.wait_error("devices", "GH0784")
 
 
 def test_a_file_that_is_gone(files):
@@ -157,15 +236,15 @@ def test_bad_documents_leave_the_index_alone(files):
         ("GH0700", make_crl(server.authority, [1], number=9, age=7200, hours=1)),
     ]
     assert other.subject != server.authority.certificate.subject
-    for number, data in cases:
+    for good, (number, data) in enumerate(cases, 2):
         server.expect(number)
         write(server, data)
         state = files.wait_error("devices", number, seconds=15)
         assert state["generation"] == first["generation"], number
         # and what is good again is taken up again
-        write(server, make_crl(server.authority, [1, 2, 3], number=2))
-        files.wait("devices", lambda state: state["sources"][0]["failures"] == 0, 15)
-        first = files.state("devices")
+        write(server, make_crl(server.authority, [1, 2, 3], number=good))
+        first = files.wait_index("devices", after=first["generation"], seconds=15)
+        assert first["sources"][0]["failures"] == 0
 
 
 def test_older_ones_are_refused_also_after_a_restart(files):

@@ -75,6 +75,9 @@ static void test_sources(void **state)
         { "GH0682", { .kind = OCSP_SOURCE_CRL, .url = "http://e/a", .shrink = 5 } },
         { "GH0682", { .kind = OCSP_SOURCE_SERIALS, .url = "http://e/a", .delta = "http://e/d" } },
         { "GH0682", { .kind = OCSP_SOURCE_SERIALS, .url = "http://e/a", .serve_expired = 1 } },
+        { "GH0682", { .kind = OCSP_SOURCE_SERIALS, .url = "http://e/a", .whole = 1 } },
+        { "GH0785", { .kind = OCSP_SOURCE_CRL, .url = "http://e/a",
+                      .proxy = "http://me:secret@p" } },
 
         { "GH0683", { .kind = OCSP_SOURCE_CRL, .url = "http://e/a", .interval = 999999 } },
         { "GH0683", { .kind = OCSP_SOURCE_CRL, .url = "http://e/a", .timeout = 99999 } },
@@ -160,6 +163,7 @@ static void test_told_and_understood(void **state)
     ocsp_source_config_t configs[] = {
         { .kind = OCSP_SOURCE_CRL, .url = "ldap://e", .delta = "ldap://d", .interval = 1000000,
           .timeout = 2000000, .retry = 3000000, .warn = 4000000, .serve_expired = 1,
+          .whole = 1,
           .max_size = 77, .ca_file = "/ca", .proxy = "http://p", .dn = "cn=x", .attribute = "a",
           .bind = "cn=b", .password = apr_pstrcat(test_pool, "file:", path, NULL), .starttls = 1 },
         { .kind = OCSP_SOURCE_SERIALS, .url = "file:/s", .shrink = 3 },
@@ -167,8 +171,8 @@ static void test_told_and_understood(void **state)
     };
     ocsp_source_config_t store = { .kind = OCSP_SOURCE_STORE };
     ocsp_feed_authority_t authorities[] = {
-        { "one", NULL, ca("p256-01"), 5000000, array_of(configs, 3) },
-        { "two", "issuer", ca("rsa2048-01"), 0, array_of(&store, 1) },
+        { "one", NULL, ca("p256-01"), 5000000, 600, array_of(configs, 3) },
+        { "two", "issuer", ca("rsa2048-01"), 0, 0, array_of(&store, 1) },
     };
     apr_array_header_t *all = apr_array_make(test_pool, 2, sizeof(ocsp_feed_authority_t));
     ocsp_feeder_t feeder = { .pool = test_pool };
@@ -196,7 +200,10 @@ static void test_told_and_understood(void **state)
     assert_null(one->issuer);
     assert_int_equal(one->kind, GH_SOURCE_FILES);
     assert_int_equal(one->reader.retention, 5000000);
-    assert_true(one->reader.serve_expired);
+    assert_true(one->reader.serve_endless);
+    assert_true(one->sources[0].config->serve_expired);
+    assert_true(one->sources[0].config->whole);
+    assert_false(one->sources[2].config->serve_expired);
     assert_int_equal(ocsp_authority_digest(digest, authorities[0].certificate, "one",
                                            authorities[0].sources), 0);
     assert_memory_equal(digest, one->reader.digest, 32);
@@ -235,7 +242,7 @@ static void test_a_password_that_cannot_be_had(void **state)
     ocsp_source_config_t config = {
         .kind = OCSP_SOURCE_CRL, .url = "ldap://e", .bind = "cn=b", .password = "file:/nowhere/p"
     };
-    ocsp_feed_authority_t authority = { "one", NULL, ca("p256-01"), 0, array_of(&config, 1) };
+    ocsp_feed_authority_t authority = { "one", NULL, ca("p256-01"), 0, 0, array_of(&config, 1) };
     apr_array_header_t *all = apr_array_make(test_pool, 1, sizeof(authority));
     gh_result_t result;
     const char *text;

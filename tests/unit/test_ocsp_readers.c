@@ -4,152 +4,12 @@
 
 #include "x509_support.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-
 #include <apr_strings.h>
+#include <openssl/ui.h>
 
-
-#include "ocsp_crl_support.h"
-#include "mod_ocsp/feeder/ocsp_reader.h"
+#include "ocsp_reader_support.h"
 #include "status.h"
-#include "status/index.h"
 #include "store/certificates.h"
-
-#define NOW apr_time_from_sec(1790000000)
-#define HOUR apr_time_from_sec(3600)
-#define URL "http://crl.example/ca.crl"
-#define HOLD 6
-#define REMOVE 8
-
-static gh_ca_t *ca;
-static ocsp_reader_authority_t authority;
-
-static int setup(void **state)
-{
-    gh_ca_t *root = make_root(fixture_key("rsa2048-01"), "CN=Root", NOW - 1000 * HOUR);
-
-    ca = make_issuing(root, fixture_key("p256-01"), "CN=Issuing", NOW - 900 * HOUR);
-    memset(&authority, 0, sizeof(authority));
-    authority.name = "issuing";
-    authority.certificate = gh_ca_certificate(ca);
-    memset(authority.digest, 7, sizeof(authority.digest));
-    return 0;
-}
-
-static const crl_t plain = { .number = "0A", .this_update = NOW - HOUR, .next_update = NOW + HOUR };
-
-/* Reading and building */
-
-static gh_result_t result;
-
-static ocsp_fetched_t fetched(ocsp_document_kind_t kind, int source, gh_bytes_t bytes)
-{
-    ocsp_fetched_t made = { .kind = kind, .source = source, .url = URL, .bytes = bytes,
-                            .shrink = 10 };
-
-    return made;
-}
-
-static ocsp_document_t *read_as(ocsp_document_kind_t kind, int source, gh_bytes_t bytes)
-{
-    ocsp_fetched_t what = fetched(kind, source, bytes);
-    ocsp_document_t *document = NULL;
-    apr_status_t rv;
-
-    gh_result_clear(&result);
-    rv = ocsp_document_read(&document, &what, &authority, NOW, test_pool, &result);
-    if (rv != APR_SUCCESS) {
-        fail_msg("%s: %s", result.number, result.message);
-    }
-    return document;
-}
-
-static void refused(ocsp_document_kind_t kind, gh_bytes_t bytes, const ocsp_document_info_t *former,
-                    apr_status_t status, const char *number)
-{
-    ocsp_fetched_t what = fetched(kind, 0, bytes);
-    ocsp_document_t *document = (ocsp_document_t *)&what;
-
-    what.former = former;
-    gh_result_clear(&result);
-    assert_int_equal(ocsp_document_read(&document, &what, &authority, NOW, test_pool, &result),
-                     status);
-    assert_null(document);
-    assert_string_equal(result.number, number);
-    assert_non_null(strstr(result.message, URL));
-    assert_string_not_equal(result.action, "");
-}
-
-static const char *index_path(void)
-{
-    return scratch_path("issuing.index");
-}
-
-static apr_status_t build_all(ocsp_document_t **documents, int count, const gh_index_t *before,
-                              apr_time_t now, gh_index_info_t *info)
-{
-    static apr_int64_t generation;
-
-    memset(info, 0, sizeof(*info));
-    memcpy(info->authority, authority.digest, sizeof(info->authority));
-    info->generation = ++generation;
-    info->synced_at = now;
-    gh_result_clear(&result);
-    return ocsp_documents_build(documents, count, &authority, info, before, index_path(), now,
-                                test_pool, &result);
-}
-
-static gh_index_t *open_index(void)
-{
-    gh_index_t *index = NULL;
-
-    assert_success(gh_index_open(&index, index_path(), authority.digest, 1, test_pool, &result));
-    return index;
-}
-
-static gh_index_t *built_at(apr_time_t now, const gh_index_t *before, int count, ...)
-{
-    ocsp_document_t *documents[8];
-    gh_index_info_t info;
-    va_list arguments;
-    int i;
-
-    va_start(arguments, count);
-    for (i = 0; i < count; ++i) {
-        documents[i] = va_arg(arguments, ocsp_document_t *);
-    }
-    va_end(arguments);
-    if (build_all(documents, count, before, now, &info) != APR_SUCCESS) {
-        fail_msg("%s: %s", result.number, result.message);
-    }
-    return open_index();
-}
-
-#define BUILT(...) built_at(NOW, NULL, __VA_ARGS__)
-
-static gh_known_t find(const gh_index_t *index, const char *serial)
-{
-    gh_known_t known;
-    gh_bytes_t bytes;
-
-    assert_success(gh_serial_parse(&bytes, serial, test_pool));
-    gh_index_find(index, bytes, &known);
-    return known;
-}
-
-#define CRL_OF(what, ...)                                                               \
-    read_as(OCSP_DOCUMENT_CRL, 0, make_crl(ca, what, (const revoked_t[]){ __VA_ARGS__ },    \
-            sizeof((const revoked_t[]){ __VA_ARGS__ }) / sizeof(revoked_t)))
-
-static gh_bytes_t text(const char *content)
-{
-    gh_bytes_t bytes = { (const unsigned char *)content, strlen(content) };
-
-    return bytes;
-}
-
-/* Tests */
 
 static void test_crl(void **state)
 {
@@ -218,8 +78,53 @@ static void test_crl_refused(void **state)
     what = plain;
     what.next_update = NOW - HOUR / 2;
     refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), NULL, GH_EREFUSED, "GH0700");
-    authority.serve_expired = 1;
+    serve_expired = 1;
     read_as(OCSP_DOCUMENT_CRL, 0, make_crl(ca, &what, NULL, 0));
+}
+
+static void test_crl_without_end(void **state)
+{
+    crl_t what = plain;
+
+    what.next_update = 0;
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), NULL, GH_EREFUSED, "GH0781");
+    serve_expired = 1;
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), NULL, GH_EREFUSED, "GH0781");
+    authority.serve_endless = 1;
+    read_as(OCSP_DOCUMENT_CRL, 0, make_crl(ca, &what, NULL, 0));
+}
+
+static int asked;
+
+static int note_question(UI *ui)
+{
+    ++asked;
+    return 0;
+}
+
+static void test_nobody_is_asked_for_a_pass_phrase(void **state)
+{
+    UI_METHOD *terminal = UI_create_method("terminal");
+
+    UI_method_set_opener(terminal, note_question);
+    UI_set_default_method(terminal);
+    refused(OCSP_DOCUMENT_CRL, text("-----BEGIN X509 CRL-----\nProc-Type: 4,ENCRYPTED\n"
+                                    "DEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\n"
+                                    "AAAAAAAAAAAAAAAAAAAAAA==\n-----END X509 CRL-----\n"), NULL,
+            APR_EINVAL, "GH0704");
+    UI_set_default_method(NULL);
+    UI_destroy_method(terminal);
+    assert_int_equal(asked, 0);
+}
+
+static void test_strange_serials_are_counted(void **state)
+{
+    ocsp_document_t *crl = CRL_OF(&plain, { "-05", 1, 0 }, { "01", 1, 0 },
+                                  { "01000000000000000000000000000000000000000000", 1, 0 });
+
+    assert_int_equal(ocsp_document_info(crl)->entries, 1);
+    assert_int_equal(ocsp_document_info(crl)->strange, 2);
+    assert_int_equal(ocsp_document_info(CRL_OF(&plain, { "05", 1, 0 }))->strange, 0);
 }
 
 static void test_crl_of_a_ca_that_may_not_sign_any(void **state)
@@ -351,6 +256,14 @@ static void test_partitions_refused(void **state)
     partitions_refused("GH0691", partition(0, "critical,onlyCA:TRUE", "01"), NULL);
     partitions_refused("GH0691", partition(0, "critical,onlysomereasons:keyCompromise", "01"),
                        NULL);
+    /* there are other points, or ought to be */
+    partitions_refused("GH0780", partition(0, "critical,fullname:URI:http://a/1", "01"), NULL);
+    partitions_refused("GH0780", partition(0, "critical,fullname:URI:http://a/1,onlyuser:TRUE",
+                                           "01"),
+                       partition(1, "critical,onlyCA:TRUE", "02"));
+    partitions_refused("GH0780", partition(0, "critical,fullname:URI:http://a/1,onlyuser:TRUE",
+                                           "01"),
+                       partition(1, "critical,fullname:URI:http://a/2,onlyCA:TRUE", "02"));
     /* not for us at all */
     refused(OCSP_DOCUMENT_CRL, make_crl(ca, &(crl_t){ .number = "0A", .this_update = NOW - HOUR,
             .next_update = NOW + HOUR, .scope = "critical,indirectCRL:TRUE" }, NULL, 0), NULL,
@@ -358,6 +271,44 @@ static void test_partitions_refused(void **state)
     refused(OCSP_DOCUMENT_CRL, make_crl(ca, &(crl_t){ .number = "0A", .this_update = NOW - HOUR,
             .next_update = NOW + HOUR, .scope = "critical,onlyAA:TRUE" }, NULL, 0), NULL,
             GH_EREFUSED, "GH0702");
+}
+
+static void test_partition_that_is_the_whole(void **state)
+{
+    gh_index_t *index;
+
+    whole = 1;
+    index = BUILT(1, partition(0, "critical,fullname:URI:http://a/1", "01"));
+    assert_int_equal(find(index, "01").state, GH_KNOWN_REVOKED);
+    index = BUILT(2, partition(0, "critical,fullname:URI:http://a/1,onlyuser:TRUE", "01"),
+                  partition(1, "critical,fullname:URI:http://a/2,onlyCA:TRUE", "02"));
+    assert_int_equal(find(index, "02").state, GH_KNOWN_REVOKED);
+    /* and then there is no other one */
+    partitions_refused("GH0692", partition(0, "critical,fullname:URI:http://a/1", "01"),
+                       partition(1, "critical,fullname:URI:http://a/2", "02"));
+}
+
+/* expired=serve is of one source: the end of others still counts. */
+static void test_the_end_of_partitions(void **state)
+{
+    static const char *const scopes[] = {
+        "critical,fullname:URI:http://a/1", "critical,fullname:URI:http://a/2"
+    };
+    crl_t soon = plain, late = plain;
+    ocsp_document_t *first, *second;
+
+    soon.scope = scopes[0];
+    soon.next_update = NOW - HOUR / 2;
+    late.scope = scopes[1];
+    serve_expired = 1;
+    first = CRL_OF(&soon, { "01", 1, 0 });
+    serve_expired = 0;
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &soon, NULL, 0), NULL, GH_EREFUSED, "GH0700");
+    second = CRL_OF(&late, { "02", 1, 0 });
+    assert_int_equal(gh_index_info(BUILT(2, first, second))->next_update, late.next_update);
+    serve_expired = 1;
+    second = CRL_OF(&late, { "02", 1, 0 });
+    assert_int_equal(gh_index_info(BUILT(2, first, second))->next_update, soon.next_update);
 }
 
 static void test_serials(void **state)
@@ -433,6 +384,19 @@ static void test_index_txt(void **state)
     assert_int_equal(gh_index_info(index)->complete, 1);
 }
 
+static void test_index_txt_of_a_new_ca(void **state)
+{
+    ocsp_document_info_t former = { .entries = 0 };
+    gh_bytes_t none = { NULL, 0 };
+    gh_index_t *index = BUILT(1, read_as(OCSP_DOCUMENT_INDEX, 0, none));
+
+    assert_int_equal(gh_index_info(index)->complete, 1);
+    assert_int_equal(gh_index_info(index)->issued, 0);
+    assert_int_equal(find(index, "1000").state, GH_KNOWN_NOT);
+    former.entries = 1;
+    refused(OCSP_DOCUMENT_INDEX, none, &former, GH_EREFUSED, "GH0784");
+}
+
 static void test_index_txt_refused(void **state)
 {
     static const char *const lines[] = {
@@ -495,24 +459,37 @@ static void test_retention(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_crl, setup, x509_test_teardown),
-        cmocka_unit_test_setup_teardown(test_crl_in_pem_and_without_entries, setup,
+        cmocka_unit_test_setup_teardown(test_crl, reader_setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_crl_in_pem_and_without_entries, reader_setup,
                                         x509_test_teardown),
-        cmocka_unit_test_setup_teardown(test_crl_refused, setup, x509_test_teardown),
-        cmocka_unit_test_setup_teardown(test_crl_of_a_ca_that_may_not_sign_any, setup,
+        cmocka_unit_test_setup_teardown(test_crl_refused, reader_setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_crl_without_end, reader_setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_nobody_is_asked_for_a_pass_phrase, reader_setup,
                                         x509_test_teardown),
-        cmocka_unit_test_setup_teardown(test_older_crls_are_refused, setup, x509_test_teardown),
-        cmocka_unit_test_setup_teardown(test_delta, setup, x509_test_teardown),
-        cmocka_unit_test_setup_teardown(test_delta_that_does_not_fit, setup, x509_test_teardown),
-        cmocka_unit_test_setup_teardown(test_partitions, setup, x509_test_teardown),
-        cmocka_unit_test_setup_teardown(test_partitions_refused, setup, x509_test_teardown),
-        cmocka_unit_test_setup_teardown(test_serials, setup, x509_test_teardown),
-        cmocka_unit_test_setup_teardown(test_serials_refused, setup, x509_test_teardown),
-        cmocka_unit_test_setup_teardown(test_index_txt, setup, x509_test_teardown),
-        cmocka_unit_test_setup_teardown(test_index_txt_refused, setup, x509_test_teardown),
-        cmocka_unit_test_setup_teardown(test_versions_stay_where_the_status_does, setup,
+        cmocka_unit_test_setup_teardown(test_strange_serials_are_counted, reader_setup,
                                         x509_test_teardown),
-        cmocka_unit_test_setup_teardown(test_retention, setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_partition_that_is_the_whole, reader_setup,
+                                        x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_the_end_of_partitions, reader_setup,
+                                        x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_index_txt_of_a_new_ca, reader_setup,
+                                        x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_crl_of_a_ca_that_may_not_sign_any, reader_setup,
+                                        x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_older_crls_are_refused, reader_setup,
+                                        x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_delta, reader_setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_delta_that_does_not_fit, reader_setup,
+                                        x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_partitions, reader_setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_partitions_refused, reader_setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_serials, reader_setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_serials_refused, reader_setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_index_txt, reader_setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_index_txt_refused, reader_setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_versions_stay_where_the_status_does, reader_setup,
+                                        x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_retention, reader_setup, x509_test_teardown),
     };
 
     return cmocka_run_group_tests_name("ocsp_readers", tests, x509_group_setup,

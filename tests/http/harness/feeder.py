@@ -50,7 +50,8 @@ def make_crl(authority, revoked=(), number=1, hours=24, age=0, key=None, delta=N
 def source(kind, url=None, **options):
     """A source as the feeder is told of it."""
     made = {"kind": kind, "url": url, "delta": None, "interval": SECOND, "timeout": SECOND,
-            "retry": SECOND // 2, "warn": 0, "serve_expired": False, "shrink": 0, "max_size": 0,
+            "retry": SECOND // 2, "warn": 0, "serve_expired": False, "whole": False, "shrink": 0,
+            "max_size": 0,
             "ca_file": None, "proxy": None, "dn": None, "attribute": None, "bind": None,
             "password": None, "starttls": False}
     assert not set(options) - set(made)
@@ -88,7 +89,7 @@ class Feeder:
                      "digest": spki_digest(certificate, name, sources[0]["kind"] == "store",
                                            any(s["kind"] != "crl" for s in sources)),
                      "certificate": certificate.public_bytes(DER).hex(), "retention": 0,
-                     "sources": sources} for name, sources in self.authorities.items()]}
+                     "serve_endless": False, "sources": sources} for name, sources in self.authorities.items()]}
 
     def content(self, server):
         path = server.root / "feeder.conf"
