@@ -212,6 +212,10 @@ static int begin_request(void *baton, char *address, char *local, int port, int 
     if (call->has_effect && (call->given || (!call->length && call->issued))) {
         return CURL_PREREQFUNC_ABORT;
     }
+    call->surplus = http_connection_has_surplus(call, local_port);
+    if (call->surplus) {
+        return CURL_PREREQFUNC_ABORT;
+    }
     call->given = 0;
     call->issued = 1;
     return CURL_PREREQFUNC_OK;
@@ -410,6 +414,7 @@ apr_status_t http_call(http_peer_t *peer, const http_request_t *request, http_do
     set_method(call, request);
     set_options(call, request);
     http_tls_prepare(call);
+    http_connections_prepare(call);
     if (peer->running >= peer->config.connections) {
         push_waiting(call);
     }
@@ -525,6 +530,22 @@ static void start_waiting(http_peer_t *peer)
     }
 }
 
+/** Over a new connection, if nothing was sent over the old one. */
+static int repeat_call(http_call_t *call)
+{
+    CURLM *multi = call->peer->client->multi;
+
+    if (!call->surplus || call->given || call->peer->client->stopped) {
+        return 0;
+    }
+    call->surplus = 0;
+    call->issued = 0;
+    call->error[0] = '\0';
+    curl_multi_remove_handle(multi, call->easy);
+    curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, 1L);
+    return curl_multi_add_handle(multi, call->easy) == CURLM_OK;
+}
+
 void http_client_finish(http_client_t *client)
 {
     CURLMsg *message;
@@ -536,7 +557,9 @@ void http_client_finish(http_client_t *client)
 
         if (message->msg == CURLMSG_DONE) {
             curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&call);
-            end_call(call, code, 0);
+            if (!repeat_call(call)) {
+                end_call(call, code, 0);
+            }
         }
     }
 }

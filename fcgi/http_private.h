@@ -11,6 +11,9 @@
 /** Connections whose handshake is watched at once; see http_tls_watch(). */
 #define HTTP_WATCHED 4096
 
+/** Connections that are looked at before they are used again; see http_connections_prepare(). */
+#define HTTP_SOCKETS 4096
+
 /** An alert that a server has sent over a connection, 0: none. */
 typedef struct {
     int alert;
@@ -25,6 +28,8 @@ struct http_client {
     int stopped;
     unsigned int number;            /* of calls */
     http_watched_t watched[HTTP_WATCHED];
+    int socket[HTTP_SOCKETS];       /* of connections */
+    int sockets;
 };
 
 struct http_peer {
@@ -57,6 +62,7 @@ struct http_call {
     apr_size_t given;               /* bytes of it that libcurl has taken */
     int issued;                     /* a connection was ready, the request may have been written */
     int has_effect;
+    int surplus;                    /* the connection had something that nobody had asked for */
 
     unsigned char *answer;
     apr_size_t answer_length;
@@ -73,6 +79,13 @@ void http_tls_prepare(http_call_t *call);
 /** @return 1 if the server has refused the handshake after this side took it as finished, as TLS
  *          1.3 permits: then it has not read what was sent over the connection */
 int http_tls_refused(const http_call_t *call);
+
+/** Sets what has to do with connections on the handle of a call. */
+void http_connections_prepare(http_call_t *call);
+
+/** Within PREREQFUNCTION. @return 1 if a connection was used before and has something to read, or
+ *          has ended: the request must not be sent over it */
+int http_connection_has_surplus(const http_call_t *call, int local_port);
 
 /** Looks at credential and trust of a peer. */
 apr_status_t http_tls_load(http_peer_t *peer, apr_pool_t *p, gh_result_t *result);

@@ -198,6 +198,18 @@ def test_manners_of_gateways(remote, subject, kind):
     succeeded(remote, remote.enrol(subject), subject)
 
 
+def test_an_answer_too_many(remote, subject):
+    """What came behind an answer is not the answer to the next request."""
+    remote.gateway.faults.add("repeat", on="enroll", times=3)
+    posts = remote.posts()
+    for number in range(5):
+        name = subject.replace("device", f"repeat{number}")
+        begin = time.monotonic()
+        succeeded(remote, remote.enrol(name), name)
+        assert time.monotonic() - begin < 1.9   # it was not found by a search
+    assert remote.posts() == posts + 5
+
+
 @pytest.mark.parametrize("kind", ["other-key", "other-issuer", "forged-issuer", "more-usages",
                                   "more-names", "other-subject", "past", "ca"])
 def test_a_wrong_certificate_is_never_handed_out(remote, subject, kind):
@@ -270,7 +282,7 @@ def test_an_expired_server_certificate(make_server, gateway, subject):
 
 
 def test_a_ca_that_cannot_be_searched(make_server, gateway, subject):
-    """Nobody can tell whether it was issued: an operator decides, the worker does not send again."""
+    """Nobody can tell whether it was issued: an operator decides, and nothing is sent again."""
     remote = Remote(make_server, gateway, wait="1s max-waiting=8", search="off").ready()
     gateway.faults.add("lost", on="enroll", times=1)
     remote.server.allow(*TROUBLE)
@@ -295,7 +307,8 @@ def test_secrets_stay_where_they_are(make_server, gateway, subject):
     succeeded(remote, remote.wait(first, 40) if first.pending else first, subject)
     texts = [remote.server.error_log_path.read_bytes(), remote.server.audit_path.read_bytes()]
     for pid in remote.workers():
-        texts += [pathlib.Path(f"/proc/{pid}/{name}").read_bytes() for name in ("environ", "cmdline")]
+        texts += [pathlib.Path(f"/proc/{pid}/{name}").read_bytes()
+                  for name in ("environ", "cmdline")]
     store = b"".join(path.read_bytes() for path in (remote.server.root / "store").iterdir()
                      if path.is_file())
     for secret in (PASSPHRASE.encode(), PASSPHRASE.encode().hex().encode(), CHALLENGE.encode()):

@@ -221,6 +221,27 @@ static void test_idle_connection_closed(void **state)
     tls_server_stop(server);
 }
 
+/* Over a connection, only their order tells which request an answer is to. */
+static void test_surplus_answer(void **state)
+{
+    tls_server_t *server = tls_server_start("tata", 0, ca);
+    http_peer_t *peer = peer_of(tls_server_url(server));
+    came_t came;
+    int i;
+
+    (void)state;
+    for (i = 0; i < 4; ++i) {
+        came = i < 2 ? post(peer) : call(peer, "GET", NULL, 0);
+        assert_int_equal(came.outcome, HTTP_ANSWERED);
+        assert_int_equal(came.status, 200);
+        apr_sleep(apr_time_from_msec(50));
+    }
+    assert_int_equal(tls_server_requests(server), 4);
+    /* what is clean is used again */
+    assert_int_equal(tls_server_connections(server), 3);
+    tls_server_stop(server);
+}
+
 static void test_not_sent(void **state)
 {
     const gh_ca_t *other = make_root(fixture_key("rsa2048-02"), "cn=Other", apr_time_now());
@@ -462,6 +483,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_without_body_never_twice, setup, teardown),
         cmocka_unit_test_setup_teardown(test_without_effect_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_idle_connection_closed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_surplus_answer, setup, teardown),
         cmocka_unit_test_setup_teardown(test_not_sent, setup, teardown),
         cmocka_unit_test_setup_teardown(test_handshake_refused_late, setup, teardown),
         cmocka_unit_test_setup_teardown(test_credential_by_alias, setup, teardown),

@@ -120,6 +120,10 @@ static int answer(tls_server_t *server, SSL *ssl, char letter)
     case 'q':
         send_text(ssl, "HTTP/1.1 200 OK\r\nContent-Type: text/x\r\nContent-Length: 2\r\n\r\nok");
         return letter == 'a';
+    case 't':
+        send_text(ssl, "HTTP/1.1 200 OK\r\nContent-Type: text/x\r\nContent-Length: 2\r\n\r\nok");
+        send_text(ssl, "HTTP/1.1 404 Surplus\r\nContent-Length: 0\r\n\r\n");
+        return 1;
     case 'r':
         send_text(ssl, "HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n");
         return 1;

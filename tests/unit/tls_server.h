@@ -14,7 +14,7 @@
  *   c  closes without an answer                  h  never answers
  *   r  429, Retry-After: 7                       d  503, Retry-After as a date in 60 s
  *   l  200 with 64 KiB                           p  the beginning of an answer
- *   m  302
+ *   m  302                                       t  200 "ok", and a 404 that nobody has asked for
  */
 
 typedef struct tls_server tls_server_t;

@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""Devices that enrol through a slow CA: each sends its request until it is answered, and polls until
-the answer is final."""
+"""Devices that enrol through a slow CA: each sends its request until that is answered, and polls
+until the answer is final."""
 
 import http.client
 import threading
