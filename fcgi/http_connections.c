@@ -1,10 +1,10 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
 /*
- * Which connections may be used again. Over one connection, answers belong to requests by their order
- * alone: a server that has sent more than it was asked for would have its surplus taken for the
- * answer to the next request, and so on as long as the connection lives. libcurl 7.88 sees no fault in
- * bytes that wait there.
+ * Which connections may be used again. Over one connection, answers belong to requests by their
+ * order alone: a server that has sent more than it was asked for would have its surplus taken for
+ * the answer to the next request, and so on as long as the connection lives. libcurl 7.88 sees no
+ * fault in bytes that wait there.
  */
 
 #include "fcgi/http_private.h"

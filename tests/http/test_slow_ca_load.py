@@ -126,7 +126,7 @@ def test_a_ca_that_hangs_delays_nothing_else(make_server, gateway):
         return ocsp.directory(server) + "OCSPFastPath /ocsp\n" + ocsp.section(
             "devices", 'OCSPSigner "{}" "{}"'.format(*ocsp.signer(server.authority)))
 
-    remote = Remote(make_server, gateway, more=more, wait="8s max-waiting=6",
+    remote = Remote(make_server, gateway, more=more, wait="8s max-waiting=6", limits="timeout=60s",
                     options={"own_modules": ocsp.OWN_MODULES}).ready()
     server = remote.server
     ocsp.wait_ready(server)

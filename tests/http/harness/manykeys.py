@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""As many RSA-2048 keys as one likes, without the time that it takes to make them: products of primes
-of the keys of the pool. For tests alone: whoever has two of them has all."""
+"""As many RSA-2048 keys as one likes, without the time that it takes to make them: products of
+primes of the keys of the pool. For tests alone: whoever has two of them has all."""
 
 import itertools
 import math
