@@ -42,6 +42,7 @@ struct http_peer {
     http_call_t *first;             /* waiting for a connection */
     http_call_t *last;
     long running;
+    apr_time_t distrusted;          /* older connections are not used; 0: all may be */
 };
 
 struct http_call {

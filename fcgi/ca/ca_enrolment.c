@@ -98,6 +98,9 @@ void enrolment_wrong(enrolment_t *enrolment)
     EVP_PKEY *key = gh_plan_key(enrolment->submission->plan);
     int ours = 0, i;
 
+    if (enrolment->answered) {
+        http_peer_distrust(enrolment->service->gateway.peer);
+    }
     for (i = 0; i < enrolment->candidates->nelts; ++i) {
         X509 *certificate = APR_ARRAY_IDX(enrolment->candidates, i, X509 *);
 
@@ -269,6 +272,7 @@ static void take_answer(enrolment_t *enrolment, const cagw_outcome_t *outcome)
 
     if (cagw_read_enrolled(&enrolled, &outcome->reply, CAGW_AS_X509, enrolment->pool,
                            &enrolment->why) != APR_SUCCESS) {
+        http_peer_distrust(enrolment->service->gateway.peer);
         find_out(enrolment);
     }
     else if (enrolled.certificate) {

@@ -242,6 +242,26 @@ static void test_surplus_answer(void **state)
     tls_server_stop(server);
 }
 
+/* At once, and later, when libcurl would take a connection of that time again */
+static void test_distrusted(void **state)
+{
+    tls_server_t *server = tls_server_start("aaaaaa", 0, ca);
+    http_peer_t *peer = peer_of(tls_server_url(server));
+
+    (void)state;
+    assert_int_equal(post(peer).outcome, HTTP_ANSWERED);
+    http_peer_distrust(peer);
+    assert_int_equal(post(peer).outcome, HTTP_ANSWERED);
+    assert_int_equal(tls_server_connections(server), 2);
+    http_peer_distrust(peer);
+    apr_sleep(apr_time_from_msec(2200));
+    assert_int_equal(post(peer).outcome, HTTP_ANSWERED);
+    assert_int_equal(tls_server_connections(server), 3);
+    assert_int_equal(post(peer).outcome, HTTP_ANSWERED);
+    assert_int_equal(tls_server_connections(server), 3);
+    tls_server_stop(server);
+}
+
 static void test_not_sent(void **state)
 {
     const gh_ca_t *other = make_root(fixture_key("rsa2048-02"), "cn=Other", apr_time_now());
@@ -484,6 +504,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_without_effect_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_idle_connection_closed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_surplus_answer, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_distrusted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_not_sent, setup, teardown),
         cmocka_unit_test_setup_teardown(test_handshake_refused_late, setup, teardown),
         cmocka_unit_test_setup_teardown(test_credential_by_alias, setup, teardown),
