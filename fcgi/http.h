@@ -75,8 +75,8 @@ apr_status_t http_peer_create(http_peer_t **peer, http_client_t *client,
 apr_time_t http_peer_not_after(const http_peer_t *peer);
 
 /**
- * An answer made no sense: perhaps it was of another call over the same connection, and then all that
- * follow there are. Connections that are there now are used no more.
+ * An answer made no sense: perhaps it was of another call over the same connection, and then all
+ * that follow there are. Connections that are there now are used no more.
  */
 void http_peer_distrust(http_peer_t *peer);
 

@@ -8,6 +8,7 @@
 
 #include <apr_strings.h>
 
+#include "issuer/gateway_state.h"
 #include "issuer/issuer.h"
 #include "status.h"
 #include "store/jobs.h"
@@ -24,6 +25,46 @@ static apr_status_t counts_work(gh_transaction_t *transaction, void *data)
     baton_t *baton = data;
 
     return gh_job_counts(transaction, baton->queue, &baton->counts);
+}
+
+typedef struct {
+    const char *issuer;
+    int found;
+    gh_gateway_state_t state;
+    apr_pool_t *p;
+} gateway_baton_t;
+
+static apr_status_t gateway_work(gh_transaction_t *transaction, void *data)
+{
+    gateway_baton_t *baton = data;
+    apr_status_t rv = gh_gateway_state_get(transaction, baton->issuer, &baton->state, baton->p);
+
+    baton->found = rv == APR_SUCCESS;
+    return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
+}
+
+/** What a worker has last seen of it; it looks by itself. */
+static void check_gateway(ctl_check_t *check, const char *issuer)
+{
+    const char *name = apr_pstrcat(check->p, "gateway.", issuer, NULL);
+    gateway_baton_t baton = { .issuer = issuer, .p = check->p };
+    gh_result_t result;
+
+    gh_result_clear(&result);
+    if (gh_store_read(check->ctl->store, gateway_work, &baton, &result) != APR_SUCCESS) {
+        ctl_verdict(check, name, CTL_VERDICT_ERROR, &result);
+    }
+    else if (!baton.found || baton.state.up) {
+        ctl_verdict_ok(check, name, "%s", baton.found ? "the gateway answers, and its CA is up"
+                       : "no worker has looked at the gateway yet");
+    }
+    else {
+        gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_UNAVAILABLE, RULE,
+                       baton.state.action, GHNO(0887) "the gateway is not usable: %s: %s; seen by "
+                       "%s at %s", baton.state.number, baton.state.message, baton.state.node,
+                       gh_time_text(check->p, baton.state.time));
+        ctl_verdict(check, name, CTL_VERDICT_WARNING, &result);
+    }
 }
 
 static void check_queue(ctl_check_t *check, const char *issuer)
@@ -70,6 +111,7 @@ void ctl_check_jobs(ctl_check_t *check)
 
         if (strcmp(issuer->backend, gh_issuer_local.name) != 0
             && strcmp(issuer->backend, gh_issuer_offline.name) != 0) {
+            check_gateway(check, issuer->name);
             check_queue(check, issuer->name);
         }
     }

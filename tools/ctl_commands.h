@@ -54,6 +54,8 @@ ctl_command_fn ctl_enrolment_approve;
 ctl_command_fn ctl_enrolment_deny;
 ctl_command_fn ctl_enrolment_retry;
 ctl_command_fn ctl_enrolment_cancel;
+ctl_command_fn ctl_issuer_list;
+ctl_command_fn ctl_issuer_test;
 ctl_command_fn ctl_challenge_new;
 ctl_command_fn ctl_scep_explain;
 ctl_command_fn ctl_ocsp_status;

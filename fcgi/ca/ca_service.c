@@ -6,6 +6,7 @@
 
 #include <apr_strings.h>
 
+#include "issuer/gateway_state.h"
 #include "issuer/remote.h"
 #include "issuer/submission.h"
 #include "log.h"
@@ -44,5 +45,7 @@ void ca_service_start(ca_issuer_t *issuer, apr_pool_t *p)
     framework_handle(issuer->queue, GH_REMOTE_REVOKE, ca_revoke, service);
     framework_handle(issuer->queue, GH_REMOTE_HOLD, ca_hold, service);
     framework_handle(issuer->queue, GH_REMOTE_RELEASE, ca_release, service);
+    framework_handle(issuer->queue, GH_GATEWAY_TEST, ca_test, service);
+    ca_probe_start(service, p);
     ca_events_start(service, p);
 }

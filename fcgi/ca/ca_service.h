@@ -10,11 +10,13 @@
  * it in the thread that runs the loop. */
 
 typedef struct ca_search ca_search_t;
+typedef struct ca_probe ca_probe_t;
 
 typedef struct {
     ca_issuer_t *issuer;
     cagw_gateway_t gateway;
     ca_search_t *search;
+    ca_probe_t *probe;
     int actions;                    /* jobs that change a status and have not called yet */
     char problem[GH_NUMBER_LENGTH + 2]; /* number of what an operator has to mend; or empty */
 } ca_service_t;
@@ -27,6 +29,12 @@ void ca_service_note(ca_service_t *service, const cagw_outcome_t *outcome);
 
 /** Takes up the CA's events, if the issuer is told to. */
 void ca_events_start(ca_service_t *service, apr_pool_t *p);
+
+/** Looks at the gateway now and then. */
+void ca_probe_start(ca_service_t *service, apr_pool_t *p);
+
+/** Handler of GH_GATEWAY_TEST: looks at once. */
+void ca_test(void *baton, framework_job_t *job);
 
 /** Handler of GH_SUBMISSION_KIND; the baton is the service. */
 void ca_enrol(void *baton, framework_job_t *job);

@@ -165,7 +165,7 @@ void cagw_call_ca(const cagw_gateway_t *gateway, cagw_done_fn *done, void *baton
 }
 
 void cagw_call_about(const cagw_gateway_t *gateway, const char *what, const char *name,
-                     cagw_done_fn *done, void *baton, apr_pool_t *p)
+                     apr_interval_time_t timeout, cagw_done_fn *done, void *baton, apr_pool_t *p)
 {
-    get(gateway, path_of(gateway, p, what, name, NULL), 0, done, baton, p);
+    get(gateway, path_of(gateway, p, what, name, NULL), timeout, done, baton, p);
 }

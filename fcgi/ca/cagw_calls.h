@@ -60,7 +60,7 @@ void cagw_call_ca(const cagw_gateway_t *gateway, cagw_done_fn *done, void *baton
 /** What a CA tells of itself: CAGW_PATH_STATUS, CAGW_PATH_CAPABILITIES, CAGW_PATH_PROFILES.
  *  @param name of one of these; NULL: the list */
 void cagw_call_about(const cagw_gateway_t *gateway, const char *what, const char *name,
-                     cagw_done_fn *done, void *baton, apr_pool_t *p);
+                     apr_interval_time_t timeout, cagw_done_fn *done, void *baton, apr_pool_t *p);
 
 /** A segment of a path, escaped (RFC 3986 3.3): '~' stays, '/' does not. */
 const char *cagw_segment(const char *text, apr_pool_t *p);

@@ -262,3 +262,40 @@ def test_another_node_goes_on(make_server, gateway, cluster):
     wait_until(lambda: "GH0880" in other.server.log.text(), 40, 0.5, "the takeover")
     assert serial(second) in known(other.server)
     reading[0].server.process.send_signal(signal.SIGCONT)
+
+
+# whether it is there
+
+def test_issuer_test(telling):
+    remote, gateway = telling
+    state, = remote.server.ctl_ok("issuer", "test", "corporate").objects
+    assert state["up"] is True and state["status"] == "UP" and state["failure"] is None
+    assert state["credential_end"] and state["node"]
+    gateway.cas[ID].status = "OUT_OF_SERVICE"
+    try:
+        result = remote.server.ctl("issuer", "test", "corporate")
+        assert result.status == 1 and "GH0884" in result.objects[0]["failure"]
+        assert "OUT_OF_SERVICE" in result.objects[0]["failure"]
+        text = remote.server.ctl("issuer", "list", as_json=False).out
+        assert "not usable" in text
+    finally:
+        gateway.cas[ID].status = "UP"
+    assert remote.server.ctl("issuer", "test", "corporate").status == 0
+    verdict, = [row for row in remote.server.ctl("check").objects
+                if row["name"] == "gateway.corporate"]
+    assert verdict["verdict"] == "ok"
+
+
+def test_a_gateway_that_does_not_know_us(telling):
+    """Its administrator has taken us off the list: an alarm, and not the devices' fault."""
+    remote, gateway = telling
+    remote.server.expect("GH0872")
+    clients = dict(gateway.clients)
+    gateway.clients.clear()
+    try:
+        result = remote.server.ctl("issuer", "test", "corporate")
+        assert result.status == 1 and "GH0856" in result.objects[0]["failure"]
+    finally:
+        gateway.clients.update(clients)
+    remote.server.ctl_ok("issuer", "test", "corporate")
+    wait_until(lambda: "GH0873" in remote.server.log.text(), 5, what="the end of the alarm")

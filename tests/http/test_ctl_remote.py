@@ -74,3 +74,19 @@ def test_retry_and_cancel(server):
         line = wait_until(lambda: [line for line in server.audit() if line["event"] == event],
                           10, 0.2, event)[0]
         assert line["result"] == "done" and line["user"] and line["issuer"] == remote.ISSUER
+
+
+def test_a_gateway_that_is_away(server):
+    state = wait_until(lambda: [row for row in server.ctl_ok("issuer", "list").objects
+                                if row.get("up") is False], 20, 0.5, "a look")[0]
+    assert state["name"] == remote.ISSUER and state["backend"] == "cagw"
+    assert "GH0832" in state["failure"] and state["node"] and state["looked"]
+    assert state["credential_end"]
+    gateway, = verdicts(server, f"gateway.{remote.ISSUER}")
+    assert gateway["verdict"] == "warning" and gateway["gh"] == "GH0887"
+    assert "GH0832" in gateway["message"]
+
+
+def test_gateways_that_cannot_be_tested(server):
+    assert server.ctl("issuer", "test", "nobody").status == 3
+    assert server.ctl("issuer", "test").status == 2

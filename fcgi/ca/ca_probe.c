@@ -1,0 +1,189 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/*
+ * Whether the gateway of an issuer is there, knows us, and has a CA that is up; and how long our
+ * credential is good. Looked at every minute, and when somebody asks by a job; the store has the
+ * answer, for whoever wants to know.
+ */
+
+#include <string.h>
+
+#include <apr_strings.h>
+
+#include "fcgi/ca/ca_service.h"
+#include "fcgi/ca/cagw_names.h"
+#include "issuer/gateway_state.h"
+#include "log.h"
+#include "status.h"
+
+#define PROBE_EVERY apr_time_from_sec(60)
+#define PROBE_TIMEOUT apr_time_from_sec(10)
+
+/** What has not changed is said again after this, so that people see that somebody looks. */
+#define SAY_AGAIN apr_time_from_sec(600)
+
+/** Before a credential ends, and how often that is told. */
+#define CREDENTIAL_SOON apr_time_from_sec(30 * 86400)
+#define CREDENTIAL_TOLD apr_time_from_sec(86400)
+
+struct ca_probe {
+    ca_service_t *service;
+    char last[GH_NUMBER_LENGTH + 2];    /* number of what was the matter */
+    int said_up;
+    apr_time_t said;                    /* when that was written */
+    apr_time_t told;                    /* of the credential */
+};
+
+/** One look. */
+typedef struct {
+    ca_probe_t *probe;
+    framework_job_t *job;               /* NULL: nobody has asked */
+    apr_pool_t *pool;
+    gh_gateway_state_t state;
+    apr_status_t rv;
+} look_t;
+
+static framework_t *framework_of(const look_t *look)
+{
+    return look->probe->service->issuer->worker->framework;
+}
+
+static void begin(void *baton);
+
+static apr_status_t store_work(gh_transaction_t *transaction, void *baton)
+{
+    look_t *look = baton;
+    apr_status_t rv = gh_gateway_state_put(transaction, &look->state, look->pool);
+
+    if (rv == APR_SUCCESS && look->job) {
+        rv = gh_job_remove(transaction, framework_job_record(look->job)->id,
+                           framework_holder(framework_of(look)));
+    }
+    return rv;
+}
+
+static void store(void *baton)
+{
+    look_t *look = baton;
+
+    look->rv = gh_store_write(framework_store(framework_of(look)), store_work, look, NULL);
+}
+
+static void finish(look_t *look)
+{
+    ca_probe_t *probe = look->probe;
+
+    if (look->job) {
+        framework_job_over(look->job);
+        return;
+    }
+    apr_pool_destroy(look->pool);
+    framework_at(probe->service->issuer->worker->framework, apr_time_now() + PROBE_EVERY, begin,
+                 probe);
+}
+
+static void stored(void *baton)
+{
+    look_t *look = baton;
+    ca_probe_t *probe = look->probe;
+
+    if (look->rv == APR_SUCCESS) {
+        probe->said = look->state.time;
+        probe->said_up = look->state.up;
+        apr_cpystrn(probe->last, look->state.number, sizeof(probe->last));
+    }
+    finish(look);
+}
+
+/** Before it is too late; until somebody has done something. */
+static void look_at_credential(ca_probe_t *probe, apr_time_t end, apr_time_t now)
+{
+    if (!end || end - now > CREDENTIAL_SOON || now - probe->told < CREDENTIAL_TOLD) {
+        return;
+    }
+    probe->told = now;
+    gh_log(probe->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0883) "issuer %s: our "
+           "credential for the CA gateway is good for %d days only; put a new one into "
+           "IssuerCredential, then restart gracefully", probe->service->issuer->name,
+           end > now ? (int)(apr_time_sec(end - now) / 86400) : 0);
+}
+
+static void read_state(look_t *look, cagw_outcome_t *outcome)
+{
+    gh_gateway_state_t *state = &look->state;
+    gh_result_t *result = &outcome->result;
+
+    if (outcome->verdict == CAGW_DONE) {
+        cagw_read_ca_status(&state->up, &state->status, &outcome->reply, look->pool, result);
+        if (!state->up && !result->number[0]) {
+            gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "cagw.status",
+                           "Ask the operator of the CA.",
+                           GHNO(0884) "the CA gateway says of its CA: %s", state->status);
+        }
+    }
+    else if (outcome->verdict == CAGW_UNSUPPORTED) {
+        /* the gateway answers, and does not know of its CA */
+        gh_result_clear(result);
+        state->up = 1;
+    }
+    state->number = apr_pstrdup(look->pool, result->number);
+    state->message = apr_pstrdup(look->pool, result->message);
+    state->action = apr_pstrdup(look->pool, result->action);
+}
+
+static void answered(void *baton, cagw_outcome_t *outcome)
+{
+    look_t *look = baton;
+    ca_probe_t *probe = look->probe;
+    gh_gateway_state_t *state = &look->state;
+
+    state->issuer = probe->service->issuer->name;
+    state->node = framework_node(framework_of(look));
+    state->time = apr_time_now();
+    state->credential_end = http_peer_not_after(probe->service->gateway.peer);
+    read_state(look, outcome);
+    look_at_credential(probe, state->credential_end, state->time);
+    if (!outcome->stopped) {
+        ca_service_note(probe->service, outcome);
+    }
+    if (look->job || probe->said_up != state->up || strcmp(probe->last, state->number)
+        || state->time - probe->said >= SAY_AGAIN) {
+        framework_blocking(framework_of(look), store, stored, look);
+    }
+    else {
+        finish(look);
+    }
+}
+
+static void look_now(ca_probe_t *probe, framework_job_t *job, apr_pool_t *p)
+{
+    look_t *look = apr_pcalloc(p, sizeof(*look));
+
+    look->probe = probe;
+    look->job = job;
+    look->pool = p;
+    cagw_call_about(&probe->service->gateway, CAGW_PATH_STATUS, NULL, PROBE_TIMEOUT, answered, look,
+                    p);
+}
+
+static void begin(void *baton)
+{
+    apr_pool_t *p;
+
+    apr_pool_create_unmanaged_ex(&p, NULL, NULL);
+    look_now(baton, NULL, p);
+}
+
+void ca_test(void *baton, framework_job_t *job)
+{
+    const ca_service_t *service = baton;
+
+    look_now(service->probe, job, framework_job_pool(job));
+}
+
+void ca_probe_start(ca_service_t *service, apr_pool_t *p)
+{
+    service->probe = apr_pcalloc(p, sizeof(*service->probe));
+    service->probe->service = service;
+    framework_at(service->issuer->worker->framework, apr_time_now(), begin, service->probe);
+}

@@ -1,0 +1,32 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#ifndef gatehouse_issuer_gateway_state_h
+#define gatehouse_issuer_gateway_state_h
+
+#include "store/store.h"
+
+/* What a worker has last seen of the gateway of an issuer, in the store, for gatehousectl. */
+
+/** Kind of a job by which a worker is asked to look now; it is gone once it has. */
+#define GH_GATEWAY_TEST "test"
+
+typedef struct {
+    const char *issuer;
+    const char *node;               /* whose worker */
+    apr_time_t time;                /* when it looked */
+    int up;                         /* 1: the gateway knows us, and its CA is up */
+    const char *status;             /* the gateway's own word; or NULL */
+    const char *number;             /* what is the matter, "GH0123"; or empty */
+    const char *message;
+    const char *action;
+    apr_time_t credential_end;      /* 0: there is none */
+} gh_gateway_state_t;
+
+apr_status_t gh_gateway_state_put(gh_transaction_t *transaction, const gh_gateway_state_t *state,
+                                  apr_pool_t *p);
+
+/** @param state in p @return APR_NOTFOUND if nobody has looked yet */
+apr_status_t gh_gateway_state_get(gh_transaction_t *transaction, const char *issuer,
+                                  gh_gateway_state_t *state, apr_pool_t *p);
+
+#endif /* gatehouse_issuer_gateway_state_h */
