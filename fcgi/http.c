@@ -155,11 +155,6 @@ apr_time_t http_peer_not_after(const http_peer_t *peer)
     return peer->credential ? peer->credential->not_after : 0;
 }
 
-void http_peer_distrust(http_peer_t *peer)
-{
-    peer->distrusted = apr_time_now();
-}
-
 /* Of libcurl, within curl_multi_perform() */
 
 static size_t take_body(char *data, size_t size, size_t count, void *baton)
@@ -286,22 +281,6 @@ static int set_headers(http_call_t *call, const http_request_t *request)
     return 1;
 }
 
-/* libcurl counts in seconds, and takes 0 for any age. */
-static void set_oldest_connection(CURL *easy, const http_peer_t *peer)
-{
-    long age = (long)apr_time_sec(apr_time_now() - peer->distrusted);
-
-    if (!peer->distrusted) {
-        return;
-    }
-    if (age >= 0 && age < 2) {
-        curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
-    }
-    else {
-        curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, age < 0 ? 1L : age - 1);
-    }
-}
-
 static void set_options(http_call_t *call, const http_request_t *request)
 {
     const http_peer_config_t *config = &call->peer->config;
@@ -320,7 +299,6 @@ static void set_options(http_call_t *call, const http_request_t *request)
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(config->connect_timeout / 1000));
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)(timeout / 1000));
     curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, IDLE_MAX);
-    set_oldest_connection(easy, call->peer);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
     curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, begin_request);

@@ -40,6 +40,27 @@ static int close_socket(void *baton, curl_socket_t one)
     return close(one);
 }
 
+void http_peer_distrust(http_peer_t *peer)
+{
+    peer->distrusted = apr_time_now();
+}
+
+/* libcurl counts in seconds, and takes 0 for any age. */
+static void set_oldest_connection(CURL *easy, const http_peer_t *peer)
+{
+    long age = (long)apr_time_sec(apr_time_now() - peer->distrusted);
+
+    if (!peer->distrusted) {
+        return;
+    }
+    if (age >= 0 && age < 2) {
+        curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+    }
+    else {
+        curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, age < 0 ? 1L : age - 1);
+    }
+}
+
 void http_connections_prepare(http_call_t *call)
 {
     http_client_t *client = call->peer->client;
@@ -48,6 +69,7 @@ void http_connections_prepare(http_call_t *call)
     curl_easy_setopt(call->easy, CURLOPT_OPENSOCKETDATA, client);
     curl_easy_setopt(call->easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
     curl_easy_setopt(call->easy, CURLOPT_CLOSESOCKETDATA, client);
+    set_oldest_connection(call->easy, call->peer);
 }
 
 static int port_of(int one)

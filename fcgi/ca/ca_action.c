@@ -126,6 +126,11 @@ static void end_done(void *baton)
 
 static void finish(action_t *action, action_ending_t ending)
 {
+    apr_time_t deadline = framework_job_record(action->job)->deadline;
+
+    if (ending == ACTION_AGAIN && deadline && apr_time_now() >= deadline) {
+        ending = ACTION_FAILED;
+    }
     action->service->actions -= action->counted;
     action->counted = 0;
     action->ending = ending;
@@ -281,7 +286,7 @@ static void begin(ca_service_t *service, framework_job_t *job, cagw_action_t wha
     action->reason = read_reason(record->payload, p);
     if (gh_serial_parse(&serial, record->subject, p) != APR_SUCCESS) {
         gh_result_fail(&action->why, APR_EINVAL, GH_FAILURE_INTERNAL, RULE,
-                       "Cancel it with gatehousectl.",
+                       "Take it off the list with gatehousectl job cancel.",
                        GHNO(0877) "a job to change the status of a certificate has no serial "
                        "number");
         finish(action, ACTION_FAILED);

@@ -154,6 +154,14 @@ def test_what_the_ca_cannot_do_is_reported(telling, subject):
     wait_until(lambda: f"GH0875: the CA of issuer corporate has not revoked certificate "
                f"{serial(issued)}: GH0853" in remote.server.log.text(), 10, what="the report")
     assert len(remote.new_actions()) == 1
+    job, = remote.server.ctl_ok("job", "list").objects
+    assert job["kind"] == "revoke" and job["serial"] == serial(issued)
+    assert job["state"] == "failed" and "GH0853" in job["failure"]
+    gateway.faults.clear()
+    remote.server.ctl_ok("job", "retry", job["id"])
+    wait_until(lambda: issued.status == "revoked", 10, what="the revocation at the CA")
+    wait_until(lambda: not remote.server.ctl_ok("job", "list").objects, 5, 0.3, "its end")
+    assert remote.server.ctl("job", "cancel", job["id"]).status == 3
 
 
 def test_only_the_last_of_many_wants_a_crl(telling, subject):
