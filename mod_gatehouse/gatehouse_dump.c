@@ -62,6 +62,7 @@ static const char *problem_name(const char *directive, const char *issuer, apr_p
 {
     static const char *const names[][2] = {
         { "IssuerCertificate", "certificate" }, { "IssuerKey", "key" }, { "IssuerChain", "chain" },
+        { "IssuerCredential", "credential" }, { "IssuerTrust", "trust" },
         { "GatehouseSealingKey", "sealing" }, { "SCEPChallenge", "challenges" }
     };
     const char *name = "issuer";
@@ -152,8 +153,10 @@ static json_t *issuers(const gatehouse_settings_t *settings)
     int i;
 
     for (i = 0; i < settings->issuers->nelts; ++i) {
-        gh_issuer_t *issuer
-            = APR_ARRAY_IDX(settings->issuers, i, gatehouse_issuer_section_t *)->issuer;
+        const gatehouse_issuer_section_t *section
+            = APR_ARRAY_IDX(settings->issuers, i, gatehouse_issuer_section_t *);
+        const gatehouse_remote_t *remote = &section->remote;
+        gh_issuer_t *issuer = section->issuer;
         const gh_issuer_config_t *config = gh_issuer_config(issuer);
         json_t *json = json_object();
 
@@ -168,6 +171,13 @@ static json_t *issuers(const gatehouse_settings_t *settings)
         json_object_set_new(json, "crl_validity", seconds(config->crl_validity));
         json_object_set_new(json, "crl_publish", seconds(config->crl_publish));
         json_object_set_new(json, "crl_delay", seconds(config->crl_delay));
+        json_object_set_new(json, "url", text(remote->url));
+        json_object_set_new(json, "ca", text(remote->ca));
+        json_object_set_new(json, "credential", text(remote->credential));
+        json_object_set_new(json, "credential_passphrase", text(remote->passphrase));
+        json_object_set_new(json, "alias", text(remote->alias));
+        json_object_set_new(json, "trust", text(remote->trust));
+        json_object_set_new(json, "proxy", text(remote->proxy));
         json_array_append_new(list, json);
     }
     return list;
