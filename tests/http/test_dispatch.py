@@ -92,7 +92,7 @@ def came(server, path, **options):
 
 
 def test_the_recorder_is_reached_where_nothing_protects_it(server):
-    server.allow("AH01073", "AH01075", "AH01067")
+    server.allow("AH01067", "AH01073", "AH01074", "AH01075")
     assert came(server, "/open/enrolments/x")[2]
     assert came(server, "/open.shtml")[2]
 
