@@ -74,6 +74,9 @@ struct http_call {
     char error[CURL_ERROR_SIZE];
 };
 
+/** Whether the URL of a peer can be used. */
+apr_status_t http_check_url(const http_peer_config_t *config, gh_result_t *result);
+
 /** Sets all that has to do with TLS and proxies on the handle of a call. */
 void http_tls_prepare(http_call_t *call);
 
