@@ -169,6 +169,11 @@ static apr_status_t map_file(gh_index_t *index, const char *path)
     }
     else {
         index->size = (apr_size_t)status.st_size;
+        index->file.device = (apr_int64_t)status.st_dev;
+        index->file.inode = (apr_int64_t)status.st_ino;
+        index->file.size = (apr_int64_t)status.st_size;
+        index->file.modified = (apr_int64_t)status.st_mtim.tv_sec * APR_INT64_C(1000000000)
+            + status.st_mtim.tv_nsec;
         index->map = mmap(NULL, index->size, PROT_READ, MAP_SHARED, fd, 0);
         rv = index->map == MAP_FAILED ? APR_FROM_OS_ERROR(errno) : APR_SUCCESS;
     }
@@ -212,6 +217,17 @@ apr_status_t gh_index_open(gh_index_t **index, const char *path,
     take_info(made);
     *index = made;
     return APR_SUCCESS;
+}
+
+apr_status_t gh_index_verify(const gh_index_t *index, const char *path, gh_result_t *result)
+{
+    return digest_fits(index->header, index->size)
+               ? APR_SUCCESS : fail_damaged(path, "it is damaged", result);
+}
+
+const gh_index_file_t *gh_index_file(const gh_index_t *index)
+{
+    return &index->file;
 }
 
 const gh_index_info_t *gh_index_info(const gh_index_t *index)

@@ -94,6 +94,19 @@ apr_status_t gh_index_open(gh_index_t **index, const char *path,
                            const unsigned char authority[32], int verify, apr_pool_t *p,
                            gh_result_t *result);
 
+/** Verifies the SHA-256 of one that was opened without. @return GH_ECORRUPT */
+apr_status_t gh_index_verify(const gh_index_t *index, const char *path, gh_result_t *result);
+
+/** Which file it is, so that one that was verified is known again. */
+typedef struct {
+    apr_int64_t device;
+    apr_int64_t inode;
+    apr_int64_t size;
+    apr_int64_t modified;           /* nanoseconds since 1970 */
+} gh_index_file_t;
+
+const gh_index_file_t *gh_index_file(const gh_index_t *index);
+
 const gh_index_info_t *gh_index_info(const gh_index_t *index);
 
 /** The clock by which instants are told: all processes of the machine have the same, and nobody

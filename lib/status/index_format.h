@@ -55,6 +55,7 @@ struct gh_index {
     gh_index_info_t info;
     void *map;
     apr_size_t size;
+    gh_index_file_t file;
 };
 
 /** The order of the second table: by length, then by bytes, which is that of the numbers. */

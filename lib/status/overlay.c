@@ -51,6 +51,7 @@ typedef struct {
     uint32_t used;                  /* entries that were given out */
     int64_t change;
     int64_t synced_at;
+    gh_index_file_t verified;
 } header_t;
 
 typedef struct {
@@ -395,6 +396,25 @@ void gh_overlay_advance(gh_overlay_t *overlay, const gh_overlay_progress_t *prog
         __atomic_store_n(&header->synced_at, progress->synced_at, __ATOMIC_RELEASE);
     }
     pthread_mutex_unlock(&header->mutex);
+}
+
+int gh_overlay_is_verified(gh_overlay_t *overlay, const gh_index_file_t *file)
+{
+    int is = 0;
+
+    if (lock_writers(overlay) == 0) {
+        is = !memcmp(&overlay->header->verified, file, sizeof(*file));
+        pthread_mutex_unlock(&overlay->header->mutex);
+    }
+    return is;
+}
+
+void gh_overlay_set_verified(gh_overlay_t *overlay, const gh_index_file_t *file)
+{
+    if (lock_writers(overlay) == 0) {
+        overlay->header->verified = *file;
+        pthread_mutex_unlock(&overlay->header->mutex);
+    }
 }
 
 apr_uint32_t gh_overlay_count(const gh_overlay_t *overlay)

@@ -6,6 +6,7 @@
 #include <apr_pools.h>
 
 #include "result.h"
+#include "status/index.h"
 #include "status/known.h"
 
 /*
@@ -55,6 +56,11 @@ void gh_overlay_progress(const gh_overlay_t *overlay, gh_overlay_progress_t *pro
 /** Notes progress; what is behind what others have noted changes nothing. Thread-safe, also across
  *  processes. A time later than now by more than a second is not noted. */
 void gh_overlay_advance(gh_overlay_t *overlay, const gh_overlay_progress_t *progress);
+
+/** Whether some process has verified that very file of the index since the machine was started, so
+ *  that a restart of httpd need not read all of it again. Thread-safe, also across processes. */
+int gh_overlay_is_verified(gh_overlay_t *overlay, const gh_index_file_t *file);
+void gh_overlay_set_verified(gh_overlay_t *overlay, const gh_index_file_t *file);
 
 /** How many entries there are. */
 apr_uint32_t gh_overlay_count(const gh_overlay_t *overlay);

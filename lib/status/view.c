@@ -134,6 +134,22 @@ static apr_status_t make_pair(pair_t **pair)
     return rv;
 }
 
+apr_status_t gh_view_verify(const gh_index_t *index, gh_overlay_t *overlay, const char *path,
+                            gh_result_t *result)
+{
+    const gh_index_file_t *file = gh_index_file(index);
+    apr_status_t rv;
+
+    if (gh_overlay_is_verified(overlay, file)) {
+        return APR_SUCCESS;
+    }
+    rv = gh_index_verify(index, path, result);
+    if (rv == APR_SUCCESS) {
+        gh_overlay_set_verified(overlay, file);
+    }
+    return rv;
+}
+
 static apr_status_t open_pair(gh_view_t *view, pair_t **pair, gh_result_t *result)
 {
     apr_status_t rv = make_pair(pair);
@@ -142,7 +158,7 @@ static apr_status_t open_pair(gh_view_t *view, pair_t **pair, gh_result_t *resul
         *pair = NULL;
         return rv;
     }
-    rv = gh_index_open(&(*pair)->index, view->path, view->authority, 1, (*pair)->pool, result);
+    rv = gh_index_open(&(*pair)->index, view->path, view->authority, 0, (*pair)->pool, result);
     if (rv == APR_SUCCESS) {
         rv = gh_overlay_open(&(*pair)->overlay,
                              gh_view_overlay_path(view->folder, view->name,
@@ -150,6 +166,9 @@ static apr_status_t open_pair(gh_view_t *view, pair_t **pair, gh_result_t *resul
                                                   (*pair)->pool),
                              view->authority, gh_index_info((*pair)->index)->generation,
                              (*pair)->pool, result);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = gh_view_verify((*pair)->index, (*pair)->overlay, view->path, result);
     }
     if (rv != APR_SUCCESS) {
         apr_pool_destroy((*pair)->pool);

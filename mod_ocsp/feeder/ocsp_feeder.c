@@ -87,13 +87,16 @@ apr_status_t feeder_open_index(feeder_authority_t *authority, int verify, gh_res
     if (apr_stat(&file, path, FILE_WANTED, p) != APR_SUCCESS) {
         memset(&file, 0, sizeof(file));
     }
-    rv = gh_index_open(&index, path, authority->reader.digest, verify, p, result);
+    rv = gh_index_open(&index, path, authority->reader.digest, 0, p, result);
     if (rv == APR_SUCCESS) {
         apr_int64_t generation = gh_index_info(index)->generation;
 
         rv = gh_overlay_open(&overlay, gh_view_overlay_path(feeder->folder, authority->name,
                                                             generation, p),
                              authority->reader.digest, generation, p, result);
+    }
+    if (rv == APR_SUCCESS && verify) {
+        rv = gh_view_verify(index, overlay, path, result);
     }
     if (rv != APR_SUCCESS) {
         apr_pool_destroy(p);

@@ -407,6 +407,20 @@ static void test_overlay(void **state)
     assert_int_equal(gh_overlay_find(open_overlay(6), serial_of(1), &known), 0);
 }
 
+static void test_verified(void **state)
+{
+    gh_index_file_t file = { 1, 2, 3, 4 };
+    gh_overlay_t *overlay = open_overlay(5);
+
+    assert_int_equal(gh_overlay_is_verified(overlay, &file), 0);
+    gh_overlay_set_verified(overlay, &file);
+    assert_int_equal(gh_overlay_is_verified(open_overlay(5), &file), 1);
+    ++file.modified;
+    assert_int_equal(gh_overlay_is_verified(overlay, &file), 0);
+    --file.modified;
+    assert_int_equal(gh_overlay_is_verified(open_overlay(6), &file), 0);
+}
+
 static void test_damaged_overlay(void **state)
 {
     gh_overlay_t *overlay = open_overlay(5);
@@ -525,6 +539,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_leftovers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
         cmocka_unit_test_setup_teardown(test_overlay, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_verified, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged_overlay, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full_overlay, setup, teardown),
         cmocka_unit_test_setup_teardown(test_killed_writers, setup, teardown),
