@@ -90,8 +90,8 @@ apr_status_t gh_view_build_from_store(const char *folder, const char *name,
                                       const char *issuer, int whole, apr_pool_t *ptemp,
                                       gh_result_t *result);
 
-/** Verifies an index that was opened without, unless its overlay says that somebody has done so since
- *  the machine was started. @return GH_ECORRUPT */
+/** Verifies an index that was opened without, unless its overlay says that somebody has done so
+ *  since the machine was started. @return GH_ECORRUPT */
 apr_status_t gh_view_verify(const gh_index_t *index, gh_overlay_t *overlay, const char *path,
                             gh_result_t *result);
 
