@@ -74,7 +74,7 @@ static apr_status_t read_configuration(framework_t *framework, const char **stor
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "worker",
                               "Reinstall Gatehouse, so that modules and workers are of one "
                               "version.",
-                              GHNO(0844) "%s does not understand its configuration: %s",
+                              GHNO(0815) "%s does not understand its configuration: %s",
                               gh_worker_name(framework->worker), error.text);
     }
     framework->node = apr_pstrdup(framework->pool, node);
@@ -90,7 +90,7 @@ static apr_status_t no_resources(apr_status_t status, gh_result_t *result)
 {
     return gh_result_fail(result, status, GH_FAILURE_UNAVAILABLE, "worker",
                           "See whether the machine is short of memory or threads.",
-                          GHNO(0845) "the worker cannot have a thread, or what libcurl needs");
+                          GHNO(0816) "the worker cannot have a thread, or what libcurl needs");
 }
 
 apr_status_t framework_create(framework_t **out, gh_worker_t *worker, apr_pool_t *p,
@@ -248,12 +248,12 @@ void framework_queue_note(framework_queue_t *queue, int alive, apr_time_t retry_
         breaker_hold(&queue->breaker, now + retry_after - apr_time_now());
     }
     if (change > 0) {
-        gh_log(queue->framework->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0846) "%s does not answer: "
+        gh_log(queue->framework->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0817) "%s does not answer: "
                "nothing is tried for %" APR_TIME_T_FMT " s, then one thing", queue->name,
                apr_time_sec(queue->breaker.pause));
     }
     else if (change < 0) {
-        gh_log(queue->framework->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0847) "%s answers again",
+        gh_log(queue->framework->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0818) "%s answers again",
                queue->name);
     }
 }
@@ -324,7 +324,7 @@ apr_status_t framework_run(framework_t *framework, gh_result_t *result)
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    gh_log(framework->log, GH_LOG_INFO, APR_SUCCESS, GHNO(0848) "%s works for %d queues as %s",
+    gh_log(framework->log, GH_LOG_INFO, APR_SUCCESS, GHNO(0819) "%s works for %d queues as %s",
            gh_worker_name(framework->worker), framework->queues->nelts, framework->holder);
     while (!gh_worker_stopping(framework->worker)) {
         turn(framework);

@@ -59,7 +59,7 @@ static apr_status_t no_memory(gh_result_t *result)
 {
     return gh_result_fail(result, APR_ENOMEM, GH_FAILURE_UNAVAILABLE, "http",
                           "See whether the machine is short of memory.",
-                          GHNO(0836) "a call over HTTP cannot be begun");
+                          GHNO(0807) "a call over HTTP cannot be begun");
 }
 
 apr_status_t http_client_create(http_client_t **out, CURLM *multi, const gh_log_t *log,
@@ -417,7 +417,7 @@ static void judge(http_call_t *call, CURLcode code, http_answer_t *answer)
         answer->outcome = HTTP_UNKNOWN;
         gh_result_fail(&answer->result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "http.answer",
                        "See what answers there.",
-                       GHNO(0834) "%s: the answer has more than %lu bytes", name,
+                       GHNO(0805) "%s: the answer has more than %lu bytes", name,
                        (unsigned long)call->peer->config.body_max);
         return;
     }
@@ -429,13 +429,13 @@ static void judge(http_call_t *call, CURLcode code, http_answer_t *answer)
         gh_result_fail(&answer->result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "http.connect",
                        "See whether the server is up and reachable from here, whether its "
                        "certificate is trusted, and whether it accepts ours.",
-                       GHNO(0832) "%s cannot be reached: %s", name, words(call, code));
+                       GHNO(0803) "%s cannot be reached: %s", name, words(call, code));
         return;
     }
     answer->outcome = HTTP_UNKNOWN;
     gh_result_fail(&answer->result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "http.answer",
                    "See whether the server is overloaded.",
-                   GHNO(0833) "%s has not answered, or not to the end: %s", name,
+                   GHNO(0804) "%s has not answered, or not to the end: %s", name,
                    words(call, code));
 }
 
@@ -473,7 +473,7 @@ static void end_call(http_call_t *call, CURLcode code, int stopped)
         answer.outcome = HTTP_STOPPED;
         gh_result_fail(&answer.result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "http.stop",
                        "None: it is taken up again.",
-                       GHNO(0835) "%s: the call was given up, since this worker ends",
+                       GHNO(0806) "%s: the call was given up, since this worker ends",
                        peer->config.name);
     }
     if (call->running) {

@@ -28,7 +28,7 @@ apr_status_t http_tls_load(http_peer_t *peer, apr_pool_t *p, gh_result_t *result
         if (!gh_trust_count(config->trust)) {
             return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "http.trust",
                                   "Give the certificate of the CA that has issued the server's.",
-                                  GHNO(0831) "%s: there is no CA certificate to trust",
+                                  GHNO(0802) "%s: there is no CA certificate to trust",
                                   config->name);
         }
         peer->trust = blob(text);

@@ -30,7 +30,7 @@ apr_status_t http_check_url(const http_peer_config_t *config, gh_result_t *resul
     return good ? APR_SUCCESS
         : gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "http.url",
                          "Write it like https://host:port/path.",
-                         GHNO(0830) "%s: the URL of a service begins with https:// and a host, has "
+                         GHNO(0801) "%s: the URL of a service begins with https:// and a host, has "
                          "no user, query or fragment, and does not end with a slash",
                          config->name);
 }

@@ -23,7 +23,7 @@ static void fail_store(framework_t *framework, const gh_result_t *result)
 {
     /* the first of a row, then one a minute or so */
     if (framework->poll_failures++ % 30 == 0) {
-        gh_log(framework->log, GH_LOG_ERROR, APR_SUCCESS, GHNO(0839) "jobs cannot be taken from "
+        gh_log(framework->log, GH_LOG_ERROR, APR_SUCCESS, GHNO(0810) "jobs cannot be taken from "
                "the store: %s%s%s", result->number, *result->number ? ": " : "", result->message);
     }
 }
@@ -109,7 +109,7 @@ static void begin_job(framework_t *framework, const gh_job_record_t *record)
         let_go(job, apr_time_now());
     }
     else if (!handler) {
-        gh_log(framework->log, GH_LOG_ERROR, APR_SUCCESS, GHNO(0840) "job %s of %s is of the kind "
+        gh_log(framework->log, GH_LOG_ERROR, APR_SUCCESS, GHNO(0811) "job %s of %s is of the kind "
                "%s, which this worker does not know", record->id, record->queue, record->kind);
         let_go(job, apr_time_now() + apr_time_from_sec(300));
     }
@@ -339,7 +339,7 @@ static void poll_done(void *baton)
         framework->poll_due = monotonic_now() + STORE_PAUSE;
     }
     else if (framework->poll_failures) {
-        gh_log(framework->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0841) "jobs are taken from the "
+        gh_log(framework->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0812) "jobs are taken from the "
                "store again");
         framework->poll_failures = 0;
     }
@@ -410,7 +410,7 @@ static void extend_blocking(void *baton)
     gh_result_clear(&result);
     rv = gh_store_write(framework->store, extend_work, framework, &result);
     if (rv != APR_SUCCESS) {
-        gh_log(framework->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0842) "the time for which this "
+        gh_log(framework->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0813) "the time for which this "
                "worker holds its jobs cannot be extended; if it passes, another takes them up: "
                "%s: %s", result.number, result.message);
     }
@@ -489,7 +489,7 @@ static void begin_call_done(void *baton)
         job->go(job->baton);
         return;
     }
-    gh_log(job->queue->framework->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0843) "job %s of %s is not "
+    gh_log(job->queue->framework->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0814) "job %s of %s is not "
            "held by this worker any more, or the store does not answer: it is left to whoever "
            "takes it up", job->record->id, job->queue->name);
     framework_job_over(job);

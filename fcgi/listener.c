@@ -236,7 +236,7 @@ apr_status_t listener_start(listener_t **out, const gh_worker_t *worker, void (*
     if (error) {
         return gh_result_fail(result, error, GH_FAILURE_UNAVAILABLE, "worker",
                               "See whether the machine is short of memory or threads.",
-                              GHNO(0838) "the worker cannot listen for what httpd tells it");
+                              GHNO(0809) "the worker cannot listen for what httpd tells it");
     }
     *out = listener;
     return APR_SUCCESS;

@@ -58,7 +58,7 @@ const char *gatehouse_set_runtime_directory(cmd_parms *cmd, void *dir, const cha
     settings->runtime = *path ? ap_server_root_relative(cmd->pool, path) : NULL;
     settings->runtime_place = gatehouse_place(cmd);
     if (!settings->runtime) {
-        return apr_psprintf(cmd->pool, GHNO(0921) "GatehouseRuntimeDirectory: \"%s\" is not a "
+        return apr_psprintf(cmd->pool, GHNO(0881) "GatehouseRuntimeDirectory: \"%s\" is not a "
                             "usable path", path);
     }
     return NULL;
@@ -257,14 +257,14 @@ int gatehouse_register_ca_worker(gatehouse_settings_t *settings, server_rec *s, 
     }
     worker.input = path ? open_socket(path, &error) : -1;
     if (worker.input < 0) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, error, s, GHNO(0922) "there can be no socket %s; see "
+        ap_log_error(APLOG_MARK, APLOG_ERR, error, s, GHNO(0882) "there can be no socket %s; see "
                      "whether its folder is there and what is in it, or name another one with "
                      "GatehouseRuntimeDirectory", path ? path : "for the worker");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     worker.configuration = describe(settings, pconf);
     if (!worker.configuration) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, GHNO(0923) "what is said of issuers behind "
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, GHNO(0883) "what is said of issuers behind "
                      "gateways cannot be written as JSON; use UTF-8");
         return HTTP_INTERNAL_SERVER_ERROR;
     }

@@ -128,7 +128,7 @@ static authz_status check_authorisation(request_rec *r, const char *line, const 
 static const char *parse_requirement(cmd_parms *cmd, const char *line, const void **parsed)
 {
     return !line || !*line ? NULL
-        : GHNO(0924) "Require gatehouse-dispatch stands alone: it lets sub-requests of Gatehouse "
+        : GHNO(0884) "Require gatehouse-dispatch stands alone: it lets sub-requests of Gatehouse "
           "pass, and nobody else";
 }
 
@@ -152,7 +152,7 @@ static int keep_out(request_rec *r)
         apr_table_setn(r->subprocess_env, "proxy-fcgi-pathinfo", "full");
         return DECLINED;
     }
-    ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, GHNO(0925) "%s leads to a worker of Gatehouse, "
+    ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r, GHNO(0885) "%s leads to a worker of Gatehouse, "
                   "which is for sub-requests of Gatehouse only", r->uri);
     return HTTP_FORBIDDEN;
 }
@@ -170,7 +170,7 @@ static void log_unreached(request_rec *r, int status)
     apr_uint32_t before = apr_atomic_read32(&logged);
 
     if (now - before >= apr_time_sec(SILENCE) && apr_atomic_cas32(&logged, now, before) == before) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, GHNO(0926) "the worker for CAs cannot be "
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, GHNO(0886) "the worker for CAs cannot be "
                       "reached (HTTP status %d): requests wait for what comes of it by the store. "
                       "See what mod_proxy has logged before, and \"Require gatehouse-dispatch\" at "
                       "%s", status, GATEHOUSE_WORKER_PATH);
@@ -256,7 +256,7 @@ void gatehouse_await(request_rec *r, const char *issuer, const char *enrolment)
         return;
     }
     if (!gh_limiter_enter(waiting->limiter)) {
-        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, GHNO(0927) "enough requests wait for issuer "
+        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, GHNO(0887) "enough requests wait for issuer "
                       "%s; this one does not", issuer);
         return;
     }

@@ -53,7 +53,7 @@ static int check_credential(gatehouse_settings_t *settings, gatehouse_issuer_sec
     remote->not_after = (*credential)->not_after;
     if (remote->not_after - apr_time_now() < ENDS_SOON) {
         gatehouse_warn(settings, remote->credential_place, "IssuerCredential",
-                       apr_psprintf(p, GHNO(0912) "the certificate %s ends at %s; have it renewed "
+                       apr_psprintf(p, GHNO(0872) "the certificate %s ends at %s; have it renewed "
                                     "before, and restart httpd gracefully", (*credential)->subject,
                                     gh_time_text(p, remote->not_after)));
     }
@@ -78,7 +78,7 @@ static int check_trust(gatehouse_issuer_section_t *section, const gh_credential_
     }
     remote->trusted = credential ? credential->trust : NULL;
     if (credential && !remote->trusted) {
-        gatehouse_log_problem(s, remote->trust_place, "IssuerTrust", GHNO(0913) "the PKCS#12 of "
+        gatehouse_log_problem(s, remote->trust_place, "IssuerTrust", GHNO(0873) "the PKCS#12 of "
                               "IssuerCredential has no CA certificate; name a PEM file with that "
                               "of the CA that has issued the gateway's");
         return 1;
@@ -102,7 +102,7 @@ static int check_profiles(const gatehouse_settings_t *settings,
         if (strcmp(ours, "*")
             && !apr_hash_get(settings->shared.profiles, ours, APR_HASH_KEY_STRING)) {
             gatehouse_log_problem(s, section->remote.profiles_place, "IssuerGatewayProfile",
-                                  apr_psprintf(p, GHNO(0914) "issuer %s: there is no profile %s; "
+                                  apr_psprintf(p, GHNO(0874) "issuer %s: there is no profile %s; "
                                                "write one, or correct the name", section->name,
                                                ours));
             ++problems;
@@ -131,7 +131,7 @@ static int check_local(const gatehouse_issuer_section_t *section, server_rec *s,
     for (i = 0; i < sizeof(said) / sizeof(said[0]); ++i) {
         if (said[i].place.file) {
             gatehouse_log_problem(s, said[i].place, said[i].name,
-                                  apr_psprintf(p, GHNO(0915) "issuer %s signs here, so that this "
+                                  apr_psprintf(p, GHNO(0875) "issuer %s signs here, so that this "
                                                "has no effect; leave it out, or say IssuerBackend "
                                                "cagw", section->name));
             ++problems;
@@ -155,7 +155,7 @@ int gatehouse_check_remote(gatehouse_settings_t *settings, gatehouse_issuer_sect
     }
     else {
         gatehouse_log_problem(s, section->backend_place, "IssuerBackend",
-                              apr_psprintf(ptemp, GHNO(0916) "issuer %s: a gateway knows us by a "
+                              apr_psprintf(ptemp, GHNO(0876) "issuer %s: a gateway knows us by a "
                                            "certificate; add IssuerCredential with the PKCS#12 of "
                                            "it", section->name));
         ++problems;
@@ -192,7 +192,7 @@ int gatehouse_check_mapping(gatehouse_settings_t *settings, server_rec *s, apr_p
         return 0;
     }
     if (!path) {
-        gatehouse_log_problem(s, place, "GatehouseRuntimeDirectory", GHNO(0917) "the path of a "
+        gatehouse_log_problem(s, place, "GatehouseRuntimeDirectory", GHNO(0877) "the path of a "
                               "socket in it would be too long, or it cannot be used; name a "
                               "folder with a short path");
         return 1;
@@ -200,7 +200,7 @@ int gatehouse_check_mapping(gatehouse_settings_t *settings, server_rec *s, apr_p
     mapping = find_mapping(ap_conftree, apr_pstrcat(p, "unix:", path, "|fcgi:", NULL));
     if (!mapping || !ap_find_linked_module("mod_proxy_fcgi.c")) {
         gatehouse_warn(settings, place, "worker",
-                       apr_psprintf(p, GHNO(0918) "requests do not reach the worker, which "
+                       apr_psprintf(p, GHNO(0878) "requests do not reach the worker, which "
                                     "therefore looks for work once a second: load mod_proxy and "
                                     "mod_proxy_fcgi, and map ProxyPass \"%s\" "
                                     "\"unix:%s|fcgi://localhost/\" as conf.d/workers.conf does",
@@ -209,7 +209,7 @@ int gatehouse_check_mapping(gatehouse_settings_t *settings, server_rec *s, apr_p
     else if (!strstr(mapping->args, "timeout=")) {
         place.file = apr_pstrdup(p, mapping->filename);
         place.line = mapping->line_num;
-        gatehouse_warn(settings, place, "ProxyPass", GHNO(0919) "without timeout= a request "
+        gatehouse_warn(settings, place, "ProxyPass", GHNO(0879) "without timeout= a request "
                        "waits as long as Timeout says for a worker that hangs; add timeout=, a "
                        "little more than the longest IssuerWait");
     }

@@ -78,7 +78,7 @@ const char *gatehouse_set_issuer_backend(cmd_parms *cmd, void *dir, int argc, ch
         return err;
     }
     if (argc < 1) {
-        return GHNO(0849) "IssuerBackend takes the name of a back end";
+        return GHNO(0820) "IssuerBackend takes the name of a back end";
     }
     backend = ap_lookup_provider(GH_ISSUER_PROVIDER_GROUP, argv[0], GH_ISSUER_PROVIDER_VERSION);
     if (!backend) {
@@ -88,16 +88,16 @@ const char *gatehouse_set_issuer_backend(cmd_parms *cmd, void *dir, int argc, ch
     section->backend = argv[0];
     if (!backend->by_worker) {
         return argc == 1 ? NULL
-            : apr_psprintf(cmd->pool, GHNO(0900) "IssuerBackend %s takes nothing more; leave out "
+            : apr_psprintf(cmd->pool, GHNO(0860) "IssuerBackend %s takes nothing more; leave out "
                            "\"%s\"", argv[0], argv[1]);
     }
     if (argc != 3 || strncmp(argv[2], "ca=", 3) || !argv[2][3] || strlen(argv[2]) > CA_MAX) {
-        return apr_psprintf(cmd->pool, GHNO(0901) "IssuerBackend %s takes the URL of the gateway "
+        return apr_psprintf(cmd->pool, GHNO(0861) "IssuerBackend %s takes the URL of the gateway "
                             "and ca=ID, the CA's name there", argv[0]);
     }
     fault = url_fault(argv[1], cmd->temp_pool);
     if (fault) {
-        return apr_psprintf(cmd->pool, GHNO(0902) "IssuerBackend: the URL \"%s\" cannot be used: "
+        return apr_psprintf(cmd->pool, GHNO(0862) "IssuerBackend: the URL \"%s\" cannot be used: "
                             "%s. Write it like https://gateway.example.com:8444/cagw", argv[1],
                             fault);
     }
@@ -120,7 +120,7 @@ const char *gatehouse_set_issuer_credential(cmd_parms *cmd, void *dir, int argc,
     remote = &section->remote;
     remote->credential = argc > 0 && *argv[0] ? ap_server_root_relative(cmd->pool, argv[0]) : NULL;
     if (!remote->credential) {
-        return GHNO(0903) "IssuerCredential takes the path of a PKCS#12 file";
+        return GHNO(0863) "IssuerCredential takes the path of a PKCS#12 file";
     }
     for (i = 1; i < argc; ++i) {
         if (!strncmp(argv[i], "alias=", 6) && argv[i][6] && !remote->alias) {
@@ -134,7 +134,7 @@ const char *gatehouse_set_issuer_credential(cmd_parms *cmd, void *dir, int argc,
             }
         }
         /* what stands there may be a passphrase, and is not repeated */
-        return GHNO(0904) "IssuerCredential: behind the file only passphrase=file:PATH, "
+        return GHNO(0864) "IssuerCredential: behind the file only passphrase=file:PATH, "
                "passphrase=exec:PATH and alias=NAME may stand, once each";
     }
     return NULL;
@@ -153,7 +153,7 @@ const char *gatehouse_set_issuer_trust(cmd_parms *cmd, void *dir, const char *so
         section->remote.trust = ap_server_root_relative(cmd->pool, source);
     }
     if (!section->remote.trust || !*source) {
-        return apr_psprintf(cmd->pool, GHNO(0905) "IssuerTrust takes the path of a PEM file, "
+        return apr_psprintf(cmd->pool, GHNO(0865) "IssuerTrust takes the path of a PEM file, "
                             "\"credential\" or \"system\", not \"%s\"", source);
     }
     return NULL;
@@ -172,7 +172,7 @@ const char *gatehouse_set_issuer_proxy(cmd_parms *cmd, void *dir, const char *ur
     if ((strncmp(url, "http://", 7) && strncmp(url, "https://", 8))
         || apr_uri_parse(cmd->temp_pool, url, &uri) != APR_SUCCESS || !uri.hostname
         || !*uri.hostname || uri.user || uri.password || uri.query || uri.fragment) {
-        return GHNO(0906) "IssuerProxy takes a URL like http://proxy.example.com:3128, without "
+        return GHNO(0866) "IssuerProxy takes a URL like http://proxy.example.com:3128, without "
                "user and password";
     }
     section->remote.proxy = url;
@@ -201,7 +201,7 @@ const char *gatehouse_set_issuer_gateway_profile(cmd_parms *cmd, void *dir, cons
     }
     if (!*theirs || strlen(theirs) > CA_MAX || (strcmp(ours, "*") && !gh_name_valid(ours))
         || apr_table_get(remote->profiles, ours)) {
-        return apr_psprintf(cmd->pool, GHNO(0907) "IssuerGatewayProfile takes the name of a "
+        return apr_psprintf(cmd->pool, GHNO(0867) "IssuerGatewayProfile takes the name of a "
                             "profile here, or \"*\" for all others, and the gateway's name of it, "
                             "each of ours once; not \"%s\"", ours);
     }
@@ -219,7 +219,7 @@ const char *gatehouse_set_issuer_subject(cmd_parms *cmd, void *dir, const char *
     }
     section->config.any_subject = !strcmp(word, "any");
     if (!section->config.any_subject && strcmp(word, "authorised")) {
-        return apr_psprintf(cmd->pool, GHNO(0908) "IssuerSubject is \"authorised\" or \"any\", not "
+        return apr_psprintf(cmd->pool, GHNO(0868) "IssuerSubject is \"authorised\" or \"any\", not "
                             "\"%s\"", word);
     }
     return NULL;

@@ -53,7 +53,7 @@ const char *gatehouse_set_issuer_wait(cmd_parms *cmd, void *dir, const char *tim
         || (option && (strncmp(option, "max-waiting=", 12)
                        || !take_number(&section->remote.max_waiting, option + 12,
                                        WAITING_MAX)))) {
-        return apr_psprintf(cmd->pool, GHNO(0909) "IssuerWait takes a time of at most 60s, and "
+        return apr_psprintf(cmd->pool, GHNO(0869) "IssuerWait takes a time of at most 60s, and "
                             "perhaps max-waiting=NUMBER, not \"%s%s%s\"", time, option ? " " : "",
                             option ? option : "");
     }
@@ -73,7 +73,7 @@ const char *gatehouse_set_issuer_search(cmd_parms *cmd, void *dir, const char *w
     if ((!section->remote.search && ap_cstr_casecmp(word, "off"))
         || (option && (!section->remote.search || strncmp(option, "lag=", 4)
                        || !take_time(&section->remote.lag, option + 4, 0, LAG_MAX)))) {
-        return GHNO(0910) "IssuerSearch is \"off\", or \"on\" and perhaps lag=TIME of at most a "
+        return GHNO(0870) "IssuerSearch is \"off\", or \"on\" and perhaps lag=TIME of at most a "
                "day";
     }
     return NULL;
@@ -106,7 +106,7 @@ const char *gatehouse_set_issuer_events(cmd_parms *cmd, void *dir, int argc, cha
         good = take_event_option(&section->remote, argv[i]);
     }
     return good ? NULL
-        : GHNO(0882) "IssuerEvents is \"off\", or \"on\" and perhaps every=TIME of 1s to 1d, "
+        : GHNO(0853) "IssuerEvents is \"off\", or \"on\" and perhaps every=TIME of 1s to 1d, "
           "since=DATE like 2026-01-31T00:00:00Z, serials-only";
 }
 
@@ -147,7 +147,7 @@ const char *gatehouse_set_issuer_limits(cmd_parms *cmd, void *dir, int argc, cha
 
     for (i = 0; !err && i < argc; ++i) {
         if (!take_limit(section, argv[i])) {
-            err = apr_psprintf(cmd->pool, GHNO(0911) "IssuerLimits takes concurrent=1..1000, "
+            err = apr_psprintf(cmd->pool, GHNO(0871) "IssuerLimits takes concurrent=1..1000, "
                                "rate=0.01..10000 per second, timeout=1s..600s and "
                                "deadline=60s..30d; not \"%s\"", argv[i]);
         }

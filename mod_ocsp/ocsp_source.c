@@ -116,7 +116,7 @@ static apr_status_t check_proxy(const char *proxy, gh_result_t *result)
     return !proxy || !strchr(proxy, '@') ? APR_SUCCESS : gh_result_fail(
         result, APR_EINVAL, GH_FAILURE_REQUEST, "ocsp.source",
         "Let the proxy admit this machine by its address, and leave them out.",
-        GHNO(0785) "proxy= of OCSPSource has a user or a password in its URL");
+        GHNO(0771) "proxy= of OCSPSource has a user or a password in its URL");
 }
 
 static apr_status_t no_match(const char *option, const char *url, gh_result_t *result)

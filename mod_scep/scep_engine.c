@@ -359,7 +359,7 @@ apr_status_t scep_exchange_await(scep_exchange_t *x, const char *enrolment)
     if (!enter_again(x)) {
         return gh_result_fail(&x->result, GH_EBUSY, GH_FAILURE_UNAVAILABLE, "busy",
                               "Send the request again, or raise SCEPMaxConcurrent.",
-                              GHNO(0809) "as many messages as this node works on at once were "
+                              GHNO(0781) "as many messages as this node works on at once were "
                               "being worked on when the CA had answered");
     }
     x->outside = 0;

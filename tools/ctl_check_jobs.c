@@ -60,7 +60,7 @@ static void check_gateway(ctl_check_t *check, const char *issuer)
     }
     else {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_UNAVAILABLE, RULE,
-                       baton.state.action, GHNO(0887) "the gateway is not usable: %s: %s; seen by "
+                       baton.state.action, GHNO(0858) "the gateway is not usable: %s: %s; seen by "
                        "%s at %s", baton.state.number, baton.state.message, baton.state.node,
                        gh_time_text(check->p, baton.state.time));
         ctl_verdict(check, name, CTL_VERDICT_WARNING, &result);
@@ -82,7 +82,7 @@ static void check_queue(ctl_check_t *check, const char *issuer)
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
                        "See gatehousectl enrolment list --state in-doubt; look in the CA what it "
                        "has issued, then give enrolment retry or enrolment cancel.",
-                       GHNO(0816) "of %" APR_INT64_T_FMT " jobs for the CA nobody can tell "
+                       GHNO(0788) "of %" APR_INT64_T_FMT " jobs for the CA nobody can tell "
                        "whether it has done them", baton.counts.doubt);
         ctl_verdict(check, name, CTL_VERDICT_WARNING, &result);
     }
@@ -90,7 +90,7 @@ static void check_queue(ctl_check_t *check, const char *issuer)
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_UNAVAILABLE, RULE,
                        "Look in the error log whether the worker runs, and whether it reaches "
                        "the CA.",
-                       GHNO(0817) "%" APR_INT64_T_FMT " jobs for the CA have been due for more "
+                       GHNO(0789) "%" APR_INT64_T_FMT " jobs for the CA have been due for more "
                        "than a minute; the oldest is of %s", baton.counts.overdue,
                        gh_time_text(check->p, baton.counts.oldest));
         ctl_verdict(check, name, CTL_VERDICT_WARNING, &result);

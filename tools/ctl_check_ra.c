@@ -177,7 +177,7 @@ static void check_asked(ctl_check_t *check, const ctl_issuer_t *issuer)
     }
     gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_UNAVAILABLE, RULE,
                    "Wait, or look at it with gatehousectl enrolment show.",
-                   GHNO(0818) "SCEP answers 503: the CA has been asked for the RA certificate, "
+                   GHNO(0790) "SCEP answers 503: the CA has been asked for the RA certificate, "
                    "enrolment %s is %s", asked.enrolment->id,
                    gh_enrolment_state_name(asked.enrolment->state));
     ctl_verdict(check, apr_pstrcat(check->p, "ra.", issuer->name, NULL), CTL_VERDICT_WARNING,

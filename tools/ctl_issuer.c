@@ -159,7 +159,7 @@ static apr_status_t look(ctl_t *ctl, baton_t *baton, gh_result_t *result)
         return gh_result_fail(result, APR_TIMEUP, GH_FAILURE_UNAVAILABLE, RULE,
                               "See in the error log whether the worker runs, or leaves the gateway "
                               "alone for a while since it has not answered.",
-                              GHNO(0885) "no worker has looked at the gateway of issuer %s within "
+                              GHNO(0856) "no worker has looked at the gateway of issuer %s within "
                               "%d s", baton->issuer, (int)apr_time_sec(TEST_WAIT));
     }
     return rv;
@@ -194,7 +194,7 @@ int ctl_issuer_test(ctl_t *ctl, const ctl_arguments_t *arguments)
     if (!is_elsewhere(issuer)) {
         gh_result_fail(&result, GH_EREFUSED, GH_FAILURE_REQUEST, RULE,
                        "gatehousectl check looks at the keys of those that sign here.",
-                       GHNO(0886) "issuer %s has no gateway", issuer->name);
+                       GHNO(0857) "issuer %s has no gateway", issuer->name);
         return ctl_fail(&result);
     }
     memset(&baton, 0, sizeof(baton));

@@ -129,7 +129,7 @@ static int change(ctl_t *ctl, const ctl_arguments_t *arguments, int cancel)
         gh_result_fail(&result, rv, GH_FAILURE_REQUEST, RULE,
                        "See gatehousectl job list; jobs of enrolments are changed by gatehousectl "
                        "enrolment retry and cancel, those that a worker is at in a moment.",
-                       GHNO(0888) "job %s is not there, is one of an enrolment, or a worker is at "
+                       GHNO(0859) "job %s is not there, is one of an enrolment, or a worker is at "
                        "it", baton.id);
     }
     return ctl_fail(&result);

@@ -113,11 +113,11 @@ static void end_done(void *baton)
         return;
     }
     if (action->ending == ACTION_DONE) {
-        gh_log(service->gateway.log, GH_LOG_INFO, APR_SUCCESS, GHNO(0874) "the CA of issuer %s has "
+        gh_log(service->gateway.log, GH_LOG_INFO, APR_SUCCESS, GHNO(0845) "the CA of issuer %s has "
                "%s certificate %s", service->issuer->name, name_of(action), serial);
     }
     else if (action->ending == ACTION_FAILED) {
-        gh_log(service->gateway.log, GH_LOG_ERROR, APR_SUCCESS, GHNO(0875) "the CA of issuer %s "
+        gh_log(service->gateway.log, GH_LOG_ERROR, APR_SUCCESS, GHNO(0846) "the CA of issuer %s "
                "has not %s certificate %s: %s: %s; %s", service->issuer->name, name_of(action),
                serial, why->number, why->message, why->action);
     }
@@ -195,7 +195,7 @@ static void take_answer(action_t *action, cagw_outcome_t *outcome)
     else if (rejected) {
         gh_result_fail(&action->why, GH_EREFUSED, GH_FAILURE_REQUEST, RULE,
                        "Ask the operator of the CA.",
-                       GHNO(0876) "the CA has rejected the change");
+                       GHNO(0847) "the CA has rejected the change");
         look_up(action);
     }
     else {
@@ -287,7 +287,7 @@ static void begin(ca_service_t *service, framework_job_t *job, cagw_action_t wha
     if (gh_serial_parse(&serial, record->subject, p) != APR_SUCCESS) {
         gh_result_fail(&action->why, APR_EINVAL, GH_FAILURE_INTERNAL, RULE,
                        "Take it off the list with gatehousectl job cancel.",
-                       GHNO(0877) "a job to change the status of a certificate has no serial "
+                       GHNO(0848) "a job to change the status of a certificate has no serial "
                        "number");
         finish(action, ACTION_FAILED);
         return;

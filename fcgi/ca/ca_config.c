@@ -25,7 +25,7 @@ static apr_status_t not_understood(gh_result_t *result, const char *what, const 
 {
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "ca.worker",
                           "Reinstall Gatehouse, so that modules and workers are of one version.",
-                          GHNO(0837) "the worker for CAs does not understand its configuration: "
+                          GHNO(0808) "the worker for CAs does not understand its configuration: "
                           "%s: %s", what, why);
 }
 

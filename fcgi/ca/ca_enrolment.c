@@ -130,7 +130,7 @@ static apr_time_t settled(const enrolment_t *enrolment)
 {
     const ca_issuer_t *issuer = enrolment->service->issuer;
     const char *number = enrolment->why.number;
-    int over = !strcmp(number, "GH0855") || !strcmp(number, "GH0858")
+    int over = !strcmp(number, "GH0826") || !strcmp(number, "GH0829")
         || is_wrong(enrolment);
 
     return record_of(enrolment)->sent + issuer->lag + (over ? 0 : issuer->timeout);
@@ -144,7 +144,7 @@ static void not_yet(enrolment_t *enrolment)
             gh_result_fail(&enrolment->why, GH_EUNKNOWN, GH_FAILURE_UNAVAILABLE, RULE,
                            "Look at the CA whether there is a certificate for its key; then "
                            "gatehousectl enrolment retry or cancel.",
-                           GHNO(0862) "the CA has accepted the request, and there was no "
+                           GHNO(0833) "the CA has accepted the request, and there was no "
                            "certificate until the deadline");
         }
         end_doubt(enrolment);
@@ -182,7 +182,7 @@ static void cannot_search(enrolment_t *enrolment)
     gh_result_fail(&enrolment->why, GH_EUNKNOWN, GH_FAILURE_UNAVAILABLE, RULE,
                    "Look at the CA whether there is a certificate for its key; then gatehousectl "
                    "enrolment retry or cancel.",
-                   GHNO(0863) "whether the CA has issued a certificate is not known, and it cannot "
+                   GHNO(0834) "whether the CA has issued a certificate is not known, and it cannot "
                    "be searched");
     end_doubt(enrolment);
 }
@@ -283,7 +283,7 @@ static void take_answer(enrolment_t *enrolment, const cagw_outcome_t *outcome)
     else if (enrolled.refused) {
         gh_result_fail(&enrolment->why, GH_EREFUSED, GH_FAILURE_REQUEST, RULE,
                        "Ask the operator of the CA.",
-                       GHNO(0865) "the CA has rejected the request");
+                       GHNO(0836) "the CA has rejected the request");
         end_rejected(enrolment, enrolment->why.message);
     }
     else {
@@ -402,7 +402,7 @@ static void decide(enrolment_t *enrolment)
         gh_result_cause(&enrolment->why, "%s: %s", enrolment->why.number, enrolment->why.message);
         gh_result_fail(&enrolment->why, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, RULE,
                        "See why the CA could not be asked; let the device ask again.",
-                       GHNO(0866) "the CA could not be asked until the deadline");
+                       GHNO(0837) "the CA could not be asked until the deadline");
         apr_cpystrn(reason, enrolment->why.message, sizeof(reason));
         end_rejected(enrolment, reason);
     }

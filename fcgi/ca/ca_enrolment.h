@@ -10,9 +10,9 @@
  * and told on other threads (ca_enrolment_store.c). */
 
 /** Number of a certificate that is not what was asked for, see gh_submission_check(). */
-#define ENROLMENT_WRONG "GH0808"
+#define ENROLMENT_WRONG "GH0780"
 /** Number of one that another enrolment has got, see gh_submission_issued(). */
-#define ENROLMENT_TAKEN "GH0807"
+#define ENROLMENT_TAKEN "GH0779"
 
 typedef enum {
     ENROLMENT_AGAIN = 1,

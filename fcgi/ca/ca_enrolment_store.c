@@ -129,7 +129,7 @@ static apr_status_t look_at_revoked(enrolment_t *enrolment)
             return gh_result_fail(&enrolment->stored, GH_EREFUSED, GH_FAILURE_DENIED,
                                   "cagw.enrolment", "Ask the operator of the CA; then gatehousectl "
                                   "enrolment retry or cancel.",
-                                  GHNO(0864) "the CA has issued the certificate, and revoked it");
+                                  GHNO(0835) "the CA has issued the certificate, and revoked it");
         }
     }
     return APR_EOF;
@@ -285,21 +285,21 @@ static void tell(const enrolment_t *enrolment)
 
     switch (enrolment->ending) {
     case ENROLMENT_ISSUED:
-        gh_log(log, GH_LOG_INFO, APR_SUCCESS, GHNO(0867) "issuer %s has issued certificate %s for "
+        gh_log(log, GH_LOG_INFO, APR_SUCCESS, GHNO(0838) "issuer %s has issued certificate %s for "
                "enrolment %s", issuer, enrolment->serial, id);
         break;
     case ENROLMENT_REJECTED:
-        gh_log(log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0868) "issuer %s has refused enrolment %s: "
+        gh_log(log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0839) "issuer %s has refused enrolment %s: "
                "%s: %s%s%s", issuer, id, why->number, why->message, *why->action ? "; " : "",
                why->action);
         break;
     case ENROLMENT_DOUBT:
-        gh_log(log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0869) "enrolment %s at issuer %s is in "
+        gh_log(log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0840) "enrolment %s at issuer %s is in "
                "doubt: %s: %s; %s", id, issuer, why->number, why->message, why->action);
         break;
     default:
         if (why->number[0]) {
-            gh_log(log, GH_LOG_INFO, APR_SUCCESS, GHNO(0870) "enrolment %s at issuer %s goes on "
+            gh_log(log, GH_LOG_INFO, APR_SUCCESS, GHNO(0841) "enrolment %s at issuer %s goes on "
                    "later: %s: %s", id, issuer, why->number, why->message);
         }
     }
@@ -332,7 +332,7 @@ static void end_done(void *baton)
                          apr_time_now() + STORE_PAUSE, end_again, enrolment);
             return;
         }
-        gh_log(enrolment->service->gateway.log, GH_LOG_ERROR, APR_SUCCESS, GHNO(0871) "what has "
+        gh_log(enrolment->service->gateway.log, GH_LOG_ERROR, APR_SUCCESS, GHNO(0842) "what has "
                "become of enrolment %s at issuer %s cannot be stored, and will be found out anew: "
                "%s: %s", id_of(enrolment), enrolment->service->issuer->name,
                enrolment->stored.number, enrolment->stored.message);

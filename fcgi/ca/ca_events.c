@@ -67,7 +67,7 @@ static void fail(feed_t *feed, const gh_result_t *result, apr_interval_time_t wa
 {
     if (strcmp(feed->problem, result->number)) {
         apr_cpystrn(feed->problem, result->number, sizeof(feed->problem));
-        gh_log(feed->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0878) "the events of "
+        gh_log(feed->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0849) "the events of "
                "the CA of issuer %s cannot be taken up: %s: %s%s%s", feed->feed.issuer,
                result->number, result->message, *result->action ? "; " : "", result->action);
     }
@@ -138,7 +138,7 @@ static void tell_skipped(const feed_t *feed)
     for (i = 0; i < skipped->nelts && i < SKIPPED_TOLD; ++i) {
         const gh_events_skipped_t *one = APR_ARRAY_IDX(skipped, i, const gh_events_skipped_t *);
 
-        gh_log(feed->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0879) "event %d of %d "
+        gh_log(feed->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0850) "event %d of %d "
                "of a page of the CA of issuer %s is skipped, one of %d: %s: %s; %s", one->position,
                feed->outcome.events, feed->feed.issuer, skipped->nelts, one->number, one->message,
                one->action);
@@ -156,13 +156,13 @@ static void page_taken(void *baton)
     }
     tell_skipped(feed);
     if (outcome->added || outcome->changed) {
-        gh_log(feed->service->gateway.log, GH_LOG_INFO, APR_SUCCESS, GHNO(0880) "events of the CA "
+        gh_log(feed->service->gateway.log, GH_LOG_INFO, APR_SUCCESS, GHNO(0851) "events of the CA "
                "of issuer %s: %d certificates are new, %d have changed", feed->feed.issuer,
                outcome->added, outcome->changed);
     }
     if (feed->problem[0]) {
         feed->problem[0] = '\0';
-        gh_log(feed->service->gateway.log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0881) "the events of "
+        gh_log(feed->service->gateway.log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0852) "the events of "
                "the CA of issuer %s are taken up again", feed->feed.issuer);
     }
     /* a page that leads to itself is the last */

@@ -102,7 +102,7 @@ static void look_at_credential(ca_probe_t *probe, apr_time_t end, apr_time_t now
         return;
     }
     probe->told = now;
-    gh_log(probe->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0883) "issuer %s: our "
+    gh_log(probe->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0854) "issuer %s: our "
            "credential for the CA gateway is good for %d days only; put a new one into "
            "IssuerCredential, then restart gracefully", probe->service->issuer->name,
            end > now ? (int)(apr_time_sec(end - now) / 86400) : 0);
@@ -118,7 +118,7 @@ static void read_state(look_t *look, cagw_outcome_t *outcome)
         if (!state->up && !result->number[0]) {
             gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "cagw.status",
                            "Ask the operator of the CA.",
-                           GHNO(0884) "the CA gateway says of its CA: %s", state->status);
+                           GHNO(0855) "the CA gateway says of its CA: %s", state->status);
         }
     }
     else if (outcome->verdict == CAGW_UNSUPPORTED) {

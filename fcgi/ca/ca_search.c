@@ -187,7 +187,7 @@ static void page_read(void *baton)
                      || (search->cursor && !strcmp(search->cursor, events->cursor)))) {
             search->rv = gh_result_fail(&search->result, APR_EINVAL, GH_FAILURE_UNAVAILABLE,
                                         "cagw.events", "Look into the gateway's log.",
-                                        GHNO(0861) "the events of the CA of issuer %s have no end",
+                                        GHNO(0832) "the events of the CA of issuer %s have no end",
                                         search->service->issuer->name);
         }
     }

@@ -18,14 +18,14 @@ void ca_service_note(ca_service_t *service, const cagw_outcome_t *outcome)
     if (outcome->verdict == CAGW_MISCONFIGURED || outcome->verdict == CAGW_NOT_SENT) {
         if (!outcome->stopped && strcmp(service->problem, result->number)) {
             apr_cpystrn(service->problem, result->number, sizeof(service->problem));
-            gh_log(service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0872) "issuer %s cannot "
+            gh_log(service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0843) "issuer %s cannot "
                    "be used: %s: %s%s%s", service->issuer->name, result->number, result->message,
                    *result->action ? "; " : "", result->action);
         }
     }
     else if (service->problem[0] && outcome->alive) {
         service->problem[0] = '\0';
-        gh_log(service->gateway.log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0873) "issuer %s can be used "
+        gh_log(service->gateway.log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0844) "issuer %s can be used "
                "again", service->issuer->name);
     }
 }

@@ -240,7 +240,7 @@ static apr_status_t lacking(gh_result_t *result, const cagw_profile_t *profile, 
 {
     return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "cagw.profile",
                           "Use another profile of the gateway, or have the request say it.",
-                          GHNO(0859) "the gateway's profile %s requires the %s \"%s\"", profile->id,
+                          GHNO(0830) "the gateway's profile %s requires the %s \"%s\"", profile->id,
                           kind, name);
 }
 

@@ -30,7 +30,7 @@ apr_status_t cagw_malformed(gh_result_t *result, const char *what)
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, CAGW_RULE,
                           "Look into the gateway's log; compare its OpenAPI document with what "
                           "Gatehouse expects.",
-                          GHNO(0858) "an answer of the CA gateway has no usable %s", what);
+                          GHNO(0829) "an answer of the CA gateway has no usable %s", what);
 }
 
 gh_bytes_t cagw_decode(const char *text, apr_pool_t *p)

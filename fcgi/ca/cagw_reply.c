@@ -95,17 +95,17 @@ static void say_no(const cagw_reply_t *reply, const char *said, gh_result_t *res
     case CAGW_REFUSED:
         gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, CAGW_RULE,
                        "Look in the list of error codes of the gateway.",
-                       GHNO(0851) "the CA gateway refuses: %s", said);
+                       GHNO(0822) "the CA gateway refuses: %s", said);
         break;
     case CAGW_MISSING:
         gh_result_fail(result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, CAGW_RULE,
                        "See whether CA and profile have these names there.",
-                       GHNO(0852) "the CA gateway does not know what was asked for: %s", said);
+                       GHNO(0823) "the CA gateway does not know what was asked for: %s", said);
         break;
     default:
         gh_result_fail(result, APR_ENOTIMPL, GH_FAILURE_REQUEST, CAGW_RULE,
                        "See what the CA behind the gateway can do.",
-                       GHNO(0853) "the CA gateway cannot do that for this CA: %s", said);
+                       GHNO(0824) "the CA gateway cannot do that for this CA: %s", said);
     }
 }
 
@@ -115,31 +115,31 @@ static void say_later(const cagw_reply_t *reply, long status, const char *said,
     if (reply->verdict == CAGW_BUSY) {
         gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, CAGW_RULE,
                        "Nothing, if it passes; otherwise lower the issuer's rate.",
-                       GHNO(0854) "the CA gateway wants to be asked later: %s", said);
+                       GHNO(0825) "the CA gateway wants to be asked later: %s", said);
     }
     else if (reply->verdict == CAGW_BROKEN && (status == 408 || status == 502 || status == 504)) {
         gh_result_fail(result, GH_EUNKNOWN, GH_FAILURE_UNAVAILABLE, CAGW_RULE,
                        "See whether the gateway is overloaded, or what stands before it impatient.",
-                       GHNO(0860) "what stands before the CA gateway has not waited for it: %s",
+                       GHNO(0831) "what stands before the CA gateway has not waited for it: %s",
                        said);
     }
     else if (reply->verdict == CAGW_BROKEN) {
         gh_result_fail(result, GH_EUNKNOWN, GH_FAILURE_UNAVAILABLE, CAGW_RULE,
                        "Look into the gateway's log.",
-                       GHNO(0855) "the CA gateway's answer does not tell what it did: %s", said);
+                       GHNO(0826) "the CA gateway's answer does not tell what it did: %s", said);
     }
     else if (status == 403) {
         gh_result_fail(result, APR_EACCES, GH_FAILURE_UNAVAILABLE, CAGW_RULE,
                        "Give the client of this credential the role integrator or "
                        "policy-override-tenant at the gateway, or send less.",
-                       GHNO(0856) "the role of our credential is too weak at the CA gateway: %s",
+                       GHNO(0827) "the role of our credential is too weak at the CA gateway: %s",
                        said);
     }
     else {
         gh_result_fail(result, APR_EACCES, GH_FAILURE_UNAVAILABLE, CAGW_RULE,
                        "See that the issuer's URL is that of the gateway, and that the gateway "
                        "knows the subject of our credential.",
-                       GHNO(0857) "no answer of a CA gateway that knows us: %s", said);
+                       GHNO(0828) "no answer of a CA gateway that knows us: %s", said);
     }
 }
 

@@ -44,7 +44,7 @@ static apr_status_t impossible(gh_result_t *result, const char *what)
 {
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                           "Look at the profile, and at what the issuer is told to send.",
-                          GHNO(0850) "the CA gateway cannot be asked for this certificate: %s",
+                          GHNO(0821) "the CA gateway cannot be asked for this certificate: %s",
                           what);
 }
 

@@ -245,7 +245,7 @@ apr_status_t gh_issuer_take(gh_issuer_t *issuer, gh_bytes_t certificate,
     if (!issuer->certificate) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "issuer.certificate",
                               "This is a fault of Gatehouse: report it.",
-                              GHNO(0801) "issuer %s: a certificate that was handed over cannot be "
+                              GHNO(0773) "issuer %s: a certificate that was handed over cannot be "
                               "read", issuer->name);
     }
     return take_certificate(issuer, p, result);

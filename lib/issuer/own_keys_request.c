@@ -50,7 +50,7 @@ apr_status_t gh_own_request_look(const gh_own_keys_t *keys, const gh_own_service
     case GH_ENROLMENT_IN_DOUBT:
         return gh_result_fail(result, GH_EPENDING, GH_FAILURE_UNAVAILABLE, GH_RULE_OWN_ASKED,
                               "Wait, or look at it with gatehousectl enrolment show.",
-                              GHNO(0810) "the CA has been asked for the certificate for %s of "
+                              GHNO(0782) "the CA has been asked for the certificate for %s of "
                               "issuer %s; enrolment %s is %s", keys->purpose,
                               gh_issuer_name(keys->issuer), row->id,
                               gh_enrolment_state_name(row->state));
@@ -62,7 +62,7 @@ apr_status_t gh_own_request_look(const gh_own_keys_t *keys, const gh_own_service
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_UNAVAILABLE, "own.refused",
                               "Let the CA issue it, or correct profile and name; it is asked "
                               "again within five minutes.",
-                              GHNO(0811) "the CA has not issued the certificate for %s of issuer "
+                              GHNO(0783) "the CA has not issued the certificate for %s of issuer "
                               "%s: enrolment %s is %s%s%s", keys->purpose,
                               gh_issuer_name(keys->issuer), row->id,
                               gh_enrolment_state_name(row->state), row->message ? ": " : "",

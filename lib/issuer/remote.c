@@ -28,14 +28,14 @@ static apr_status_t remote_load(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t 
     if (gh_issuer_config(issuer)->key) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "issuer.key",
                               "Remove IssuerKey, or say IssuerBackend local.",
-                              GHNO(0802) "issuer %s is behind a gateway but has an IssuerKey",
+                              GHNO(0774) "issuer %s is behind a gateway but has an IssuerKey",
                               gh_issuer_name(issuer));
     }
     if (gh_issuer_chain(issuer)->nelts == 0
         && !(X509_get_extension_flags(certificate) & EXFLAG_SS)) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "issuer.chain",
                               "Add IssuerChain with the CAs above it, up to the root.",
-                              GHNO(0803) "issuer %s has no IssuerChain, and its certificate is "
+                              GHNO(0775) "issuer %s has no IssuerChain, and its certificate is "
                               "not a root's", gh_issuer_name(issuer));
     }
     gh_issuer_set_data(issuer, NULL);
@@ -60,7 +60,7 @@ static apr_status_t remote_enrol(gh_issuer_t *issuer, const gh_authorisation_t *
     if (!remote_usable(issuer)) {
         return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "issuer.stopped",
                               "See the failure that was logged when httpd started.",
-                              GHNO(0804) "issuer %s is not usable in this process",
+                              GHNO(0776) "issuer %s is not usable in this process",
                               gh_issuer_name(issuer));
     }
     return GH_EPENDING;

@@ -69,7 +69,7 @@ static apr_status_t open_request(gh_submission_t *submission, const gh_sealer_t 
     if (!record->request.length) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "submission.request",
                               "Let the device ask again.",
-                              GHNO(0805) "enrolment %s was stored without its request", record->id);
+                              GHNO(0777) "enrolment %s was stored without its request", record->id);
     }
     if (record->request.data[0] == DER_SEQUENCE) {
         return APR_SUCCESS;
@@ -78,7 +78,7 @@ static apr_status_t open_request(gh_submission_t *submission, const gh_sealer_t 
         return gh_result_fail(result, APR_EACCES, GH_FAILURE_INTERNAL, "submission.sealed",
                               "Configure the GatehouseSealingKey of the node that took the "
                               "request.",
-                              GHNO(0806) "the request of enrolment %s is sealed, and there is no "
+                              GHNO(0778) "the request of enrolment %s is sealed, and there is no "
                               "sealing key here", record->id);
     }
     return gh_unseal(&submission->request, sealer, record->request,
@@ -303,7 +303,7 @@ apr_status_t gh_submission_issued(const gh_submission_t *submission, gh_store_t 
     if (rv == GH_ECONFLICT) {
         return gh_result_fail(result, rv, GH_FAILURE_CONFLICT, "submission.serial",
                               "Ask the operator of the CA.",
-                              GHNO(0807) "issuer %s has given serial number %s to another "
+                              GHNO(0779) "issuer %s has given serial number %s to another "
                               "enrolment before", row->issuer, event->serial);
     }
     return rv;

@@ -320,6 +320,6 @@ apr_status_t gh_submission_check(const gh_submission_t *submission, gh_issuer_t 
     return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_INTEGRITY, "submission.certificate",
                           "Compare the profile here with that of the CA, and look which "
                           "certificate it has issued.",
-                          GHNO(0808) "issuer %s has returned a certificate that is not what was "
+                          GHNO(0780) "issuer %s has returned a certificate that is not what was "
                           "asked for: %s", gh_issuer_name(issuer), difference);
 }

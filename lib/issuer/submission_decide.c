@@ -79,19 +79,19 @@ static apr_status_t decide(decide_t *decide, gh_store_t *store, gh_result_t *res
     if (rv == APR_NOTFOUND) {
         return gh_result_fail(result, rv, GH_FAILURE_NOT_FOUND, "enrolment",
                               "List them with gatehousectl enrolment list.",
-                              GHNO(0813) "there is no enrolment %s", decide->id);
+                              GHNO(0785) "there is no enrolment %s", decide->id);
     }
     if (rv == GH_EREFUSED) {
         return gh_result_fail(result, rv, GH_FAILURE_CONFLICT, "enrolment.state",
                               "Only what waits for a CA elsewhere (submitted, retry, in-doubt) "
                               "can be tried again or cancelled.",
-                              GHNO(0814) "enrolment %s is %s", decide->id,
+                              GHNO(0786) "enrolment %s is %s", decide->id,
                               gh_enrolment_state_name(decide->record->state));
     }
     if (rv == GH_EBUSY && decide->busy) {
         return gh_result_fail(result, rv, GH_FAILURE_CONFLICT, "enrolment.busy",
                               "Wait until its call to the CA has ended.",
-                              GHNO(0815) "a worker is carrying out enrolment %s", decide->id);
+                              GHNO(0787) "a worker is carrying out enrolment %s", decide->id);
     }
     return rv;
 }

@@ -172,24 +172,24 @@ static apr_status_t choose_key(const reader_t *reader, const char *alias, const 
     if (!count && reader->unsupported) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_ALGORITHM, "credential",
                               "Export it anew with \"openssl pkcs12 -export\", which uses AES.",
-                              GHNO(0820) "the PKCS#12 is encrypted in a way that is not supported "
+                              GHNO(0791) "the PKCS#12 is encrypted in a way that is not supported "
                               "any more, such as RC2");
     }
     if (!count) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "credential",
                               "Give the file that has the private key too.",
-                              GHNO(0821) "the PKCS#12 has no private key");
+                              GHNO(0792) "the PKCS#12 has no private key");
     }
     if (alias && !named) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_NOT_FOUND, "credential",
                               "Name one of those that are there, or none if there is only one.",
-                              GHNO(0822) "the PKCS#12 has no key with the alias \"%s\"; there are: "
+                              GHNO(0793) "the PKCS#12 has no key with the alias \"%s\"; there are: "
                               "%s", alias, *names ? names : "keys without one");
     }
     if (named > 1) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "credential",
                               "Say which one to use with alias=NAME.",
-                              GHNO(0823) "the PKCS#12 has %d keys%s: %s", count,
+                              GHNO(0794) "the PKCS#12 has %d keys%s: %s", count,
                               alias ? ", several of them with that alias" : "",
                               *names ? names : "all without alias");
     }
@@ -285,7 +285,7 @@ static apr_status_t make(gh_credential_t **out, const reader_t *reader, const ba
     if (!certificate) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "credential",
                               "Export key and certificate together.",
-                              GHNO(0824) "the PKCS#12 has no certificate for its key");
+                              GHNO(0795) "the PKCS#12 has no certificate for its key");
     }
     credential->alias = bag->alias ? apr_pstrdup(p, bag->alias) : NULL;
     credential->not_before = gh_certificate_not_before(certificate);
@@ -297,7 +297,7 @@ static apr_status_t make(gh_credential_t **out, const reader_t *reader, const ba
     if (now < credential->not_before || now >= credential->not_after) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_TIME, "credential",
                               "Renew it, and see whether the clock is right.",
-                              GHNO(0825) "the certificate %s of the PKCS#12 is good from %s to %s "
+                              GHNO(0796) "the certificate %s of the PKCS#12 is good from %s to %s "
                               "only", credential->subject ? credential->subject : "",
                               gh_time_text(p, credential->not_before),
                               gh_time_text(p, credential->not_after));
@@ -305,7 +305,7 @@ static apr_status_t make(gh_credential_t **out, const reader_t *reader, const ba
     if (!credential->certificate.length || !credential->key.length) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "credential",
                               "See whether memory is short.",
-                              GHNO(0826) "key and certificate of the PKCS#12 cannot be written as "
+                              GHNO(0797) "key and certificate of the PKCS#12 cannot be written as "
                               "PEM");
     }
     *out = credential;
@@ -334,13 +334,13 @@ apr_status_t gh_credential_parse(gh_credential_t **credential, gh_bytes_t pkcs12
     if (!parsed || data != pkcs12.data + pkcs12.length) {
         rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "credential",
                             "Give a file that ends with .p12 or .pfx.",
-                            GHNO(0827) "this is no PKCS#12");
+                            GHNO(0798) "this is no PKCS#12");
         goto cleanup;
     }
     if (!check_passphrase(&reader, parsed)) {
         rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_DENIED, "credential",
                             "Correct what passphrase= names.",
-                            GHNO(0828) "the passphrase does not open the PKCS#12");
+                            GHNO(0799) "the passphrase does not open the PKCS#12");
         goto cleanup;
     }
     read_all(&reader, parsed);
@@ -366,7 +366,7 @@ apr_status_t gh_credential_load(gh_credential_t **credential, gh_bytes_t *bytes,
     if (rv == APR_SUCCESS && file.exposed) {
         rv = gh_result_fail(result, APR_EACCES, GH_FAILURE_DENIED, "credential",
                             "chmod 600 the file, and let it belong to the user who starts httpd.",
-                            GHNO(0829) "%s holds a private key and is accessible to group or "
+                            GHNO(0800) "%s holds a private key and is accessible to group or "
                             "others", path);
     }
     if (rv != APR_SUCCESS) {
@@ -401,7 +401,7 @@ apr_status_t gh_trust_load(const char **pem, const char *path, apr_pool_t *p, gh
     if (rv == APR_SUCCESS && !gh_trust_count((const char *)file.bytes.data)) {
         rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "trust",
                             "Give the certificate of the CA that has issued the server's.",
-                            GHNO(0920) "%s has no CA certificate in PEM", path);
+                            GHNO(0880) "%s has no CA certificate in PEM", path);
     }
     *pem = rv == APR_SUCCESS ? (const char *)file.bytes.data : NULL;
     return rv;

@@ -304,7 +304,7 @@ apr_status_t gh_csr_make(gh_bytes_t *der, const gh_plan_t *plan, EVP_PKEY *key, 
         length = i2d_X509_REQ(request, &encoded);
     if (length <= 0)
         return gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, "csr.make", NULL,
-                                 GHNO(0812) "cannot make a certification request");
+                                 GHNO(0784) "cannot make a certification request");
     *der = gh_own_bytes(p, encoded, (apr_size_t)length, 0);
     return APR_SUCCESS;
 }

@@ -78,7 +78,7 @@ apr_status_t gh_sealer_create(gh_sealer_t **sealer, gh_bytes_t key, apr_pool_t *
     if (key.length != KEY_SIZE)
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "seal.key",
                               "This is a fault of Gatehouse: report it.",
-                              GHNO(0800) "a sealing key of %" APR_SIZE_T_FMT " bytes was handed "
+                              GHNO(0772) "a sealing key of %" APR_SIZE_T_FMT " bytes was handed "
                               "over", key.length);
     made = apr_pcalloc(p, sizeof(*made));
     apr_pool_cleanup_register(p, made, sealer_cleanup, apr_pool_cleanup_null);

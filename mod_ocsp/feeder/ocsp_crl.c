@@ -158,7 +158,7 @@ static apr_status_t read_times(const reading_t *reading)
     if (!next && !reading->authority->serve_endless) {
         return gh_result_fail(reading->result, GH_EREFUSED, GH_FAILURE_TIME, RULE_SOURCE,
                               "Let the CA publish CRLs with nextUpdate (RFC 5280 5.1.2.5), or give "
-                              "OCSPMaxStale a time.", GHNO(0781) "the CRL from %s has no "
+                              "OCSPMaxStale a time.", GHNO(0767) "the CRL from %s has no "
                               "nextUpdate: it would be good for ever once its source is away",
                               reading->fetched->url);
     }

@@ -157,7 +157,7 @@ int feeder_index_lost(feeder_authority_t *authority, apr_time_t now)
     else if (!authority->lost) {
         authority->lost = 1;
         authority->state_changed = 1;
-        gh_log(authority->feeder->log, GH_LOG_ERROR, APR_SUCCESS, GHNO(0782) "authority %s: its "
+        gh_log(authority->feeder->log, GH_LOG_ERROR, APR_SUCCESS, GHNO(0768) "authority %s: its "
                "index was removed or damaged, and is made again; see who writes to %s",
                authority->name, authority->feeder->folder);
     }

@@ -196,7 +196,7 @@ static void read_document(void *baton)
 static void log_strange(const feeder_source_t *source)
 {
     if (source->info.strange) {
-        gh_log(source->authority->feeder->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0783) "authority "
+        gh_log(source->authority->feeder->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0769) "authority "
                "%s, %s: %" APR_UINT64_T_FMT " revoked certificates have serial numbers that are "
                "negative or longer than 20 bytes; nobody is told that these are revoked, nor that "
                "they are good. Replace such certificates", source->authority->name, source->url,

@@ -153,7 +153,7 @@ apr_status_t ocsp_read_index_txt(ocsp_document_t *document, const ocsp_fetched_t
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_CONFLICT, RULE_SOURCE,
                               "Look who has emptied it. For a CA that begins anew, stop httpd and "
                               "remove the authority's .state file from OCSPDirectory.",
-                              GHNO(0784) "%s has no certificate any more, and had %"
+                              GHNO(0770) "%s has no certificate any more, and had %"
                               APR_UINT64_T_FMT, fetched->url, fetched->former->entries);
     }
     return APR_SUCCESS;

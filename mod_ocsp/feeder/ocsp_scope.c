@@ -94,7 +94,7 @@ static apr_status_t fail_alone(const ocsp_document_t *document, gh_result_t *res
                           "If it is the CA's only CRL for these certificates, as with many CAs, "
                           "add partition=whole to its OCSPSource; else add an OCSPSource crl for "
                           "each of the other partitions.",
-                          GHNO(0780) "the CRL from %s is for one distribution point "
+                          GHNO(0766) "the CRL from %s is for one distribution point "
                           "(issuingDistributionPoint), and there is none for others",
                           document->url);
 }

@@ -148,15 +148,15 @@ def test_told_again_until_it_is_known(telling, subject, fault):
 def test_what_the_ca_cannot_do_is_reported(telling, subject):
     remote, gateway = telling
     issued = enrolled(remote, subject)
-    remote.server.expect("GH0875")
+    remote.server.expect("GH0846")
     gateway.faults.add("status", on="action", code=501)
     remote.server.ctl_ok("cert", "revoke", serial(issued))
-    wait_until(lambda: f"GH0875: the CA of issuer corporate has not revoked certificate "
-               f"{serial(issued)}: GH0853" in remote.server.log.text(), 10, what="the report")
+    wait_until(lambda: f"GH0846: the CA of issuer corporate has not revoked certificate "
+               f"{serial(issued)}: GH0824" in remote.server.log.text(), 10, what="the report")
     assert len(remote.new_actions()) == 1
     job, = remote.server.ctl_ok("job", "list").objects
     assert job["kind"] == "revoke" and job["serial"] == serial(issued)
-    assert job["state"] == "failed" and "GH0853" in job["failure"]
+    assert job["state"] == "failed" and "GH0824" in job["failure"]
     gateway.faults.clear()
     remote.server.ctl_ok("job", "retry", job["id"])
     wait_until(lambda: issued.status == "revoked", 10, what="the revocation at the CA")
@@ -180,7 +180,7 @@ def test_only_the_last_of_many_wants_a_crl(telling, subject):
 def feeding(make_server, gateway, events=EVENTS, **options):
     remote = Remote(make_server, gateway, events=events, **options)
     # gateways end before servers do
-    remote.server.allow("GH0878")
+    remote.server.allow("GH0849")
     return remote
 
 
@@ -224,7 +224,7 @@ def test_a_bad_event_costs_no_other(make_server, gateway):
     gateway.faults.add("bad-event", on="events")
     others = [elsewhere(gateway, number) for number in range(5)]
     remote = feeding(make_server, gateway).ready()
-    remote.server.expect("GH0879")
+    remote.server.expect("GH0850")
     wait_until(lambda: all(serial(one) in known(remote.server) for one in others), 10, 0.5,
                "the events")
 
@@ -244,9 +244,9 @@ def test_a_feed_that_fails_goes_on(make_server, gateway):
     gateway.faults.add("status", on="events", times=1, code=500)
     other = elsewhere(gateway, 1)
     remote = feeding(make_server, gateway).ready()
-    remote.server.expect("GH0878")
+    remote.server.expect("GH0849")
     wait_until(lambda: serial(other) in known(remote.server), 15, 0.5, "the event")
-    wait_until(lambda: "GH0881" in remote.server.log.text(), 5, what="the message")
+    wait_until(lambda: "GH0852" in remote.server.log.text(), 5, what="the message")
 
 
 def test_another_node_goes_on(make_server, gateway, cluster):
@@ -256,18 +256,18 @@ def test_another_node_goes_on(make_server, gateway, cluster):
              for _ in range(2)]
     nodes[1].server.make_secret("sealing-key", nodes[0].server.sealing_key)
     for node in nodes:
-        node.server.allow("GH0663", "GH0810", *TROUBLE)
+        node.server.allow("GH0663", "GH0782", *TROUBLE)
         node.server.start()
     first = elsewhere(gateway, 1)
     wait_until(lambda: serial(first) in known(nodes[0].server), 15, 0.5, "the event")
-    reading = [node for node in nodes if "GH0880" in node.server.log.text()]
+    reading = [node for node in nodes if "GH0851" in node.server.log.text()]
     assert len(reading) == 1
     other, = [node for node in nodes if node is not reading[0]]
     # the whole node dies, so that its worker is not started again
     reading[0].server.process.send_signal(signal.SIGSTOP)
     os.kill(reading[0].worker(), signal.SIGKILL)
     second = elsewhere(gateway, 2)
-    wait_until(lambda: "GH0880" in other.server.log.text(), 40, 0.5, "the takeover")
+    wait_until(lambda: "GH0851" in other.server.log.text(), 40, 0.5, "the takeover")
     assert serial(second) in known(other.server)
     reading[0].server.process.send_signal(signal.SIGCONT)
 
@@ -282,7 +282,7 @@ def test_issuer_test(telling):
     gateway.cas[ID].status = "OUT_OF_SERVICE"
     try:
         result = remote.server.ctl("issuer", "test", "corporate")
-        assert result.status == 1 and "GH0884" in result.objects[0]["failure"]
+        assert result.status == 1 and "GH0855" in result.objects[0]["failure"]
         assert "OUT_OF_SERVICE" in result.objects[0]["failure"]
         text = remote.server.ctl("issuer", "list", as_json=False).out
         assert "not usable" in text
@@ -297,13 +297,13 @@ def test_issuer_test(telling):
 def test_a_gateway_that_does_not_know_us(telling):
     """Its administrator has taken us off the list: an alarm, and not the devices' fault."""
     remote, gateway = telling
-    remote.server.expect("GH0872")
+    remote.server.expect("GH0843")
     clients = dict(gateway.clients)
     gateway.clients.clear()
     try:
         result = remote.server.ctl("issuer", "test", "corporate")
-        assert result.status == 1 and "GH0856" in result.objects[0]["failure"]
+        assert result.status == 1 and "GH0827" in result.objects[0]["failure"]
     finally:
         gateway.clients.update(clients)
     remote.server.ctl_ok("issuer", "test", "corporate")
-    wait_until(lambda: "GH0873" in remote.server.log.text(), 5, what="the end of the alarm")
+    wait_until(lambda: "GH0844" in remote.server.log.text(), 5, what="the end of the alarm")

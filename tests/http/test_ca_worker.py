@@ -106,7 +106,7 @@ def test_wait_ends_in_time(make_server, gateway, subject):
 
 def test_worker_that_is_killed(make_server, gateway, subject):
     remote = Remote(make_server, gateway, options={"loglevel": "info"}).ready()
-    remote.server.allow("GH0663", "AH01067", "AH01068", "AH01075", "AH10149", "GH0926", "GH0922")
+    remote.server.allow("GH0663", "AH01067", "AH01068", "AH01075", "AH10149", "GH0886", "GH0882")
     gateway.latency = 1.5
     many = Enrolling(remote, subject, 4)
     wait_until(lambda: len(gateway.calls_of("enroll")) >= 4, what="calls")
@@ -136,7 +136,7 @@ def test_graceful_restart(make_server, gateway, subject):
 
 def test_worker_that_hangs(make_server, gateway, subject):
     remote = Remote(make_server, gateway, wait="2s").ready()
-    remote.server.allow("AH01075", "AH01067", "GH0926")
+    remote.server.allow("AH01075", "AH01067", "GH0886")
     first = remote.worker()
     remote.server.configure(remote.server.content.replace("timeout=20", "timeout=3"))
     remote.server.graceful()
@@ -153,7 +153,7 @@ def test_worker_that_hangs(make_server, gateway, subject):
 
 def test_gateway_that_is_away_holds_nobody(make_server, gateway, subject):
     remote = Remote(make_server, gateway, wait="10s").ready()
-    remote.server.allow("GH0832", "GH0846", "GH0872")
+    remote.server.allow("GH0803", "GH0817", "GH0843")
     gateway.server_certificate("expired")
     begin = time.monotonic()
     reply = remote.enrol(subject)
@@ -168,9 +168,9 @@ def test_without_the_way_to_the_worker(make_server, gateway, subject):
     text = remote.server.content.replace(worker_path(remote.server), "")
     assert text != remote.server.content
     remote.server.configure(text)
-    remote.server.allow("GH0918", "GH0810")
+    remote.server.allow("GH0878", "GH0782")
     checked = remote.server.configtest()
-    assert "GH0918" in checked.stderr and checked.returncode == 0, checked
+    assert "GH0878" in checked.stderr and checked.returncode == 0, checked
     remote.server.start()
     remote.ready()
     begin = time.monotonic()
@@ -182,7 +182,7 @@ def test_path_without_timeout_is_told(make_server, gateway):
     remote = Remote(make_server, gateway, start=False)
     remote.server.configure(remote.server.content.replace("timeout=20 ", ""))
     checked = remote.server.configtest()
-    assert "GH0919" in checked.stderr and checked.returncode == 0, checked
+    assert "GH0879" in checked.stderr and checked.returncode == 0, checked
 
 
 def test_health_and_metrics(make_server, gateway, subject):
@@ -211,7 +211,7 @@ def test_socket(make_server, gateway, subject):
                                                           "/sockets/ca-worker.sock"))
     path = root / "sockets" / "ca-worker.sock"
     path.write_text("in the way")
-    remote.server.allow("GH0922", "AH00016", "AH00020")
+    remote.server.allow("GH0882", "AH00016", "AH00020")
     with pytest.raises(AssertionError):
         remote.server.start()
     assert path.read_text() == "in the way"

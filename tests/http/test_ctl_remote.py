@@ -17,7 +17,7 @@ def server(make_module_server, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def trouble(server):
-    server.allow("GH0810", "GH0811", "GH0832", "GH0872", *remote.TROUBLE)
+    server.allow("GH0782", "GH0783", "GH0803", "GH0843", *remote.TROUBLE)
 
 
 def rows(server):
@@ -46,7 +46,7 @@ def test_what_waits(server):
     text = server.ctl_ok("enrolment", "list", as_json=False).out
     assert "CALLS" in text and "NEXT" in text
     ra, = verdicts(server, f"ra.{remote.ISSUER}")
-    assert ra["verdict"] == "warning" and ra["gh"] == "GH0818" and row["id"] in ra["message"]
+    assert ra["verdict"] == "warning" and ra["gh"] == "GH0790" and row["id"] in ra["message"]
     jobs, = verdicts(server, f"jobs.{remote.ISSUER}")
     assert jobs["verdict"] == "ok" and "1 jobs" in jobs["message"]
 
@@ -80,11 +80,11 @@ def test_a_gateway_that_is_away(server):
     state = wait_until(lambda: [row for row in server.ctl_ok("issuer", "list").objects
                                 if row.get("up") is False], 20, 0.5, "a look")[0]
     assert state["name"] == remote.ISSUER and state["backend"] == "cagw"
-    assert "GH0832" in state["failure"] and state["node"] and state["looked"]
+    assert "GH0803" in state["failure"] and state["node"] and state["looked"]
     assert state["credential_end"]
     gateway, = verdicts(server, f"gateway.{remote.ISSUER}")
-    assert gateway["verdict"] == "warning" and gateway["gh"] == "GH0887"
-    assert "GH0832" in gateway["message"]
+    assert gateway["verdict"] == "warning" and gateway["gh"] == "GH0858"
+    assert "GH0803" in gateway["message"]
 
 
 def test_gateways_that_cannot_be_tested(server):

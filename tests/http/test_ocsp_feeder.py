@@ -100,10 +100,10 @@ def test_store_index_that_is_lost_while_all_runs(make_server, harm):
     feeder = StoreFeeder(make_server, {"devices": [source("store")]})
     first = feeder.wait_index("devices")
     time.sleep(1)       # another mtime
-    feeder.server.expect("GH0782")
+    feeder.server.expect("GH0768")
     harm(feeder.folder() / "devices.index")
     feeder.wait_index("devices", after=first["generation"], seconds=5)
-    assert feeder.server.log.text().count("GH0782") == 1
+    assert feeder.server.log.text().count("GH0768") == 1
 
 
 def test_the_time_of_the_whole_index_survives_a_restart(make_server):
@@ -162,11 +162,11 @@ def test_index_of_files_that_is_lost_while_all_runs(files, harm):
     server.stop()
     server.start()      # whose feeder has the index, and not the CRL
     first = files.wait("devices", lambda state: state["pid"] == files.pid())
-    server.expect("GH0782")
+    server.expect("GH0768")
     harm(files.folder() / "devices.index")
     later = files.wait_index("devices", after=first["generation"], seconds=5)
     assert entries(later) == 3
-    assert server.log.text().count("GH0782") == 1
+    assert server.log.text().count("GH0768") == 1
 
 
 def test_the_number_of_a_crl_is_on_disk_before_its_index(make_server):
@@ -196,9 +196,9 @@ def test_index_txt_of_a_new_ca(make_server):
     assert entries(state) == 0
     write(feeder.server, b"V\t350101000000Z\t\t01\tunknown\t/CN=x\n", "index.txt")
     assert entries(feeder.wait_index("devices", after=state["generation"])) == 1
-    feeder.server.expect("GH0784")
+    feeder.server.expect("GH0770")
     write(feeder.server, b"", "index.txt")
-    feeder.wait_error("devices", "GH0784")
+    feeder.wait_error("devices", "GH0770")
 
 
 def test_a_file_that_is_gone(files):

@@ -45,32 +45,32 @@ def test_what_is_right(server, gateway):
 
 
 @pytest.mark.parametrize("directives,number,line", [
-    ({"backend": "cagw"}, "GH0901", "IssuerBackend"),
-    ({"backend": "cagw https://127.0.0.1/cagw"}, "GH0901", "IssuerBackend"),
-    ({"backend": "cagw https://127.0.0.1/cagw ca="}, "GH0901", "IssuerBackend"),
-    ({"backend": "cagw https://127.0.0.1/cagw/ ca=CA1"}, "GH0902", "IssuerBackend"),
-    ({"backend": "cagw https://127.0.0.1/cagw/v1 ca=CA1"}, "GH0902", "IssuerBackend"),
-    ({"backend": "cagw http://127.0.0.1/cagw ca=CA1"}, "GH0902", "IssuerBackend"),
-    ({"backend": "cagw https://user:secret@127.0.0.1/cagw ca=CA1"}, "GH0902", "IssuerBackend"),
+    ({"backend": "cagw"}, "GH0861", "IssuerBackend"),
+    ({"backend": "cagw https://127.0.0.1/cagw"}, "GH0861", "IssuerBackend"),
+    ({"backend": "cagw https://127.0.0.1/cagw ca="}, "GH0861", "IssuerBackend"),
+    ({"backend": "cagw https://127.0.0.1/cagw/ ca=CA1"}, "GH0862", "IssuerBackend"),
+    ({"backend": "cagw https://127.0.0.1/cagw/v1 ca=CA1"}, "GH0862", "IssuerBackend"),
+    ({"backend": "cagw http://127.0.0.1/cagw ca=CA1"}, "GH0862", "IssuerBackend"),
+    ({"backend": "cagw https://user:secret@127.0.0.1/cagw ca=CA1"}, "GH0862", "IssuerBackend"),
     ({"backend": "gateway https://127.0.0.1/cagw ca=CA1"}, "GH0282", "IssuerBackend"),
-    ({"credential": None}, "GH0916", "IssuerBackend"),
+    ({"credential": None}, "GH0876", "IssuerBackend"),
     ({"trust": '"/nowhere.pem"'}, None, "IssuerTrust"),
-    ({"wait": "5m"}, "GH0909", "IssuerWait"),
-    ({"wait": "5s max-waiting=0"}, "GH0909", "IssuerWait"),
-    ({"search": "off lag=5s"}, "GH0910", "IssuerSearch"),
-    ({"search": "perhaps"}, "GH0910", "IssuerSearch"),
-    ({"events": "perhaps"}, "GH0882", "IssuerEvents"),
-    ({"events": "off every=5s"}, "GH0882", "IssuerEvents"),
-    ({"events": "on every=0s"}, "GH0882", "IssuerEvents"),
-    ({"events": "on since=yesterday"}, "GH0882", "IssuerEvents"),
-    ({"limits": "rate=0"}, "GH0911", "IssuerLimits"),
-    ({"limits": "timeout=0s"}, "GH0911", "IssuerLimits"),
-    ({"limits": "speed=9"}, "GH0911", "IssuerLimits"),
-    ({"proxy": "http://user:hidden-secret@proxy:1"}, "GH0906", "IssuerProxy"),
-    ({"proxy": "socks5://proxy:1"}, "GH0906", "IssuerProxy"),
-    ({"subject": "whoever"}, "GH0908", "IssuerSubject"),
-    ({"gatewayprofile": "no-such-profile theirs"}, "GH0914", "IssuerGatewayProfile"),
-    ({"chain": None}, "GH0803", None),
+    ({"wait": "5m"}, "GH0869", "IssuerWait"),
+    ({"wait": "5s max-waiting=0"}, "GH0869", "IssuerWait"),
+    ({"search": "off lag=5s"}, "GH0870", "IssuerSearch"),
+    ({"search": "perhaps"}, "GH0870", "IssuerSearch"),
+    ({"events": "perhaps"}, "GH0853", "IssuerEvents"),
+    ({"events": "off every=5s"}, "GH0853", "IssuerEvents"),
+    ({"events": "on every=0s"}, "GH0853", "IssuerEvents"),
+    ({"events": "on since=yesterday"}, "GH0853", "IssuerEvents"),
+    ({"limits": "rate=0"}, "GH0871", "IssuerLimits"),
+    ({"limits": "timeout=0s"}, "GH0871", "IssuerLimits"),
+    ({"limits": "speed=9"}, "GH0871", "IssuerLimits"),
+    ({"proxy": "http://user:hidden-secret@proxy:1"}, "GH0866", "IssuerProxy"),
+    ({"proxy": "socks5://proxy:1"}, "GH0866", "IssuerProxy"),
+    ({"subject": "whoever"}, "GH0868", "IssuerSubject"),
+    ({"gatewayprofile": "no-such-profile theirs"}, "GH0874", "IssuerGatewayProfile"),
+    ({"chain": None}, "GH0775", None),
 ])
 def test_directives(server, gateway, directives, number, line):
     result = configtest(server, gateway, **directives)
@@ -84,7 +84,7 @@ def test_directives(server, gateway, directives, number, line):
 
 def test_an_issuer_key_too(server, gateway):
     result = configtest(server, gateway, key=f'"{server.authority.key_path}"')
-    assert result.returncode != 0 and "GH0802" in result.stderr
+    assert result.returncode != 0 and "GH0774" in result.stderr
 
 
 def credential(server, gateway, **options):
@@ -111,17 +111,17 @@ def test_credentials(server, gateway):
     good = f'"{gateway.credential}"'
     server.make_secret("gateway", remote.PASSPHRASE)
     server.make_secret("wrong", "not it")
-    refused("password", f'{good} {passphrase(server, "wrong")}', "GH0828")
-    refused("alias", f'{good} {passphrase(server)} alias=nobody', "GH0822")
-    refused("expired", credential(server, gateway, **expired())[0], "GH0825")
+    refused("password", f'{good} {passphrase(server, "wrong")}', "GH0799")
+    refused("alias", f'{good} {passphrase(server)} alias=nobody', "GH0793")
+    refused("expired", credential(server, gateway, **expired())[0], "GH0796")
     rubbish = gateway.folder / "rubbish.p12"
     rubbish.write_bytes(b"this is no PKCS#12")
     rubbish.chmod(0o600)
-    refused("rubbish", f'"{rubbish}" {passphrase(server)}', "GH0827")
+    refused("rubbish", f'"{rubbish}" {passphrase(server)}', "GH0798")
     line, path = credential(server, gateway)
     path.chmod(0o640)
-    refused("readable", line, "GH0829")
-    refused("inline", f"{good} passphrase=secret", "GH0904")
+    refused("readable", line, "GH0800")
+    refused("inline", f"{good} passphrase=secret", "GH0864")
     assert len(set(said.values())) == len(said)
     result = configtest(server, gateway, credential=f"{good} {passphrase(server)} alias=gateway")
     assert result.returncode == 0, result.stderr
@@ -129,7 +129,7 @@ def test_credentials(server, gateway):
 
 def test_a_credential_that_ends_soon(server, gateway):
     result = configtest(server, gateway, credential=credential(server, gateway, days=10)[0])
-    assert result.returncode == 0 and "GH0912" in result.stderr
+    assert result.returncode == 0 and "GH0872" in result.stderr
 
 
 @pytest.mark.parametrize("with_ca", [True, False])
@@ -137,13 +137,13 @@ def test_trust_from_the_credential(server, gateway, with_ca):
     result = configtest(server, gateway, trust="credential",
                         credential=credential(server, gateway, with_ca=with_ca)[0])
     assert (result.returncode == 0) == with_ca, result.stderr
-    assert ("GH0913" in result.stderr) != with_ca
+    assert ("GH0873" in result.stderr) != with_ca
 
 
 def test_a_path_to_the_worker(server, gateway):
     server.configure(remote.content(gateway))
     right = server.conf.read_text()
-    for old, new, number in ((" timeout=20", "", "GH0919"), ("ProxyPass ", "# ", "GH0918")):
+    for old, new, number in ((" timeout=20", "", "GH0879"), ("ProxyPass ", "# ", "GH0878")):
         assert old in right
         server.conf.write_text(right.replace(old, new))
         result = server.configtest()
@@ -156,4 +156,4 @@ def test_where_it_has_no_effect(server, gateway):
                  "IssuerEvents on"):
         server.configure(issuer(server.authority, extra=f"    {line}\n"))
         result = server.configtest()
-        assert result.returncode != 0 and "GH0915" in result.stderr, result.stderr
+        assert result.returncode != 0 and "GH0875" in result.stderr, result.stderr

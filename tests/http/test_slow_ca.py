@@ -121,7 +121,7 @@ def test_the_cas_reason_reaches_the_device(remote, subject, fault):
     assert not remote.at_ca(subject)
     refused(remote.client().poll(reply.request), BAD_REQUEST)
     assert "ca-7.internal" not in remote.server.log.text()
-    remote.server.allow("GH0851", "GH0852", "GH0853", "GH0854", "GH0855", "GH0856", "GH0857")
+    remote.server.allow("GH0822", "GH0823", "GH0824", "GH0825", "GH0826", "GH0827", "GH0828")
 
 
 def test_too_many_requests(remote, subject):
@@ -225,7 +225,7 @@ def test_a_wrong_certificate_is_never_handed_out(remote, subject, kind):
     assert remote.posts() == posts + 1
     wrong = remote.gateway.issued()[before]
     assert f"{wrong.serial:x}" not in str(remote.server.certificates())
-    assert "GH0808" in remote.server.log.text()
+    assert "GH0780" in remote.server.log.text()
     assert row["id"] in str(remote.server.ctl_ok("enrolment", "list", "--state",
                                                  "in-doubt").objects)
     if kind not in ("other-key", "other-issuer", "forged-issuer"):

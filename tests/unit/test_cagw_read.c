@@ -125,9 +125,9 @@ static void test_role(void **state)
 {
     answer(403, "%s", ERROR);
     assert_non_null(strstr(got.result.action, "integrator"));
-    assert_string_equal(got.result.number, "GH0856");
+    assert_string_equal(got.result.number, "GH0827");
     answer(401, "%s", ERROR);
-    assert_string_equal(got.result.number, "GH0857");
+    assert_string_equal(got.result.number, "GH0828");
 }
 
 static apr_status_t enrolled(cagw_enrolled_t *one, cagw_format_t format)
@@ -303,7 +303,7 @@ static void test_not_enrolled(void **state)
     for (i = 0; i < sizeof(bodies) / sizeof(bodies[0]); ++i) {
         answer(200, "%s", bodies[i]);
         assert_int_equal(enrolled(&one, CAGW_AS_X509), APR_EINVAL);
-        assert_string_equal(got.result.number, "GH0858");
+        assert_string_equal(got.result.number, "GH0829");
     }
     answer(200, "{\"enrollment\":{\"body\":\"AAAA\"}}");
     got.result.number[0] = '\0';

@@ -130,7 +130,7 @@ static void test_no_request(void **state)
 
     asked.enrolment.request.length = 0;
     assert_int_equal(try_write(), APR_EINVAL);
-    assert_string_equal(asked.result.number, "GH0850");
+    assert_string_equal(asked.result.number, "GH0821");
     asked.enrolment.request.data = whole.data;
     asked.enrolment.request.length = whole.length - 1;
     assert_int_equal(try_write(), APR_EINVAL);

@@ -127,11 +127,11 @@ static void test_one_key(void **state)
     assert_true(credential->not_after > apr_time_now());
     /* an alias of the certificate names its key too */
     assert_string_equal(parse(bytes, "secret", "NAME"), "");
-    assert_string_equal(parse(bytes, "secret", "other"), "GH0822");
-    assert_string_equal(parse(bytes, "wrong", NULL), "GH0828");
-    assert_string_equal(parse(bytes, NULL, NULL), "GH0828");
+    assert_string_equal(parse(bytes, "secret", "other"), "GH0793");
+    assert_string_equal(parse(bytes, "wrong", NULL), "GH0799");
+    assert_string_equal(parse(bytes, NULL, NULL), "GH0799");
     --bytes.length;
-    assert_string_equal(parse(bytes, "secret", NULL), "GH0827");
+    assert_string_equal(parse(bytes, "secret", NULL), "GH0798");
 }
 
 static void test_chain(void **state)
@@ -163,11 +163,11 @@ static void test_several_keys(void **state)
     add_certificate(&builder, certificate_for("p256-01", "first"), "one");
     add_certificate(&builder, certificate_for("p384-01", "second"), "two");
     bytes = build(&builder);
-    assert_string_equal(parse(bytes, "secret", NULL), "GH0823");
+    assert_string_equal(parse(bytes, "secret", NULL), "GH0794");
     assert_string_equal(parse(bytes, "secret", "two"), "");
     assert_non_null(strstr(credential->subject, "second"));
     assert_null(credential->trust);
-    assert_string_equal(parse(bytes, "secret", "bare"), "GH0824");
+    assert_string_equal(parse(bytes, "secret", "bare"), "GH0795");
 }
 
 static void test_no_key(void **state)
@@ -176,7 +176,7 @@ static void test_no_key(void **state)
 
     (void)state;
     add_certificate(&builder, certificate_for("p256-01", "client"), NULL);
-    assert_string_equal(parse(build(&builder), "secret", NULL), "GH0821");
+    assert_string_equal(parse(build(&builder), "secret", NULL), "GH0792");
 }
 
 static void test_expired(void **state)
@@ -189,7 +189,7 @@ static void test_expired(void **state)
     assert_true(X509_sign(certificate, ca_key, EVP_sha256()) > 0);
     add_certificate(&builder, certificate, NULL);
     add_key(&builder, "p256-01", NULL);
-    assert_string_equal(parse(build(&builder), "secret", NULL), "GH0825");
+    assert_string_equal(parse(build(&builder), "secret", NULL), "GH0796");
 }
 
 static void test_files(void **state)
@@ -202,13 +202,13 @@ static void test_files(void **state)
     (void)state;
     assert_int_equal(gh_credential_load(&credential, NULL, path, none, NULL, test_pool, &result),
                      APR_EACCES);
-    assert_string_equal(result.number, "GH0829");
+    assert_string_equal(result.number, "GH0800");
     assert_int_equal(chmod(path, 0600), 0);
     assert_int_equal(gh_credential_load(&credential, NULL, path, none, NULL, test_pool, &result),
                      APR_EINVAL);
-    assert_string_equal(result.number, "GH0827");
+    assert_string_equal(result.number, "GH0798");
     assert_int_equal(gh_trust_load(&pem, path, test_pool, &result), APR_EINVAL);
-    assert_string_equal(result.number, "GH0920");
+    assert_string_equal(result.number, "GH0880");
     assert_null(pem);
 }
 

@@ -172,7 +172,7 @@ static void test_never_twice(void **state)
     came = post(peer);
     assert_int_equal(came.outcome, HTTP_UNKNOWN);
     assert_int_equal(came.sent, 1);
-    assert_string_equal(came.result.number, "GH0833");
+    assert_string_equal(came.result.number, "GH0804");
     assert_int_equal(tls_server_requests(server), 1);
     assert_int_equal(post(peer).outcome, HTTP_ANSWERED);
     came = post(peer);
@@ -276,7 +276,7 @@ static void test_not_sent(void **state)
     came = post(peer);
     assert_int_equal(came.outcome, HTTP_NOT_SENT);
     assert_int_equal(came.sent, 0);
-    assert_string_equal(came.result.number, "GH0832");
+    assert_string_equal(came.result.number, "GH0803");
     config.url = apr_pstrcat(test_pool, "https://localhost",
                              strrchr(tls_server_url(server), ':'), NULL);
     config.trust = ca_pem;
@@ -400,7 +400,7 @@ static void test_outcomes(void **state)
     assert_int_equal(came.status, 200);
     came = post(peer);
     assert_int_equal(came.outcome, HTTP_UNKNOWN);
-    assert_string_equal(came.result.number, "GH0834");
+    assert_string_equal(came.result.number, "GH0805");
     tls_server_stop(server);
 }
 
@@ -475,10 +475,10 @@ static void test_peers_refused(void **state)
     static const struct {
         const char *url, *trust, *number;
     } cases[] = {
-        { "http://gateway", NULL, "GH0830" }, { "https://gateway/", NULL, "GH0830" },
-        { "https://", NULL, "GH0830" }, { "https://a:b@gateway", NULL, "GH0830" },
-        { "https://gateway?x=1", NULL, "GH0830" }, { "", NULL, "GH0830" },
-        { "https://gateway", "no certificate", "GH0831" },
+        { "http://gateway", NULL, "GH0801" }, { "https://gateway/", NULL, "GH0801" },
+        { "https://", NULL, "GH0801" }, { "https://a:b@gateway", NULL, "GH0801" },
+        { "https://gateway?x=1", NULL, "GH0801" }, { "", NULL, "GH0801" },
+        { "https://gateway", "no certificate", "GH0802" },
     };
     http_peer_t *peer;
     gh_result_t result;

@@ -76,7 +76,7 @@ static void test_sources(void **state)
         { "GH0682", { .kind = OCSP_SOURCE_SERIALS, .url = "http://e/a", .delta = "http://e/d" } },
         { "GH0682", { .kind = OCSP_SOURCE_SERIALS, .url = "http://e/a", .serve_expired = 1 } },
         { "GH0682", { .kind = OCSP_SOURCE_SERIALS, .url = "http://e/a", .whole = 1 } },
-        { "GH0785", { .kind = OCSP_SOURCE_CRL, .url = "http://e/a",
+        { "GH0771", { .kind = OCSP_SOURCE_CRL, .url = "http://e/a",
                       .proxy = "http://me:secret@p" } },
 
         { "GH0683", { .kind = OCSP_SOURCE_CRL, .url = "http://e/a", .interval = 999999 } },

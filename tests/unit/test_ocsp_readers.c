@@ -87,9 +87,9 @@ static void test_crl_without_end(void **state)
     crl_t what = plain;
 
     what.next_update = 0;
-    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), NULL, GH_EREFUSED, "GH0781");
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), NULL, GH_EREFUSED, "GH0767");
     serve_expired = 1;
-    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), NULL, GH_EREFUSED, "GH0781");
+    refused(OCSP_DOCUMENT_CRL, make_crl(ca, &what, NULL, 0), NULL, GH_EREFUSED, "GH0767");
     authority.serve_endless = 1;
     read_as(OCSP_DOCUMENT_CRL, 0, make_crl(ca, &what, NULL, 0));
 }
@@ -257,11 +257,11 @@ static void test_partitions_refused(void **state)
     partitions_refused("GH0691", partition(0, "critical,onlysomereasons:keyCompromise", "01"),
                        NULL);
     /* there are other points, or ought to be */
-    partitions_refused("GH0780", partition(0, "critical,fullname:URI:http://a/1", "01"), NULL);
-    partitions_refused("GH0780", partition(0, "critical,fullname:URI:http://a/1,onlyuser:TRUE",
+    partitions_refused("GH0766", partition(0, "critical,fullname:URI:http://a/1", "01"), NULL);
+    partitions_refused("GH0766", partition(0, "critical,fullname:URI:http://a/1,onlyuser:TRUE",
                                            "01"),
                        partition(1, "critical,onlyCA:TRUE", "02"));
-    partitions_refused("GH0780", partition(0, "critical,fullname:URI:http://a/1,onlyuser:TRUE",
+    partitions_refused("GH0766", partition(0, "critical,fullname:URI:http://a/1,onlyuser:TRUE",
                                            "01"),
                        partition(1, "critical,fullname:URI:http://a/2,onlyCA:TRUE", "02"));
     /* not for us at all */
@@ -394,7 +394,7 @@ static void test_index_txt_of_a_new_ca(void **state)
     assert_int_equal(gh_index_info(index)->issued, 0);
     assert_int_equal(find(index, "1000").state, GH_KNOWN_NOT);
     former.entries = 1;
-    refused(OCSP_DOCUMENT_INDEX, none, &former, GH_EREFUSED, "GH0784");
+    refused(OCSP_DOCUMENT_INDEX, none, &former, GH_EREFUSED, "GH0770");
 }
 
 static void test_index_txt_refused(void **state)

@@ -261,7 +261,7 @@ static void test_full(void **state)
     scep_engine_operate(made, &endpoint, message, &request, &response, pool);
     assert_int_equal(response.status, 503);
     assert_true(response.retry_after > 0);
-    assert_string_equal(event.gh, "GH0809");
+    assert_string_equal(event.gh, "GH0781");
     /* the place is the other one's: it was not given back twice */
     assert_int_equal(gh_limiter_enter(gate), 0);
     gh_limiter_leave(gate);
@@ -313,7 +313,7 @@ static void test_ra(void **state)
     scep_engine_certificates(made, &at, &everything, &response, pool);
     assert_int_equal(response.status, 503);
     assert_true(response.retry_after > 0);
-    assert_non_null(strstr(logged, "GH0810"));
+    assert_non_null(strstr(logged, "GH0782"));
     scep_engine_certificates(made, &at, &everything, &response, pool);
     assert_int_equal(response.status, 503);
     /* nobody waits for it */

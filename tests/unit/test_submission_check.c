@@ -34,7 +34,7 @@ static void refused(const given_t *given, const char *why)
     assert_int_equal(gh_submission_check(submission, world.issuer, give(given), &world.result),
                      GH_EREFUSED);
     assert_int_equal(world.result.failure, GH_FAILURE_INTEGRITY);
-    assert_string_equal(world.result.number, "GH0808");
+    assert_string_equal(world.result.number, "GH0780");
     if (!strstr(world.result.message, why)) {
         fail_msg("\"%s\" says nothing of \"%s\"", world.result.message, why);
     }

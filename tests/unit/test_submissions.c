@@ -88,7 +88,7 @@ static void test_sealed(void **state)
 
     assert_int_equal(gh_submission_read(&submission, world.store, NULL, id, test_pool,
                                         &world.result), APR_EACCES);
-    assert_string_equal(world.result.number, "GH0806");
+    assert_string_equal(world.result.number, "GH0778");
     assert_success(gh_sealer_create(&sealer, key, test_pool, &world.result));
     assert_int_equal(gh_submission_read(&submission, world.store, sealer, id, test_pool,
                                         &world.result), APR_EACCES);
@@ -153,7 +153,7 @@ static void test_same_serial(void **state)
 
     assert_success(issued(first, "worker", &(given_t) { 0 }, &event));
     assert_int_equal(issued(second, "worker", &(given_t) { .end = 7200 }, &event), GH_ECONFLICT);
-    assert_string_equal(world.result.number, "GH0807");
+    assert_string_equal(world.result.number, "GH0779");
     assert_int_equal(row_of(second->record->id)->state, GH_ENROLMENT_SUBMITTED);
     assert_non_null(job_of(second->record->id));
     assert_success(issued(second, "worker", &(given_t) { .serial = 4712 }, &event));
@@ -381,7 +381,7 @@ static void test_operator(void **state)
 
     assert_int_equal(gh_submission_retry(world.store, id, "op", &event, test_pool, &world.result),
                      GH_EBUSY);
-    assert_string_equal(world.result.number, "GH0815");
+    assert_string_equal(world.result.number, "GH0787");
     assert_int_equal(gh_submission_cancel(world.store, id, "op", NULL, &event, test_pool,
                                           &world.result), GH_EBUSY);
     gh_result_fail(&why, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "cagw.away", NULL,
@@ -404,7 +404,7 @@ static void test_operator(void **state)
     assert_int_equal(row_of(id)->request.length, 0);
     assert_int_equal(gh_submission_retry(world.store, id, "op", &event, test_pool, &world.result),
                      GH_EREFUSED);
-    assert_string_equal(world.result.number, "GH0814");
+    assert_string_equal(world.result.number, "GH0786");
     assert_int_equal(gh_submission_cancel(world.store, "00000000000000000000000000000000", "op",
                                           NULL, &event, test_pool, &world.result), APR_NOTFOUND);
     assert_int_equal(number_of("SELECT count(*) FROM audit WHERE event IN ('retry', 'cancel')"),
@@ -461,7 +461,7 @@ static void test_own_key(void **state)
     gh_result_t result;
 
     assert_int_equal(provide(&keys, &attempt, &generations, now), GH_EPENDING);
-    assert_string_equal(world.result.number, "GH0810");
+    assert_string_equal(world.result.number, "GH0782");
     assert_int_equal(jobs_of("slow")->nelts, 1);
     /* others ask for no other one */
     assert_int_equal(provide(&keys, &other, &generations, now), GH_EPENDING);
@@ -518,7 +518,7 @@ static void test_own_key_refused(void **state)
                                           "no such profile", NULL, &event, test_pool,
                                           &world.result));
     assert_int_equal(provide(&keys, &attempt, &generations, now), GH_EREFUSED);
-    assert_string_equal(world.result.number, "GH0811");
+    assert_string_equal(world.result.number, "GH0783");
     assert_non_null(strstr(world.result.message, "no such profile"));
     assert_int_equal(jobs_of("slow")->nelts, 0);
     /* it is asked again, but not at once */
