@@ -120,7 +120,8 @@ def test_merged_from_time_to_time_and_made_anew_each_day(server):
     def known():
         return state()["sources"][0]["entries"]
 
-    first = state()
+    # the feeder tells of it within a second
+    first = wait_until(lambda: state() if state()["generation"] else None, 10, what="an index")
     assert known() < 3                  # the rest is in the overlay
     ocsp.wait_for(server, ocsp.enrol(server, "CN=2", 2).serial_number, ocsp.GOOD)
     server.clock.set(200)
