@@ -104,16 +104,20 @@ def test_key_of_the_second_level(make_server, redis):
 def test_size_of_the_cache(make_server):
     """What does not fit is signed again."""
     server = ocsp.make(make_server, endpoint="OCSPFastPath /ocsp\nOCSPCache 1m\n")
-    serial = ocsp.enrol(server).serial_number
-    ocsp.wait_for(server, serial, ocsp.GOOD)
-    start = server.log.size()
-    assert ocsp.ask(server, serial)[0] == ocsp.GOOD
+    first = [ocsp.enrol(server, f"CN=first-{number}").serial_number for number in range(8)]
+
+    def origins_of_first():
+        start = server.log.size()
+        for serial in first:
+            assert ocsp.ask(server, serial)[0] == ocsp.GOOD
+        return origins(server, start)
+
+    for serial in first:
+        ocsp.wait_for(server, serial, ocsp.GOOD)
+    assert origins_of_first() == ["cache"] * len(first)
     # others, of one digest after the other, until there is no room
-    for number in range(110):
+    for number in range(100):
         one = ocsp.enrol(server, f"CN=filler-{number}").serial_number
         for digest in ("sha1", "sha256", "sha384", "sha512"):
             ocsp.wait_for(server, one, ocsp.GOOD, digest=digest)
-    assert ocsp.ask(server, serial)[0] == ocsp.GOOD
-    said = re.findall(rf"GH0762: OCSP answered: serial {serial:032x}, .* origin (\S+)",
-                      server.log.text(start))
-    assert said == ["cache", "signed"]
+    assert "signed" in origins_of_first()
