@@ -15,7 +15,7 @@ from harness.remote import FRESH, KILLED, TROUBLE, Remote, start_gateway
 from harness.server import wait_until
 from harness.slowload import SlowLoad
 
-COUNT = environment.count(100, 5000)
+COUNT = environment.count(500, 5000)
 SEED = 20
 
 
@@ -59,7 +59,7 @@ def test_each_ends_issued_with_one_certificate(make_server, gateway):
     spoil(gateway)
     draw = random.Random(SEED)
     kills = 0
-    with SlowLoad(remote.client(), COUNT, seconds=max(240, COUNT // 4)) as load:
+    with SlowLoad(remote.client(), COUNT, seconds=max(300, COUNT // 4)) as load:
         while load.busy and kills < COUNT // 50:
             mark = load.final
             wait_until(lambda: load.final > mark + 20 or not load.busy, 120)
