@@ -8,6 +8,7 @@
 
 #include <apr_strings.h>
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
 #include <openssl/rand.h>
 
 #include "text.h"
@@ -328,4 +329,24 @@ int gh_name_valid(const char *name)
         }
     }
     return length > 0;
+}
+
+gh_bytes_t gh_base64_decode(const char *text, apr_pool_t *p)
+{
+    EVP_ENCODE_CTX *context = EVP_ENCODE_CTX_new();
+    apr_size_t length = strlen(text);
+    unsigned char *bytes = apr_palloc(p, length + 3);
+    gh_bytes_t decoded = { bytes, 0 };
+    int count = 0, rest = 0;
+
+    if (context) {
+        EVP_DecodeInit(context);
+    }
+    if (context && EVP_DecodeUpdate(context, bytes, &count, (const unsigned char *)text,
+                                    (int)length) >= 0
+        && EVP_DecodeFinal(context, bytes + count, &rest) == 1) {
+        decoded.length = (apr_size_t)(count + rest);
+    }
+    EVP_ENCODE_CTX_free(context);
+    return decoded;
 }

@@ -21,6 +21,10 @@ int gh_equal_secret(const void *a, apr_size_t a_length, const void *b, apr_size_
 /** Lower-case hexadecimal, no separators, NUL-terminated, in p. */
 const char *gh_hex(apr_pool_t *p, const unsigned char *data, apr_size_t length);
 
+/** Base64 (RFC 4648 4) as it comes, in one line or several, as bytes in p.
+ *  @return length 0 if it is none */
+gh_bytes_t gh_base64_decode(const char *text, apr_pool_t *p);
+
 /**
  * Reads hexadecimal in any case, with or without colons and blanks.
  * @return APR_SUCCESS, or APR_EINVAL for anything else, an odd number of digits, or none at all

@@ -130,7 +130,7 @@ static apr_time_t settled(const enrolment_t *enrolment)
 {
     const ca_issuer_t *issuer = enrolment->service->issuer;
     const char *number = enrolment->why.number;
-    int over = !strcmp(number, "GH0826") || !strcmp(number, "GH0829")
+    int over = !strcmp(number, ENROLMENT_UNTOLD) || !strcmp(number, ENROLMENT_UNUSABLE)
         || is_wrong(enrolment);
 
     return record_of(enrolment)->sent + issuer->lag + (over ? 0 : issuer->timeout);

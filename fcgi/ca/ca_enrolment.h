@@ -14,6 +14,11 @@
 /** Number of one that another enrolment has got, see gh_submission_issued(). */
 #define ENROLMENT_TAKEN "GH0779"
 
+/** Numbers of answers of the gateway itself that do not tell what it did, see cagw_reply.c and
+ *  cagw_read.c: it is not at work on the call any more. */
+#define ENROLMENT_UNTOLD "GH0826"
+#define ENROLMENT_UNUSABLE "GH0829"
+
 typedef enum {
     ENROLMENT_AGAIN = 1,
     ENROLMENT_ISSUED,               /* by the first of the candidates that passes */

@@ -20,9 +20,6 @@ const char *cagw_text(const json_t *object, const char *name);
 /** A copy, cut and with what is not printable replaced: for messages. */
 const char *cagw_printable(const char *text, apr_size_t max, apr_pool_t *p);
 
-/** Base64 in one line or several. @return length 0 if it is none */
-gh_bytes_t cagw_decode(const char *text, apr_pool_t *p);
-
 /** A certificate, base64 of DER or PEM. @return NULL if it is none; owned by p */
 X509 *cagw_certificate(const char *text, apr_pool_t *p);
 

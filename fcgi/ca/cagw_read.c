@@ -33,26 +33,6 @@ apr_status_t cagw_malformed(gh_result_t *result, const char *what)
                           GHNO(0829) "an answer of the CA gateway has no usable %s", what);
 }
 
-gh_bytes_t cagw_decode(const char *text, apr_pool_t *p)
-{
-    EVP_ENCODE_CTX *context = EVP_ENCODE_CTX_new();
-    apr_size_t length = strlen(text);
-    unsigned char *bytes = apr_palloc(p, length + 3);
-    gh_bytes_t decoded = { bytes, 0 };
-    int count = 0, rest = 0;
-
-    if (context) {
-        EVP_DecodeInit(context);
-    }
-    if (context && EVP_DecodeUpdate(context, bytes, &count, (const unsigned char *)text,
-                                    (int)length) >= 0
-        && EVP_DecodeFinal(context, bytes + count, &rest) == 1) {
-        decoded.length = (apr_size_t)(count + rest);
-    }
-    EVP_ENCODE_CTX_free(context);
-    return decoded;
-}
-
 /** Nobody is asked for the passphrase of what comes over the network. */
 static int no_passphrase(char *buffer, int size, int writing, void *baton)
 {
@@ -77,7 +57,7 @@ X509 *cagw_certificate(const char *text, apr_pool_t *p)
         gh_own_certificate(p, certificate);
     }
     else {
-        certificate = gh_certificate_parse(cagw_decode(text, p), p);
+        certificate = gh_certificate_parse(gh_base64_decode(text, p), p);
     }
     if (certificate && !X509_get0_pubkey(certificate)) {
         certificate = NULL;
@@ -141,7 +121,7 @@ static apr_status_t read_body(cagw_enrolled_t *enrolled, const json_t *member,
     }
     if (format == CAGW_AS_PKCS12) {
         if (strlen(text) <= PKCS12_MAX) {
-            enrolled->pkcs12 = cagw_decode(text, p);
+            enrolled->pkcs12 = gh_base64_decode(text, p);
         }
         return enrolled->pkcs12.length > 0 ? APR_SUCCESS : cagw_malformed(result, "PKCS#12");
     }

@@ -144,27 +144,6 @@ static apr_status_t read_serial(gh_bytes_t *serial, const json_t *object, apr_po
     return APR_SUCCESS;
 }
 
-/** Base64 as it comes: in one line or several. @return length 0 if it is none */
-static gh_bytes_t decode(const char *text, apr_pool_t *p)
-{
-    EVP_ENCODE_CTX *context = EVP_ENCODE_CTX_new();
-    apr_size_t length = strlen(text);
-    unsigned char *bytes = apr_palloc(p, length + 3);
-    gh_bytes_t decoded = { bytes, 0 };
-    int count = 0, rest = 0;
-
-    if (context) {
-        EVP_DecodeInit(context);
-    }
-    if (context && EVP_DecodeUpdate(context, bytes, &count, (const unsigned char *)text,
-                                    (int)length) >= 0
-        && EVP_DecodeFinal(context, bytes + count, &rest) == 1) {
-        decoded.length = (apr_size_t)(count + rest);
-    }
-    EVP_ENCODE_CTX_free(context);
-    return decoded;
-}
-
 static apr_status_t read_certificate(X509 **certificate, const json_t *object, apr_pool_t *p,
                                      gh_result_t *result)
 {
@@ -175,7 +154,7 @@ static apr_status_t read_certificate(X509 **certificate, const json_t *object, a
         return APR_SUCCESS;
     }
     if (text && strlen(text) <= CERTIFICATE_MAX) {
-        *certificate = gh_certificate_parse(decode(text, p), p);
+        *certificate = gh_certificate_parse(gh_base64_decode(text, p), p);
     }
     if (!*certificate || !X509_get0_pubkey(*certificate)) {
         ERR_clear_error();
