@@ -196,6 +196,7 @@ static apr_status_t start(supervised_t *one, int delay)
         .path = one->path, .input = one->worker.input, .descriptors = one->worker.descriptors,
         .count = one->worker.count, .delay = delay
     };
+    sigset_t all, before;
     pid_t pid;
     int error;
 
@@ -203,11 +204,16 @@ static apr_status_t start(supervised_t *one, int delay)
     if (run.configuration < 0) {
         return errno;
     }
+    /* a signal that comes before the child has its own dispositions would be taken by httpd's
+     * handlers there, and be lost: a worker that was asked to end would stay */
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
     pid = fork();
     if (pid == 0) {
         gatehouse_worker_run(&run);
     }
     error = errno;
+    sigprocmask(SIG_SETMASK, &before, NULL);
     close(run.configuration);
     if (pid < 0) {
         return error;

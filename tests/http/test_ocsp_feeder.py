@@ -296,7 +296,7 @@ def test_the_feeder_ends_with_a_killed_parent(files):
 
 def test_graceful_restarts_leave_one_feeder(files):
     state = files.wait_index("devices")
-    for _ in range(5):
+    for _ in range(20):     # one comes while the worker of the last has hardly been forked
         files.server.graceful()
     wait_until(lambda: len(files.pids()) == 1, 5, what="one feeder alone")
     write(files.server, make_crl(files.server.authority, [9] + list(range(1, 4)), number=3))

@@ -137,6 +137,19 @@ def test_one_that_keeps_dying_waits_longer(make_server):
     assert time.monotonic() - begin < 5
 
 
+def test_one_that_is_asked_to_end_before_it_has_begun(make_server):
+    workers = Workers(make_server, one={}, start=False)
+    server = workers.server
+    server.preload = environment.build() / "tests" / "fixtures" / ".libs" / "slowfork.so"
+    assert server.preload.exists(), "run make check"
+    server.start()
+    for _ in range(3):      # returns with the first fork, which is the worker's
+        server.graceful()
+    workers.wait(1)
+    time.sleep(1)           # what was lost would have begun by now
+    assert len(processes_of(server)) == 1
+
+
 def test_graceful_replaces_it(make_server):
     workers = Workers(make_server, one={"lock": "/nowhere"}, start=False)
     lock = str(workers.folder(workers.server) / "lock")
