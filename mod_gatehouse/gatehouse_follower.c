@@ -21,6 +21,7 @@
 #include "log.h"
 #include "status.h"
 #include "store/challenges.h"
+#include "store/mdm_requests.h"
 #include "store/housekeeping.h"
 
 APLOG_USE_MODULE(gatehouse);
@@ -189,6 +190,7 @@ static apr_status_t log_decisions(follower_t *follower, apr_pool_t *ptemp, gh_re
 typedef struct {
     const char *holder;
     apr_time_t before;
+    apr_time_t now;
 } purge_t;
 
 /* One process of all nodes does it: the lease is not given back, so it lasts for the interval. */
@@ -198,13 +200,17 @@ static apr_status_t purge(gh_transaction_t *transaction, void *baton)
     apr_status_t rv;
 
     rv = gh_lease_take(transaction, "challenge-purge", purge->holder, PURGE_INTERVAL);
-    return rv == APR_SUCCESS ? gh_challenge_purge(transaction, purge->before, NULL) : rv;
+    if (rv == APR_SUCCESS) {
+        rv = gh_challenge_purge(transaction, purge->before, NULL);
+    }
+    return rv == APR_SUCCESS
+        ? gh_mdm_request_purge(transaction, purge->before, purge->now) : rv;
 }
 
 static apr_status_t purge_challenges(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
 {
     apr_time_t now = apr_time_now();
-    purge_t baton = { NULL, now - CHALLENGE_KEPT };
+    purge_t baton = { NULL, now - CHALLENGE_KEPT, now };
     apr_status_t rv;
 
     /* a clock that was set back must not stop this */

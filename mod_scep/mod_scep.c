@@ -11,6 +11,7 @@
 
 #include "log.h"
 #include "mod_scep/scep_config.h"
+#include "mod_scep/scep_mdm.h"
 #include "mod_scep/scep_web.h"
 
 #if !AP_MODULE_MAGIC_AT_LEAST(20120211, 105)
@@ -38,7 +39,8 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     handlers = scep_handlers(ptemp);
-    problems = scep_compile(s, config, handlers, scep_gatehouse_allowances, pconf, ptemp);
+    problems = scep_digital_check(s, config, pconf, ptemp);
+    problems += scep_compile(s, config, handlers, scep_gatehouse_allowances, pconf, ptemp);
     problems += scep_check(s, config, handlers, ptemp);
     scep_web_find_gatehouse();
     problems += scep_web_check(s, config, handlers, ptemp);
@@ -62,6 +64,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_map_to_storage(scep_map_to_storage, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_auth_checker(scep_web_note_user, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(scep_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_handler(scep_mdm_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(scep_web_challenge_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(scep_web_ndes_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(scep_web_profile_handler, NULL, NULL, APR_HOOK_MIDDLE);

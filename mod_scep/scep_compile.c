@@ -235,6 +235,7 @@ static int lists_tenant(const scep_section_t *section, const scep_url_t *url)
     return 0;
 }
 
+/** @param url NULL: that of a digital ID, which names its tenant itself */
 static void merge(const compile_t *c, const scep_url_t *url, const char *path, effective_t *e)
 {
     int i;
@@ -251,7 +252,7 @@ static void merge(const compile_t *c, const scep_url_t *url, const char *path, e
         if (!section) {
             continue;
         }
-        e->has_tenant |= lists_tenant(section, url);
+        e->has_tenant |= url && lists_tenant(section, url);
         e->patterns = section->patterns ? section->patterns : e->patterns;
         e->challenges = section->challenges ? section->challenges : e->challenges;
         e->renewal = section->renewal_place.file ? section->renewal : e->renewal;
@@ -346,6 +347,54 @@ static void add_endpoint(compile_t *c, const scep_tenant_t *tenant, const gh_pro
     APR_ARRAY_PUSH(c->server->listed, scep_entry_t *) = entry;
 }
 
+/** What it is made of is said by its section; locations say that SCEP is spoken there, and how. */
+static void add_digital(compile_t *c, scep_digital_section_t *section)
+{
+    scep_digital_t *digital = &section->digital;
+    scep_challenge_t challenge = { .name = "mdm", .place = section->place };
+    apr_array_header_t *challenges, *authorisers;
+    scep_entry_t *entry;
+    effective_t e;
+
+    if (!(digital->modes & SCEP_DIGITAL_SCEP) || !digital->ca || !digital->certificate_profile) {
+        return;
+    }
+    merge(c, NULL, digital->path, &e);
+    if (!e.handler || strcmp(e.handler, SCEP_HANDLER)) {
+        return;
+    }
+    mark_used(c, digital->path);
+    section->served = 1;
+    challenge.authoriser = gh_authoriser_given(digital->set, c->p);
+    challenges = apr_array_make(c->p, 1, sizeof(scep_challenge_t));
+    APR_ARRAY_PUSH(challenges, scep_challenge_t) = challenge;
+    authorisers = apr_array_make(c->p, 1, sizeof(gh_authoriser_t *));
+    APR_ARRAY_PUSH(authorisers, gh_authoriser_t *) = challenge.authoriser;
+    entry = apr_pcalloc(c->p, sizeof(*entry));
+    entry->challenges = challenges;
+    entry->endpoint.path = digital->path;
+    entry->endpoint.tenant = digital->tenant;
+    entry->endpoint.issuer = digital->issuer;
+    entry->endpoint.profile = digital->certificate_profile;
+    entry->endpoint.allow = (unsigned)e.allow;
+    entry->endpoint.reply_chain = (scep_reply_chain_t)e.reply_chain;
+    entry->endpoint.authorisers = authorisers;
+    entry->endpoint.ca = digital->ca;
+    entry->endpoint.renewal = renewal_at(e.renewal, digital->ca, c->p);
+    entry->endpoint.allowances = c->allowances(c->s, digital->path);
+    apr_hash_set(c->server->entries, digital->path, APR_HASH_KEY_STRING, entry);
+    APR_ARRAY_PUSH(c->server->listed, scep_entry_t *) = entry;
+}
+
+static void add_digitals(compile_t *c)
+{
+    int i;
+
+    for (i = 0; c->server->digitals && i < c->server->digitals->nelts; ++i) {
+        add_digital(c, APR_ARRAY_IDX(c->server->digitals, i, scep_digital_section_t *));
+    }
+}
+
 static int by_path(const void *a, const void *b)
 {
     return strcmp((*(scep_entry_t *const *)a)->endpoint.path,
@@ -368,6 +417,7 @@ static void add_endpoints(compile_t *c)
             }
         }
     }
+    add_digitals(c);
     if (c->server->listed->nelts) {
         qsort(c->server->listed->elts, (size_t)c->server->listed->nelts, sizeof(scep_entry_t *),
               by_path);
@@ -461,6 +511,28 @@ static compile_t *compile_server(server_rec *s, server_rec *main_server,
     return c;
 }
 
+/** Devices are told the path of a digital ID. */
+static int check_digitals(server_rec *s, const scep_server_t *settings, apr_pool_t *ptemp)
+{
+    int i, problems = 0;
+
+    for (i = 0; settings->digitals && i < settings->digitals->nelts; ++i) {
+        const scep_digital_section_t *section
+            = APR_ARRAY_IDX(settings->digitals, i, scep_digital_section_t *);
+
+        if (!section->served && section->digital.modes & SCEP_DIGITAL_SCEP
+            && section->digital.ca && section->digital.certificate_profile) {
+            scep_log_problem(s, APLOG_ERR, section->place,
+                             apr_psprintf(ptemp, GHNO(1206) "<DigitalID \"%s\">: nothing is served "
+                                          "at \"%s\"; SetHandler " SCEP_HANDLER " is missing in "
+                                          "<Location \"/scep\">, or say DigitalIDModes p12",
+                                          section->digital.name, section->digital.path), ptemp);
+            ++problems;
+        }
+    }
+    return problems;
+}
+
 int scep_compile(server_rec *main_server, const gatehouse_config_t *config, apr_hash_t *handlers,
                  const gh_allowances_t *(*allowances)(server_rec *s, const char *path),
                  apr_pool_t *p, apr_pool_t *ptemp)
@@ -474,6 +546,7 @@ int scep_compile(server_rec *main_server, const gatehouse_config_t *config, apr_
         APR_ARRAY_PUSH(compiled, compile_t *)
             = compile_server(s, main_server, &settings, config, handlers, allowances, p, ptemp);
     }
+    problems += check_digitals(main_server, &settings, ptemp);
     /* a section of the main server may serve virtual hosts only */
     for (i = 0; i < compiled->nelts; ++i) {
         compile_t *c = APR_ARRAY_IDX(compiled, i, compile_t *);

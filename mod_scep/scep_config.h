@@ -10,6 +10,7 @@
 #include <apr_tables.h>
 
 #include "mod_gatehouse/mod_gatehouse.h"
+#include "mod_scep/scep_digital.h"
 #include "mod_scep/scep_endpoint.h"
 #include "mod_scep/scep_engine.h"
 
@@ -76,8 +77,18 @@ typedef struct {
     const apr_array_header_t *challenges;   /* scep_challenge_t, may be NULL */
 } scep_entry_t;
 
+/** A <DigitalID>, and where it stands. */
+typedef struct {
+    scep_digital_t digital;
+    scep_place_t place;
+    apr_array_header_t *said;       /* const char *: directives that stand in it */
+    int served;                     /* it has an endpoint */
+} scep_digital_section_t;
+
 /** Of a server_rec. */
 typedef struct {
+    apr_array_header_t *digitals;   /* scep_digital_section_t *, of the main server; may be NULL */
+    scep_digital_section_t *digital;        /* while its section is read */
     const char *ra_profile;         /* SCEPRAProfile, of the main server */
     scep_place_t ra_profile_place;
     int concurrent;                 /* SCEPMaxConcurrent, of the main server; 0: default */
@@ -135,6 +146,21 @@ const char *scep_set_profile_signer(cmd_parms *cmd, void *dir, const char *certi
                                     const char *key);
 /** @param add may be NULL */
 scep_web_t *scep_merge_web(apr_pool_t *p, const scep_web_t *base, const scep_web_t *add);
+
+/* scep_config_digital.c: <DigitalID NAME> and what stands in it */
+
+const char *scep_digital_section(cmd_parms *cmd, void *dir, const char *text);
+const char *scep_set_digital_text(cmd_parms *cmd, void *dir, const char *text);
+const char *scep_set_digital_name(cmd_parms *cmd, void *dir, const char *type, const char *text);
+const char *scep_set_digital_list(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
+/** Digital IDs of a configuration, scep_digital_section_t *; may be NULL. */
+const apr_array_header_t *scep_digitals(server_rec *main_server);
+/** @return NULL if there is none */
+const scep_digital_t *scep_digital_find(server_rec *main_server, const char *tenant,
+                                        const char *name);
+/** Looks for issuers and profiles. @return how many problems were logged */
+int scep_digital_check(server_rec *main_server, const gatehouse_config_t *config, apr_pool_t *p,
+                       apr_pool_t *ptemp);
 
 /* scep_locations.c */
 

@@ -9,6 +9,7 @@
 
 #include "mod_scep/scep_config.h"
 #include "mod_scep/scep_message.h"
+#include "mod_scep/scep_mdm.h"
 #include "mod_scep/scep_web.h"
 
 /* While the configuration is read, the functions of mod_gatehouse are not at hand otherwise. */
@@ -98,7 +99,7 @@ static void dump_pages(json_t *array, server_rec *main_server, server_rec *s, ap
             continue;
         }
         web = scep_web_at(locations, location, &handler, &place, p);
-        if (handler) {
+        if (handler && strcmp(handler, SCEP_HANDLER_MDM)) {
             json_array_append_new(array, json_pack(
                 "{s:s, s:s, s:s, s:b, s:o}", "server", server_name(s, p), "path", location->path,
                 "handler", handler, "plain", web && web->plain > 0, "targets",
@@ -120,7 +121,8 @@ void scep_dump(void *json, server_rec *main_server, apr_pool_t *p)
             const scep_entry_t *entry = APR_ARRAY_IDX(server->listed, i, scep_entry_t *);
             json_array_append_new(array, json_pack(
                 "{s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "server", server_name(s, p), "path",
-                entry->endpoint.path, "tenant", entry->endpoint.tenant, "issuer",
+                ap_os_escape_path(p, entry->endpoint.path, 1), "tenant",
+                entry->endpoint.tenant, "issuer",
                 entry->endpoint.issuer, "profile", gh_profile_name(entry->endpoint.profile),
                 "challenges", dump_challenges(entry), "algorithms", dump_algorithms(entry)));
         }

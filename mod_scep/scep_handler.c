@@ -14,6 +14,7 @@
 
 #include "log.h"
 #include "mod_scep/scep_config.h"
+#include "mod_scep/scep_mdm.h"
 #include "mod_scep/scep_message.h"
 #include "mod_scep/scep_url.h"
 #include "mod_scep/scep_web.h"
@@ -276,12 +277,18 @@ static int refuse_method(request_rec *r, const scep_entry_t *entry, const char *
 static const scep_entry_t *find_entry(request_rec *r)
 {
     const scep_server_t *server = scep_server(r->server);
+    const char *path = NULL;
+    scep_url_mdm_t mdm;
     scep_url_t url;
 
-    if (!server || !server->entries || scep_url_parse(&url, r->uri, r->pool) != APR_SUCCESS) {
-        return NULL;
+    if (scep_url_parse(&url, r->uri, r->pool) == APR_SUCCESS) {
+        path = scep_url_path(&url, r->pool);
     }
-    return apr_hash_get(server->entries, scep_url_path(&url, r->pool), APR_HASH_KEY_STRING);
+    else if (scep_url_parse_mdm(&mdm, r->uri, r->pool) == APR_SUCCESS) {
+        path = scep_digital_path(mdm.tenant, mdm.digital_id, r->pool);
+    }
+    return server && server->entries && path
+               ? apr_hash_get(server->entries, path, APR_HASH_KEY_STRING) : NULL;
 }
 
 int scep_read_body(request_rec *r, apr_size_t most, gh_bytes_t *body)
@@ -463,12 +470,14 @@ int scep_map_to_storage(request_rec *r)
     const char *error = NULL;
 
     if (strncmp(r->uri, SCEP_URL_ROOT, sizeof(SCEP_URL_ROOT) - 1) != 0
+        && strncmp(r->uri, SCEP_MDM_ROOT, sizeof(SCEP_MDM_ROOT) - 1) != 0
         && (!section || !section->web)) {
         return DECLINED;
     }
     if (core->expr_handler) {
         handler = ap_expr_str_exec(r, core->expr_handler, &error);
     }
-    return handler && !error && (!strcmp(handler, SCEP_HANDLER) || scep_web_is_handler(handler))
+    return handler && !error && (!strcmp(handler, SCEP_HANDLER) || scep_web_is_handler(handler)
+                                 || !strcmp(handler, SCEP_HANDLER_MDM))
                ? OK : DECLINED;
 }

@@ -9,6 +9,7 @@
 #include <openssl/evp.h>
 
 #include "log.h"
+#include "mod_scep/scep_digital.h"
 #include "mod_scep/scep_message.h"
 
 /* Base64 of the largest message, fully escaped and with line ends, fits. */
@@ -16,7 +17,7 @@
 
 #define NAMES 3
 
-static const char *const reserved[] = { "intune", "mdm", NULL };
+static const char *const reserved[] = { "intune", SCEP_URL_MDM, NULL };
 
 static const char *const programs[] = {
     "pkiclient.exe", "cgi-bin/pkiclient.exe", "mscep.dll/pkiclient.exe", NULL
@@ -89,6 +90,33 @@ apr_status_t scep_url_parse(scep_url_t *url, const char *path, apr_pool_t *p)
     url->issuer = names[1];
     url->profile = names[2];
     return APR_SUCCESS;
+}
+
+apr_status_t scep_url_parse_mdm(scep_url_mdm_t *url, const char *path, apr_pool_t *p)
+{
+    static const apr_size_t mdm = sizeof(SCEP_URL_MDM) - 1;
+    const char *at = path + sizeof(SCEP_URL_ROOT) - 1;
+    apr_size_t length;
+
+    memset(url, 0, sizeof(*url));
+    if (strncmp(path, SCEP_URL_ROOT "/", sizeof(SCEP_URL_ROOT)) != 0) {
+        return APR_NOTFOUND;
+    }
+    length = strcspn(++at, "/");
+    url->tenant = apr_pstrmemdup(p, at, length);
+    at += length;
+    if (*at != '/' || !gh_name_valid(url->tenant)) {
+        return APR_NOTFOUND;
+    }
+    length = strcspn(++at, "/");
+    url->digital_id = apr_pstrmemdup(p, at, length);
+    at += length;
+    if (*at != '/' || !scep_digital_name_valid(url->digital_id)
+        || strncmp(++at, SCEP_URL_MDM, mdm) != 0) {
+        return APR_NOTFOUND;
+    }
+    at += mdm;
+    return !*at || (*at == '/' && (!at[1] || tail_absorbed(at + 1))) ? APR_SUCCESS : APR_NOTFOUND;
 }
 
 const char *scep_url_path(const scep_url_t *url, apr_pool_t *p)

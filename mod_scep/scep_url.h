@@ -27,6 +27,19 @@ typedef struct {
  */
 apr_status_t scep_url_parse(scep_url_t *url, const char *path, apr_pool_t *p);
 
+/** What ends the paths of managed devices. */
+#define SCEP_URL_MDM "mdm"
+
+/** The path of a digital ID. */
+typedef struct {
+    const char *tenant;
+    const char *digital_id;
+} scep_url_mdm_t;
+
+/** As scep_url_parse(), for /scep/<tenant>/<digital ID>/mdm; whether there is such a digital ID is
+ *  not looked at. */
+apr_status_t scep_url_parse_mdm(scep_url_mdm_t *url, const char *path, apr_pool_t *p);
+
 /** @return 1 for "intune" and "mdm", which no tenant and no profile may be called */
 int scep_url_reserved(const char *name);
 

@@ -14,6 +14,7 @@
 #include <jansson.h>
 
 #include "log.h"
+#include "mod_scep/scep_mdm.h"
 #include "status.h"
 
 APLOG_USE_MODULE(scep);
@@ -79,12 +80,16 @@ static int send_json(request_rec *r, int status, const char *type, json_t *json)
     return scep_web_send(r, text ? status : HTTP_INTERNAL_SERVER_ERROR, type, body);
 }
 
-void scep_web_tell(scep_web_request_t *w, const gh_result_t *result)
+int scep_web_json(request_rec *r, int status, void *json)
+{
+    return send_json(r, status, JSON_TYPE, json);
+}
+
+gh_audit_event_t *scep_web_event(scep_web_request_t *w)
 {
     gh_audit_event_t *event = gatehouse.audit_event(w->r);
-    int ours = result->failure == GH_FAILURE_UNAVAILABLE || result->failure == GH_FAILURE_INTERNAL;
 
-    event->event = "challenge";
+    event->event = w->event ? w->event : "challenge";
     event->protocol = w->protocol;
     event->user = w->user ? w->user : event->user;
     if (w->entry) {
@@ -92,6 +97,34 @@ void scep_web_tell(scep_web_request_t *w, const gh_result_t *result)
         event->issuer = w->entry->endpoint.issuer;
         event->profile = gh_profile_name(w->entry->endpoint.profile);
     }
+    if (w->digital) {
+        event->tenant = w->digital->tenant;
+        event->issuer = w->digital->issuer;
+        event->profile = gh_profile_name(w->digital->certificate_profile);
+    }
+    return event;
+}
+
+void scep_web_audit(scep_web_request_t *w, const gh_audit_event_t *event)
+{
+    gatehouse.audit(event, w->r->pool);
+}
+
+void scep_web_begin_work(scep_web_request_t *w)
+{
+    gatehouse.begin_work(w->r);
+}
+
+void scep_web_end_work(void)
+{
+    gatehouse.end_work();
+}
+
+void scep_web_tell(scep_web_request_t *w, const gh_result_t *result)
+{
+    gh_audit_event_t *event = scep_web_event(w);
+    int ours = result->failure == GH_FAILURE_UNAVAILABLE || result->failure == GH_FAILURE_INTERNAL;
+
     gh_audit_take_result(event, result, w->r->pool);
     gatehouse.audit(event, w->r->pool);
     gh_log(gatehouse.request_log(w->r), ours ? GH_LOG_ERROR : GH_LOG_INFO, APR_SUCCESS, "%s: %s",
@@ -124,6 +157,9 @@ int scep_web_fail(scep_web_request_t *w, gh_result_t *result)
     switch (result->failure) {
     case GH_FAILURE_DENIED:
         status = HTTP_FORBIDDEN;
+        break;
+    case GH_FAILURE_NOT_FOUND:
+        status = HTTP_NOT_FOUND;
         break;
     case GH_FAILURE_CONFLICT:
         status = HTTP_CONFLICT;
@@ -160,7 +196,8 @@ static int is_private(const scep_web_request_t *w)
 int scep_web_note_user(request_rec *r)
 {
     const scep_section_t *section = ap_get_module_config(r->per_dir_config, &scep_module);
-    const char *type = section && section->web && r->user ? ap_auth_type(r) : NULL;
+    const char *type = ((section && section->web) || scep_mdm_is_handler(r)) && r->user
+                           ? ap_auth_type(r) : NULL;
 
     if (type && ap_cstr_casecmp(type, "none") != 0) {
         ap_set_module_config(r->request_config, &scep_module, apr_pstrdup(r->pool, r->user));
@@ -433,11 +470,10 @@ cleanup:
     return rv;
 }
 
-static int read_request(scep_web_request_t *w, wish_t *wish)
+int scep_web_body(scep_web_request_t *w, gh_bytes_t *body)
 {
     const char *type = apr_table_get(w->r->headers_in, "Content-Type");
     apr_size_t length = type ? strcspn(type, "; \t") : 0;
-    gh_bytes_t body;
     gh_result_t result;
     int status;
 
@@ -449,7 +485,7 @@ static int read_request(scep_web_request_t *w, wish_t *wish)
                        GHNO(0528) "the body is not said to be " JSON_TYPE);
         return scep_web_refuse(w, HTTP_UNSUPPORTED_MEDIA_TYPE, &result);
     }
-    status = scep_read_body(w->r, BODY_MAX, &body);
+    status = scep_read_body(w->r, BODY_MAX, body);
     if (status != OK) {
         w->r->connection->keepalive = AP_CONN_CLOSE;
         gh_result_fail(&result, GH_EREFUSED, GH_FAILURE_MALFORMED, "http.body",
@@ -457,6 +493,19 @@ static int read_request(scep_web_request_t *w, wish_t *wish)
                        GHNO(0529) "the body is too long or cannot be read");
         return scep_web_refuse(w, status, &result);
     }
+    return OK;
+}
+
+static int read_request(scep_web_request_t *w, wish_t *wish)
+{
+    gh_bytes_t body;
+    gh_result_t result;
+    int answered = scep_web_body(w, &body);
+
+    if (answered != OK) {
+        return answered;
+    }
+    gh_result_clear(&result);
     if (read_wish(wish, body, w->r->pool, &result) != APR_SUCCESS) {
         return scep_web_fail(w, &result);
     }

@@ -106,6 +106,8 @@ typedef struct {
     const gatehouse_service_t *service;
     const scep_entry_t *entry;      /* once known */
     const char *set;
+    const char *event;              /* for the audit log; NULL: "challenge" */
+    const scep_digital_t *digital;  /* that the request is about, once known */
 } scep_web_request_t;
 
 /** Notes who was authenticated: a hook that runs only if somebody was. r->user is not enough, since
@@ -129,9 +131,19 @@ void scep_web_tell(scep_web_request_t *w, const gh_result_t *result);
 int scep_web_refuse(scep_web_request_t *w, int status, gh_result_t *result);
 /** As scep_web_refuse(), with the status that follows from the result. */
 int scep_web_fail(scep_web_request_t *w, gh_result_t *result);
+/** Reads a body that is said to be JSON. @return as scep_web_begin() */
+int scep_web_body(scep_web_request_t *w, gh_bytes_t *body);
+/** @param json json_t *, taken over; NULL: no memory @return DONE */
+int scep_web_json(request_rec *r, int status, void *json);
 /** @return DONE */
 int scep_web_send(request_rec *r, int status, const char *type, gh_bytes_t body);
 int scep_web_challenge_handler(request_rec *r);
+
+/** mod_gatehouse's audit_event() and audit(), with what the page knows. */
+gh_audit_event_t *scep_web_event(scep_web_request_t *w);
+void scep_web_audit(scep_web_request_t *w, const gh_audit_event_t *event);
+void scep_web_begin_work(scep_web_request_t *w);
+void scep_web_end_work(void);
 
 /* scep_web_pages.c */
 

@@ -12,6 +12,7 @@
 #include <http_log.h>
 
 #include "log.h"
+#include "mod_scep/scep_mdm.h"
 
 APLOG_USE_MODULE(scep);
 
@@ -30,7 +31,7 @@ int scep_web_is_handler(const char *handler)
 {
     return handler
            && (!strcmp(handler, SCEP_HANDLER_CHALLENGE) || !strcmp(handler, SCEP_HANDLER_NDES)
-               || !strcmp(handler, SCEP_HANDLER_PROFILE));
+               || !strcmp(handler, SCEP_HANDLER_PROFILE) || !strcmp(handler, SCEP_HANDLER_MDM));
 }
 
 int scep_web_key_size(const gh_profile_t *profile)
@@ -135,6 +136,39 @@ static void check_target(check_t *c, const scep_web_target_t *target, const char
     }
 }
 
+static void check_authentication(check_t *c, const char *path, scep_place_t place)
+{
+    if (!authenticates(c, ap_conftree, path)) {
+        scep_log_problem(c->s, APLOG_WARNING, place,
+                         apr_psprintf(c->ptemp,
+                                      GHNO(0539) "<Location \"%s\"> has neither AuthType nor "
+                                                "SSLVerifyClient: challenges are given to "
+                                                "authenticated users only, and so to nobody",
+                                      path),
+                         c->ptemp);
+    }
+}
+
+/** The web service has its own addresses, and digital IDs say what it does. */
+static void check_service(check_t *c, const char *path, scep_place_t place, const scep_web_t *web)
+{
+    if (!scep_location_covers(SCEP_MDM_ROOT, path) && !scep_location_covers(path, SCEP_MDM_ROOT)) {
+        problem(c, place,
+                apr_psprintf(c->ptemp,
+                             GHNO(1220) "SetHandler " SCEP_HANDLER_MDM " has no effect in "
+                                        "<Location \"%s\">: the service is below " SCEP_MDM_ROOT,
+                             path));
+    }
+    if (web && web->targets) {
+        problem(c, APR_ARRAY_IDX(web->targets, 0, scep_web_target_t).place,
+                apr_psprintf(c->ptemp,
+                             GHNO(1221) "SCEPChallengeFor has no effect on the web service at "
+                                        "\"%s\": <DigitalID> says what it makes challenges for",
+                             path));
+    }
+    check_authentication(c, path, place);
+}
+
 static void check_page(check_t *c, const char *path, const char *handler, scep_place_t place,
                        const scep_web_t *web)
 {
@@ -162,15 +196,7 @@ static void check_page(check_t *c, const char *path, const char *handler, scep_p
         check_target(c, target, handler,
                      scep_web_found(c->main_server, target, c->config, c->ptemp));
     }
-    if (!authenticates(c, ap_conftree, path)) {
-        scep_log_problem(c->s, APLOG_WARNING, place,
-                         apr_psprintf(c->ptemp,
-                                      GHNO(0539) "<Location \"%s\"> has neither AuthType nor "
-                                                "SSLVerifyClient: challenges are given to "
-                                                "authenticated users only, and so to nobody",
-                                      path),
-                         c->ptemp);
-    }
+    check_authentication(c, path, place);
 }
 
 /* All of a server */
@@ -229,7 +255,12 @@ static void check_location(check_t *c, const scep_location_t *location)
                          sizeof(wider->web), wider->web);
         }
     }
-    check_page(c, location->path, handler, place, web);
+    if (!strcmp(handler, SCEP_HANDLER_MDM)) {
+        check_service(c, location->path, place, web);
+    }
+    else {
+        check_page(c, location->path, handler, place, web);
+    }
 }
 
 /** httpd takes sections in their order, readers take the narrower one. */

@@ -141,6 +141,15 @@ static gh_authorisation_t *make_granted(const gh_enrolment_request_t *request,
     return authorisation;
 }
 
+static apr_status_t apply_profile(gh_plan_t **plan, const gh_enrolment_request_t *request,
+                                  const gh_grant_t *grant, apr_pool_t *p, gh_result_t *result)
+{
+    gh_profile_context_t context = request->context;
+
+    context.given = grant->given;
+    return gh_profile_apply(plan, request->profile, request->csr, &context, p, result);
+}
+
 apr_status_t gh_authorise(gh_authorisation_t **authorisation,
                           const gh_enrolment_request_t *request,
                           const apr_array_header_t *authorisers, gh_store_t *store,
@@ -155,7 +164,7 @@ apr_status_t gh_authorise(gh_authorisation_t **authorisation,
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = gh_profile_apply(&plan, request->profile, request->csr, &request->context, p, result);
+    rv = apply_profile(&plan, request, &grant, p, result);
     if (rv != APR_SUCCESS) {
         return rv;
     }
@@ -193,8 +202,7 @@ apr_status_t gh_authorise_renewal(gh_authorisation_t **authorisation,
         rv = ask(request, authorisers, store, &grant, p, result);
     }
     if (rv == APR_SUCCESS) {
-        rv = gh_profile_apply(&plan, request->profile, request->csr, &request->context, p,
-                              result);
+        rv = apply_profile(&plan, request, &grant, p, result);
     }
     if (rv == APR_SUCCESS) {
         rv = gh_renewal_compare(&renewed, plan, p, result);

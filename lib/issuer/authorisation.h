@@ -64,6 +64,8 @@ typedef struct {
     int secret_bits;                /* strength of the secret that the client has shown, if it is
                                        known and the client's own; else 0 */
     int final;                      /* of a refusal: no other authoriser is asked either */
+    const gh_given_names_t *given;  /* whose certificate it is, whatever the request asks for; NULL:
+                                       as the request asks */
 } gh_grant_t;
 
 /** One way to be authorised; several may stand behind one location, the first that grants wins. */
@@ -145,6 +147,11 @@ gh_authoriser_t *gh_authoriser_static(gh_bytes_t secret, apr_pool_t *p);
 /** "onetime [set]": rows of the store, bound to tenant, issuer, profile and perhaps subject and
  *  alternative names. */
 gh_authoriser_t *gh_authoriser_onetime(const char *set, apr_pool_t *p);
+/** As gh_authoriser_onetime(), for challenges that have a subject: the certificate gets that, and
+ *  the alternative names of the challenge, whatever the request asks for; nothing else than set and
+ *  tenant and profile is compared. It is noted in the row of mdm_requests.h that has the id of the
+ *  challenge. */
+gh_authoriser_t *gh_authoriser_given(const char *set, apr_pool_t *p);
 /** "device": registrations, see device.h. */
 gh_authoriser_t *gh_authoriser_device(apr_pool_t *p);
 /** "manager": what one of these certificates has signed. @param managers X509 *; borrowed, as they
@@ -174,6 +181,11 @@ typedef struct {
     const char *protocol;           /* "ctl", "http", "ndes", "profile" */
     const char *request_id;         /* X-Request-Id; NULL: none */
     const char *client;             /* address; NULL: none */
+    /** What else is written in the transaction that stores the challenge; may run again from its
+     *  beginning. NULL: nothing. */
+    apr_status_t (*also)(gh_transaction_t *transaction, void *baton, const char *id,
+                         apr_time_t expires);
+    void *also_baton;
 } gh_challenge_spec_t;
 
 typedef struct {

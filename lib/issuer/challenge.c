@@ -16,6 +16,7 @@
 #include "status.h"
 #include "store/challenges.h"
 #include "store/housekeeping.h"
+#include "store/mdm_requests.h"
 #include "x509/name.h"
 #include "x509/san.h"
 
@@ -109,12 +110,18 @@ static int subject_equal(const char *expected, const gh_csr_t *csr, apr_pool_t *
         && !X509_NAME_cmp(name, gh_csr_subject(csr));
 }
 
+/** One of the providers that take such challenges. */
+typedef struct {
+    const char *set;
+    int gives;                      /* the certificate gets the names of the challenge */
+} onetime_t;
+
 /* Why a challenge that exists does not fit, or NULL. This is for the log. */
-static const char *misfit(const gh_challenge_record_t *record, const char *set,
+static const char *misfit(const gh_challenge_record_t *record, const onetime_t *onetime,
                           const gh_enrolment_request_t *request, apr_pool_t *p)
 {
-    if (strcmp(record->set, set) || strcmp(record->tenant, request->tenant)
-        || strcmp(record->issuer, request->issuer)
+    if (strcmp(record->set, onetime->set) || strcmp(record->tenant, request->tenant)
+        || (!onetime->gives && strcmp(record->issuer, request->issuer))
         || strcmp(record->profile, gh_profile_name(request->profile))) {
         return "was made for another endpoint";
     }
@@ -123,6 +130,9 @@ static const char *misfit(const gh_challenge_record_t *record, const char *set,
     }
     if (record->expires <= apr_time_now()) {
         return "has expired";
+    }
+    if (onetime->gives) {
+        return record->subject ? NULL : "has no subject";
     }
     if (record->subject && !subject_equal(record->subject, request->csr, p)) {
         return "was made for another subject";
@@ -139,6 +149,14 @@ static apr_status_t consume_onetime(gh_transaction_t *transaction, void *baton,
     return gh_challenge_consume(transaction, baton, enrolment, now);
 }
 
+static apr_status_t consume_given(gh_transaction_t *transaction, void *baton,
+                                  const char *enrolment, apr_time_t now)
+{
+    apr_status_t rv = gh_challenge_consume(transaction, baton, enrolment, now);
+
+    return rv == APR_SUCCESS ? gh_mdm_request_bind(transaction, baton, enrolment) : rv;
+}
+
 static apr_status_t check_onetime(const gh_authoriser_t *authoriser, gh_store_t *store,
                                   const gh_enrolment_request_t *request, gh_grant_t *grant,
                                   apr_pool_t *p, gh_result_t *result)
@@ -146,6 +164,7 @@ static apr_status_t check_onetime(const gh_authoriser_t *authoriser, gh_store_t 
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned int length;
     find_baton_t find = { { digest, 0 }, NULL, p };
+    const onetime_t *onetime = authoriser->data;
     const char *reason;
     apr_status_t rv;
 
@@ -162,7 +181,7 @@ static apr_status_t check_onetime(const gh_authoriser_t *authoriser, gh_store_t 
     if (rv != APR_SUCCESS && rv != APR_NOTFOUND) {
         return rv;
     }
-    reason = rv == APR_NOTFOUND ? "is unknown" : misfit(find.record, authoriser->data, request, p);
+    reason = rv == APR_NOTFOUND ? "is unknown" : misfit(find.record, onetime, request, p);
     if (reason) {
         gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "challenge.onetime",
                        "Make a challenge for this endpoint and give it to the device.",
@@ -175,16 +194,34 @@ static apr_status_t check_onetime(const gh_authoriser_t *authoriser, gh_store_t 
     grant->consume = consume_onetime;
     grant->consume_baton = (void *)find.record->id;
     grant->secret_bits = 8 * TYPED_BYTES;   /* at least; how it was made is not stored */
+    if (onetime->gives) {
+        grant->rule = "challenge.mdm";
+        grant->consume = consume_given;
+        grant->message = apr_pstrcat(p, "challenge ", find.record->id, NULL);
+        return gh_names_given(&grant->given, find.record->subject, find.record->sans, p, result);
+    }
     return APR_SUCCESS;
 }
 
 gh_authoriser_t *gh_authoriser_onetime(const char *set, apr_pool_t *p)
 {
     gh_authoriser_t *authoriser = apr_pcalloc(p, sizeof(*authoriser));
+    onetime_t *onetime = apr_pcalloc(p, sizeof(*onetime));
 
+    onetime->set = apr_pstrdup(p, set ? set : "");
     authoriser->name = "onetime";
-    authoriser->data = apr_pstrdup(p, set ? set : "");
+    authoriser->data = onetime;
     authoriser->check = check_onetime;
+    return authoriser;
+}
+
+gh_authoriser_t *gh_authoriser_given(const char *set, apr_pool_t *p)
+{
+    gh_authoriser_t *authoriser = gh_authoriser_onetime(set, p);
+    onetime_t *onetime = authoriser->data;
+
+    onetime->gives = 1;
+    authoriser->name = "mdm";
     return authoriser;
 }
 
@@ -194,6 +231,7 @@ typedef struct {
     const char *line;
     int most;                       /* 0: any number */
     int full;                       /* there are as many already */
+    const gh_challenge_spec_t *spec;
 } new_baton_t;
 
 static apr_status_t new_work(gh_transaction_t *transaction, void *baton)
@@ -210,6 +248,10 @@ static apr_status_t new_work(gh_transaction_t *transaction, void *baton)
     }
     if (rv == APR_SUCCESS) {
         rv = gh_challenge_insert(transaction, &new->record);
+    }
+    if (rv == APR_SUCCESS && new->spec->also) {
+        rv = new->spec->also(transaction, new->spec->also_baton, new->record.id,
+                             new->record.expires);
     }
     return rv == APR_SUCCESS
         ? gh_audit_insert(transaction, &new->event, new->line, 0) : rv;
@@ -312,6 +354,7 @@ apr_status_t gh_challenge_new(gh_store_t *store, const gh_challenge_spec_t *spec
     new.record.created = apr_time_now();
     new.record.expires = new.record.created + (spec->lifetime ? spec->lifetime
                                                               : CHALLENGE_LIFETIME);
+    new.spec = spec;
     describe_new(&new, spec, p);
     made->id = new.record.id;
     made->expires = new.record.expires;

@@ -242,12 +242,43 @@ static const char jobs[] =
 
     "ALTER TABLE issuer ADD COLUMN by_worker {integer} NOT NULL DEFAULT 0;\n";
 
+/*
+ * What device management has asked for. The rows stay as long as the certificates, by whose devices
+ * and subjects they are found.
+ */
+static const char mdm_requests[] =
+    "CREATE TABLE mdm_request (\n"
+    "    id {text} NOT NULL PRIMARY KEY CHECK (length(id) = 32),\n"
+    "    mode {text} NOT NULL,\n"
+    "    tenant {text} NOT NULL,\n"
+    "    digital_id {text} NOT NULL,\n"
+    "    requester {text} NOT NULL,\n"
+    "    device {text},\n"
+    "    subject {text} NOT NULL,\n"
+    "    sans {text},\n"
+    "    transaction_id {text},\n"
+    "    created {integer} NOT NULL,\n"
+    "    expires {integer} NOT NULL,\n"
+    "    enrolment {text},\n"
+    "    key_size {integer} NOT NULL DEFAULT 0,\n"
+    "    request {bytes},\n"
+    "    sealed {bytes},\n"
+    "    fetched {integer} NOT NULL DEFAULT 0,\n"
+    "    UNIQUE (tenant, requester, transaction_id)\n"
+    ");\n"
+    "CREATE INDEX mdm_request_device ON mdm_request (tenant, device, created)\n"
+    "    WHERE device IS NOT NULL;\n"
+    "CREATE INDEX mdm_request_subject ON mdm_request (tenant, subject, created);\n"
+    "CREATE INDEX mdm_request_open ON mdm_request (expires) WHERE enrolment IS NULL;\n"
+    "CREATE INDEX mdm_request_key ON mdm_request (expires) WHERE sealed IS NOT NULL;\n";
+
 static const gh_migration_t steps[] = {
     { "first schema", first_schema },
     { "renewals, devices, bound challenges", second_schema },
     { "fewer indexes", fewer_indexes },
     { "new certificates in their order", new_certificates },
-    { "jobs", jobs }
+    { "jobs", jobs },
+    { "requests of device management", mdm_requests }
 };
 
 const gh_migrations_t gh_migrations = { steps, sizeof(steps) / sizeof(steps[0]) };

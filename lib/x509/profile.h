@@ -87,11 +87,23 @@ apr_status_t gh_allowances_make(gh_allowances_t **allowances, const apr_array_he
 typedef apr_status_t gh_expand_fn(void *baton, const char *expression, apr_pool_t *p,
                                   const char **value);
 
+/** What stands in place of the subject and the alternative names that a request asks for. */
+typedef struct {
+    const X509_NAME *subject;
+    const GENERAL_NAMES *names;         /* NULL: none */
+} gh_given_names_t;
+
+/** Reads what was stored. @param sans gh_san_normal(), or NULL
+ *  @param given in p @return GH_ECORRUPT with result */
+apr_status_t gh_names_given(const gh_given_names_t **given, const char *subject, const char *sans,
+                            apr_pool_t *p, gh_result_t *result);
+
 /** What a request brings to its profile. */
 typedef struct {
     const gh_allowances_t *allowances;  /* NULL: none */
     gh_expand_fn *expand;               /* NULL: a profile with expressions refuses */
     void *expand_baton;
+    const gh_given_names_t *given;      /* NULL: what the request asks for counts */
 } gh_profile_context_t;
 
 /**

@@ -91,13 +91,17 @@ static apr_status_t add_names(gh_plan_t *plan, const gh_profile_t *profile, cons
                               const gh_requested_t *requested, const gh_profile_context_t *context,
                               apr_pool_t *p, gh_result_t *result)
 {
+    const gh_given_names_t *given = context != NULL ? context->given : NULL;
     GENERAL_NAMES *names = NULL;
     X509_NAME *subject = NULL;
     apr_status_t rv;
 
-    rv = gh_profile_make_subject(&subject, profile, gh_csr_subject(csr), context, p, result);
+    rv = gh_profile_make_subject(&subject, profile,
+                                 given != NULL ? given->subject : gh_csr_subject(csr), context, p,
+                                 result);
     if (rv == APR_SUCCESS)
-        rv = gh_profile_make_san(&names, profile, requested->san, subject, context, p, result);
+        rv = gh_profile_make_san(&names, profile, given != NULL ? given->names : requested->san,
+                                 subject, context, p, result);
     if (rv != APR_SUCCESS)
         return rv;
     if (X509_NAME_entry_count(subject) == 0 && (names == NULL || profile->ca))

@@ -12,6 +12,7 @@
 #include "x509/name.h"
 #include "x509/name_attributes.h"
 #include "x509/profile_rules.h"
+#include "x509/template.h"
 #include "x509/usages.h"
 
 #define TEMPLATE_MAX    1024
@@ -125,52 +126,6 @@ static apr_status_t set_attributes(X509_NAME *subject, const gh_subject_rules_t 
 
 /* Templates: RFC 4514 text with <attribute> or <attribute.N> in it */
 
-/** Gives the value of a placeholder, or NULL. */
-typedef const char *placeholder_fn(const void *baton, const char *name, apr_pool_t *p);
-
-/** Escapes everything that has a meaning in RFC 4514, so that no value adds an attribute. */
-static const char *escape(const char *value, apr_pool_t *p)
-{
-    char *escaped = apr_palloc(p, strlen(value) * 2 + 1);
-    char *out = escaped;
-
-    for (; *value != '\0'; value++) {
-        if (strchr(",+\"\\<>;#= ", *value) != NULL)
-            *out++ = '\\';
-        *out++ = *value;
-    }
-    *out = '\0';
-    return escaped;
-}
-
-/** Fills a template.
- *  @return NULL with failed set to the placeholder, or to NULL for a syntax error */
-static const char *fill(const char *template, placeholder_fn *placeholder, const void *baton,
-                        const char **failed, apr_pool_t *p)
-{
-    const char *filled = "";
-
-    *failed = NULL;
-    for (;;) {
-        apr_size_t plain = strcspn(template, "<>");
-        const char *end, *value;
-
-        filled = apr_pstrcat(p, filled, apr_pstrmemdup(p, template, plain), NULL);
-        template += plain;
-        if (*template == '\0')
-            return filled;
-        end = *template == '<' ? strchr(template, '>') : NULL;
-        if (end == NULL)
-            return NULL;
-        *failed = apr_pstrmemdup(p, template + 1, (apr_size_t)(end - template - 1));
-        value = placeholder(baton, *failed, p);
-        if (value == NULL)
-            return NULL;
-        filled = apr_pstrcat(p, filled, escape(value, p), NULL);
-        template = end + 1;
-    }
-}
-
 /** Splits "cn.2" into attribute and index. @return NULL for an unknown attribute */
 static ASN1_OBJECT *split_placeholder(const char *name, int *index, apr_pool_t *p)
 {
@@ -191,9 +146,9 @@ static ASN1_OBJECT *split_placeholder(const char *name, int *index, apr_pool_t *
     return gh_attribute_object(name);
 }
 
-static const char *value_from_name(const void *baton, const char *name, apr_pool_t *p)
+static const char *value_from_name(void *baton, const char *name, apr_pool_t *p)
 {
-    X509_NAME *subject = (X509_NAME *)baton;
+    X509_NAME *subject = baton;
     unsigned char *utf8 = NULL;
     const char *value = NULL;
     int index, at = -1, length;
@@ -218,7 +173,7 @@ static const char *value_from_name(const void *baton, const char *name, apr_pool
 }
 
 /** Stands for any value while a template is checked. */
-static const char *any_value(const void *baton, const char *name, apr_pool_t *p)
+static const char *any_value(void *baton, const char *name, apr_pool_t *p)
 {
     int index;
     ASN1_OBJECT *object = split_placeholder(name, &index, p);
@@ -235,7 +190,7 @@ const char *gh_profile_check_template(const char *template, apr_pool_t *p)
 
     if (strlen(template) > TEMPLATE_MAX)
         return "the template is longer than 1024 bytes";
-    filled = fill(template, any_value, NULL, &failed, p);
+    filled = gh_template_fill(template, any_value, NULL, 1, &failed, p);
     if (filled == NULL && failed != NULL)
         return apr_psprintf(p, "the template has the placeholder <%s>, which is no subject "
                             "attribute", failed);
@@ -249,7 +204,8 @@ static apr_status_t apply_template(X509_NAME **subject, const char *template, ap
                                    gh_result_t *result)
 {
     const char *failed;
-    const char *filled = fill(template, value_from_name, *subject, &failed, p);
+    const char *filled = gh_template_fill(template, value_from_name, *subject, 1, &failed,
+                                          p);
 
     if (filled == NULL)
         return GH_REFUSE(result, "profile.subject", "ask for a subject that has it",

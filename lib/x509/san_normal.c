@@ -14,6 +14,7 @@
 #include "x509/csr.h"
 #include "x509/name.h"
 #include "x509/own.h"
+#include "x509/profile.h"
 #include "x509/san.h"
 
 /** gh_name_text() cuts longer names, so that two of them could look the same. */
@@ -143,5 +144,50 @@ apr_status_t gh_san_read(GENERAL_NAMES **names, const apr_array_header_t *texts,
         }
     }
     *names = made;
+    return APR_SUCCESS;
+}
+
+/** The texts of gh_san_normal(). @return NULL if it is none */
+static apr_array_header_t *stored_texts(const char *sans, apr_pool_t *p)
+{
+    json_t *json = json_loads(sans, 0, NULL);
+    apr_array_header_t *texts = json_is_array(json)
+        ? apr_array_make(p, (int)json_array_size(json) + 1, sizeof(const char *)) : NULL;
+    size_t i;
+
+    for (i = 0; texts != NULL && i < json_array_size(json); i++) {
+        const char *text = json_string_value(json_array_get(json, i));
+
+        if (text != NULL)
+            APR_ARRAY_PUSH(texts, const char *) = apr_pstrdup(p, text);
+        else
+            texts = NULL;
+    }
+    json_decref(json);
+    return texts;
+}
+
+apr_status_t gh_names_given(const gh_given_names_t **given, const char *subject, const char *sans,
+                            apr_pool_t *p, gh_result_t *result)
+{
+    gh_given_names_t *made = apr_pcalloc(p, sizeof(*made));
+    apr_array_header_t *texts = sans != NULL ? stored_texts(sans, p) : NULL;
+    GENERAL_NAMES *names = NULL;
+    X509_NAME *name = NULL;
+    apr_status_t rv = sans != NULL && texts == NULL ? GH_ECORRUPT : APR_SUCCESS;
+
+    *given = NULL;
+    if (rv == APR_SUCCESS)
+        rv = gh_name_parse(&name, subject, p, result);
+    if (rv == APR_SUCCESS && texts != NULL && texts->nelts > 0)
+        rv = gh_san_read(&names, texts, p, result);
+    if (rv != APR_SUCCESS)
+        return gh_result_fail(result, GH_ECORRUPT, GH_FAILURE_INTERNAL, "names.given",
+                              "Report it: this is a fault of Gatehouse.",
+                              GHNO(1200) "the names that were stored for a certificate cannot be "
+                              "read");
+    made->subject = name;
+    made->names = names;
+    *given = made;
     return APR_SUCCESS;
 }
