@@ -246,6 +246,25 @@ static apr_array_header_t *parse_authorities(const json_t *root, apr_pool_t *p)
     return authorities;
 }
 
+static apr_array_header_t *parse_responders(const json_t *root, apr_pool_t *p)
+{
+    const json_t *array = json_object_get(json_object_get(root, "ocsp"), "endpoints");
+    apr_array_header_t *responders = apr_array_make(p, 4, sizeof(ctl_responder_t *));
+    const json_t *element;
+    size_t i;
+
+    json_array_foreach(array, i, element) {
+        ctl_responder_t *responder = apr_pcalloc(p, sizeof(*responder));
+
+        responder->server = member_text(element, "server", p);
+        responder->path = member_text(element, "path", p);
+        if (responder->path != NULL) {
+            APR_ARRAY_PUSH(responders, ctl_responder_t *) = responder;
+        }
+    }
+    return responders;
+}
+
 static apr_array_header_t *parse_problems(const json_t *root, apr_pool_t *p)
 {
     apr_array_header_t *problems = apr_array_make(p, 2, sizeof(ctl_problem_t *));
@@ -302,6 +321,7 @@ apr_status_t ctl_config_parse(ctl_config_t **config, const char *text, apr_size_
     parsed->pages = parse_pages(root, p);
     parsed->ocsp_directory = member_text(json_object_get(root, "ocsp"), "directory", p);
     parsed->authorities = parse_authorities(root, p);
+    parsed->responders = parse_responders(root, p);
     parsed->problems = parse_problems(root, p);
     json_decref(root);
     *config = parsed;
@@ -376,7 +396,7 @@ static const char *local_url(const ctl_config_t *config, apr_pool_t *p)
 
 const char *ctl_config_public_url(const ctl_config_t *config, const char *name, apr_pool_t *p)
 {
-    const ctl_issuer_t *issuer = ctl_config_issuer(config, name);
+    const ctl_issuer_t *issuer = name != NULL ? ctl_config_issuer(config, name) : NULL;
 
     if (issuer != NULL && issuer->public_url != NULL) {
         return issuer->public_url;

@@ -76,6 +76,12 @@ typedef struct {
     ocsp_policy_t policy;
 } ctl_authority_t;
 
+/** A path at which OCSP is answered. */
+typedef struct {
+    const char *server;             /* "name:port" */
+    const char *path;
+} ctl_responder_t;
+
 /** A key or secret that httpd cannot have, for which it would not start. */
 typedef struct {
     const char *name;               /* "key.devices", "sealing", as check names it */
@@ -104,6 +110,7 @@ typedef struct {
     apr_array_header_t *pages;      /* ctl_page_t * */
     const char *ocsp_directory;
     apr_array_header_t *authorities;    /* ctl_authority_t * */
+    apr_array_header_t *responders; /* ctl_responder_t * */
     apr_array_header_t *problems;   /* ctl_problem_t * */
 } ctl_config_t;
 
@@ -125,7 +132,7 @@ apr_status_t ctl_config_load(ctl_config_t **config, const char *httpd, const cha
 const ctl_issuer_t *ctl_config_issuer(const ctl_config_t *config, const char *name);
 
 /** The URL under which an issuer is reached: its own, that of all issuers, or what httpd listens
- *  on; without final slash, in p. */
+ *  on; without final slash, in p. @param issuer NULL: that of all */
 const char *ctl_config_public_url(const ctl_config_t *config, const char *issuer, apr_pool_t *p);
 
 /** How many SCEP paths there are; virtual hosts may have the same. */

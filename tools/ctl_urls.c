@@ -11,7 +11,8 @@
 #include "ctl_output.h"
 
 typedef struct {
-    const char *kind;               /* "scep", "crl", "ca", "challenge", "ndes", "profile" */
+    const char *kind;               /* "scep", "ocsp", "crl", "ca", "challenge", "ndes",
+                                       "profile" */
     const char *url;
     const char *tenant;
     const char *issuer;
@@ -156,6 +157,31 @@ static void print_pages(ctl_t *ctl, ctl_table_t *table)
     }
 }
 
+/* All virtual hosts answer alike: what is answered for is of the whole server. */
+static void print_responders(ctl_t *ctl, ctl_table_t *table)
+{
+    const char *base = ctl_config_public_url(ctl->config, NULL, ctl->p);
+    int i;
+
+    for (i = 0; i < ctl->config->responders->nelts; i++) {
+        const ctl_responder_t *one = APR_ARRAY_IDX(ctl->config->responders, i,
+                                                   const ctl_responder_t *);
+        url_t url = { "ocsp", apr_pstrcat(ctl->p, base, one->path, NULL), NULL, NULL, NULL, NULL,
+                      NULL };
+        int before;
+
+        for (before = 0; before < i; before++) {
+            if (strcmp(APR_ARRAY_IDX(ctl->config->responders, before,
+                                     const ctl_responder_t *)->path, one->path) == 0) {
+                break;
+            }
+        }
+        if (before == i) {
+            print_url(ctl, table, &url);
+        }
+    }
+}
+
 int ctl_urls(ctl_t *ctl, const ctl_arguments_t *arguments)
 {
     static const char *const headings[] = { "KIND", "URL", "CHALLENGES", "SERVER", NULL };
@@ -169,6 +195,7 @@ int ctl_urls(ctl_t *ctl, const ctl_arguments_t *arguments)
     }
     print_endpoints(ctl, table);
     print_pages(ctl, table);
+    print_responders(ctl, table);
     for (i = 0; i < ctl->config->issuers->nelts; i++) {
         const ctl_issuer_t *issuer = APR_ARRAY_IDX(ctl->config->issuers, i, const ctl_issuer_t *);
         const char *base = ctl_config_public_url(ctl->config, issuer->name, ctl->p);

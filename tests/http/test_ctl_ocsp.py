@@ -36,6 +36,11 @@ def checks(server):
     return {row["name"]: row for row in server.ctl("check").objects}
 
 
+def test_urls(server):
+    rows = [row for row in server.ctl_ok("urls").objects if row["kind"] == "ocsp"]
+    assert [row["url"] for row in rows] == [server.url("/ocsp")]
+
+
 def test_status(server):
     row = server.ctl_ok("ocsp", "status").object
     assert (row["authority"], row["feeder"], row["complete"], row["gh"]) == (
