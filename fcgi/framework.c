@@ -237,7 +237,17 @@ void framework_blocking(framework_t *framework, void (*work)(void *baton),
     }
 }
 
+int framework_stopping(const framework_t *framework)
+{
+    return framework->stopping;
+}
+
 /* The breaker */
+
+int framework_queue_paused(const framework_queue_t *queue)
+{
+    return queue->breaker.pause != 0;
+}
 
 void framework_queue_note(framework_queue_t *queue, int alive, apr_time_t retry_after)
 {

@@ -100,8 +100,14 @@ void framework_job_begin_call(framework_job_t *job, void (*go)(void *baton), voi
 /** How a call went, for the breaker: 1 if the other side is alive, whatever it said. */
 void framework_queue_note(framework_queue_t *queue, int alive, apr_time_t retry_after);
 
+/** 1: nothing is tried for a while, since the other side has not answered. */
+int framework_queue_paused(const framework_queue_t *queue);
+
 /** When to try again: backoff with jitter, not before retry_after. */
 apr_time_t framework_job_next(const framework_job_t *job, apr_time_t retry_after);
+
+/** 1: this worker is to end; what has no effect that would be lost is better let go of. */
+int framework_stopping(const framework_t *framework);
 
 /** Ends work on it: the handler has removed the job, or let go of it, in the store. Wakes who waits
  *  for it. */

@@ -36,10 +36,13 @@ static apr_status_t wipe_call(void *data)
 
 static apr_status_t wipe_peer(void *data)
 {
-    http_peer_config_t *config = &((http_peer_t *)data)->config;
+    http_peer_t *peer = data;
+    http_peer_config_t *config = &peer->config;
 
     OPENSSL_cleanse((void *)config->credential.data, config->credential.length);
     OPENSSL_cleanse((void *)config->passphrase.data, config->passphrase.length);
+    OPENSSL_cleanse((void *)config->proxy_password.data, config->proxy_password.length);
+    OPENSSL_cleanse((void *)peer->proxy_password, strlen(peer->proxy_password));
     if (config->proxy) {
         OPENSSL_cleanse((void *)config->proxy, strlen(config->proxy));
     }
@@ -109,6 +112,11 @@ apr_status_t http_peer_create(http_peer_t **out, http_client_t *client,
     copy->alias = apr_pstrdup(p, config->alias);
     copy->trust = apr_pstrdup(p, config->trust);
     copy->proxy = apr_pstrdup(p, config->proxy);
+    copy->proxy_user = apr_pstrdup(p, config->proxy_user);
+    copy->proxy_password = copy_bytes(config->proxy_password, p);
+    peer->proxy_password = apr_pstrmemdup(p, config->proxy_password.data
+                                          ? (const char *)config->proxy_password.data : "",
+                                          config->proxy_password.length);
     copy->connect_timeout = config->connect_timeout ? config->connect_timeout : CONNECT_TIMEOUT;
     copy->timeout = config->timeout ? config->timeout : TIMEOUT;
     copy->body_max = config->body_max ? config->body_max : BODY_MAX;
@@ -421,7 +429,8 @@ static void judge(http_call_t *call, CURLcode code, http_answer_t *answer)
                        (unsigned long)call->peer->config.body_max);
         return;
     }
-    if (answer->sent && http_tls_refused(call)) {
+    answer->unwelcome = http_tls_refused(call);
+    if (answer->unwelcome) {
         answer->sent = 0;
     }
     if (!answer->sent) {

@@ -10,6 +10,7 @@
 #include "log.h"
 #include "result.h"
 #include "text.h"
+#include "x509/credential.h"
 
 /*
  * Calls over HTTP to others' services, on one multi handle of libcurl: thousands may be in flight,
@@ -27,9 +28,13 @@ typedef struct {
     gh_bytes_t credential;          /* PKCS#12; data NULL: no client certificate */
     gh_bytes_t passphrase;
     const char *alias;              /* friendlyName of the key to use; NULL: there is one only */
+    const gh_credential_t *identity;    /* instead of credential: one that is open already, which
+                                           must live as long as the peer */
     const char *trust;              /* PEM: who may have issued the server's certificate; NULL:
                                        those of the system */
     const char *proxy;              /* URL, perhaps with user and password; NULL: none */
+    const char *proxy_user;         /* or NULL */
+    gh_bytes_t proxy_password;
     apr_interval_time_t connect_timeout;    /* 0: 5 s */
     apr_interval_time_t timeout;            /* of a call, 0: 60 s */
     apr_size_t body_max;                    /* of an answer, 0: 1 MiB */
@@ -47,6 +52,8 @@ typedef enum {
 typedef struct {
     http_outcome_t outcome;
     int sent;                       /* 0: provably nothing was sent */
+    int unwelcome;                  /* 1: the server has refused our certificate, or that we have
+                                       none, in the handshake */
     long status;
     gh_bytes_t body;
     const char *content_type;       /* or NULL */

@@ -35,10 +35,11 @@ struct http_client {
 struct http_peer {
     http_client_t *client;
     http_peer_config_t config;
-    gh_credential_t *credential;    /* or NULL */
+    const gh_credential_t *credential;  /* or NULL */
     struct curl_blob certificate;   /* PEM */
     struct curl_blob key;
     struct curl_blob trust;
+    const char *proxy_password;     /* "" without one */
     http_call_t *first;             /* waiting for a connection */
     http_call_t *last;
     long running;

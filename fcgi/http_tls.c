@@ -20,7 +20,8 @@ static struct curl_blob blob(gh_bytes_t bytes)
 apr_status_t http_tls_load(http_peer_t *peer, apr_pool_t *p, gh_result_t *result)
 {
     http_peer_config_t *config = &peer->config;
-    apr_status_t rv;
+    gh_credential_t *parsed;
+    apr_status_t rv = APR_SUCCESS;
 
     if (config->trust) {
         gh_bytes_t text = { (const unsigned char *)config->trust, strlen(config->trust) };
@@ -33,12 +34,13 @@ apr_status_t http_tls_load(http_peer_t *peer, apr_pool_t *p, gh_result_t *result
         }
         peer->trust = blob(text);
     }
-    if (!config->credential.data) {
-        return APR_SUCCESS;
+    peer->credential = config->identity;
+    if (!config->identity && config->credential.data) {
+        rv = gh_credential_parse(&parsed, config->credential, config->passphrase, config->alias,
+                                 p, result);
+        peer->credential = parsed;
     }
-    rv = gh_credential_parse(&peer->credential, config->credential, config->passphrase,
-                             config->alias, p, result);
-    if (rv == APR_SUCCESS) {
+    if (rv == APR_SUCCESS && peer->credential) {
         peer->certificate = blob(peer->credential->certificate);
         peer->key = blob(peer->credential->key);
     }
@@ -127,4 +129,8 @@ void http_tls_prepare(http_call_t *call)
     /* an empty one is none, and keeps those of the environment out */
     curl_easy_setopt(easy, CURLOPT_PROXY, peer->config.proxy ? peer->config.proxy : "");
     curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
+    if (peer->config.proxy_user) {
+        curl_easy_setopt(easy, CURLOPT_PROXYUSERNAME, peer->config.proxy_user);
+        curl_easy_setopt(easy, CURLOPT_PROXYPASSWORD, peer->proxy_password);
+    }
 }

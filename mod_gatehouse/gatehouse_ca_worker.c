@@ -197,7 +197,8 @@ static json_t *describe_issuer(const gatehouse_issuer_section_t *section, apr_po
     const gh_issuer_config_t *config = gh_issuer_config(section->issuer);
 
     return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o*, s:o*, s:s*, s:s*, s:s*, s:o, s:b, s:I, "
-                     "s:i, s:f, s:I, s:I, s:s, s:o*}",
+                     "s:i, s:f, s:I, s:I, s:s, s:b, s:s*, "
+                     "s:o*, s:o*}",
                      "name", section->name, "backend", gh_issuer_backend(section->issuer)->name,
                      "url", remote->url, "ca", remote->ca,
                      "certificate", hex(gh_issuer_certificate_der(section->issuer), p),
@@ -209,6 +210,9 @@ static json_t *describe_issuer(const gatehouse_issuer_section_t *section, apr_po
                      "rate", remote->rate, "timeout", (json_int_t)remote->timeout,
                      "deadline", (json_int_t)config->deadline,
                      "subject", config->any_subject ? "any" : "authorised",
+                     "enrolled", remote->enrolled,
+                     "proxy_user", remote->proxy_user,
+                     "proxy_password", hex(remote->proxy_secret, p),
                      "events", describe_events(remote));
 }
 

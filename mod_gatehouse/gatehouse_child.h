@@ -31,6 +31,10 @@ typedef struct {
     volatile apr_uint32_t open;     /* 1 once service is complete */
     int prepared;                   /* the store is known to be ready */
     apr_array_header_t *issuers;    /* gatehouse_child_issuer_t elements */
+    apr_array_header_t *credentials;    /* gatehouse_credentials.c; NULL before the first look */
+    apr_time_t credentials_next;        /* look */
+    apr_status_t credentials_status;    /* of the last one */
+    const gh_result_t *credentials_failure; /* what that was, or NULL */
 } gatehouse_child_t;
 
 /** Does what the parent could not: makes the store ready. */
@@ -47,6 +51,13 @@ apr_array_header_t *gatehouse_child_issuers_make(const gatehouse_settings_t *set
 /** Makes issuers usable, each once the store has confirmed that its name belongs to its key, and
  *  again those that have failed. */
 apr_status_t gatehouse_child_issuers(gatehouse_child_t *child, gh_result_t *result);
+
+/* gatehouse_credentials.c */
+
+/** Has credentials for CA gateways enrolled, and again after two thirds of their life; looks every
+ *  few seconds. For the thread that follows the store. */
+apr_status_t gatehouse_credentials_renew(gatehouse_child_t *child, apr_pool_t *ptemp,
+                                         gh_result_t *result);
 
 /* gatehouse_decoding.c */
 

@@ -63,7 +63,7 @@ enum {
     JOB_PREPARE, JOB_OPEN, JOB_READ,    /* while one of these fails, the others would fail too */
     JOB_ISSUERS,
     JOB_AUDIT,                          /* a decision is logged before what follows from it */
-    JOB_APPROVED, JOB_RENEWALS, JOB_CRLS, JOB_COUNT, JOB_PURGE, JOB_TRIM,
+    JOB_APPROVED, JOB_RENEWALS, JOB_CRLS, JOB_COUNT, JOB_CREDENTIALS, JOB_PURGE, JOB_TRIM,
     JOBS
 };
 
@@ -110,7 +110,13 @@ static apr_status_t start_issuers(follower_t *follower, apr_pool_t *ptemp, gh_re
 
 static apr_status_t count_jobs(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
 {
-    return gatehouse_jobs_count(follower->child->service.store, result);
+    return gatehouse_jobs_count(follower->child->service.store, ptemp, result);
+}
+
+static apr_status_t renew_credentials(follower_t *follower, apr_pool_t *ptemp,
+                                      gh_result_t *result)
+{
+    return gatehouse_credentials_renew(follower->child, ptemp, result);
 }
 
 static apr_status_t issue_approved(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
@@ -357,6 +363,7 @@ apr_status_t gatehouse_follower_start(gatehouse_child_t *child)
         [JOB_RENEWALS] = { .what = "revoking what was renewed", .run = revoke_renewed },
         [JOB_CRLS] = { .what = "publishing CRLs", .run = publish_crls },
         [JOB_COUNT] = { .what = "counting what waits for CAs", .run = count_jobs },
+        [JOB_CREDENTIALS] = { .what = "enrolling our credentials", .run = renew_credentials },
         [JOB_PURGE] = { .what = "removing old challenges", .run = purge_challenges },
         [JOB_TRIM] = { .what = "giving memory back", .run = trim_memory },
     };

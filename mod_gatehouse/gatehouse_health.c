@@ -1,9 +1,9 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
 /*
- * SetHandler gatehouse-health: whether this node should get requests, for balancers and people. 200
- * if all is well, 503 otherwise, and JSON that says what was looked at. It looks at what the
- * process knows; nothing is asked that could make it wait.
+ * SetHandler gatehouse-health: whether this node should get requests, for balancers and people.
+ * 200 if requests can be answered, 503 otherwise, and JSON that says what was looked at. It looks
+ * at what the process knows; nothing is asked that could make it wait.
  */
 
 #include <stdlib.h>
@@ -19,6 +19,7 @@
 struct gatehouse_health {
     json_t *checks;
     int ok;
+    int degraded;
 };
 
 static apr_array_header_t *others;      /* gatehouse_health_fn *; lives in pconf */
@@ -38,8 +39,7 @@ void gatehouse_register_health(gatehouse_health_fn *fn, apr_pool_t *pconf)
     APR_ARRAY_PUSH(others, gatehouse_health_fn *) = fn;
 }
 
-void gatehouse_add_health(gatehouse_health_t *health, const char *name, int ok,
-                          const char *message)
+static void add_check(gatehouse_health_t *health, const char *name, int ok, const char *message)
 {
     json_t *check = json_object();
     json_t *text = json_string(message);
@@ -48,7 +48,19 @@ void gatehouse_add_health(gatehouse_health_t *health, const char *name, int ok,
     json_object_set_new(check, "ok", json_boolean(ok));
     json_object_set_new(check, "message", text ? text : json_string(""));
     json_array_append_new(health->checks, check);
+}
+
+void gatehouse_add_health(gatehouse_health_t *health, const char *name, int ok,
+                          const char *message)
+{
+    add_check(health, name, ok, message);
     health->ok &= ok != 0;
+}
+
+void gatehouse_add_degraded(gatehouse_health_t *health, const char *name, const char *message)
+{
+    add_check(health, name, 0, message);
+    health->degraded = 1;
 }
 
 static void check_store(gatehouse_health_t *health)
@@ -89,7 +101,7 @@ static int send_json(request_rec *r, const json_t *json, int status)
 
 int gatehouse_health_handler(request_rec *r)
 {
-    gatehouse_health_t health = { NULL, 1 };
+    gatehouse_health_t health = { NULL, 1, 0 };
     json_t *json;
     int i, status;
 
@@ -105,8 +117,8 @@ int gatehouse_health_handler(request_rec *r)
     for (i = 0; others && i < others->nelts; ++i) {
         APR_ARRAY_IDX(others, i, gatehouse_health_fn *)(&health, r->pool);
     }
-    json = json_pack("{s:s, s:o}", "status", health.ok ? "ok" : "failing", "checks",
-                     health.checks);
+    json = json_pack("{s:s, s:o}", "status", !health.ok ? "failing" : health.degraded ? "degraded"
+                     : "ok", "checks", health.checks);
     status = send_json(r, json, health.ok ? HTTP_OK : HTTP_SERVICE_UNAVAILABLE);
     json_decref(json);
     return status;

@@ -30,10 +30,18 @@ typedef struct {
     const char *credential;                 /* IssuerCredential: path */
     const char *passphrase;                 /* file:PATH or exec:PATH, or NULL */
     const char *alias;                      /* or NULL */
+    int enrolled;                           /* IssuerCredential enrolled */
+    const char *own_profile;                /* after which it is, or NULL */
+    const char *own_subject;                /* of certificates that are enrolled */
+    const char *own_kind;                   /* of their keys */
+    const gh_profile_t *own;                /* once it was checked */
     gatehouse_place_t credential_place;
     const char *trust;                      /* IssuerTrust: path, "credential" or "system" */
+    const char *trust_passphrase;           /* or NULL */
     gatehouse_place_t trust_place;
     const char *proxy;                      /* IssuerProxy */
+    const char *proxy_user;                 /* or NULL; with the next */
+    const char *proxy_password;             /* file:PATH or exec:PATH */
     gatehouse_place_t proxy_place;
     apr_interval_time_t wait;               /* IssuerWait; 0: nobody waits */
     int max_waiting;
@@ -56,6 +64,7 @@ typedef struct {
 
     gh_bytes_t pkcs12;                      /* once they were checked: what is in these */
     gh_bytes_t secret;
+    gh_bytes_t proxy_secret;
     const char *trusted;                    /* PEM; NULL: those of the system */
     apr_time_t not_after;                   /* of the credential */
 } gatehouse_remote_t;
@@ -335,6 +344,8 @@ apr_time_t gatehouse_built(void);
 int gatehouse_health_handler(request_rec *r);
 void gatehouse_add_health(gatehouse_health_t *health, const char *name, int ok,
                           const char *message);
+/** Something does not work, and no other node would do better: the answer stays 200. */
+void gatehouse_add_degraded(gatehouse_health_t *health, const char *name, const char *message);
 void gatehouse_register_health(gatehouse_health_fn *fn, apr_pool_t *pconf);
 
 /* gatehouse_metrics.c */

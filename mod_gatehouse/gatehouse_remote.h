@@ -20,8 +20,9 @@
 const char *gatehouse_set_issuer_backend(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
 const char *gatehouse_set_issuer_credential(cmd_parms *cmd, void *dir, int argc,
                                             char *const argv[]);
-const char *gatehouse_set_issuer_trust(cmd_parms *cmd, void *dir, const char *source);
-const char *gatehouse_set_issuer_proxy(cmd_parms *cmd, void *dir, const char *url);
+const char *gatehouse_set_issuer_trust(cmd_parms *cmd, void *dir, const char *source,
+                                       const char *option);
+const char *gatehouse_set_issuer_proxy(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
 const char *gatehouse_set_issuer_wait(cmd_parms *cmd, void *dir, const char *time,
                                       const char *option);
 const char *gatehouse_set_issuer_gateway_profile(cmd_parms *cmd, void *dir, const char *ours,
@@ -66,7 +67,8 @@ void gatehouse_await(request_rec *r, const char *issuer, const char *enrolment);
 
 /** Has jobs told of by health and metrics. */
 void gatehouse_jobs_create(const gatehouse_settings_t *settings, apr_pool_t *pconf);
-/** Counts them, at most every few seconds; for the thread that follows the store. */
-apr_status_t gatehouse_jobs_count(gh_store_t *store, gh_result_t *result);
+/** Counts them and looks what is known of gateways, at most every few seconds; for the thread that
+ *  follows the store. */
+apr_status_t gatehouse_jobs_count(gh_store_t *store, apr_pool_t *ptemp, gh_result_t *result);
 
 #endif /* gatehouse_remote_h */

@@ -32,6 +32,39 @@ static int problem(const gatehouse_issuer_section_t *section, gatehouse_place_t 
     return 1;
 }
 
+/* What certificates that take the place of the file's are asked for with. */
+static int check_enrolled(const gatehouse_settings_t *settings,
+                          gatehouse_issuer_section_t *section, const gh_credential_t *credential,
+                          server_rec *s, apr_pool_t *p)
+{
+    gatehouse_remote_t *remote = &section->remote;
+    int problems = 0;
+
+    remote->own = apr_hash_get(settings->shared.profiles, remote->own_profile,
+                               APR_HASH_KEY_STRING);
+    remote->own_kind = remote->own_kind ? remote->own_kind : "P-256";
+    if (!remote->own_subject) {
+        remote->own_subject = apr_pstrdup(p, credential->subject);
+    }
+    if (!remote->own || !gh_profile_allows_key(remote->own, remote->own_kind)) {
+        gatehouse_log_problem(s, remote->credential_place, "IssuerCredential",
+                              apr_psprintf(p, GHNO(1402) "issuer %s: %s %s for our own credential "
+                                           "with a key %s; name another profile=, or key=",
+                                           section->name, remote->own
+                                           ? "no certificate can be had by profile"
+                                           : "there is no profile", remote->own_profile,
+                                           remote->own_kind));
+        ++problems;
+    }
+    if (!settings->sealer) {
+        gatehouse_log_problem(s, remote->credential_place, "IssuerCredential", GHNO(1403) "a "
+                              "credential that is enrolled lies sealed in the store, and there is "
+                              "no sealing key; add GatehouseSealingKey file:PATH");
+        ++problems;
+    }
+    return problems;
+}
+
 static int check_credential(gatehouse_settings_t *settings, gatehouse_issuer_section_t *section,
                             gh_credential_t **credential, server_rec *s, apr_pool_t *p)
 {
@@ -47,8 +80,13 @@ static int check_credential(gatehouse_settings_t *settings, gatehouse_issuer_sec
         rv = gh_credential_load(credential, &remote->pkcs12, remote->credential, remote->secret,
                                 remote->alias, p, &result);
     }
-    if (rv != APR_SUCCESS) {
+    if (rv != APR_SUCCESS
+        && !(remote->enrolled && *credential && result.failure == GH_FAILURE_TIME)) {
         return problem(section, remote->credential_place, "IssuerCredential", &result, rv, s, p);
+    }
+    if (remote->enrolled) {
+        /* that the file's has ended does not matter once another one is there: the worker looks */
+        return check_enrolled(settings, section, *credential, s, p);
     }
     remote->not_after = (*credential)->not_after;
     if (remote->not_after - apr_time_now() < ENDS_SOON) {
@@ -72,7 +110,13 @@ static int check_trust(gatehouse_issuer_section_t *section, const gh_credential_
     }
     gh_result_clear(&result);
     if (strcmp(remote->trust, "credential")) {
-        rv = gh_trust_load(&remote->trusted, remote->trust, p, &result);
+        gh_bytes_t secret = { NULL, 0 };
+
+        rv = remote->trust_passphrase
+            ? gh_secret_load(&secret, remote->trust_passphrase, p, &result) : APR_SUCCESS;
+        if (rv == APR_SUCCESS) {
+            rv = gh_trust_load(&remote->trusted, remote->trust, secret, p, &result);
+        }
         return rv == APR_SUCCESS ? 0
             : problem(section, remote->trust_place, "IssuerTrust", &result, rv, s, p);
     }
@@ -84,6 +128,21 @@ static int check_trust(gatehouse_issuer_section_t *section, const gh_credential_
         return 1;
     }
     return 0;
+}
+
+static int check_proxy(gatehouse_issuer_section_t *section, server_rec *s, apr_pool_t *p)
+{
+    gatehouse_remote_t *remote = &section->remote;
+    gh_result_t result;
+    apr_status_t rv;
+
+    if (!remote->proxy_password) {
+        return 0;
+    }
+    gh_result_clear(&result);
+    rv = gh_secret_load(&remote->proxy_secret, remote->proxy_password, p, &result);
+    return rv == APR_SUCCESS ? 0
+        : problem(section, remote->proxy_place, "IssuerProxy", &result, rv, s, p);
 }
 
 static int check_profiles(const gatehouse_settings_t *settings,
@@ -161,6 +220,7 @@ int gatehouse_check_remote(gatehouse_settings_t *settings, gatehouse_issuer_sect
         ++problems;
     }
     problems += check_trust(section, credential, s, p);
+    problems += check_proxy(section, s, p);
     return problems + check_profiles(settings, section, s, ptemp);
 }
 

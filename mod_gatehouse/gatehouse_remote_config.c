@@ -106,6 +106,37 @@ const char *gatehouse_set_issuer_backend(cmd_parms *cmd, void *dir, int argc, ch
     return NULL;
 }
 
+/* An option of IssuerCredential. @return 0 if it is none, or was given before */
+static int take_credential_option(cmd_parms *cmd, gatehouse_remote_t *remote, const char *text)
+{
+    const struct {
+        const char *name;
+        const char **value;
+        int enrolled;               /* with "enrolled" only */
+    } options[] = {
+        { "alias=", &remote->alias, 0 }, { "profile=", &remote->own_profile, 1 },
+        { "subject=", &remote->own_subject, 1 }, { "key=", &remote->own_kind, 1 },
+        { "from=", &remote->credential, 1 },
+    };
+    int enrolled = remote->enrolled;
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(options) / sizeof(options[0]); ++i) {
+        apr_size_t length = strlen(options[i].name);
+
+        if (!strncmp(text, options[i].name, length) && text[length] && !*options[i].value
+            && enrolled >= options[i].enrolled) {
+            *options[i].value = text + length;
+            return 1;
+        }
+    }
+    if (strncmp(text, "passphrase=", 11) || remote->passphrase) {
+        return 0;
+    }
+    remote->passphrase = gatehouse_secret_source(cmd->pool, text + 11);
+    return remote->passphrase != NULL;
+}
+
 const char *gatehouse_set_issuer_credential(cmd_parms *cmd, void *dir, int argc,
                                             char *const argv[])
 {
@@ -118,65 +149,96 @@ const char *gatehouse_set_issuer_credential(cmd_parms *cmd, void *dir, int argc,
         return err;
     }
     remote = &section->remote;
-    remote->credential = argc > 0 && *argv[0] ? ap_server_root_relative(cmd->pool, argv[0]) : NULL;
-    if (!remote->credential) {
-        return GHNO(0863) "IssuerCredential takes the path of a PKCS#12 file";
+    remote->enrolled = argc > 0 && !strcmp(argv[0], "enrolled");
+    if (!remote->enrolled) {
+        remote->credential = argc > 0 ? argv[0] : NULL;
     }
     for (i = 1; i < argc; ++i) {
-        if (!strncmp(argv[i], "alias=", 6) && argv[i][6] && !remote->alias) {
-            remote->alias = argv[i] + 6;
-            continue;
-        }
-        if (!strncmp(argv[i], "passphrase=", 11) && !remote->passphrase) {
-            remote->passphrase = gatehouse_secret_source(cmd->pool, argv[i] + 11);
-            if (remote->passphrase) {
-                continue;
-            }
-        }
         /* what stands there may be a passphrase, and is not repeated */
-        return GHNO(0864) "IssuerCredential: behind the file only passphrase=file:PATH, "
-               "passphrase=exec:PATH and alias=NAME may stand, once each";
+        if (!take_credential_option(cmd, remote, argv[i])) {
+            return remote->enrolled
+                ? GHNO(1400) "IssuerCredential enrolled takes profile=NAME, from=PATH, "
+                  "passphrase=file:PATH or passphrase=exec:PATH, alias=NAME, subject=NAME and "
+                  "key=KIND, once each"
+                : GHNO(0864) "IssuerCredential: behind the file only passphrase=file:PATH, "
+                  "passphrase=exec:PATH and alias=NAME may stand, once each";
+        }
     }
-    return NULL;
+    if (remote->enrolled && (!remote->own_profile || !remote->credential)) {
+        return GHNO(1401) "IssuerCredential enrolled needs profile=NAME, after which certificates "
+               "are asked for, and from=PATH, a PKCS#12 to begin with";
+    }
+    remote->credential = remote->credential && *remote->credential
+        ? ap_server_root_relative(cmd->pool, remote->credential) : NULL;
+    return remote->credential ? NULL
+        : GHNO(0863) "IssuerCredential takes the path of a PKCS#12 file";
 }
 
-const char *gatehouse_set_issuer_trust(cmd_parms *cmd, void *dir, const char *source)
+const char *gatehouse_set_issuer_trust(cmd_parms *cmd, void *dir, const char *source,
+                                       const char *option)
 {
     gatehouse_issuer_section_t *section;
     const char *err = GATEHOUSE_SECTION_OF(cmd, &section, remote.trust_place);
+    gatehouse_remote_t *remote;
 
     if (err) {
         return err;
     }
-    section->remote.trust = source;
+    remote = &section->remote;
+    remote->trust = source;
     if (strcmp(source, "credential") && strcmp(source, "system")) {
-        section->remote.trust = ap_server_root_relative(cmd->pool, source);
+        remote->trust = ap_server_root_relative(cmd->pool, source);
+        if (option && !strncmp(option, "passphrase=", 11)) {
+            remote->trust_passphrase = gatehouse_secret_source(cmd->pool, option + 11);
+        }
     }
-    if (!section->remote.trust || !*source) {
-        return apr_psprintf(cmd->pool, GHNO(0865) "IssuerTrust takes the path of a PEM file, "
-                            "\"credential\" or \"system\", not \"%s\"", source);
+    if (!remote->trust || !*source) {
+        return apr_psprintf(cmd->pool, GHNO(0865) "IssuerTrust takes the path of a PEM or PKCS#12 "
+                            "file, \"credential\" or \"system\", not \"%s\"", source);
     }
-    return NULL;
+    /* what stands there may be a passphrase, and is not repeated */
+    return !option || remote->trust_passphrase ? NULL
+        : GHNO(1432) "IssuerTrust: behind a file only passphrase=file:PATH or passphrase=exec:PATH "
+          "may stand";
 }
 
-const char *gatehouse_set_issuer_proxy(cmd_parms *cmd, void *dir, const char *url)
+const char *gatehouse_set_issuer_proxy(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
     gatehouse_issuer_section_t *section;
     const char *err = GATEHOUSE_SECTION_OF(cmd, &section, remote.proxy_place);
+    gatehouse_remote_t *remote;
     apr_uri_t uri;
+    int i;
 
     if (err) {
         return err;
     }
     /* a password may be in it, so it is not repeated */
-    if ((strncmp(url, "http://", 7) && strncmp(url, "https://", 8))
-        || apr_uri_parse(cmd->temp_pool, url, &uri) != APR_SUCCESS || !uri.hostname
+    if (argc < 1 || (strncmp(argv[0], "http://", 7) && strncmp(argv[0], "https://", 8))
+        || apr_uri_parse(cmd->temp_pool, argv[0], &uri) != APR_SUCCESS || !uri.hostname
         || !*uri.hostname || uri.user || uri.password || uri.query || uri.fragment) {
         return GHNO(0866) "IssuerProxy takes a URL like http://proxy.example.com:3128, without "
                "user and password";
     }
-    section->remote.proxy = url;
-    return NULL;
+    remote = &section->remote;
+    remote->proxy = argv[0];
+    for (i = 1; i < argc; ++i) {
+        if (!strncmp(argv[i], "user=", 5) && argv[i][5] && !strchr(argv[i], ':')
+            && !remote->proxy_user) {
+            remote->proxy_user = argv[i] + 5;
+            continue;
+        }
+        if (!strncmp(argv[i], "password=", 9) && !remote->proxy_password) {
+            remote->proxy_password = gatehouse_secret_source(cmd->pool, argv[i] + 9);
+            if (remote->proxy_password) {
+                continue;
+            }
+        }
+        return GHNO(1430) "IssuerProxy: behind the URL only user=NAME and password=file:PATH or "
+               "password=exec:PATH may stand, once each";
+    }
+    return !remote->proxy_user == !remote->proxy_password ? NULL
+        : GHNO(1431) "IssuerProxy takes user= and password= together";
 }
 
 /* Several, unlike other directives. */

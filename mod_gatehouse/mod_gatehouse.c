@@ -52,9 +52,9 @@ static const command_rec directives[] = {
 
     AP_INIT_TAKE_ARGV("IssuerCredential", gatehouse_set_issuer_credential, NULL, RSRC_CONF,
                       "PKCS#12 by which the gateway knows us, passphrase=SOURCE, alias=NAME"),
-    AP_INIT_TAKE1("IssuerTrust", gatehouse_set_issuer_trust, NULL, RSRC_CONF,
+    AP_INIT_TAKE12("IssuerTrust", gatehouse_set_issuer_trust, NULL, RSRC_CONF,
                   "who may have issued the gateway's certificate: PEM file, credential or system"),
-    AP_INIT_TAKE1("IssuerProxy", gatehouse_set_issuer_proxy, NULL, RSRC_CONF,
+    AP_INIT_TAKE_ARGV("IssuerProxy", gatehouse_set_issuer_proxy, NULL, RSRC_CONF,
                   "URL of a proxy on the way to the gateway"),
     AP_INIT_TAKE12("IssuerWait", gatehouse_set_issuer_wait, NULL, RSRC_CONF,
                    "how long a request waits for a certificate, max-waiting=NUMBER"),

@@ -2,6 +2,7 @@
 
 /* The part of check about work that CAs elsewhere have to do. */
 
+#include "ctl_issuer.h"
 #include "ctl_verdict.h"
 
 #include <string.h>
@@ -43,6 +44,27 @@ static apr_status_t gateway_work(gh_transaction_t *transaction, void *data)
     return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
 }
 
+/** What the issuer needs of its CA, and a worker has not found there. */
+static void check_findings(ctl_check_t *check, const char *name,
+                           const apr_array_header_t *findings)
+{
+    gh_result_t result;
+    int i;
+
+    for (i = 0; i < findings->nelts; i++) {
+        const gh_gateway_finding_t *one = APR_ARRAY_IDX(findings, i, const gh_gateway_finding_t *);
+
+        gh_result_clear(&result);
+        result.status = APR_EGENERAL;
+        result.failure = GH_FAILURE_REQUEST;
+        result.rule = RULE;
+        apr_cpystrn(result.number, one->number, sizeof(result.number));
+        apr_cpystrn(result.message, one->message, sizeof(result.message));
+        apr_cpystrn(result.action, one->action, sizeof(result.action));
+        ctl_verdict(check, name, CTL_VERDICT_WARNING, &result);
+    }
+}
+
 /** What a worker has last seen of it; it looks by itself. */
 static void check_gateway(ctl_check_t *check, const char *issuer)
 {
@@ -53,6 +75,9 @@ static void check_gateway(ctl_check_t *check, const char *issuer)
     gh_result_clear(&result);
     if (gh_store_read(check->ctl->store, gateway_work, &baton, &result) != APR_SUCCESS) {
         ctl_verdict(check, name, CTL_VERDICT_ERROR, &result);
+    }
+    else if (baton.found && baton.state.up && baton.state.findings->nelts > 0) {
+        check_findings(check, name, baton.state.findings);
     }
     else if (!baton.found || baton.state.up) {
         ctl_verdict_ok(check, name, "%s", baton.found ? "the gateway answers, and its CA is up"
@@ -109,8 +134,7 @@ void ctl_check_jobs(ctl_check_t *check)
     for (i = 0; i < issuers->nelts; i++) {
         const ctl_issuer_t *issuer = APR_ARRAY_IDX(issuers, i, const ctl_issuer_t *);
 
-        if (strcmp(issuer->backend, gh_issuer_local.name) != 0
-            && strcmp(issuer->backend, gh_issuer_offline.name) != 0) {
+        if (ctl_issuer_is_elsewhere(issuer)) {
             check_gateway(check, issuer->name);
             check_queue(check, issuer->name);
         }

@@ -7,6 +7,7 @@
 #include <apr_strings.h>
 
 #include "ctl_commands.h"
+#include "ctl_issuer.h"
 #include "ctl_output.h"
 #include "ctl_text.h"
 #include "issuer/gateway_state.h"
@@ -30,7 +31,7 @@ typedef struct {
     apr_pool_t *p;
 } baton_t;
 
-static int is_elsewhere(const ctl_issuer_t *issuer)
+int ctl_issuer_is_elsewhere(const ctl_issuer_t *issuer)
 {
     return strcmp(issuer->backend, gh_issuer_local.name) != 0
         && strcmp(issuer->backend, gh_issuer_offline.name) != 0;
@@ -78,13 +79,28 @@ static const char *failure_of(const gh_gateway_state_t *state, apr_pool_t *p)
         : apr_pstrcat(p, state->number, ": ", state->message, NULL);
 }
 
+static json_t *findings_json(const apr_array_header_t *findings, apr_pool_t *p)
+{
+    json_t *list = json_array();
+    int i;
+
+    for (i = 0; findings && i < findings->nelts; ++i) {
+        const gh_gateway_finding_t *one = APR_ARRAY_IDX(findings, i, const gh_gateway_finding_t *);
+
+        json_array_append_new(list, json_pack("{s:s, s:o, s:o}", "gh", one->number, "message",
+                                              ctl_json_text(one->message, p), "action",
+                                              ctl_json_text(one->action, p)));
+    }
+    return list;
+}
+
 static json_t *issuer_json(const ctl_issuer_t *issuer, const baton_t *baton, apr_pool_t *p)
 {
     const gh_gateway_state_t *state = &baton->state;
     json_t *object = json_pack("{s:o, s:s}", "name", ctl_json_text(issuer->name, p), "backend",
                                issuer->backend);
 
-    if (is_elsewhere(issuer)) {
+    if (ctl_issuer_is_elsewhere(issuer)) {
         json_object_set_new(object, "up", baton->found ? json_boolean(state->up) : json_null());
         json_object_set_new(object, "status", ctl_json_text(state->status, p));
         json_object_set_new(object, "failure",
@@ -92,13 +108,14 @@ static json_t *issuer_json(const ctl_issuer_t *issuer, const baton_t *baton, apr
         json_object_set_new(object, "node", ctl_json_text(state->node, p));
         json_object_set_new(object, "looked", ctl_json_time(state->time, p));
         json_object_set_new(object, "credential_end", ctl_json_time(state->credential_end, p));
+        json_object_set_new(object, "findings", findings_json(state->findings, p));
     }
     return object;
 }
 
 static const char *word_of(const ctl_issuer_t *issuer, const baton_t *baton)
 {
-    return !is_elsewhere(issuer) ? NULL : !baton->found ? "not looked at yet"
+    return !ctl_issuer_is_elsewhere(issuer) ? NULL : !baton->found ? "not looked at yet"
         : baton->state.up ? "up" : "not usable";
 }
 
@@ -118,7 +135,7 @@ int ctl_issuer_list(ctl_t *ctl, const ctl_arguments_t *arguments)
         const gh_gateway_state_t *state = &baton.state;
 
         gh_result_clear(&result);
-        if (is_elsewhere(issuer)
+        if (ctl_issuer_is_elsewhere(issuer)
             && gh_store_read(ctl->store, state_work, &baton, &result) != APR_SUCCESS) {
             return ctl_fail(&result);
         }
@@ -168,6 +185,7 @@ static apr_status_t look(ctl_t *ctl, baton_t *baton, gh_result_t *result)
 static void print_state(const ctl_issuer_t *issuer, const baton_t *baton, apr_pool_t *p)
 {
     const gh_gateway_state_t *state = &baton->state;
+    int i;
 
     ctl_field_print(stdout, "issuer", issuer->name, p);
     ctl_field_print(stdout, "state", word_of(issuer, baton), p);
@@ -177,6 +195,13 @@ static void print_state(const ctl_issuer_t *issuer, const baton_t *baton, apr_po
     ctl_field_print(stdout, "credential until",
                     state->credential_end ? gh_time_text(p, state->credential_end) : NULL, p);
     ctl_field_print(stdout, "seen by", state->node, p);
+    for (i = 0; i < state->findings->nelts; ++i) {
+        const gh_gateway_finding_t *one
+            = APR_ARRAY_IDX(state->findings, i, const gh_gateway_finding_t *);
+
+        ctl_field_print(stdout, "lacking", apr_psprintf(p, "%s: %s (%s)", one->number,
+                                                        one->message, one->action), p);
+    }
 }
 
 int ctl_issuer_test(ctl_t *ctl, const ctl_arguments_t *arguments)
@@ -191,7 +216,7 @@ int ctl_issuer_test(ctl_t *ctl, const ctl_arguments_t *arguments)
         return code;
     }
     gh_result_clear(&result);
-    if (!is_elsewhere(issuer)) {
+    if (!ctl_issuer_is_elsewhere(issuer)) {
         gh_result_fail(&result, GH_EREFUSED, GH_FAILURE_REQUEST, RULE,
                        "gatehousectl check looks at the keys of those that sign here.",
                        GHNO(0857) "issuer %s has no gateway", issuer->name);
@@ -209,5 +234,6 @@ int ctl_issuer_test(ctl_t *ctl, const ctl_arguments_t *arguments)
     else if (baton.found) {
         print_state(issuer, &baton, ctl->p);
     }
-    return baton.found && baton.state.up ? CTL_OK : CTL_FAILED;
+    return baton.found && baton.state.up && baton.state.findings->nelts == 0 ? CTL_OK
+                                                                             : CTL_FAILED;
 }

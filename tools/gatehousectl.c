@@ -67,6 +67,8 @@ static const ctl_command_t commands[] = {
       "list issuers, and what is known of CAs elsewhere" },
     { "issuer", "test", "NAME", 1, 1, no_options, ctl_issuer_test,
       "have a worker look at the gateway of an issuer now" },
+    { "issuer", "sync", "[NAME]", 0, 1, ctl_issuer_sync_options, ctl_issuer_sync,
+      "take up all that CAs elsewhere tell of their certificates" },
     { "job", "list", "", 0, 0, no_options, ctl_job_list,
       "list changes of status that CAs elsewhere have to be told of" },
     { "job", "retry", "ID", 1, 1, no_options, ctl_job_retry, "have one tried again now" },

@@ -82,32 +82,57 @@ static apr_status_t make_issuer(ca_issuer_t *one, const described_t *said, apr_p
     return gh_issuer_take(one->issuer, bytes, chain, p, result);
 }
 
+static int describe_reach(ca_issuer_t *one, const described_t *said, const json_t *object,
+                          apr_pool_t *p)
+{
+    http_peer_config_t *reach = &one->reach;
+
+    memset(reach, 0, sizeof(*reach));
+    reach->name = one->name;
+    reach->url = apr_pstrdup(p, said->url);
+    reach->alias = apr_pstrdup(p, said->alias);
+    reach->trust = apr_pstrdup(p, said->trust);
+    reach->proxy = apr_pstrdup(p, said->proxy);
+    reach->proxy_user = apr_pstrdup(p, json_string_value(json_object_get(object, "proxy_user")));
+    reach->timeout = said->timeout;
+    reach->connections = said->concurrent;
+    return take_secret(&reach->proxy_password,
+                       json_string_value(json_object_get(object, "proxy_password")), p);
+}
+
 static apr_status_t make_peer(ca_issuer_t *one, const described_t *said, apr_pool_t *p,
                               gh_result_t *result)
 {
-    http_peer_config_t config;
+    http_client_t *http = framework_http(one->worker->framework);
+    http_peer_config_t config = one->reach;
     apr_pool_t *ptemp;
     apr_status_t rv;
 
-    memset(&config, 0, sizeof(config));
     apr_pool_create(&ptemp, p);
-    config.name = said->name;
-    config.url = said->url;
-    config.alias = said->alias;
-    config.trust = said->trust;
-    config.proxy = said->proxy;
-    config.timeout = said->timeout;
-    config.connections = said->concurrent;
     if (take_secret(&config.credential, said->credential, ptemp)
         && take_secret(&config.passphrase, said->passphrase, ptemp)) {
-        rv = http_peer_create(&one->peer, framework_http(one->worker->framework), &config, p,
-                              result);
+        rv = http_peer_create(&one->peer, http, &config, p, result);
+        if (rv != APR_SUCCESS && one->enrolled && result->failure == GH_FAILURE_TIME) {
+            /* one that was enrolled since may be good */
+            gh_result_clear(result);
+            config.credential.data = NULL;
+            rv = http_peer_create(&one->peer, http, &config, p, result);
+        }
     }
     else {
         rv = not_understood(result, said->name, "its credential");
     }
     apr_pool_destroy(ptemp);
     return rv;
+}
+
+apr_status_t ca_peer_create(http_peer_t **peer, const ca_issuer_t *issuer,
+                            const gh_credential_t *identity, apr_pool_t *p, gh_result_t *result)
+{
+    http_peer_config_t config = issuer->reach;
+
+    config.identity = identity;
+    return http_peer_create(peer, framework_http(issuer->worker->framework), &config, p, result);
 }
 
 static void read_profiles(ca_issuer_t *one, const json_t *profiles, apr_pool_t *p)
@@ -172,7 +197,11 @@ static apr_status_t read_issuer(ca_worker_t *worker, const json_t *object, apr_p
     one->searchable = said.search;
     one->lag = said.lag;
     one->timeout = said.timeout;
+    one->enrolled = json_is_true(json_object_get(object, "enrolled"));
     read_profiles(one, said.profiles, p);
+    if (!describe_reach(one, &said, object, p)) {
+        return not_understood(result, one->name, "its proxy");
+    }
     if (!read_events(&one->events, json_object_get(object, "events"))) {
         return not_understood(result, one->name, "its events");
     }

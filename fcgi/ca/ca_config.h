@@ -42,13 +42,20 @@ typedef struct {
     apr_interval_time_t timeout;    /* of a call */
     ca_events_t events;
     framework_queue_t *queue;       /* named as the issuer */
-    http_peer_t *peer;
+    http_peer_config_t reach;       /* how the gateway is reached, without
+                                       credential */
+    http_peer_t *peer;              /* with the credential of the file */
+    int enrolled;                   /* 1: that one is for the beginning only */
 } ca_issuer_t;
 
 /** Reads all, adds a queue for each issuer, and opens their credentials.
  *  @return APR_EINVAL with result */
 apr_status_t ca_configure(ca_worker_t *worker, const json_t *configuration, apr_pool_t *p,
                           gh_result_t *result);
+
+/** Another way to the same gateway, with another credential, which must live as long as p. */
+apr_status_t ca_peer_create(http_peer_t **peer, const ca_issuer_t *issuer,
+                            const gh_credential_t *identity, apr_pool_t *p, gh_result_t *result);
 
 /** The gateway's name of a profile. */
 const char *ca_profile(const ca_issuer_t *issuer, const char *profile);

@@ -22,15 +22,17 @@
 /** What has not changed is said again after this, so that people see that somebody looks. */
 #define SAY_AGAIN apr_time_from_sec(600)
 
-/** Before a credential ends, and how often that is told. */
-#define CREDENTIAL_SOON apr_time_from_sec(30 * 86400)
+/** How often it is told that a credential ends. */
 #define CREDENTIAL_TOLD apr_time_from_sec(86400)
 
 struct ca_probe {
     ca_service_t *service;
     char last[GH_NUMBER_LENGTH + 2];    /* number of what was the matter */
+    char lacking[64];                   /* numbers of what was lacking */
     int said_up;
+    int said_paused;
     apr_time_t said;                    /* when that was written */
+    apr_time_t said_end;                /* of the credential */
     apr_time_t told;                    /* of the credential */
 };
 
@@ -40,6 +42,7 @@ typedef struct {
     framework_job_t *job;               /* NULL: nobody has asked */
     apr_pool_t *pool;
     gh_gateway_state_t state;
+    ca_survey_t survey;
     apr_status_t rv;
 } look_t;
 
@@ -90,22 +93,77 @@ static void stored(void *baton)
     if (look->rv == APR_SUCCESS) {
         probe->said = look->state.time;
         probe->said_up = look->state.up;
+        probe->said_paused = look->state.paused;
+        probe->said_end = look->state.credential_end;
         apr_cpystrn(probe->last, look->state.number, sizeof(probe->last));
     }
     finish(look);
 }
 
 /** Before it is too late; until somebody has done something. */
-static void look_at_credential(ca_probe_t *probe, apr_time_t end, apr_time_t now)
+static void look_at_credential(ca_probe_t *probe, apr_time_t end, apr_time_t now, apr_pool_t *p)
 {
-    if (!end || end - now > CREDENTIAL_SOON || now - probe->told < CREDENTIAL_TOLD) {
+    if (!end || end - now > probe->service->ends_soon || now - probe->told < CREDENTIAL_TOLD) {
         return;
     }
     probe->told = now;
+    if (probe->service->credentials) {
+        gh_log(probe->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1406) "issuer %s: "
+               "our credential for the CA gateway ends at %s, and no other one has been enrolled; "
+               "see what the log says of it, and gatehousectl enrolment list",
+               probe->service->issuer->name, gh_time_text(p, end));
+        return;
+    }
     gh_log(probe->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0854) "issuer %s: our "
            "credential for the CA gateway is good for %d days only; put a new one into "
            "IssuerCredential, then restart gracefully", probe->service->issuer->name,
            end > now ? (int)(apr_time_sec(end - now) / 86400) : 0);
+}
+
+/** Told once, as long as it stays so. */
+static void tell_findings(look_t *look)
+{
+    ca_probe_t *probe = look->probe;
+    const apr_array_header_t *findings = look->state.findings;
+    const char *numbers = "";
+    int i;
+
+    for (i = 0; findings && i < findings->nelts; ++i) {
+        numbers = apr_pstrcat(look->pool, numbers,
+                              APR_ARRAY_IDX(findings, i, gh_gateway_finding_t *)->number, NULL);
+    }
+    for (i = 0; strncmp(numbers, probe->lacking, sizeof(probe->lacking) - 1) && findings
+             && i < findings->nelts; ++i) {
+        const gh_gateway_finding_t *one = APR_ARRAY_IDX(findings, i, gh_gateway_finding_t *);
+
+        gh_log(probe->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1414) "issuer %s "
+               "does not find at its CA what it needs: %s: %s; %s", look->state.issuer,
+               one->number, one->message, one->action);
+    }
+    apr_cpystrn(probe->lacking, numbers, sizeof(probe->lacking));
+}
+
+static void surveyed(void *baton)
+{
+    look_t *look = baton;
+
+    look->state.findings = look->survey.findings;
+    tell_findings(look);
+    framework_blocking(framework_of(look), store, stored, look);
+}
+
+/** Before it is written: what else is to be said. */
+static void survey(look_t *look)
+{
+    if (!look->state.up) {
+        framework_blocking(framework_of(look), store, stored, look);
+        return;
+    }
+    look->survey.service = look->probe->service;
+    look->survey.pool = look->pool;
+    look->survey.done = surveyed;
+    look->survey.baton = look;
+    ca_survey(&look->survey);
 }
 
 static void read_state(look_t *look, cagw_outcome_t *outcome)
@@ -126,6 +184,14 @@ static void read_state(look_t *look, cagw_outcome_t *outcome)
         gh_result_clear(result);
         state->up = 1;
     }
+    else if (outcome->verdict == CAGW_MISSING) {
+        gh_result_cause(result, "%s: %s", result->number, result->message);
+        gh_result_fail(result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, "cagw.ca",
+                       "Compare ca= of IssuerBackend with the ids of CAs at the gateway.",
+                       GHNO(1410) "the gateway has no CA \"%s\", or none that we may use: %s",
+                       look->probe->service->gateway.ca,
+                       apr_pstrdup(look->pool, result->message));
+    }
     state->number = apr_pstrdup(look->pool, result->number);
     state->message = apr_pstrdup(look->pool, result->message);
     state->action = apr_pstrdup(look->pool, result->action);
@@ -140,15 +206,17 @@ static void answered(void *baton, cagw_outcome_t *outcome)
     state->issuer = probe->service->issuer->name;
     state->node = framework_node(framework_of(look));
     state->time = apr_time_now();
+    state->paused = framework_queue_paused(probe->service->issuer->queue);
     state->credential_end = http_peer_not_after(probe->service->gateway.peer);
     read_state(look, outcome);
-    look_at_credential(probe, state->credential_end, state->time);
+    look_at_credential(probe, state->credential_end, state->time, look->pool);
     if (!outcome->stopped) {
         ca_service_note(probe->service, outcome);
     }
     if (look->job || probe->said_up != state->up || strcmp(probe->last, state->number)
+        || probe->said_end != state->credential_end || probe->said_paused != state->paused
         || state->time - probe->said >= SAY_AGAIN) {
-        framework_blocking(framework_of(look), store, stored, look);
+        survey(look);
     }
     else {
         finish(look);

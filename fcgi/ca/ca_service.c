@@ -7,14 +7,21 @@
 #include <apr_strings.h>
 
 #include "issuer/gateway_state.h"
+#include "issuer/gateway_sync.h"
 #include "issuer/remote.h"
 #include "issuer/submission.h"
 #include "log.h"
+
+/** A credential that somebody has to replace by hand. */
+#define CREDENTIAL_SOON apr_time_from_sec(30 * 86400)
 
 void ca_service_note(ca_service_t *service, const cagw_outcome_t *outcome)
 {
     const gh_result_t *result = &outcome->result;
 
+    if (outcome->unwelcome || outcome->alive) {
+        service->unwelcome = outcome->unwelcome;
+    }
     if (outcome->verdict == CAGW_MISCONFIGURED || outcome->verdict == CAGW_NOT_SENT) {
         if (!outcome->stopped && strcmp(service->problem, result->number)) {
             apr_cpystrn(service->problem, result->number, sizeof(service->problem));
@@ -40,12 +47,15 @@ void ca_service_start(ca_issuer_t *issuer, apr_pool_t *p)
     service->gateway.ca = issuer->ca;
     service->gateway.log = framework_log(issuer->worker->framework);
     cagw_spelling_default(&service->gateway.spelling);
+    service->ends_soon = CREDENTIAL_SOON;
     service->search = ca_search_create(service, p);
+    ca_credentials_start(service, p);
     framework_handle(issuer->queue, GH_SUBMISSION_KIND, ca_enrol, service);
     framework_handle(issuer->queue, GH_REMOTE_REVOKE, ca_revoke, service);
     framework_handle(issuer->queue, GH_REMOTE_HOLD, ca_hold, service);
     framework_handle(issuer->queue, GH_REMOTE_RELEASE, ca_release, service);
     framework_handle(issuer->queue, GH_GATEWAY_TEST, ca_test, service);
+    framework_handle(issuer->queue, GH_GATEWAY_SYNC, ca_sync, service);
     ca_probe_start(service, p);
     ca_events_start(service, p);
 }

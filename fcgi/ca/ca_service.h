@@ -11,12 +11,16 @@
 
 typedef struct ca_search ca_search_t;
 typedef struct ca_probe ca_probe_t;
+typedef struct ca_credentials ca_credentials_t;
 
 typedef struct {
     ca_issuer_t *issuer;
     cagw_gateway_t gateway;
     ca_search_t *search;
     ca_probe_t *probe;
+    ca_credentials_t *credentials;  /* NULL: that of the file alone */
+    int unwelcome;                  /* the gateway has not taken the last call as one of ours */
+    apr_interval_time_t ends_soon;  /* before the end of the credential that is worth a warning */
     int actions;                    /* jobs that change a status and have not called yet */
     char problem[GH_NUMBER_LENGTH + 2]; /* number of what an operator has to mend; or empty */
 } ca_service_t;
@@ -30,11 +34,29 @@ void ca_service_note(ca_service_t *service, const cagw_outcome_t *outcome);
 /** Takes up the CA's events, if the issuer is told to. */
 void ca_events_start(ca_service_t *service, apr_pool_t *p);
 
+/** Has the credential that was enrolled used instead of that of the file. */
+void ca_credentials_start(ca_service_t *service, apr_pool_t *p);
+
 /** Looks at the gateway now and then. */
 void ca_probe_start(ca_service_t *service, apr_pool_t *p);
 
 /** Handler of GH_GATEWAY_TEST: looks at once. */
 void ca_test(void *baton, framework_job_t *job);
+
+/** Handler of GH_GATEWAY_SYNC: takes up all events. */
+void ca_sync(void *baton, framework_job_t *job);
+
+/** What an issuer needs of its CA and the gateway, and does not find there. */
+typedef struct {
+    ca_service_t *service;
+    apr_pool_t *pool;
+    apr_array_header_t *findings;   /* gh_gateway_finding_t *; NULL: it could not be asked */
+    void (*done)(void *baton);
+    void *baton;
+} ca_survey_t;
+
+/** Asks for capabilities and profiles; then calls done. */
+void ca_survey(ca_survey_t *survey);
 
 /** Handler of GH_SUBMISSION_KIND; the baton is the service. */
 void ca_enrol(void *baton, framework_job_t *job);

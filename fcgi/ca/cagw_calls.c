@@ -77,6 +77,7 @@ static void call_done(void *baton, const http_answer_t *answer)
         outcome->verdict = answer->sent ? CAGW_BROKEN : CAGW_NOT_SENT;
         outcome->result = answer->result;
     }
+    outcome->unwelcome = answer->unwelcome || outcome->verdict == CAGW_MISCONFIGURED;
     if (outcome->reply.details) {
         gh_log(call->gateway->log, GH_LOG_DEBUG, APR_SUCCESS, "issuer %s: the CA gateway says: %s",
                call->gateway->name, outcome->reply.details);

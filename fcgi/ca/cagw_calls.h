@@ -28,6 +28,7 @@ typedef struct {
     apr_time_t retry_after;         /* 0: not said */
     int alive;                      /* 1: the gateway itself has answered */
     int stopped;                    /* 1: given up because the worker ends */
+    int unwelcome;                  /* 1: the gateway does not take us for who may do this */
     gh_result_t result;             /* filled unless CAGW_DONE */
 } cagw_outcome_t;
 

@@ -128,6 +128,16 @@
 #define CAGW_CA_PROPERTIES      "CAPropertiesInformation"       /* guide */
 #define CAGW_CAPABILITIES       "capabilities"
 
+/* Capabilities that we need */
+#define CAGW_CAN_ENROL          "EnrollmentByCSR"               /* guide */
+#define CAGW_CAN_X509           "X509CertificateResponse"       /* guide */
+#define CAGW_CAN_SUBJECT        "SubjectNameInRequest"          /* guide */
+#define CAGW_CAN_SANS           "SANInRequest"                  /* guide */
+#define CAGW_CAN_REVOKE         "RevokeAction"                  /* guide */
+#define CAGW_CAN_HOLD           "HoldAction"                    /* guide */
+#define CAGW_CAN_RELEASE        "UnholdAction"                  /* guide */
+#define CAGW_CAN_EVENTS         "CertificateEvents"             /* guide */
+
 /* Profiles */
 #define CAGW_PROFILES           "profiles"
 #define CAGW_PROFILE            "profile"

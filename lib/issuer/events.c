@@ -15,6 +15,9 @@
 
 #define RULE "events"
 
+/** Events that were put by, in one transaction. */
+#define SETTLED_AT_ONCE 100
+
 typedef struct {
     const gh_events_feed_t *feed;
     const gh_events_page_t *page;
@@ -110,7 +113,7 @@ static apr_status_t take_new(gh_transaction_t *transaction, take_t *take, const 
 
 static apr_status_t take_cursor(gh_transaction_t *transaction, const take_t *take)
 {
-    if (!take->page->cursor) {
+    if (!take->page->cursor || take->feed->later) {
         return APR_SUCCESS;
     }
     return gh_setting_put(transaction, setting_name(take->feed->issuer, take->pool),
@@ -143,28 +146,14 @@ static apr_status_t take_work(gh_transaction_t *transaction, void *baton)
     return rv == APR_SUCCESS ? take_cursor(transaction, take) : rv;
 }
 
-apr_status_t gh_events_take(gh_store_t *store, const gh_events_feed_t *feed, const char *text,
-                            apr_size_t length, gh_events_outcome_t *outcome, apr_pool_t *p,
-                            gh_result_t *result)
+/** Into the store, in one transaction. */
+static apr_status_t take_page(gh_store_t *store, const gh_events_feed_t *feed,
+                              const gh_events_page_t *page, gh_events_outcome_t *outcome,
+                              apr_pool_t *p, gh_result_t *result)
 {
-    gh_events_page_t page;
-    take_t take;
+    take_t take = { .feed = feed, .page = page, .outcome = outcome, .pool = p };
     apr_status_t rv;
 
-    memset(outcome, 0, sizeof(*outcome));
-    rv = gh_events_read(&page, feed, text, length, apr_time_now(), p, result);
-    outcome->skipped = page.skipped;
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    outcome->events = page.count;
-    outcome->cursor = page.cursor;
-    outcome->more = page.more;
-    memset(&take, 0, sizeof(take));
-    take.feed = feed;
-    take.page = &page;
-    take.outcome = outcome;
-    take.pool = p;
     take.ca_key = gh_key_sha256(X509_get0_pubkey(feed->ca), p);
     take.ca_der = gh_certificate_der(feed->ca, p);
     rv = gh_store_write(store, take_work, &take, result);
@@ -177,6 +166,49 @@ apr_status_t gh_events_take(gh_store_t *store, const gh_events_feed_t *feed, con
                        "Give the new CA a name of its own.",
                        GHNO(0712) "issuer %s has another key in the store", feed->issuer);
     }
+    return rv;
+}
+
+apr_status_t gh_events_take(gh_store_t *store, const gh_events_feed_t *feed, const char *text,
+                            apr_size_t length, gh_events_outcome_t *outcome, apr_pool_t *p,
+                            gh_result_t *result)
+{
+    gh_events_page_t page;
+    apr_status_t rv;
+
+    memset(outcome, 0, sizeof(*outcome));
+    rv = gh_events_read(&page, feed, text, length, apr_time_now(), p, result);
+    outcome->skipped = page.skipped;
+    if (rv == APR_SUCCESS && feed->later) {
+        rv = gh_events_put_by(feed->later, &page, result);
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    outcome->events = page.count;
+    outcome->cursor = page.cursor;
+    outcome->more = page.more;
+    return take_page(store, feed, &page, outcome, p, result);
+}
+
+apr_status_t gh_events_settle(gh_store_t *store, const gh_events_feed_t *feed, int *changed,
+                              apr_pool_t *p, gh_result_t *result)
+{
+    gh_events_outcome_t outcome;
+    gh_events_page_t page;
+    apr_pool_t *ptemp;
+    apr_status_t rv = APR_SUCCESS;
+
+    *changed = 0;
+    memset(&page, 0, sizeof(page));
+    apr_pool_create(&ptemp, p);
+    while (rv == APR_SUCCESS
+           && (page.events = gh_events_take_by(feed->later, SETTLED_AT_ONCE, ptemp)) != NULL) {
+        rv = take_page(store, feed, &page, &outcome, ptemp, result);
+        *changed += rv == APR_SUCCESS ? outcome.changed : 0;
+        apr_pool_clear(ptemp);
+    }
+    apr_pool_destroy(ptemp);
     return rv;
 }
 

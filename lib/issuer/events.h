@@ -28,6 +28,15 @@
 /** Longest position in a feed. */
 #define GH_EVENTS_CURSOR_MAX 1024
 
+/**
+ * A feed that is read anew tells first of holds that ended long ago. They must not come back, not
+ * even until its end is reached: so holds and releases are put by, and the last word counts.
+ */
+typedef struct gh_events_later gh_events_later_t;
+
+/** @param p lives until gh_events_settle() */
+gh_events_later_t *gh_events_later_create(apr_pool_t *p);
+
 /** Whose events these are. */
 typedef struct {
     const char *issuer;             /* name of the <Issuer> */
@@ -36,6 +45,7 @@ typedef struct {
     const gh_audit_event_t *audit;  /* what lines of the audit log begin with: node, protocol, user;
                                        a line is made for each certificate that is changed */
     int logged;                     /* as gh_audit_insert() */
+    gh_events_later_t *later;       /* for a feed that is read anew from its beginning; or NULL */
 } gh_events_feed_t;
 
 /** An event that was skipped. */
@@ -65,13 +75,23 @@ typedef struct {
  * stays so, whatever a later event says; of a hold and its release in one page only the release
  * counts. Thread-safe; verifies signatures, about 0.1 ms for each certificate, before the
  * transaction.
+ * With feed->later the position of the feed stays as it is.
  * @param outcome in p
- * @return APR_EINVAL for what is no page, with result; APR_ENOSPC for one that is too large;
+ * @return APR_EINVAL for what is no page, with result; APR_ENOSPC for one that is too large, or for
+ *         more holds than can be put by;
  *         GH_ECONFLICT if the issuer has another key in the store; errors of the store
  */
 apr_status_t gh_events_take(gh_store_t *store, const gh_events_feed_t *feed, const char *page,
                             apr_size_t length, gh_events_outcome_t *outcome, apr_pool_t *p,
                             gh_result_t *result);
+
+/**
+ * Does what feed->later was told, once all pages were taken up.
+ * @param changed set to how many certificates have another status now
+ * @return errors of the store
+ */
+apr_status_t gh_events_settle(gh_store_t *store, const gh_events_feed_t *feed, int *changed,
+                              apr_pool_t *p, gh_result_t *result);
 
 /** Where the feed of an issuer goes on, in p.
  *  @param cursor set to NULL if it has not begun */

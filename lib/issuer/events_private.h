@@ -12,7 +12,9 @@
 typedef struct {
     gh_certificate_record_t record; /* as the event alone would have it; change is not set */
     apr_time_t time;                /* of the event, not later than now */
-    int passing;                    /* a hold that a later event of the page ends */
+    int passing;                    /* a hold that a later event of the page ends, or one that is
+                                       settled later */
+    int released;                   /* its action ends a hold */
 } gh_event_t;
 
 typedef struct {
@@ -27,5 +29,12 @@ typedef struct {
 apr_status_t gh_events_read(gh_events_page_t *page, const gh_events_feed_t *feed,
                             const char *text, apr_size_t length, apr_time_t now, apr_pool_t *p,
                             gh_result_t *result);
+
+/** Takes what has to wait out of a page. @return APR_ENOSPC if that is too much */
+apr_status_t gh_events_put_by(gh_events_later_t *later, gh_events_page_t *page,
+                              gh_result_t *result);
+
+/** Some of what was put by, gh_event_t * elements in p; once each. @return NULL: no more */
+apr_array_header_t *gh_events_take_by(gh_events_later_t *later, int limit, apr_pool_t *p);
 
 #endif /* gatehouse_issuer_events_private_h */

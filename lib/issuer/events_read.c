@@ -46,16 +46,17 @@
 static const struct {
     const char *name;
     gh_status_t status;
+    int released;
 } actions[] = {
-    { "issued", GH_STATUS_GOOD },
-    { "created", GH_STATUS_GOOD },
-    { "enrolled", GH_STATUS_GOOD },
-    { "revoked", GH_STATUS_REVOKED },
-    { "suspended", GH_STATUS_HELD },
-    { "held", GH_STATUS_HELD },
-    { "unsuspended", GH_STATUS_GOOD },
-    { "unheld", GH_STATUS_GOOD },
-    { "released", GH_STATUS_GOOD }
+    { "issued", GH_STATUS_GOOD, 0 },
+    { "created", GH_STATUS_GOOD, 0 },
+    { "enrolled", GH_STATUS_GOOD, 0 },
+    { "revoked", GH_STATUS_REVOKED, 0 },
+    { "suspended", GH_STATUS_HELD, 0 },
+    { "held", GH_STATUS_HELD, 0 },
+    { "unsuspended", GH_STATUS_GOOD, 1 },
+    { "unheld", GH_STATUS_GOOD, 1 },
+    { "released", GH_STATUS_GOOD, 1 }
 };
 
 static apr_status_t malformed(gh_result_t *result, const char *what)
@@ -90,6 +91,7 @@ static apr_status_t read_action(gh_event_t *event, const json_t *object, gh_resu
     for (i = 0; name && i < sizeof(actions) / sizeof(actions[0]); ++i) {
         if (strcasecmp(name, actions[i].name) == 0) {
             event->record.status = actions[i].status;
+            event->released = actions[i].released;
             return APR_SUCCESS;
         }
     }
@@ -229,6 +231,7 @@ static void settle_status(gh_event_t *event, int reason)
     }
     else if (record->status == GH_STATUS_REVOKED && reason == REASON_REMOVE_FROM_CRL) {
         record->status = GH_STATUS_GOOD;
+        event->released = 1;
     }
     record->reason = record->status == GH_STATUS_HELD ? REASON_HOLD
         : record->status == GH_STATUS_REVOKED ? reason : GH_REASON_NONE;

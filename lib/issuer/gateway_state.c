@@ -16,14 +16,51 @@ static const char *setting_of(const char *issuer, apr_pool_t *p)
     return apr_pstrcat(p, "gateway.", issuer, NULL);
 }
 
+static json_t *write_findings(const apr_array_header_t *findings)
+{
+    json_t *list = json_array();
+    int i;
+
+    for (i = 0; findings && i < findings->nelts; ++i) {
+        const gh_gateway_finding_t *one = APR_ARRAY_IDX(findings, i, const gh_gateway_finding_t *);
+
+        json_array_append_new(list, json_pack("[s, s, s]", one->number, one->message,
+                                              one->action));
+    }
+    return list;
+}
+
+static apr_array_header_t *read_findings(const json_t *list, apr_pool_t *p)
+{
+    apr_array_header_t *findings = apr_array_make(p, 2, sizeof(gh_gateway_finding_t *));
+    const char *number, *message, *action;
+    json_t *element;
+    size_t i;
+
+    json_array_foreach(list, i, element) {
+        if (!json_unpack(element, "[s, s, s]", &number, &message, &action)) {
+            gh_gateway_finding_t *one = apr_palloc(p, sizeof(*one));
+
+            one->number = apr_pstrdup(p, number);
+            one->message = apr_pstrdup(p, message);
+            one->action = apr_pstrdup(p, action);
+            APR_ARRAY_PUSH(findings, gh_gateway_finding_t *) = one;
+        }
+    }
+    return findings;
+}
+
 apr_status_t gh_gateway_state_put(gh_transaction_t *transaction, const gh_gateway_state_t *state,
                                   apr_pool_t *p)
 {
-    json_t *json = json_pack("{s:s, s:I, s:b, s:s*, s:s, s:s, s:s, s:I}", "node", state->node,
+    json_t *json = json_pack("{s:s, s:I, s:b, s:b, s:s*, s:s, s:s, s:s, s:I, s:o}",
+                             "node", state->node,
                              "time", (json_int_t)state->time, "up", state->up,
+                             "paused", state->paused,
                              "status", state->status, "number", state->number,
                              "message", state->message, "action", state->action,
-                             "credential_end", (json_int_t)state->credential_end);
+                             "credential_end", (json_int_t)state->credential_end,
+                             "findings", write_findings(state->findings));
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
     apr_status_t rv = text
         ? gh_setting_put(transaction, setting_of(state->issuer, p), apr_pstrdup(p, text))
@@ -47,9 +84,9 @@ apr_status_t gh_gateway_state_get(gh_transaction_t *transaction, const char *iss
         return rv;
     }
     json = json_loads(text, 0, NULL);
-    if (json_unpack(json, "{s:s, s:I, s:b, s?s, s:s, s:s, s:s, s:I}", "node", &node, "time", &time,
-                    "up", &state->up, "status", &status, "number", &number, "message", &message,
-                    "action", &action, "credential_end", &end)) {
+    if (json_unpack(json, "{s:s, s:I, s:b, s?b, s?s, s:s, s:s, s:s, s:I}",
+                    "node", &node, "time", &time, "up", &state->up, "paused", &state->paused,
+                    "status", &status, "number", &number, "message", &message, "action", &action, "credential_end", &end)) {
         json_decref(json);
         return GH_ECORRUPT;
     }
@@ -61,6 +98,7 @@ apr_status_t gh_gateway_state_get(gh_transaction_t *transaction, const char *iss
     state->message = apr_pstrdup(p, message);
     state->action = apr_pstrdup(p, action);
     state->credential_end = end;
+    state->findings = read_findings(json_object_get(json, "findings"), p);
     json_decref(json);
     return APR_SUCCESS;
 }

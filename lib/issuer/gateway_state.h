@@ -10,16 +10,28 @@
 /** Kind of a job by which a worker is asked to look now; it is gone once it has. */
 #define GH_GATEWAY_TEST "test"
 
+/** Purpose of keys by which a gateway knows us, see own_keys.h. */
+#define GH_GATEWAY_PURPOSE "gateway-client"
+
+/** Something that an issuer needs and does not find at its CA or gateway. */
+typedef struct {
+    const char *number;             /* "GH0123" */
+    const char *message;
+    const char *action;
+} gh_gateway_finding_t;
+
 typedef struct {
     const char *issuer;
     const char *node;               /* whose worker */
     apr_time_t time;                /* when it looked */
     int up;                         /* 1: the gateway knows us, and its CA is up */
+    int paused;                     /* 1: it was left alone, since it had not answered */
     const char *status;             /* the gateway's own word; or NULL */
     const char *number;             /* what is the matter, "GH0123"; or empty */
     const char *message;
     const char *action;
     apr_time_t credential_end;      /* 0: there is none */
+    apr_array_header_t *findings;   /* gh_gateway_finding_t *; NULL or empty: none */
 } gh_gateway_state_t;
 
 apr_status_t gh_gateway_state_put(gh_transaction_t *transaction, const gh_gateway_state_t *state,

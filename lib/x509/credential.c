@@ -294,6 +294,7 @@ static apr_status_t make(gh_credential_t **out, const reader_t *reader, const ba
     credential->certificate = chain_pem(reader, certificate, p);
     credential->key = key_pem(bag->key, p);
     credential->trust = trust_pem(reader, p);
+    *out = credential;
     if (now < credential->not_before || now >= credential->not_after) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_TIME, "credential",
                               "Renew it, and see whether the clock is right.",
@@ -308,16 +309,65 @@ static apr_status_t make(gh_credential_t **out, const reader_t *reader, const ba
                               GHNO(0797) "key and certificate of the PKCS#12 cannot be written as "
                               "PEM");
     }
-    *out = credential;
     return APR_SUCCESS;
+}
+
+apr_status_t gh_credential_make(gh_credential_t **credential, EVP_PKEY *key, X509 *certificate,
+                                const apr_array_header_t *above, apr_pool_t *p,
+                                gh_result_t *result)
+{
+    bag_t bag = { .key = key, .certificate = certificate };
+    reader_t reader = { .p = p, .bags = apr_array_make(p, 4, sizeof(bag_t)) };
+    apr_status_t rv;
+    int i;
+
+    *credential = NULL;
+    APR_ARRAY_PUSH(reader.bags, bag_t) = bag;
+    for (i = 0; i < above->nelts; ++i) {
+        bag_t ca = { .certificate = APR_ARRAY_IDX(above, i, X509 *) };
+
+        APR_ARRAY_PUSH(reader.bags, bag_t) = ca;
+    }
+    rv = make(credential, &reader, &bag, p, result);
+    ERR_clear_error();
+    return rv;
+}
+
+/** Opens it and reads what is in it. @param reader of a pool of its own */
+static apr_status_t read_pkcs12(reader_t *reader, gh_bytes_t pkcs12, gh_bytes_t passphrase,
+                                apr_pool_t *ptemp, gh_result_t *result)
+{
+    const unsigned char *data = pkcs12.data;
+    PKCS12 *parsed = d2i_PKCS12(NULL, &data, (long)pkcs12.length);
+    apr_status_t rv = APR_SUCCESS;
+
+    memset(reader, 0, sizeof(*reader));
+    reader->p = ptemp;
+    reader->bags = apr_array_make(ptemp, 8, sizeof(bag_t));
+    reader->secret = gh_copy_secret(ptemp, passphrase.data ? (const char *)passphrase.data : "",
+                                    passphrase.length);
+    reader->secret_length = (int)passphrase.length;
+    if (!parsed || data != pkcs12.data + pkcs12.length) {
+        rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "credential",
+                            "Give a file that ends with .p12 or .pfx.",
+                            GHNO(0798) "this is no PKCS#12");
+    }
+    else if (!check_passphrase(reader, parsed)) {
+        rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_DENIED, "credential",
+                            "Correct what passphrase= names.",
+                            GHNO(0799) "the passphrase does not open the PKCS#12");
+    }
+    else {
+        read_all(reader, parsed);
+    }
+    PKCS12_free(parsed);
+    return rv;
 }
 
 apr_status_t gh_credential_parse(gh_credential_t **credential, gh_bytes_t pkcs12,
                                  gh_bytes_t passphrase, const char *alias, apr_pool_t *p,
                                  gh_result_t *result)
 {
-    const unsigned char *data = pkcs12.data;
-    PKCS12 *parsed = d2i_PKCS12(NULL, &data, (long)pkcs12.length);
     const bag_t *bag = NULL;
     apr_pool_t *ptemp = NULL;
     reader_t reader;
@@ -325,32 +375,13 @@ apr_status_t gh_credential_parse(gh_credential_t **credential, gh_bytes_t pkcs12
 
     *credential = NULL;
     apr_pool_create(&ptemp, p);
-    memset(&reader, 0, sizeof(reader));
-    reader.p = ptemp;
-    reader.bags = apr_array_make(ptemp, 8, sizeof(bag_t));
-    reader.secret = gh_copy_secret(ptemp, passphrase.data ? (const char *)passphrase.data : "",
-                                   passphrase.length);
-    reader.secret_length = (int)passphrase.length;
-    if (!parsed || data != pkcs12.data + pkcs12.length) {
-        rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "credential",
-                            "Give a file that ends with .p12 or .pfx.",
-                            GHNO(0798) "this is no PKCS#12");
-        goto cleanup;
+    rv = read_pkcs12(&reader, pkcs12, passphrase, ptemp, result);
+    if (rv == APR_SUCCESS) {
+        rv = choose_key(&reader, alias, &bag, result);
     }
-    if (!check_passphrase(&reader, parsed)) {
-        rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_DENIED, "credential",
-                            "Correct what passphrase= names.",
-                            GHNO(0799) "the passphrase does not open the PKCS#12");
-        goto cleanup;
-    }
-    read_all(&reader, parsed);
-    rv = choose_key(&reader, alias, &bag, result);
     if (rv == APR_SUCCESS) {
         rv = make(credential, &reader, bag, p, result);
     }
-
-cleanup:
-    PKCS12_free(parsed);
     ERR_clear_error();
     apr_pool_destroy(ptemp);
     return rv;
@@ -393,16 +424,46 @@ int gh_trust_count(const char *pem)
     return count;
 }
 
-apr_status_t gh_trust_load(const char **pem, const char *path, apr_pool_t *p, gh_result_t *result)
+/** @return NULL also if it has no certificate of a CA */
+static const char *pkcs12_trust(gh_bytes_t pkcs12, gh_bytes_t passphrase, apr_pool_t *p,
+                                gh_result_t *result)
+{
+    const char *pem = NULL;
+    apr_pool_t *ptemp;
+    reader_t reader;
+
+    apr_pool_create(&ptemp, p);
+    if (read_pkcs12(&reader, pkcs12, passphrase, ptemp, result) == APR_SUCCESS) {
+        pem = trust_pem(&reader, p);
+    }
+    ERR_clear_error();
+    apr_pool_destroy(ptemp);
+    return pem;
+}
+
+apr_status_t gh_trust_load(const char **pem, const char *path, gh_bytes_t passphrase,
+                           apr_pool_t *p, gh_result_t *result)
 {
     gh_file_t file;
     apr_status_t rv = gh_file_read(&file, path, p, result);
+    int is_der = rv == APR_SUCCESS && file.bytes.length > 0
+        && file.bytes.data[0] == (V_ASN1_SEQUENCE | V_ASN1_CONSTRUCTED);
 
-    if (rv == APR_SUCCESS && !gh_trust_count((const char *)file.bytes.data)) {
-        rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "trust",
-                            "Give the certificate of the CA that has issued the server's.",
-                            GHNO(0880) "%s has no CA certificate in PEM", path);
+    *pem = NULL;
+    if (rv != APR_SUCCESS) {
+        return rv;
     }
-    *pem = rv == APR_SUCCESS ? (const char *)file.bytes.data : NULL;
-    return rv;
+    gh_result_clear(result);
+    *pem = is_der ? pkcs12_trust(file.bytes, passphrase, p, result)
+        : (const char *)file.bytes.data;
+    if (!*pem && *result->number) {
+        return APR_EINVAL;
+    }
+    if (!*pem || !gh_trust_count(*pem)) {
+        *pem = NULL;
+        return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "trust",
+                              "Give the certificate of the CA that has issued the server's.",
+                              GHNO(0880) "%s has no CA certificate", path);
+    }
+    return APR_SUCCESS;
 }

@@ -4,7 +4,9 @@
 #define gatehouse_x509_credential_h
 
 #include <apr_pools.h>
+#include <apr_tables.h>
 #include <apr_time.h>
+#include <openssl/x509.h>
 
 #include "result.h"
 #include "text.h"
@@ -33,11 +35,21 @@ typedef struct {
  * @param alias      of the key to use; NULL: there is one only
  * @return APR_EINVAL with result, each with a number of its own: no PKCS#12, a passphrase that does
  *         not open it, encryption that is not supported any more, no key, several keys and none
- *         named, none of that name, no certificate for the key, one that has ended or has not begun
+ *         named, none of that name, no certificate for the key; and GH_FAILURE_TIME for one that has
+ *         ended or has not begun, which is there all the same
  */
 apr_status_t gh_credential_parse(gh_credential_t **credential, gh_bytes_t pkcs12,
                                  gh_bytes_t passphrase, const char *alias, apr_pool_t *p,
                                  gh_result_t *result);
+
+/**
+ * Makes one of a key and its certificate.
+ * @param above X509 *: CAs above the certificate; a root is left out
+ * @return as gh_credential_parse()
+ */
+apr_status_t gh_credential_make(gh_credential_t **credential, EVP_PKEY *key, X509 *certificate,
+                                const apr_array_header_t *above, apr_pool_t *p,
+                                gh_result_t *result);
 
 /**
  * Reads one from a file that nobody else may read.
@@ -49,11 +61,13 @@ apr_status_t gh_credential_load(gh_credential_t **credential, gh_bytes_t *bytes,
                                 gh_result_t *result);
 
 /**
- * Reads certificates of CAs that are trusted from a PEM file; others in it do no harm.
- * @return APR_EINVAL with result if there is no CA's; errors of the operating system
+ * Reads certificates of CAs that are trusted from a PEM or PKCS#12 file; others in it do no harm.
+ * @param passphrase of a PKCS#12; data NULL: none
+ * @return APR_EINVAL with result if there is no CA's, or the passphrase does not open it; errors of
+ *         the operating system
  */
-apr_status_t gh_trust_load(const char **pem, const char *path, apr_pool_t *p,
-                           gh_result_t *result);
+apr_status_t gh_trust_load(const char **pem, const char *path, gh_bytes_t passphrase,
+                           apr_pool_t *p, gh_result_t *result);
 
 /** How many CA certificates are in a PEM text. */
 int gh_trust_count(const char *pem);

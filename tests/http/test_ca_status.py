@@ -1,16 +1,15 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
 """Status at a CA elsewhere: it is told what is decided here, and we take up what it tells."""
 
-import base64
 import datetime
 import os
 import signal
 
-import gatewayca
 import pytest
 
+from harness.config import location
 from harness.postgres import Cluster
-from harness.remote import ID, PROFILE, TROUBLE, Remote, start_gateway
+from harness.remote import ID, PROFILE, TROUBLE, Remote, elsewhere, serial, start_gateway
 from harness.server import wait_until
 
 EVENTS = "on every=1s"
@@ -28,26 +27,6 @@ def gateway(tmp_path):
 def cluster():
     with Cluster() as started:
         yield started
-
-
-def elsewhere(gateway, number, key="p256-01"):
-    """A certificate that somebody else has got from the CA."""
-    ca = gateway.cas[ID]
-    name = gatewayca.common_name(f"elsewhere-{number}")
-    private = gatewayca.load(key)
-    csr = gatewayca.x509.CertificateSigningRequestBuilder().subject_name(name).sign(
-        private, gatewayca.hashes.SHA256())
-    order = gatewayca.Order({
-        "profileId": PROFILE, "csr": base64.b64encode(csr.public_bytes(gatewayca.DER)).decode(),
-        "optionalCertificateRequestDetails": {"subjectDn": f"CN=elsewhere-{number}"}},
-        gateway.profiles, ca, True)
-    with gateway.lock:
-        return ca.issue(order)
-
-
-def serial(issued):
-    text = f"{issued.serial:x}"
-    return text.zfill(len(text) + len(text) % 2)
 
 
 def known(server):
@@ -292,6 +271,55 @@ def test_issuer_test(telling):
     verdict, = [row for row in remote.server.ctl("check").objects
                 if row["name"] == "gateway.corporate"]
     assert verdict["verdict"] == "ok"
+
+
+def test_what_the_ca_lacks(telling):
+    """It says itself which profiles there are, and what it can do."""
+    remote, gateway = telling
+    remote.server.expect("GH1414")
+    gateway.capabilities = {"EnrollmentByCSR": True, "HoldAction": False, "RevokeAction": True}
+    try:
+        result = remote.server.ctl("issuer", "test", "corporate")
+        assert result.status == 1 and result.objects[0]["up"], result
+        lacking, = result.objects[0]["findings"]
+        assert lacking["gh"] == "GH1412" and "HoldAction" in lacking["message"]
+        verdict, = [row for row in remote.server.ctl("check").objects
+                    if row["name"] == "gateway.corporate"]
+        assert verdict["verdict"] == "warning" and verdict["gh"] == "GH1412"
+        assert "GH1412" in remote.server.ctl("issuer", "test", "corporate", as_json=False).out
+        assert remote.server.log.text().count("GH1414") == 1
+    finally:
+        gateway.capabilities = None
+    assert remote.server.ctl("issuer", "test", "corporate").status == 0
+
+
+def test_names_that_the_gateway_does_not_know(make_server, gateway):
+    more = location("/health", "SetHandler gatehouse-health") \
+        + location("/metrics", "SetHandler gatehouse-metrics")
+    remote = Remote(make_server, gateway, more=more, start=False,
+                    gatewayprofile=f"est-* nowhere\n    IssuerGatewayProfile {PROFILE} {PROFILE}"
+                    .replace("est-*", "est-digital-signature"))
+    remote.server.expect("GH1414")
+    remote.server.start()
+    remote.ready()
+    result = remote.server.ctl("issuer", "test", "corporate")
+    lacking, = result.objects[0]["findings"]
+    assert result.status == 1 and lacking["gh"] == "GH1411" and '"nowhere"' in lacking["message"]
+    wait_until(lambda: b'"degraded"' in remote.server.get("/health").body, 15, 0.5, "the state")
+    assert remote.server.get("/health").status == 200
+    metrics = remote.server.get("/metrics").body.decode()
+    assert 'gatehouse_gateway_up{issuer="corporate"} 1\n' in metrics
+    assert 'gatehouse_gateway_lacking{issuer="corporate"} 1\n' in metrics
+    left = float(metrics.split('gatehouse_gateway_credential_seconds{issuer="corporate"} ')[1]
+                 .split("\n")[0])
+    assert 80 * 86400 < left < 90 * 86400
+    gateway.profiles["nowhere"] = {"requestedProperties": [{"name": "owner", "required": True}]}
+    lacking, = remote.server.ctl("issuer", "test", "corporate").objects[0]["findings"]
+    assert lacking["gh"] == "GH1413" and '"owner"' in lacking["message"]
+    del gateway.cas[ID]
+    result = remote.server.ctl("issuer", "test", "corporate")
+    assert result.status == 1 and "GH1410" in result.objects[0]["failure"]
+    assert ID in result.objects[0]["failure"]
 
 
 def test_a_gateway_that_does_not_know_us(telling):

@@ -207,7 +207,7 @@ static void test_files(void **state)
     assert_int_equal(gh_credential_load(&credential, NULL, path, none, NULL, test_pool, &result),
                      APR_EINVAL);
     assert_string_equal(result.number, "GH0798");
-    assert_int_equal(gh_trust_load(&pem, path, test_pool, &result), APR_EINVAL);
+    assert_int_equal(gh_trust_load(&pem, path, none, test_pool, &result), APR_EINVAL);
     assert_string_equal(result.number, "GH0880");
     assert_null(pem);
 }

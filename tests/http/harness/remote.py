@@ -1,6 +1,7 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
 """A server whose issuer is behind a stand-in of a CA gateway."""
 
+import base64
 import hashlib
 import os
 import time
@@ -28,8 +29,8 @@ KILLED = ("GH0663", "AH00051", "AH00052")
 
 
 def issuer(server, gateway, name=ISSUER, ca=ID, wait="5s max-waiting=32", **directives):
-    """<Issuer> of a gateway. directives: IssuerTrust and so on, by what follows "Issuer" in small
-    letters; None leaves one out."""
+    """<Issuer> of a gateway. enrolled: what IssuerCredential enrolled has besides. directives:
+    IssuerTrust and so on, by what follows "Issuer" in small letters; None leaves one out."""
     lines = {
         "backend": f"cagw {gateway.url} ca={ca}",
         "certificate": f'"{gateway.folder}/{ca}.pem"',
@@ -42,6 +43,9 @@ def issuer(server, gateway, name=ISSUER, ca=ID, wait="5s max-waiting=32", **dire
         "limits": "rate=100 timeout=4s",
         "crl": None,
     }
+    if directives.get("enrolled"):
+        lines["credential"] = "enrolled " + lines["credential"].replace('"', '"from=', 1) + " " \
+            + directives.pop("enrolled")
     names = {"crl": "CRL", "gatewayprofile": "GatewayProfile"}
     lines.update(directives)
     body = "".join(f"    Issuer{names.get(key, key.capitalize())} {value}\n"
@@ -79,6 +83,25 @@ def start_gateway(folder, **options):
     for parent in list(folder.parents)[:3]:
         parent.chmod(parent.stat().st_mode | 0o055)
     return Gateway(folder, **options)
+
+
+def elsewhere(gateway, number, key="p256-01", ca=ID):
+    """A certificate that somebody else has got from the CA."""
+    name = gatewayca.common_name(f"elsewhere-{number}")
+    private = gatewayca.load(key)
+    csr = gatewayca.x509.CertificateSigningRequestBuilder().subject_name(name).sign(
+        private, gatewayca.hashes.SHA256())
+    order = gatewayca.Order({
+        "profileId": PROFILE, "csr": base64.b64encode(csr.public_bytes(gatewayca.DER)).decode(),
+        "optionalCertificateRequestDetails": {"subjectDn": f"CN=elsewhere-{number}"}},
+        gateway.profiles, gateway.cas[ca], True)
+    with gateway.lock:
+        return gateway.cas[ca].issue(order)
+
+
+def serial(issued):
+    text = f"{issued.serial:x}"
+    return text.zfill(len(text) + len(text) % 2)
 
 
 class Remote:

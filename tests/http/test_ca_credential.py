@@ -1,0 +1,133 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""By which credential a CA gateway knows us: one that was enrolled there, renewed while httpd runs."""
+
+import datetime
+import os
+
+import pytest
+from cryptography import x509
+
+from harness.remote import PROFILE, Remote, start_gateway, succeeded
+from harness.server import wait_until
+
+OWN = "est-digital-signature"
+ENROLLED = f"profile={OWN}"
+
+
+@pytest.fixture
+def gateway(tmp_path):
+    made = start_gateway(tmp_path, trust_issued=True)
+    yield made
+    made.close()
+    made.check()
+
+
+def make(make_server, gateway, enrolled=ENROLLED, **options):
+    return Remote(make_server, gateway, enrolled=enrolled, **options)
+
+
+def peer(call):
+    return x509.load_der_x509_certificate(call.peer)
+
+
+def own(gateway):
+    """What the CA has issued for us as a client of the gateway."""
+    return [issued for issued in gateway.issued() if issued.profile == OWN]
+
+
+def used(gateway, serial, since=0):
+    """Calls with a certificate."""
+    return [call for call in gateway.calls[since:] if call.peer and peer(call).serial_number == serial]
+
+
+def wait_used(gateway, number=1):
+    """Waits until the certificate of that number is in use. @return it"""
+    issued = wait_until(lambda: own(gateway)[number - 1:], 40, 0.3, "an own certificate")[0]
+    wait_until(lambda: used(gateway, issued.serial), 40, 0.3, "its use")
+    return issued
+
+
+def test_enrolled_and_renewed_under_load(make_server, gateway, subject):
+    """No enrolment is lost when a key of our own takes the file's place, nor when it is renewed."""
+    gateway.lifetimes[OWN] = (40, 50)           # due after twenty seconds
+    remote = make(make_server, gateway).ready()
+    first = wait_used(gateway)
+    file_key = gateway.tls.client("gatehouse")[1].public_key()
+    assert first.certificate.subject.rfc4514_string() == "CN=gatehouse"
+    assert first.certificate.public_key() != file_key
+    gateway.lifetimes[OWN] = (0, 86400)
+    done = 0
+
+    def renewed():
+        nonlocal done
+        done += 1
+        name = subject.replace("CN=", f"CN={done}-")
+        succeeded(remote, remote.enrol(name), name)
+        return own(gateway)[1:] and used(gateway, own(gateway)[1].serial)
+
+    wait_until(renewed, 60, 0.2, "the use of the second one")
+    second = own(gateway)[1]
+    assert datetime.datetime.utcnow() < first.certificate.not_valid_after
+    assert second.spki != first.spki and len(own(gateway)) == 2
+    since = len(gateway.calls)
+    succeeded(remote, remote.enrol(subject), subject)
+    call, = [call for call in gateway.calls[since:] if call.endpoint == "enroll"]
+    assert peer(call).serial_number == second.serial
+    assert remote.server.log.text().count("GH1405") == 2
+    # it lies in the store: a server that starts uses it from the beginning, whatever has become of
+    # the file
+    remote.server.stop()
+    gateway.tls.credential(os.path.basename(gateway.credential), days=1,
+                           start=datetime.datetime.utcnow() - datetime.timedelta(days=3))
+    since = len(gateway.calls)
+    remote.server.start()
+    remote.ready()
+    wait_until(lambda: used(gateway, second.serial, since), 20, 0.3, "a call")
+    assert all(peer(call).serial_number == second.serial for call in gateway.calls[since:])
+    state, = remote.server.ctl_ok("issuer", "test", "corporate").objects
+    assert state["up"] and state["credential_end"].startswith(
+        second.certificate.not_valid_after.strftime("%Y-%m-%dT%H:%M"))
+
+
+def test_one_that_is_not_accepted(make_server, gateway, subject):
+    """A name that nobody has registered: the file's stays in use, and nothing is refused."""
+    remote = make(make_server, gateway, ENROLLED + " subject=CN=stranger").ready()
+    remote.server.expect("GH1404")
+    wait_until(lambda: "GH1404" in remote.server.log.text(), 40, 0.3, "the warning")
+    succeeded(remote, remote.enrol(subject), subject)
+    assert "GH0827" in remote.server.log.text() and "GH1405" not in remote.server.log.text()
+    gateway.clients["stranger"] = "integrator"
+
+
+def test_one_that_is_withdrawn(make_server, gateway, subject):
+    """Taken off the gateway's list while it is in use, or revoked: the one before is used again."""
+    remote = make(make_server, gateway).ready()
+    remote.server.allow("GH0843")
+    issued = wait_used(gateway)
+    gateway.banned.add(issued.serial)
+    reply = remote.enrol(subject)
+    if reply.pending:
+        reply = remote.wait(reply, 60)
+    succeeded(remote, reply, subject)
+    assert "GH1405" in remote.server.log.text()
+
+
+@pytest.mark.parametrize("words,number", [
+    ("", "GH1401"), ("profile=nobody", "GH1402"), (ENROLLED + " key=P-111", "GH1402"),
+    (ENROLLED + " passphrase=secret", "GH1400"), (ENROLLED + " profile=again", "GH1400"),
+])
+def test_configuration(make_server, gateway, words, number):
+    remote = make(make_server, gateway, words or " ", start=False)
+    checked = remote.server.configtest()
+    assert number in checked.stderr and checked.returncode != 0, checked
+    assert "secret" not in checked.stderr
+
+
+def test_sealing_key_is_needed(make_server, gateway):
+    remote = make(make_server, gateway, start=False)
+    text = remote.server.content
+    remote.server.configure("".join(line for line in text.splitlines(True)
+                                    if not line.startswith("GatehouseSealingKey")))
+    checked = remote.server.configtest()
+    if "GatehouseSealingKey" in text:
+        assert "GH1403" in checked.stderr and checked.returncode != 0, checked
