@@ -256,7 +256,8 @@ static void call(void *baton)
 
 static int read_reason(gh_bytes_t payload, apr_pool_t *p)
 {
-    const char *text = apr_pstrmemdup(p, (const char *)payload.data, payload.length);
+    const char *text = payload.length
+        ? apr_pstrmemdup(p, (const char *)payload.data, payload.length) : "";
     char *end_of;
     apr_int64_t reason = apr_strtoi64(text, &end_of, 10);
 

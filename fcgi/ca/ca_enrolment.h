@@ -6,18 +6,57 @@
 #include "fcgi/ca/ca_service.h"
 #include "issuer/submission.h"
 
-/* An enrolment at work: what is decided in the loop (ca_enrolment.c), and what the store is asked
- * and told on other threads (ca_enrolment_store.c). */
+/* An enrolment at work: what is decided in the loop (ca_enrolment.c), what the store is asked and
+ * told on other threads (ca_enrolment_store.c), and how the CA is spoken to (ca_enrolment_cagw.c).
+ * No decision depends on the number or the words of a failure. */
 
-/** Number of a certificate that is not what was asked for, see gh_submission_check(). */
-#define ENROLMENT_WRONG "GH0780"
-/** Number of one that another enrolment has got, see gh_submission_issued(). */
-#define ENROLMENT_TAKEN "GH0779"
+typedef struct enrolment enrolment_t;
 
-/** Numbers of answers of the gateway itself that do not tell what it did, see cagw_reply.c and
- *  cagw_read.c: it is not at work on the call any more. */
-#define ENROLMENT_UNTOLD "GH0826"
-#define ENROLMENT_UNUSABLE "GH0829"
+/** How a CA is spoken to. */
+typedef struct {
+    /** Makes what will be sent. @return an error with enrolment->why: it cannot be said at all */
+    apr_status_t (*prepare)(enrolment_t *enrolment);
+    /** Makes the call, which ends in one enrolment_called(). @param baton the enrolment */
+    void (*call)(void *baton);
+    /** Asks what has become of a call; ends in one enrolment_found(). */
+    void (*find)(enrolment_t *enrolment);
+    /** An answer was not what was asked for. */
+    void (*distrust)(enrolment_t *enrolment);
+} enrolment_language_t;
+
+/** How a call has ended. */
+typedef enum {
+    ENROLMENT_CALL_ISSUED = 1,      /* with certificate */
+    ENROLMENT_CALL_ACCEPTED,        /* the CA will see to it; reference says how it is asked for */
+    ENROLMENT_CALL_REFUSED,         /* for good; reason */
+    ENROLMENT_CALL_UNDONE,          /* it surely had no effect; due */
+    ENROLMENT_CALL_UNTOLD,          /* whether it had one is not known; it has none any more */
+    ENROLMENT_CALL_LOST,            /* whether it had one, or will have, is not known */
+    ENROLMENT_CALL_STOPPED          /* as the one before: another worker finds out */
+} enrolment_call_t;
+
+/** What a search has told. */
+typedef enum {
+    ENROLMENT_SEARCHED = 1,         /* candidates and revoked are all there is, perhaps nothing */
+    ENROLMENT_SEARCH_LATER,         /* it told nothing yet; with why, if that is a failure */
+    ENROLMENT_SEARCH_IMPOSSIBLE     /* it never will */
+} enrolment_search_t;
+
+/** What is known of the call that was made. */
+typedef enum {
+    ENROLMENT_OPEN = 0,             /* nothing */
+    ENROLMENT_OVER,                 /* nothing can come of it any more that has not come yet */
+    ENROLMENT_WRONG,                /* the answer was a certificate that was not asked for */
+    ENROLMENT_ACCEPTED              /* the CA has taken it, and is asked by the reference */
+} enrolment_known_t;
+
+/** Why none of the candidates was taken. */
+typedef enum {
+    ENROLMENT_FIT = 0,
+    ENROLMENT_UNFIT,                /* gh_submission_check() */
+    ENROLMENT_TAKEN,                /* another enrolment has got it, see gh_submission_issued() */
+    ENROLMENT_REVOKED               /* the CA has issued and revoked it */
+} enrolment_fitness_t;
 
 typedef enum {
     ENROLMENT_AGAIN = 1,
@@ -28,14 +67,15 @@ typedef enum {
     ENROLMENT_UNREADABLE            /* what is stored cannot be read here */
 } enrolment_ending_t;
 
-typedef struct {
+struct enrolment {
     ca_service_t *service;
+    const enrolment_language_t *language;
+    void *baton;                    /* of the language */
     framework_job_t *job;
     apr_pool_t *pool;               /* of the job */
     gh_submission_t *submission;    /* NULL if it could not be read */
-    gh_bytes_t body;                /* of the call */
-    const char *reference;          /* not NULL: the CA has accepted the call that was made */
-    ca_wanted_t wanted;
+    enrolment_known_t known;
+    const char *reference;          /* with ENROLMENT_ACCEPTED; has a colon */
     gh_result_t why;                /* it is not over yet, or what is the matter with it */
 
     enrolment_ending_t ending;
@@ -48,9 +88,26 @@ typedef struct {
 
     apr_status_t rv;                /* of the store */
     gh_result_t stored;
+    enrolment_fitness_t fitness;
     const char *serial;             /* of what was issued */
     int tries;
-} enrolment_t;
+};
+
+/** What a handler of GH_SUBMISSION_KIND does: carries the job's enrolment out. */
+void enrolment_carry_out(ca_service_t *service, const enrolment_language_t *language,
+                         void *baton, framework_job_t *job);
+
+/** @param certificate with ENROLMENT_CALL_ISSUED; enrolment->why, reference, reason and due are set
+ *         before, as the end of the call wants them */
+void enrolment_called(enrolment_t *enrolment, enrolment_call_t call, X509 *certificate);
+
+/** With ENROLMENT_SEARCHED enrolment->candidates and revoked are set before. */
+void enrolment_found(enrolment_t *enrolment, enrolment_search_t search);
+
+/** Until when a call may still have an effect that a search finds. */
+apr_time_t enrolment_settled(const enrolment_t *enrolment);
+
+/* ca_enrolment_store.c */
 
 /** Reads the submission, then calls enrolment_read() in the loop. */
 void enrolment_begin(enrolment_t *enrolment);

@@ -20,6 +20,11 @@
 /** CRLReason of a certificate that nobody may use: cessationOfOperation. */
 #define REASON_WRONG "5"
 
+/** What is known of a call outlives the process as the job's reference. That of a CA which has
+ *  accepted one has a colon. */
+#define KNOWN_OVER "over"
+#define KNOWN_WRONG "wrong"
+
 static gh_store_t *store_of(const enrolment_t *enrolment)
 {
     return framework_store(enrolment->service->issuer->worker->framework);
@@ -38,6 +43,39 @@ static const char *node_of(const enrolment_t *enrolment)
 static const char *id_of(const enrolment_t *enrolment)
 {
     return framework_job_record(enrolment->job)->id;
+}
+
+/* What is known */
+
+static void take_known(enrolment_t *enrolment)
+{
+    const char *reference = framework_job_record(enrolment->job)->reference;
+
+    if (!reference) {
+        enrolment->known = ENROLMENT_OPEN;
+    }
+    else if (strchr(reference, ':')) {
+        enrolment->known = ENROLMENT_ACCEPTED;
+        enrolment->reference = reference;
+    }
+    else {
+        enrolment->known = !strcmp(reference, KNOWN_WRONG) ? ENROLMENT_WRONG
+            : !strcmp(reference, KNOWN_OVER) ? ENROLMENT_OVER : ENROLMENT_OPEN;
+    }
+}
+
+static const char *known_text(const enrolment_t *enrolment)
+{
+    switch (enrolment->known) {
+    case ENROLMENT_ACCEPTED:
+        return enrolment->reference;
+    case ENROLMENT_WRONG:
+        return KNOWN_WRONG;
+    case ENROLMENT_OVER:
+        return KNOWN_OVER;
+    default:
+        return NULL;
+    }
 }
 
 /* Reading */
@@ -59,6 +97,7 @@ static void read_done(void *baton)
 
 void enrolment_begin(enrolment_t *enrolment)
 {
+    take_known(enrolment);
     framework_blocking(enrolment->service->issuer->worker->framework, read_work, read_done,
                        enrolment);
 }
@@ -106,12 +145,16 @@ static apr_status_t store_one(enrolment_t *enrolment, X509 *certificate)
     enrolment->serial = gh_hex(enrolment->pool, serial.data, serial.length);
     rv = gh_submission_check(enrolment->submission, enrolment->service->issuer->issuer, certificate,
                              &enrolment->stored);
+    enrolment->fitness = rv == GH_EREFUSED ? ENROLMENT_UNFIT : ENROLMENT_FIT;
     if (rv == APR_SUCCESS) {
         rv = gh_submission_issued(enrolment->submission, store_of(enrolment), holder_of(enrolment),
                                   node_of(enrolment), certificate, &event, enrolment->pool,
                                   &enrolment->stored);
     }
-    return rv == GH_ECONFLICT ? GH_EREFUSED : rv;
+    if (rv == GH_ECONFLICT) {
+        enrolment->fitness = ENROLMENT_TAKEN;
+    }
+    return rv;
 }
 
 /** @return APR_EOF if none was revoked that nobody has */
@@ -126,6 +169,7 @@ static apr_status_t look_at_revoked(enrolment_t *enrolment)
             return rv;
         }
         if (!taken) {
+            enrolment->fitness = ENROLMENT_REVOKED;
             return gh_result_fail(&enrolment->stored, GH_EREFUSED, GH_FAILURE_DENIED,
                                   "cagw.enrolment", "Ask the operator of the CA; then gatehousectl "
                                   "enrolment retry or cancel.",
@@ -140,13 +184,15 @@ static void store_issued(enrolment_t *enrolment)
     apr_status_t rv = APR_EOF;
     int taken = 0, i;
 
-    for (i = 0; i < enrolment->candidates->nelts && (rv == APR_EOF || rv == GH_EREFUSED); ++i) {
+    enrolment->fitness = ENROLMENT_FIT;
+    for (i = 0; i < enrolment->candidates->nelts && (rv == APR_EOF || enrolment->fitness); ++i) {
         X509 *certificate = APR_ARRAY_IDX(enrolment->candidates, i, X509 *);
         apr_status_t known = enrolment->answered ? APR_SUCCESS
             : is_taken(&taken, enrolment, certificate);
 
         if (known != APR_SUCCESS) {
             rv = known;
+            enrolment->fitness = ENROLMENT_FIT;
         }
         else if (!taken) {
             rv = store_one(enrolment, certificate);
@@ -237,7 +283,7 @@ static void store_again(enrolment_t *enrolment)
 {
     enrolment->rv = gh_submission_again(enrolment->submission, store_of(enrolment),
                                         holder_of(enrolment), enrolment->due, enrolment->unknown,
-                                        enrolment->reference,
+                                        enrolment->unknown ? known_text(enrolment) : NULL,
                                         enrolment->why.number[0] ? &enrolment->why : NULL,
                                         enrolment->pool, &enrolment->stored);
 }
@@ -314,7 +360,7 @@ static void end_done(void *baton)
 {
     enrolment_t *enrolment = baton;
 
-    if (enrolment->ending == ENROLMENT_ISSUED && enrolment->rv == GH_EREFUSED) {
+    if (enrolment->ending == ENROLMENT_ISSUED && enrolment->fitness) {
         enrolment->why = enrolment->stored;
         enrolment_wrong(enrolment);
         return;

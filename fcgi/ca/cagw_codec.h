@@ -43,7 +43,8 @@ typedef enum {
 /** What is asked for; members that are NULL or 0 are not sent. */
 typedef struct {
     const char *profile;            /* the gateway's id; required */
-    gh_bytes_t request;             /* PKCS#10, DER or PEM */
+    gh_bytes_t request;             /* PKCS#10, DER or PEM; none with CAGW_AS_PKCS12, where the CA
+                                       makes the key */
     cagw_format_t format;
     const char *password;           /* of a PKCS#12; only with CAGW_AS_PKCS12, then required */
     int include_ca;                 /* the chain in the answer, please */
@@ -101,7 +102,10 @@ typedef enum {
     CAGW_UNSUPPORTED,               /* the gateway or its CA cannot do that at all */
     CAGW_MISCONFIGURED,             /* nothing was done, and an operator has to do something */
     CAGW_BUSY,                      /* nothing was done, later it may be */
-    CAGW_BROKEN,                    /* the answer does not tell what was done */
+    CAGW_UNTOLD,                    /* the gateway does not tell what was done; it is not at work on
+                                       it any more */
+    CAGW_BROKEN,                    /* somebody does not tell what was done: what stands before the
+                                       gateway, or the gateway of its CA. It may be done yet */
     CAGW_NOT_SENT                   /* of a call: the gateway has got nothing of it */
 } cagw_verdict_t;
 
@@ -134,7 +138,7 @@ typedef struct {
     apr_array_header_t *chain;      /* X509 *; empty if it has none, or one cannot be read */
 } cagw_enrolled_t;
 
-/** @return APR_EINVAL for what is no answer to an enrolment: nobody knows what has become of it */
+/** @return APR_EINVAL for what is no answer to an enrolment, as CAGW_UNTOLD */
 apr_status_t cagw_read_enrolled(cagw_enrolled_t *enrolled, const cagw_reply_t *reply,
                                 cagw_format_t format, apr_pool_t *p, gh_result_t *result);
 

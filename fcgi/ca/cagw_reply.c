@@ -66,19 +66,38 @@ static void read_error(cagw_reply_t *reply, apr_pool_t *p)
 }
 
 /**
+ * Of those that say that something went wrong. One that asks to come again has done nothing (RFC
+ * 9110 15.6.4), and neither has one that cannot do such things at all; any other may have. If the
+ * gateway itself says so it has finished, unless it was its CA that it did not wait for; somebody
+ * else knows nothing of what the gateway does yet.
+ */
+static cagw_verdict_t judge_fault(long status, int is_error, int retry_after)
+{
+    switch (status) {
+    case 501:
+        return CAGW_UNSUPPORTED;
+    case 503:
+        return retry_after ? CAGW_BUSY : is_error ? CAGW_UNTOLD : CAGW_BROKEN;
+    case 408:
+    case 502:
+    case 504:
+        return CAGW_BROKEN;
+    default:
+        return is_error ? CAGW_UNTOLD : CAGW_BROKEN;
+    }
+}
+
+/**
  * A gateway says ErrorResponse, perhaps with status 200. Whatever else answers with 4xx stands
  * before the gateway, or is none: nothing was done, and devices are not to blame.
  */
 static cagw_verdict_t judge(long status, int is_json, int is_error, int retry_after)
 {
     if (status == 200 || status == 201 || status == 202) {
-        return !is_json ? CAGW_BROKEN : is_error ? CAGW_REFUSED : CAGW_DONE;
+        return !is_json ? CAGW_UNTOLD : is_error ? CAGW_REFUSED : CAGW_DONE;
     }
-    if (status == 429 || (status == 503 && (is_error || retry_after))) {
+    if (status == 429) {
         return CAGW_BUSY;
-    }
-    if (status == 501) {
-        return CAGW_UNSUPPORTED;
     }
     if (status == 401 || status == 403 || status == 407 || (status >= 300 && status < 400)) {
         return CAGW_MISCONFIGURED;
@@ -86,7 +105,7 @@ static cagw_verdict_t judge(long status, int is_json, int is_error, int retry_af
     if (status >= 400 && status < 500 && status != 408) {
         return !is_error ? CAGW_MISCONFIGURED : status == 404 ? CAGW_MISSING : CAGW_REFUSED;
     }
-    return CAGW_BROKEN;
+    return judge_fault(status, is_error, retry_after);
 }
 
 static void say_no(const cagw_reply_t *reply, const char *said, gh_result_t *result)
@@ -123,7 +142,7 @@ static void say_later(const cagw_reply_t *reply, long status, const char *said,
                        GHNO(0831) "what stands before the CA gateway has not waited for it: %s",
                        said);
     }
-    else if (reply->verdict == CAGW_BROKEN) {
+    else if (reply->verdict == CAGW_BROKEN || reply->verdict == CAGW_UNTOLD) {
         gh_result_fail(result, GH_EUNKNOWN, GH_FAILURE_UNAVAILABLE, CAGW_RULE,
                        "Look into the gateway's log.",
                        GHNO(0826) "the CA gateway's answer does not tell what it did: %s", said);
@@ -171,7 +190,7 @@ void cagw_read_reply(cagw_reply_t *reply, long status, gh_bytes_t body, int retr
                        reply->code && reply->message ? ": " : "",
                        reply->message ? reply->message : "", status)
         : apr_psprintf(p, "HTTP %ld%s", status,
-                       reply->verdict == CAGW_BROKEN && status < 300 ? ", and no JSON" : "");
+                       reply->verdict == CAGW_UNTOLD && status < 300 ? ", and no JSON" : "");
     if (reply->verdict == CAGW_REFUSED || reply->verdict == CAGW_MISSING
         || reply->verdict == CAGW_UNSUPPORTED) {
         say_no(reply, said, result);

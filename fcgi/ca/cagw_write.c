@@ -92,7 +92,7 @@ static json_t *base64(const unsigned char *data, apr_size_t length, apr_pool_t *
 }
 
 /** PKCS#10 in PEM is taken too, and goes out without armour. */
-static apr_status_t write_request(json_t *json, gh_bytes_t request, apr_pool_t *p,
+static apr_status_t write_request(json_t *json, gh_bytes_t request, int optional, apr_pool_t *p,
                                   gh_result_t *result)
 {
     static const char begin[] = "-----BEGIN";
@@ -101,6 +101,9 @@ static apr_status_t write_request(json_t *json, gh_bytes_t request, apr_pool_t *
     const unsigned char *at = request.data;
     int length = 0;
 
+    if (optional && !request.length) {
+        return APR_SUCCESS;
+    }
     if (request.length > 0 && request.length <= GH_CSR_MAX) {
         if (request.length > sizeof(begin) && !memcmp(request.data, begin, sizeof(begin) - 1)) {
             BIO *bio = BIO_new_mem_buf(request.data, (int)request.length);
@@ -354,7 +357,7 @@ apr_status_t cagw_write_enrolment(gh_bytes_t *body, const cagw_enrolment_t *enro
     apr_status_t rv;
 
     json_object_set_new(json, CAGW_PROFILE_ID, json_string(enrolment->profile));
-    rv = write_request(json, enrolment->request, p, result);
+    rv = write_request(json, enrolment->request, enrolment->format == CAGW_AS_PKCS12, p, result);
     if (rv == APR_SUCCESS) {
         rv = write_format(json, enrolment, result);
     }

@@ -51,6 +51,10 @@ apr_status_t gh_submission_read(gh_submission_t **submission, gh_store_t *store,
 apr_status_t gh_submission_check(const gh_submission_t *submission, gh_issuer_t *issuer,
                                  X509 *certificate, gh_result_t *result);
 
+/** The same for a certificate whose key the CA has made. */
+apr_status_t gh_submission_check_made(const gh_plan_t *plan, gh_issuer_t *issuer, EVP_PKEY *key,
+                                      X509 *certificate, gh_result_t *result);
+
 /**
  * Stores a certificate that gh_submission_check() has passed: certificate, row, audit row and end
  * of the job in one transaction. Its change is seen by OCSP like any other. If the certificate that

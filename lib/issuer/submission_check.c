@@ -24,6 +24,7 @@
 typedef struct {
     const gh_plan_t *plan;
     gh_issuer_t *issuer;
+    EVP_PKEY *key;
     X509 *certificate;
     const STACK_OF(X509_EXTENSION) *asked;
     const STACK_OF(X509_EXTENSION) *given;
@@ -59,7 +60,7 @@ static const char *check_key(check_t *check)
 {
     EVP_PKEY *key = X509_get0_pubkey(check->certificate);
 
-    return key && EVP_PKEY_eq(key, gh_plan_key(check->plan)) == 1
+    return key && EVP_PKEY_eq(key, check->key) == 1
         ? NULL : "it is for another key than that of the request";
 }
 
@@ -295,16 +296,16 @@ static const char *check_subject(check_t *check)
            "IssuerSubject any";
 }
 
-apr_status_t gh_submission_check(const gh_submission_t *submission, gh_issuer_t *issuer,
-                                 X509 *certificate, gh_result_t *result)
+apr_status_t gh_submission_check_made(const gh_plan_t *plan, gh_issuer_t *issuer, EVP_PKEY *key,
+                                      X509 *certificate, gh_result_t *result)
 {
     static check_fn *const checks[] = {
         check_form, check_key, check_issuer, check_time, check_end_entity, check_usage,
         check_purposes, check_names, check_identifier, check_subject
     };
     check_t check = {
-        .plan = submission->plan, .issuer = issuer, .certificate = certificate,
-        .asked = gh_plan_extensions(submission->plan),
+        .plan = plan, .issuer = issuer, .key = key, .certificate = certificate,
+        .asked = gh_plan_extensions(plan),
         .given = X509_get0_extensions(certificate)
     };
     const char *difference = NULL;
@@ -322,4 +323,11 @@ apr_status_t gh_submission_check(const gh_submission_t *submission, gh_issuer_t 
                           "certificate it has issued.",
                           GHNO(0780) "issuer %s has returned a certificate that is not what was "
                           "asked for: %s", gh_issuer_name(issuer), difference);
+}
+
+apr_status_t gh_submission_check(const gh_submission_t *submission, gh_issuer_t *issuer,
+                                 X509 *certificate, gh_result_t *result)
+{
+    return gh_submission_check_made(submission->plan, issuer, gh_plan_key(submission->plan),
+                                    certificate, result);
 }

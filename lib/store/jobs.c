@@ -291,7 +291,8 @@ apr_status_t gh_job_again(gh_transaction_t *transaction, const char *id, const c
     query = gh_query(transaction,
                      "UPDATE job SET holder = NULL, held_until = 0, due = $1,"
                      " sent = CASE WHEN CAST($2 AS BIGINT) = 0 THEN 0 ELSE sent END,"
-                     " reference = COALESCE($3, reference), number = $4, message = $5"
+                     " reference = CASE WHEN CAST($2 AS BIGINT) = 0 THEN $3"
+                     " ELSE COALESCE($3, reference) END, number = $4, message = $5"
                      " WHERE id = $6 AND holder = $7 AND state = 1");
     gh_bind_int64(query, due);
     gh_bind_int64(query, unknown);

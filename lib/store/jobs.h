@@ -91,7 +91,8 @@ apr_status_t gh_job_begin_call(gh_transaction_t *transaction, const char *id, co
  * Lets go of it, to be taken up again.
  * @param due       when
  * @param unknown   1: a call that was begun may have had its effect (sent stays); 0: it had none
- * @param reference NULL keeps what is there
+ * @param reference NULL keeps what is there, of a call that may have had its effect; of one that
+ *                  had none, nothing is kept
  * @param result    the failure; NULL: none
  */
 apr_status_t gh_job_again(gh_transaction_t *transaction, const char *id, const char *holder,

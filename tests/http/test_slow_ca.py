@@ -134,7 +134,8 @@ def test_too_many_requests(remote, subject):
 
 
 @pytest.mark.parametrize("kind,options", [
-    ("failed", {"code": 500}), ("failed", {"code": 502}), ("lost", {}), ("half", {}),
+    ("failed", {"code": 500}), ("failed", {"code": 502}), ("failed", {"code": 503}),
+    ("failed", {"code": 503, "bare": True}), ("lost", {}), ("half", {}),
     ("malformed", {}), ("deaf", {}), ("late", {"seconds": 5})])
 def test_found_at_the_ca_when_the_answer_is_lost(remote, subject, kind, options):
     remote.gateway.faults.add(kind, on="enroll", times=1, **options)
@@ -162,7 +163,8 @@ def test_another_certificate_of_the_same_key(remote, subject):
 
 
 @pytest.mark.parametrize("kind,options", [
-    ("status", {"code": 500}), ("status", {"code": 504, "bare": True}), ("drop", {}),
+    ("status", {"code": 500}), ("status", {"code": 504, "bare": True}),
+    ("status", {"code": 503}), ("drop", {}),
     ("hang", {})])
 def test_sent_again_when_it_is_surely_not_there(remote, subject, kind, options):
     remote.gateway.faults.add(kind, on="enroll", times=1, **options)
@@ -295,6 +297,38 @@ def test_a_ca_that_cannot_be_searched(make_server, gateway, subject):
     remote.server.ctl_ok("enrolment", "retry", row["id"])
     final = remote.wait(first)
     assert final.succeeded and remote.posts() == posts + 2
+
+
+@pytest.mark.parametrize("kind,options", [
+    ("accepted", {"delay": 1.0}), ("failed", {"code": 503})])
+def test_what_cannot_be_found_out_is_told_at_once(make_server, gateway, subject, kind, options):
+    """An id alone leads nowhere at a CA that cannot be searched; nothing is there to wait for."""
+    remote = Remote(make_server, gateway, wait="1s max-waiting=8", search="off").ready()
+    gateway.faults.add(kind, on="enroll", times=1, **options)
+    remote.server.allow(*TROUBLE)
+    posts = remote.posts()
+    first = remote.enrol(subject)
+    row = remote.wait_state(first, "in-doubt")
+    shown = str(remote.server.ctl_ok("enrolment", "show", row["id"]).objects)
+    assert ("GH1500" if kind == "accepted" else "GH0834") in shown
+    assert remote.posts() == posts + 1 and len(remote.at_ca(subject)) == 1
+
+
+def test_accepted_and_asked_for_by_serial_number(make_server, gateway, subject):
+    """Where the CA cannot be searched, too; and one that it has revoked meanwhile is not taken."""
+    remote = Remote(make_server, gateway, wait="1s max-waiting=8", search="off").ready()
+    gateway.faults.add("accepted", on="enroll", times=2, delay=2.0, serial=True)
+    remote.server.allow(*TROUBLE)
+    posts = remote.posts()
+    first = remote.enrol(subject)
+    succeeded(remote, remote.wait(first), subject)
+    other = subject.replace("device", "revoked")
+    second = remote.enrol(other)
+    wait_until(lambda: remote.at_ca(other), what="the certificate")
+    gateway.revoke(remote.at_ca(other)[0])
+    row = remote.wait_state(second, "in-doubt")
+    assert "GH0835" in str(remote.server.ctl_ok("enrolment", "show", row["id"]).objects)
+    assert remote.posts() == posts + 2
 
 
 def test_secrets_stay_where_they_are(make_server, gateway, subject):

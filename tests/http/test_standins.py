@@ -240,8 +240,14 @@ def test_formats(gateway, curl):
     made = curl.ok(ENROLL, body=order(
         requiredFormat={"format": "PKCS12", "protection": protection}))["enrollment"]["body"]
     from cryptography.hazmat.primitives.serialization import pkcs12
-    key, own, _ = pkcs12.load_key_and_certificates(base64.b64decode(made), b"of the file")
+    key, own, chain = pkcs12.load_key_and_certificates(base64.b64decode(made), b"of the file")
     assert own.public_key().public_numbers() == key.public_key().public_numbers()
+    assert [one.subject for one in chain] == [own.issuer, gateway.root.subject]
+    gateway.faults.add("key-of-another", on="enroll", times=1)
+    made = curl.ok(ENROLL, body=order(
+        requiredFormat={"format": "PKCS12", "protection": protection}))["enrollment"]["body"]
+    key, own, chain = pkcs12.load_key_and_certificates(base64.b64decode(made), b"of the file")
+    assert own is None and len(chain) == 3
     curl.refused(ENROLL, 400, "cagw-4003", body=order(requiredFormat={"format": "PKCS12"}))
 
 

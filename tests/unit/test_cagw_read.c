@@ -69,8 +69,8 @@ static void test_verdicts(void **state)
         { 200, "{}", CAGW_DONE }, { 201, "{}", CAGW_DONE }, { 202, "{}", CAGW_DONE },
         { 200, ERROR, CAGW_REFUSED },               /* CAGW-32 */
         { 201, "{\"type\":\"errorresponse\"}", CAGW_REFUSED },
-        { 200, "", CAGW_BROKEN }, { 200, "<html>", CAGW_BROKEN }, { 200, "[]", CAGW_BROKEN },
-        { 200, "{\"enrollment\":{", CAGW_BROKEN }, { 204, "", CAGW_BROKEN },
+        { 200, "", CAGW_UNTOLD }, { 200, "<html>", CAGW_UNTOLD }, { 200, "[]", CAGW_UNTOLD },
+        { 200, "{\"enrollment\":{", CAGW_UNTOLD }, { 204, "", CAGW_BROKEN },
         { 400, ERROR, CAGW_REFUSED }, { 409, ERROR, CAGW_REFUSED }, { 422, ERROR, CAGW_REFUSED },
         { 404, ERROR, CAGW_MISSING },
         { 501, ERROR, CAGW_UNSUPPORTED }, { 501, "", CAGW_UNSUPPORTED },
@@ -78,9 +78,13 @@ static void test_verdicts(void **state)
         { 302, "", CAGW_MISCONFIGURED }, { 407, "", CAGW_MISCONFIGURED },
         /* of a proxy, or of another server: not the device's fault */
         { 400, "<html>", CAGW_MISCONFIGURED }, { 404, "<html>", CAGW_MISCONFIGURED },
-        { 429, ERROR, CAGW_BUSY }, { 429, "", CAGW_BUSY }, { 503, ERROR, CAGW_BUSY },
-        { 503, "", CAGW_BROKEN }, { 500, ERROR, CAGW_BROKEN }, { 500, "", CAGW_BROKEN },
-        { 502, "", CAGW_BROKEN }, { 504, ERROR, CAGW_BROKEN }, { 408, "", CAGW_BROKEN },
+        { 429, ERROR, CAGW_BUSY }, { 429, "", CAGW_BUSY },
+        /* the gateway has failed, and may have asked its CA before */
+        { 503, ERROR, CAGW_UNTOLD }, { 500, ERROR, CAGW_UNTOLD }, { 505, ERROR, CAGW_UNTOLD },
+        /* somebody who does not know whether the gateway has */
+        { 503, "", CAGW_BROKEN }, { 500, "", CAGW_BROKEN }, { 500, "{}", CAGW_BROKEN },
+        { 502, "", CAGW_BROKEN }, { 502, ERROR, CAGW_BROKEN }, { 504, ERROR, CAGW_BROKEN },
+        { 408, "", CAGW_BROKEN }, { 408, ERROR, CAGW_BROKEN },
         { 599, "{}", CAGW_BROKEN }
     };
     apr_size_t i;
@@ -98,6 +102,13 @@ static void test_retry_after(void **state)
 
     cagw_read_reply(&got.reply, 503, empty, 1, test_pool, &got.result);
     assert_int_equal(got.reply.verdict, CAGW_BUSY);
+    answer(503, "%s", ERROR);
+    cagw_read_reply(&got.reply, 503, (gh_bytes_t) { (const unsigned char *)ERROR, strlen(ERROR) },
+                    1, test_pool, &got.result);
+    assert_int_equal(got.reply.verdict, CAGW_BUSY);
+    /* time-outs and faults are what they are */
+    cagw_read_reply(&got.reply, 504, empty, 1, test_pool, &got.result);
+    assert_int_equal(got.reply.verdict, CAGW_BROKEN);
 }
 
 /* CAGW-31: code and message are told, what is behind the gateway is not */
