@@ -57,6 +57,19 @@ static const char *event_name(gh_status_t status)
 }
 
 /**
+ * Whether an event says anything of the status that a certificate has by now. A page comes again, or
+ * late: what it says of a time before a hold does not end that hold.
+ */
+static int is_past(const gh_event_t *event, const gh_certificate_record_t *known)
+{
+    if (event->record.status != GH_STATUS_GOOD) {
+        return event->passing;
+    }
+    return !event->released
+        || (known->status == GH_STATUS_HELD && event->dated && event->time < known->revoked_at);
+}
+
+/**
  * What is news about a certificate that is there. What the table of states does not have is of a
  * time before: the certificate was revoked since.
  */
@@ -72,7 +85,7 @@ static apr_status_t take_known(gh_transaction_t *transaction, take_t *take,
         rv = gh_certificate_complete(transaction, record, &completed);
         not_after = record->not_after;
     }
-    if (rv == APR_SUCCESS && !event->passing) {
+    if (rv == APR_SUCCESS && !is_past(event, known)) {
         /* a revocation counts also if the CA made it after the certificate's end */
         rv = gh_certificate_set_status(transaction, record->issuer, record->serial, record->status,
                                        record->reason, 0,

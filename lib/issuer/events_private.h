@@ -12,6 +12,7 @@
 typedef struct {
     gh_certificate_record_t record; /* as the event alone would have it; change is not set */
     apr_time_t time;                /* of the event, not later than now */
+    int dated;                      /* the event itself has said so */
     int passing;                    /* a hold that a later event of the page ends, or one that is
                                        settled later */
     int released;                   /* its action ends a hold */

@@ -124,6 +124,7 @@ static apr_status_t read_time(gh_event_t *event, const json_t *object, apr_time_
     if (!text || gh_time_parse(&event->time, text) != APR_SUCCESS || event->time <= 0) {
         return malformed(result, EVENT_TIME);
     }
+    event->dated = 1;
     if (event->time > now) {
         event->time = now;
     }
@@ -304,9 +305,10 @@ static void mark_passing(gh_events_page_t *page, apr_pool_t *p)
         const gh_bytes_t *serial = &event->record.serial;
         const gh_event_t *next = apr_hash_get(later, serial->data, (apr_ssize_t)serial->length);
 
-        event->passing = event->record.status == GH_STATUS_HELD && next
-            && next->record.status == GH_STATUS_GOOD;
-        apr_hash_set(later, serial->data, (apr_ssize_t)serial->length, event);
+        event->passing = event->record.status == GH_STATUS_HELD && next && next->released;
+        if (event->record.status != GH_STATUS_GOOD || event->released) {
+            apr_hash_set(later, serial->data, (apr_ssize_t)serial->length, event);
+        }
     }
 }
 

@@ -172,6 +172,16 @@ static void test_life(void **state)
     take(held);
     expect_outcome(0, 1, 0, 0);
     expect_status(serial, GH_STATUS_HELD, 6, "2026-02-02T00:00:00Z");
+    /* what was before the hold does not end it, when it comes again or late */
+    take(issued);
+    expect_outcome(0, 0, 1, 0);
+    take(apr_psprintf(test_pool, "{\"action\":\"released\",\"serialNumber\":\"%s\","
+                      "\"eventDate\":\"2026-02-01T23:59:59Z\"}", serial));
+    expect_outcome(0, 0, 1, 0);
+    take(apr_psprintf(test_pool, "{\"action\":\"released\",\"serialNumber\":\"%s\","
+                      "\"eventDate\":\"2026-01-03T00:00:00Z\"},%s", serial, issued));
+    expect_outcome(0, 0, 2, 0);
+    expect_status(serial, GH_STATUS_HELD, 6, "2026-02-02T00:00:00Z");
     released = apr_psprintf(test_pool, "{\"action\":\"revoked\",\"reason\":\"removeFromCRL\","
                             "\"serialNumber\":\"%s\"}", serial);
     take(released);
