@@ -97,13 +97,15 @@ apr_pool_t *framework_job_pool(const framework_job_t *job);
  */
 void framework_job_begin_call(framework_job_t *job, void (*go)(void *baton), void *baton);
 
-/** How a call went, for the breaker: 1 if the other side is alive, whatever it said. */
+/** How a call went, for the breaker: 1 if the other side is alive, whatever it said.
+ *  @param retry_after when it wants to be asked again, 0: not said; see breaker_hold() */
 void framework_queue_note(framework_queue_t *queue, int alive, apr_time_t retry_after);
 
 /** 1: nothing is tried for a while, since the other side has not answered. */
 int framework_queue_paused(const framework_queue_t *queue);
 
-/** When to try again: backoff with jitter, not before retry_after. */
+/** When to try again: backoff with jitter, not before retry_after, at the deadline at the
+ *  latest. */
 apr_time_t framework_job_next(const framework_job_t *job, apr_time_t retry_after);
 
 /** 1: this worker is to end; what has no effect that would be lost is better let go of. */

@@ -297,7 +297,7 @@ static apr_status_t count_work(gh_transaction_t *transaction, void *baton)
         APR_ARRAY_PUSH(names, const char *)
             = APR_ARRAY_IDX(poll->queues, i, framework_queue_t *)->name;
     }
-    return gh_job_count_due(transaction, names, &poll->count);
+    return gh_job_count_due(transaction, names, 1, &poll->count);
 }
 
 static apr_status_t poll_work(gh_transaction_t *transaction, void *baton)
@@ -394,45 +394,69 @@ static void begin_poll(framework_t *framework, apr_time_t now)
 
 /* Leases */
 
+typedef struct {
+    framework_t *framework;
+    apr_pool_t *pool;
+    apr_array_header_t *ids;        /* of the jobs that are held */
+} extend_t;
+
 static apr_status_t extend_work(gh_transaction_t *transaction, void *baton)
 {
-    const framework_t *framework = baton;
+    const extend_t *extend = baton;
 
-    return gh_job_extend(transaction, framework->holder, framework->lease);
+    return gh_job_extend(transaction, extend->ids, extend->framework->holder,
+                         extend->framework->lease);
 }
 
 static void extend_blocking(void *baton)
 {
-    framework_t *framework = baton;
+    extend_t *extend = baton;
     gh_result_t result;
     apr_status_t rv;
 
     gh_result_clear(&result);
-    rv = gh_store_write(framework->store, extend_work, framework, &result);
+    rv = gh_store_write(extend->framework->store, extend_work, extend, &result);
     if (rv != APR_SUCCESS) {
-        gh_log(framework->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0813) "the time for which this "
-               "worker holds its jobs cannot be extended; if it passes, another takes them up: "
-               "%s: %s", result.number, result.message);
+        gh_log(extend->framework->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0813) "the time for which "
+               "this worker holds its jobs cannot be extended; if it passes, another takes them "
+               "up: %s: %s", result.number, result.message);
     }
 }
 
 static void extend_done(void *baton)
 {
-    framework_t *framework = baton;
+    extend_t *extend = baton;
 
-    framework->extending = 0;
-    --framework->blocking;
+    extend->framework->extending = 0;
+    --extend->framework->blocking;
+    apr_pool_destroy(extend->pool);
 }
 
+/* The jobs are named: one that the store holds for this worker, which does not know of it since the
+ * answer was lost, has to come free. */
 static void begin_extend(framework_t *framework)
 {
+    apr_hash_index_t *index;
+    apr_pool_t *pool;
+    extend_t *extend;
+
+    apr_pool_create_unmanaged_ex(&pool, NULL, NULL);
+    extend = apr_pcalloc(pool, sizeof(*extend));
+    extend->framework = framework;
+    extend->pool = pool;
+    extend->ids = apr_array_make(pool, (int)apr_hash_count(framework->jobs), sizeof(const char *));
+    for (index = apr_hash_first(pool, framework->jobs); index; index = apr_hash_next(index)) {
+        const framework_job_t *job = apr_hash_this_val(index);
+
+        APR_ARRAY_PUSH(extend->ids, const char *) = apr_pstrdup(pool, job->record->id);
+    }
     framework->extend.work = extend_blocking;
     framework->extend.done = extend_done;
-    framework->extend.baton = framework;
+    framework->extend.baton = extend;
     framework->extending = 1;
     ++framework->blocking;
     if (gh_lane_submit(framework->leasing, &framework->extend) != APR_SUCCESS) {
-        extend_done(framework);
+        extend_done(extend);
     }
 }
 
@@ -535,8 +559,11 @@ void jobs_stop(framework_t *framework)
 apr_time_t framework_job_next(const framework_job_t *job, apr_time_t retry_after)
 {
     const framework_limits_t *limits = &job->queue->limits;
-    apr_time_t next = apr_time_now()
-        + backoff_pause(job->record->attempts, limits->backoff, limits->backoff_max);
+    apr_time_t now = apr_time_now(), deadline = job->record->deadline;
+    apr_time_t next = now + backoff_pause(job->record->attempts, limits->backoff,
+                                          limits->backoff_max);
 
-    return next > retry_after ? next : retry_after + backoff_jitter(limits->backoff);
+    next = next > retry_after ? next : retry_after + backoff_jitter(limits->backoff);
+    /* whoever waits for it is to be told then, however long the other side wants to be left alone */
+    return deadline > now && next > deadline ? deadline : next;
 }

@@ -35,7 +35,7 @@ static apr_status_t list_work(gh_transaction_t *transaction, void *data)
 {
     baton_t *baton = data;
 
-    return gh_job_list(transaction, NULL, 0, &baton->records, baton->p);
+    return gh_job_list_without(transaction, GH_SUBMISSION_KIND, 0, &baton->records, baton->p);
 }
 
 static void print_job(const gh_job_record_t *job, apr_pool_t *p)
@@ -69,9 +69,6 @@ int ctl_job_list(ctl_t *ctl, const ctl_arguments_t *arguments)
     for (i = 0; i < baton.records->nelts; i++) {
         const gh_job_record_t *job = APR_ARRAY_IDX(baton.records, i, const gh_job_record_t *);
 
-        if (is_enrolment(job)) {
-            continue;
-        }
         if (ctl->json) {
             print_job(job, ctl->p);
             continue;

@@ -62,11 +62,10 @@ static const char *event_name(gh_status_t status)
  */
 static int is_past(const gh_event_t *event, const gh_certificate_record_t *known)
 {
-    if (event->record.status != GH_STATUS_GOOD) {
-        return event->passing;
-    }
-    return !event->released
-        || (known->status == GH_STATUS_HELD && event->dated && event->time < known->revoked_at);
+    return event->passing
+        || (event->record.status == GH_STATUS_GOOD
+            && (!event->released || (known->status == GH_STATUS_HELD && event->dated
+                                     && event->time < known->revoked_at)));
 }
 
 /**

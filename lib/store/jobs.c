@@ -216,7 +216,7 @@ apr_status_t gh_job_claim_due(gh_transaction_t *transaction, const apr_array_hea
 }
 
 apr_status_t gh_job_count_due(gh_transaction_t *transaction, const apr_array_header_t *queues,
-                              apr_int64_t *count)
+                              int limit, apr_int64_t *count)
 {
     apr_int64_t number = 0;
     apr_time_t now;
@@ -227,12 +227,13 @@ apr_status_t gh_job_count_due(gh_transaction_t *transaction, const apr_array_hea
     rv = gh_store_now(transaction, &now);
     for (i = 0; rv == APR_SUCCESS && i < queues->nelts; ++i) {
         gh_query_t *query = gh_query(transaction,
-                                     "SELECT count(*) FROM job WHERE queue = $1 AND state = 1"
-                                     " AND due <= $2 AND held_until <= $2 AND NOT "
-                                     BEHIND_ANOTHER);
+                                     "SELECT count(*) FROM (SELECT 1 FROM job WHERE queue = $1"
+                                     " AND state = 1 AND due <= $2 AND held_until <= $2 AND NOT "
+                                     BEHIND_ANOTHER " LIMIT $3) AS found");
 
         gh_bind_text(query, APR_ARRAY_IDX(queues, i, const char *));
         gh_bind_int64(query, now);
+        gh_bind_int64(query, limit);
         rv = read_number(query, &number);
         *count += number;
     }
@@ -241,20 +242,23 @@ apr_status_t gh_job_count_due(gh_transaction_t *transaction, const apr_array_hea
 
 /* Holding */
 
-apr_status_t gh_job_extend(gh_transaction_t *transaction, const char *holder,
-                           apr_interval_time_t interval)
+apr_status_t gh_job_extend(gh_transaction_t *transaction, const apr_array_header_t *ids,
+                           const char *holder, apr_interval_time_t interval)
 {
-    gh_query_t *query;
     apr_time_t now;
-    apr_status_t rv;
+    apr_status_t rv = gh_store_now(transaction, &now);
+    int i;
 
-    if ((rv = gh_store_now(transaction, &now)) != APR_SUCCESS) {
-        return rv;
+    for (i = 0; rv == APR_SUCCESS && i < ids->nelts; ++i) {
+        gh_query_t *query = gh_query(transaction, "UPDATE job SET held_until = $1 WHERE id = $2"
+                                     " AND holder = $3");
+
+        gh_bind_int64(query, now + interval);
+        gh_bind_text(query, APR_ARRAY_IDX(ids, i, const char *));
+        gh_bind_text(query, holder);
+        rv = gh_execute(query);
     }
-    query = gh_query(transaction, "UPDATE job SET held_until = $1 WHERE holder = $2");
-    gh_bind_int64(query, now + interval);
-    gh_bind_text(query, holder);
-    return gh_execute(query);
+    return rv;
 }
 
 apr_status_t gh_job_begin_call(gh_transaction_t *transaction, const char *id, const char *holder)
@@ -350,8 +354,10 @@ apr_status_t gh_job_retry(gh_transaction_t *transaction, const char *id)
         return rv;
     }
     query = gh_query(transaction,
-                     "UPDATE job SET state = 1, due = $1, sent = 0, attempts = 0,"
-                     " reference = NULL, holder = NULL, held_until = 0,"
+                     "UPDATE job SET state = 1, due = $1, attempts = 0,"
+                     " sent = CASE WHEN state = 1 THEN sent ELSE 0 END,"
+                     " reference = CASE WHEN state = 1 THEN reference ELSE NULL END,"
+                     " holder = NULL, held_until = 0,"
                      " deadline = CASE WHEN deadline = 0 THEN 0 ELSE $1 + deadline - created END"
                      " WHERE id = $2 AND held_until <= $1");
     gh_bind_int64(query, now);
@@ -391,6 +397,18 @@ apr_status_t gh_job_list(gh_transaction_t *transaction, const char *queue, int l
                          " ORDER BY created DESC, id LIMIT $2");
         gh_bind_text(query, queue);
     }
+    gh_bind_int64(query, limit > 0 ? limit : LIST_LIMIT);
+    return read_rest(query, *records, p);
+}
+
+apr_status_t gh_job_list_without(gh_transaction_t *transaction, const char *kind, int limit,
+                                 apr_array_header_t **records, apr_pool_t *p)
+{
+    gh_query_t *query = gh_query(transaction, "SELECT " RECORD_COLUMNS " FROM job WHERE kind <> $1"
+                                 " ORDER BY created DESC, id LIMIT $2");
+
+    *records = apr_array_make(p, 8, sizeof(gh_job_record_t *));
+    gh_bind_text(query, kind);
     gh_bind_int64(query, limit > 0 ? limit : LIST_LIMIT);
     return read_rest(query, *records, p);
 }

@@ -72,13 +72,16 @@ apr_status_t gh_job_claim_due(gh_transaction_t *transaction, const apr_array_hea
                               const char *holder, apr_interval_time_t interval, int limit,
                               apr_array_header_t **records, apr_pool_t *p);
 
-/** How many are due and free in these queues: cheap, for polling. */
+/** How many are due and free in these queues, of each counted up to a limit: cheap if that is low,
+ *  however many there are. */
 apr_status_t gh_job_count_due(gh_transaction_t *transaction, const apr_array_header_t *queues,
-                              apr_int64_t *count);
+                              int limit, apr_int64_t *count);
 
-/** Extends all that somebody holds. */
-apr_status_t gh_job_extend(gh_transaction_t *transaction, const char *holder,
-                           apr_interval_time_t interval);
+/** Extends those of some jobs that somebody holds still. What he holds and does not name is left
+ *  to run out, so that a job of which he does not know (the store has taken it for him and could not
+ *  say so, or he could not let go of it) is free again some time. @param ids const char * elements */
+apr_status_t gh_job_extend(gh_transaction_t *transaction, const apr_array_header_t *ids,
+                           const char *holder, apr_interval_time_t interval);
 
 /* For who holds it; all return APR_NOTFOUND if another one does by now, or none, and then nothing
  * may be done or stored for the job. */
@@ -108,8 +111,9 @@ apr_status_t gh_job_remove(gh_transaction_t *transaction, const char *id, const 
 
 /* For operators. */
 
-/** Makes one due at once and forgets that it was sent, and how often; the time up to its deadline
- *  begins anew. @return APR_NOTFOUND; GH_EBUSY if somebody
+/** Makes one due at once and forgets how often it was tried; the time up to its deadline begins anew.
+ *  Of one in doubt it forgets as well that it was sent: the operator has looked. Of one that is
+ *  open, what became of that call is found out as ever. @return APR_NOTFOUND; GH_EBUSY if somebody
  *  holds it */
 apr_status_t gh_job_retry(gh_transaction_t *transaction, const char *id);
 
@@ -119,6 +123,10 @@ apr_status_t gh_job_cancel(gh_transaction_t *transaction, const char *id);
 /** Newest first. @param queue NULL: all; @param limit 0: 1000 */
 apr_status_t gh_job_list(gh_transaction_t *transaction, const char *queue, int limit,
                          apr_array_header_t **records, apr_pool_t *p);
+
+/** The same of all queues, without those of a kind, of which there may be very many. */
+apr_status_t gh_job_list_without(gh_transaction_t *transaction, const char *kind, int limit,
+                                 apr_array_header_t **records, apr_pool_t *p);
 
 /** What gatehousectl, health and metrics tell of a queue. */
 typedef struct {

@@ -176,6 +176,21 @@ static void handle_failing(void *baton, framework_job_t *job)
     framework_job_begin_call(job, give_up, work_on(job));
 }
 
+/* As when the store has not said what it has done: who was at a job knows nothing of it any more,
+ * and it is held in his name. */
+static void handle_forgotten(void *baton, framework_job_t *job)
+{
+    static int times;
+
+    if (times++ == 0) {
+        tell("forget", framework_job_record(job)->id);
+        framework_job_over(job);
+    }
+    else {
+        framework_job_begin_call(job, go, work_on(job));
+    }
+}
+
 static int configure(const char *text)
 {
     FILE *file = tmpfile();
@@ -218,6 +233,7 @@ static void run_worker(pid_t parent, const framework_limits_t *limits)
         framework_handle(queue, "work", handle, NULL);
         framework_handle(queue, "slow", handle, NULL);
         framework_handle(queue, "failing", handle_failing, NULL);
+        framework_handle(queue, "forgotten", handle_forgotten, NULL);
         rv = framework_run(framework, &result);
     }
     if (rv != APR_SUCCESS) {
@@ -258,6 +274,7 @@ static void stop_worker(pid_t pid, int number)
 
 typedef struct {
     const char *kind;
+    int first;                      /* number of it */
     int count;
     apr_int64_t open;
     apr_int64_t held;
@@ -274,7 +291,7 @@ static apr_status_t insert_jobs(gh_transaction_t *transaction, void *baton)
             .kind = jobs->kind, .queue = "q", .created = apr_time_now(), .due = apr_time_now()
         };
 
-        record.id = apr_psprintf(pool, "job%029d", i);
+        record.id = apr_psprintf(pool, "job%029d", jobs->first + i);
         record.subject = record.id;
         record.payload.data = (const unsigned char *)"";
         rv = gh_job_insert(transaction, &record);
@@ -455,6 +472,30 @@ static void test_long_job_stays_with_its_worker(void **state)
     }
 }
 
+/* A worker that is never idle does not keep what it does not know that it has. */
+static void test_forgotten_job_comes_free(void **state)
+{
+    static const int slow = 4;
+    jobs_t others = { .kind = "slow", .first = 1, .count = slow };
+    const apr_array_header_t *lines;
+    pid_t one;
+    int i;
+
+    (void)state;
+    insert("forgotten", 1);
+    with_store(insert_jobs, &others, 1);
+    one = start_worker(2, 0);
+    wait_until_done(60);
+    stop_worker(one, SIGTERM);
+    lines = read_report();
+    assert_int_equal(said(lines, "forget", 0), 1);
+    assert_int_equal(said(lines, "end", -1), slow + 1);
+    for (i = 0; strcmp(APR_ARRAY_IDX(lines, i, line_t).what, "end")
+         || APR_ARRAY_IDX(lines, i, line_t).job; ++i) {
+    }
+    assert_true(i < lines->nelts - 1);
+}
+
 /* What it is at is finished, what has not begun is left free. */
 static void test_end_in_time(void **state)
 {
@@ -541,6 +582,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_two_workers_share, setup, teardown),
         cmocka_unit_test_setup_teardown(test_killed_worker_loses_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_long_job_stays_with_its_worker, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_forgotten_job_comes_free, setup, teardown),
         cmocka_unit_test_setup_teardown(test_end_in_time, setup, teardown),
         cmocka_unit_test_setup_teardown(test_places, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rate, setup, teardown),

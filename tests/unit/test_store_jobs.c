@@ -21,6 +21,7 @@ typedef struct {
     gh_job_record_t *record;        /* what is inserted, or was found */
     apr_array_header_t *records;
     apr_array_header_t *queues;
+    apr_array_header_t *ids;
     const char *id;
     const char *holder;
     apr_interval_time_t interval;
@@ -80,14 +81,14 @@ static apr_status_t count_due(gh_transaction_t *t, void *baton)
 {
     work_t *w = baton;
 
-    return gh_job_count_due(t, w->queues, &w->count);
+    return gh_job_count_due(t, w->queues, w->limit, &w->count);
 }
 
 static apr_status_t extend(gh_transaction_t *t, void *baton)
 {
     work_t *w = baton;
 
-    return gh_job_extend(t, w->holder, w->interval);
+    return gh_job_extend(t, w->ids, w->holder, w->interval);
 }
 
 static apr_status_t begin_call(gh_transaction_t *t, void *baton)
@@ -133,6 +134,13 @@ static apr_status_t list(gh_transaction_t *t, void *baton)
     work_t *w = baton;
 
     return gh_job_list(t, w->queue, w->limit, &w->records, w->p);
+}
+
+static apr_status_t list_without(gh_transaction_t *t, void *baton)
+{
+    work_t *w = baton;
+
+    return gh_job_list_without(t, "enrol", w->limit, &w->records, w->p);
 }
 
 static apr_status_t count(gh_transaction_t *t, void *baton)
@@ -255,21 +263,32 @@ static void test_expiry(void **state)
     assert_int_equal(try(test, take_away, &two), APR_SUCCESS);
 }
 
+/* What a holder names is his for longer. What he does not name runs out: perhaps he does not know
+ * that he has it. */
 static void test_extend(void **state)
 {
     store_test_t *test = *state;
     gh_job_record_t *job = job_of("extend", NULL, apr_time_now(), test->p);
+    gh_job_record_t *unknown = job_of("extend", NULL, apr_time_now(), test->p);
     work_t one = work_for(test, job->id, "extender"), two = work_for(test, job->id, "two");
+    work_t left = work_for(test, unknown->id, "extender");
 
     must_write(test->store, insert, job);
-    one.interval = SHORT;
+    must_write(test->store, insert, unknown);
+    one.interval = left.interval = SHORT;
     assert_int_equal(try(test, claim, &one), APR_SUCCESS);
+    assert_int_equal(try(test, claim, &left), APR_SUCCESS);
     one.interval = HOUR;
+    one.ids = two.ids = queues_of(test->p, job->id, NULL);
     must_write(test->store, extend, &one);
     must_write(test->store, extend, &two);
     usleep(SHORT + 50000);
     assert_int_equal(try(test, claim, &two), APR_NOTFOUND);
     assert_int_equal(try(test, begin_call, &one), APR_SUCCESS);
+    two.queues = queues_of(test->p, "extend", NULL);
+    must_write(test->store, claim_due, &two);
+    assert_int_equal(two.records->nelts, 1);
+    assert_string_equal(APR_ARRAY_IDX(two.records, 0, gh_job_record_t *)->id, unknown->id);
 }
 
 static void test_again_and_doubt(void **state)
@@ -334,6 +353,18 @@ static void test_again_and_doubt(void **state)
     assert_int_equal(w.record->attempts, 0);
     assert_true(w.record->sent == 0 && w.record->due <= apr_time_now());
     assert_true(w.record->deadline >= job->deadline);
+    assert_null(w.record->reference);
+
+    /* one that is open, and may have been carried out, is not sent again for that */
+    assert_int_equal(try(test, claim, &w), APR_SUCCESS);
+    assert_int_equal(try(test, begin_call, &w), APR_SUCCESS);
+    w.unknown = 1;
+    w.reference = "theirs";
+    assert_int_equal(try(test, again, &w), APR_SUCCESS);
+    assert_int_equal(try(test, retry, &w), APR_SUCCESS);
+    must_read(test->store, find, &w);
+    assert_true(w.record->sent != 0);
+    assert_string_equal(w.record->reference, "theirs");
     assert_int_equal(try(test, cancel, &w), APR_SUCCESS);
     assert_int_equal(try(test, cancel, &w), APR_NOTFOUND);
     assert_int_equal(try(test, retry, &w), APR_NOTFOUND);
@@ -345,6 +376,7 @@ static void test_order(void **state)
     store_test_t *test = *state;
     apr_time_t now = apr_time_now();
     work_t w = work_for(test, NULL, "one");
+    gh_job_record_t *other;
     int i, busy = 0;
 
     for (i = 0; i < 8; i++) {
@@ -357,6 +389,9 @@ static void test_order(void **state)
     w.queues = queues_of(test->p, "busy", "quiet");
     must_read(test->store, count_due, &w);
     assert_int_equal(w.count, 9);
+    w.limit = 2;
+    must_read(test->store, count_due, &w);
+    assert_int_equal(w.count, 3);
     w.queue = "busy";
     must_read(test->store, count, &w);
     assert_int_equal(w.counts.open, 8);
@@ -392,6 +427,14 @@ static void test_order(void **state)
     w.limit = 3;
     must_read(test->store, list, &w);
     assert_int_equal(w.records->nelts, 3);
+
+    /* a few among many newer ones */
+    other = job_of("other", NULL, now - 2 * HOUR, test->p);
+    other->kind = "revoke";
+    must_write(test->store, insert, other);
+    must_read(test->store, list_without, &w);
+    assert_int_equal(w.records->nelts, 1);
+    assert_string_equal(APR_ARRAY_IDX(w.records, 0, gh_job_record_t *)->id, other->id);
 }
 
 /* Hold, then release of the same certificate: never the other way round. */
