@@ -63,11 +63,12 @@ int breaker_note(breaker_t *breaker, int alive, apr_time_t now)
     breaker->pause = was_open ? 2 * breaker->pause : breaker->first;
     breaker->pause = breaker->pause < breaker->longest ? breaker->pause : breaker->longest;
     breaker->tried = 0;
-    breaker_hold(breaker, now + breaker->pause);
+    breaker_hold(breaker, now + breaker->pause, now);
     return !was_open;
 }
 
-void breaker_hold(breaker_t *breaker, apr_time_t until)
+void breaker_hold(breaker_t *breaker, apr_time_t until, apr_time_t now)
 {
+    until = until - now < breaker->longest ? until : now + breaker->longest;
     breaker->until = until > breaker->until ? until : breaker->until;
 }

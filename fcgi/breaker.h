@@ -37,7 +37,8 @@ apr_time_t breaker_until(const breaker_t *breaker, apr_time_t now);
 /** @return 1 if it was closed and is open now, -1 the other way round */
 int breaker_note(breaker_t *breaker, int alive, apr_time_t now);
 
-/** The other side has asked for a pause. */
-void breaker_hold(breaker_t *breaker, apr_time_t until);
+/** The other side has asked for a pause. It gets none that is longer than those after failures: one
+ *  answer, perhaps of something that stands before it, must not stop everything for a day. */
+void breaker_hold(breaker_t *breaker, apr_time_t until, apr_time_t now);
 
 #endif /* fcgi_breaker_h */

@@ -255,7 +255,7 @@ void framework_queue_note(framework_queue_t *queue, int alive, apr_time_t retry_
     int change = breaker_note(&queue->breaker, alive, now);
 
     if (retry_after) {
-        breaker_hold(&queue->breaker, now + retry_after - apr_time_now());
+        breaker_hold(&queue->breaker, now + retry_after - apr_time_now(), now);
     }
     if (change > 0) {
         gh_log(queue->framework->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0817) "%s does not answer: "

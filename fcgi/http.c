@@ -19,7 +19,7 @@
 #define IDLE_MAX 15L
 
 /** Longest time that a server may tell to wait. */
-#define RETRY_AFTER_MAX apr_time_from_sec(24 * 3600)
+#define RETRY_AFTER_MAX apr_time_from_sec(3600)
 
 static apr_status_t wipe_call(void *data)
 {
@@ -271,6 +271,11 @@ static void set_options(http_call_t *call, const http_request_t *request)
     curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->error);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+#if CURL_AT_LEAST_VERSION(7, 87, 0)
+    /* libcurl would have this thread wait for that which looks up the name, beyond any timeout: with a
+     * name server that is silent, nothing else would be done meanwhile, and leases would run out */
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+#endif
     curl_easy_setopt(easy, CURLOPT_SHARE, call->peer->client->share);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "Gatehouse");
     /* HTTP/2 would repeat streams that were refused, and has many calls hang on one connection */

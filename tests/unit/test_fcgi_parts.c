@@ -127,12 +127,15 @@ static void test_breaker_holds(void **state)
 
     (void)state;
     breaker_init(&breaker, 0, 0, 0);
-    breaker_hold(&breaker, NOW + 7 * SECOND);
+    breaker_hold(&breaker, NOW + 7 * SECOND, NOW);
     assert_int_equal(breaker_enter(&breaker, NOW), 0);
-    breaker_hold(&breaker, NOW + SECOND);
+    breaker_hold(&breaker, NOW + SECOND, NOW);
     assert_int_equal(breaker_until(&breaker, NOW), NOW + 7 * SECOND);
     assert_int_equal(breaker_enter(&breaker, NOW + 7 * SECOND), 1);
     assert_int_equal(breaker_enter(&breaker, NOW + 7 * SECOND), 1);
+    breaker_hold(&breaker, NOW + 86400 * SECOND, NOW);
+    assert_int_equal(breaker_until(&breaker, NOW), NOW + 300 * SECOND);
+    assert_int_equal(breaker_enter(&breaker, NOW + 300 * SECOND), 1);
 }
 
 static char called[64];

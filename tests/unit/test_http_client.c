@@ -4,9 +4,12 @@
 
 #include "tls_server.h"
 
+#include <dlfcn.h>
+#include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <apr_strings.h>
 #include <openssl/err.h>
@@ -14,6 +17,28 @@
 #include <openssl/pkcs12.h>
 
 #include "fcgi/http.h"
+
+/** A name that takes its time to be looked up. */
+#define SLOW_NAME "slow.example.invalid"
+
+static volatile int looked_up;
+
+typedef int look_up_fn(const char *node, const char *service, const struct addrinfo *hints,
+                       struct addrinfo **result);
+
+/* In the place of libc's, for libcurl. */
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                struct addrinfo **result)
+{
+    look_up_fn *theirs = (look_up_fn *)dlsym(RTLD_NEXT, "getaddrinfo");
+
+    if (node && !strcmp(node, SLOW_NAME)) {
+        sleep(8);
+        looked_up = 1;
+        return EAI_AGAIN;
+    }
+    return theirs(node, service, hints, result);
+}
 
 static CURLM *multi;
 static http_client_t *client;
@@ -417,6 +442,16 @@ static void test_no_proxy_of_the_environment(void **state)
     tls_server_stop(server);
 }
 
+/* A name server that is silent holds up neither the call beyond its time nor the loop. */
+static void test_slow_name(void **state)
+{
+    came_t came = call(peer_of("https://" SLOW_NAME), "POST", "{}", 1);
+
+    (void)state;
+    assert_int_equal(came.outcome, HTTP_NOT_SENT);
+    assert_false(looked_up);
+}
+
 /* What runs may have been carried out; what waits for a connection was not sent. */
 static void test_stop(void **state)
 {
@@ -510,6 +545,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_credential_by_alias, setup, teardown),
         cmocka_unit_test_setup_teardown(test_outcomes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_proxy_of_the_environment, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_slow_name, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stop, setup, teardown),
         cmocka_unit_test_setup_teardown(test_waiting_runs_later, setup, teardown),
         cmocka_unit_test_setup_teardown(test_peers_refused, setup, teardown),
