@@ -272,8 +272,8 @@ static void set_options(http_call_t *call, const http_request_t *request)
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->error);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 #if CURL_AT_LEAST_VERSION(7, 87, 0)
-    /* libcurl would have this thread wait for that which looks up the name, beyond any timeout: with a
-     * name server that is silent, nothing else would be done meanwhile, and leases would run out */
+    /* libcurl would have this thread wait for that which looks up the name, beyond any timeout:
+     * while a name server is silent nothing would be done, and leases would run out */
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 #endif
     curl_easy_setopt(easy, CURLOPT_SHARE, call->peer->client->share);

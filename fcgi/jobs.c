@@ -564,6 +564,6 @@ apr_time_t framework_job_next(const framework_job_t *job, apr_time_t retry_after
                                           limits->backoff_max);
 
     next = next > retry_after ? next : retry_after + backoff_jitter(limits->backoff);
-    /* whoever waits for it is to be told then, however long the other side wants to be left alone */
+    /* who waits for it is to be told then, however long the other side wants to be left alone */
     return deadline > now && next > deadline ? deadline : next;
 }

@@ -57,8 +57,8 @@ static const char *event_name(gh_status_t status)
 }
 
 /**
- * Whether an event says anything of the status that a certificate has by now. A page comes again, or
- * late: what it says of a time before a hold does not end that hold.
+ * Whether an event says nothing of the status that a certificate has by now. A page comes again,
+ * or late: what it says of a time before a hold does not end that hold.
  */
 static int is_past(const gh_event_t *event, const gh_certificate_record_t *known)
 {

@@ -77,9 +77,9 @@ apr_status_t gh_job_claim_due(gh_transaction_t *transaction, const apr_array_hea
 apr_status_t gh_job_count_due(gh_transaction_t *transaction, const apr_array_header_t *queues,
                               int limit, apr_int64_t *count);
 
-/** Extends those of some jobs that somebody holds still. What he holds and does not name is left
- *  to run out, so that a job of which he does not know (the store has taken it for him and could not
- *  say so, or he could not let go of it) is free again some time. @param ids const char * elements */
+/** Extends those of some jobs that somebody holds still. What he holds and does not name runs out,
+ *  so that a job of which he does not know (the store has taken it for him and could not say so, or
+ *  he could not let go of it) is free again some time. @param ids const char * elements */
 apr_status_t gh_job_extend(gh_transaction_t *transaction, const apr_array_header_t *ids,
                            const char *holder, apr_interval_time_t interval);
 
@@ -111,10 +111,10 @@ apr_status_t gh_job_remove(gh_transaction_t *transaction, const char *id, const 
 
 /* For operators. */
 
-/** Makes one due at once and forgets how often it was tried; the time up to its deadline begins anew.
- *  Of one in doubt it forgets as well that it was sent: the operator has looked. Of one that is
- *  open, what became of that call is found out as ever. @return APR_NOTFOUND; GH_EBUSY if somebody
- *  holds it */
+/** Makes one due at once and forgets how often it was tried; the time up to its deadline begins
+ *  anew. Of one in doubt it forgets as well that it was sent: the operator has looked. Of one
+ *  that is open, what became of that call is found out as ever. @return APR_NOTFOUND; GH_EBUSY
+ *  if somebody holds it */
 apr_status_t gh_job_retry(gh_transaction_t *transaction, const char *id);
 
 /** Removes one that nobody holds. @return as gh_job_retry() */

@@ -56,68 +56,23 @@ static apr_status_t insert(gh_transaction_t *t, void *baton)
     return gh_job_insert(t, baton);
 }
 
-static apr_status_t find(gh_transaction_t *t, void *baton)
-{
-    work_t *w = baton;
+#define WORK(name, call) \
+    static apr_status_t name(gh_transaction_t *t, void *baton) \
+    { \
+        work_t *w = baton; \
+\
+        return call; \
+    }
 
-    return gh_job_find(t, w->id, &w->record, w->p);
-}
-
-static apr_status_t claim(gh_transaction_t *t, void *baton)
-{
-    work_t *w = baton;
-
-    return gh_job_claim(t, w->id, w->holder, w->interval, &w->record, w->p);
-}
-
-static apr_status_t claim_due(gh_transaction_t *t, void *baton)
-{
-    work_t *w = baton;
-
-    return gh_job_claim_due(t, w->queues, w->holder, w->interval, w->limit, &w->records, w->p);
-}
-
-static apr_status_t count_due(gh_transaction_t *t, void *baton)
-{
-    work_t *w = baton;
-
-    return gh_job_count_due(t, w->queues, w->limit, &w->count);
-}
-
-static apr_status_t extend(gh_transaction_t *t, void *baton)
-{
-    work_t *w = baton;
-
-    return gh_job_extend(t, w->ids, w->holder, w->interval);
-}
-
-static apr_status_t begin_call(gh_transaction_t *t, void *baton)
-{
-    work_t *w = baton;
-
-    return gh_job_begin_call(t, w->id, w->holder);
-}
-
-static apr_status_t again(gh_transaction_t *t, void *baton)
-{
-    work_t *w = baton;
-
-    return gh_job_again(t, w->id, w->holder, w->due, w->unknown, w->reference, w->result);
-}
-
-static apr_status_t doubt(gh_transaction_t *t, void *baton)
-{
-    work_t *w = baton;
-
-    return gh_job_doubt(t, w->id, w->holder, w->result);
-}
-
-static apr_status_t take_away(gh_transaction_t *t, void *baton)
-{
-    work_t *w = baton;
-
-    return gh_job_remove(t, w->id, w->holder);
-}
+WORK(find, gh_job_find(t, w->id, &w->record, w->p))
+WORK(claim, gh_job_claim(t, w->id, w->holder, w->interval, &w->record, w->p))
+WORK(claim_due, gh_job_claim_due(t, w->queues, w->holder, w->interval, w->limit, &w->records, w->p))
+WORK(count_due, gh_job_count_due(t, w->queues, w->limit, &w->count))
+WORK(extend, gh_job_extend(t, w->ids, w->holder, w->interval))
+WORK(begin_call, gh_job_begin_call(t, w->id, w->holder))
+WORK(again, gh_job_again(t, w->id, w->holder, w->due, w->unknown, w->reference, w->result))
+WORK(doubt, gh_job_doubt(t, w->id, w->holder, w->result))
+WORK(take_away, gh_job_remove(t, w->id, w->holder))
 
 static apr_status_t retry(gh_transaction_t *t, void *baton)
 {
@@ -129,26 +84,9 @@ static apr_status_t cancel(gh_transaction_t *t, void *baton)
     return gh_job_cancel(t, ((work_t *)baton)->id);
 }
 
-static apr_status_t list(gh_transaction_t *t, void *baton)
-{
-    work_t *w = baton;
-
-    return gh_job_list(t, w->queue, w->limit, &w->records, w->p);
-}
-
-static apr_status_t list_without(gh_transaction_t *t, void *baton)
-{
-    work_t *w = baton;
-
-    return gh_job_list_without(t, "enrol", w->limit, &w->records, w->p);
-}
-
-static apr_status_t count(gh_transaction_t *t, void *baton)
-{
-    work_t *w = baton;
-
-    return gh_job_counts(t, w->queue, &w->counts);
-}
+WORK(list, gh_job_list(t, w->queue, w->limit, &w->records, w->p))
+WORK(list_without, gh_job_list_without(t, "enrol", w->limit, &w->records, w->p))
+WORK(count, gh_job_counts(t, w->queue, &w->counts))
 
 static apr_status_t try(store_test_t *test, gh_store_work_fn *work, work_t *w)
 {
