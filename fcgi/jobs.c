@@ -237,13 +237,13 @@ static int room(const framework_queue_t *queue, apr_time_t now)
 
 void jobs_told(framework_t *framework, listener_request_t *request)
 {
-    framework_queue_t *queue = framework_queue(framework, request->issuer);
+    framework_queue_t *queue = framework_queue(framework, request->queue);
     char id[LISTENER_NAME_MAX + 1];
     apr_time_t now = monotonic_now();
     listener_answer_t answer = LISTENER_OVER;
 
     apr_cpystrn(id, request->id, sizeof(id));
-    if (*request->issuer && !queue) {
+    if (*request->queue && !queue) {
         answer = LISTENER_NOT_HERE;
     }
     else if (framework->stopping || (queue && !breaker_room(&queue->breaker, now))) {

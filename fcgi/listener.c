@@ -41,6 +41,21 @@ static int take_name(char *name, const char *text, apr_size_t length)
     return gh_name_valid(name);
 }
 
+static int take_queue(char *queue, const char *text, apr_size_t length)
+{
+    char name[LISTENER_NAME_MAX + 1];
+    const char *colon = memchr(text, ':', length);
+    apr_size_t first = colon ? (apr_size_t)(colon - text) : length;
+
+    if (!take_name(name, text, first)
+        || (colon && !take_name(name, colon + 1, length - first - 1))) {
+        return 0;
+    }
+    memcpy(queue, text, length);
+    queue[length] = '\0';
+    return 1;
+}
+
 static int take_wait(listener_request_t *request, const char *text, apr_size_t length)
 {
     long value = 0;
@@ -59,7 +74,7 @@ static int take_wait(listener_request_t *request, const char *text, apr_size_t l
 int listener_parse(listener_request_t *request, const char *path, const char *query)
 {
     request->wait = 0;
-    request->issuer[0] = '\0';
+    request->queue[0] = '\0';
     if (!path || strncmp(path, PATH_PREFIX, strlen(PATH_PREFIX))
         || !take_name(request->id, path + strlen(PATH_PREFIX),
                       strlen(path + strlen(PATH_PREFIX)))) {
@@ -74,7 +89,7 @@ int listener_parse(listener_request_t *request, const char *path, const char *qu
             }
         }
         else if (length < 7 || strncmp(query, "issuer=", 7)
-                 || !take_name(request->issuer, query + 7, length - 7)) {
+                 || !take_queue(request->queue, query + 7, length - 7)) {
             return 0;
         }
         query += length + (query[length] == '&');

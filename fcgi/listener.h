@@ -14,18 +14,20 @@
  * FastCGI requests on standard input, which is a socket that listens. Threads accept and read them;
  * the loop gets and answers them, so that thousands may wait for an answer.
  *
- *     /enrolments/ID?wait=MS[&issuer=NAME]
+ *     /enrolments/ID?wait=MS[&issuer=QUEUE]
  */
 
 typedef struct listener listener_t;
 
 #define LISTENER_NAME_MAX 64
+/** Of a queue: two names with a colon between them, or one. */
+#define LISTENER_QUEUE_MAX (2 * LISTENER_NAME_MAX + 1)
 
 typedef struct listener_request listener_request_t;
 struct listener_request {
     FCGX_Request fcgi;
     char id[LISTENER_NAME_MAX + 1];
-    char issuer[LISTENER_NAME_MAX + 1];     /* empty: not said */
+    char queue[LISTENER_QUEUE_MAX + 1];     /* named by issuer=; empty: not said */
     apr_interval_time_t wait;
     int answered;
     void *owner;                    /* these are for whoever has it */

@@ -240,7 +240,8 @@ static const char *describe(const gatehouse_settings_t *settings, apr_pool_t *p)
     document = json_pack("{s:s, s:s, s:I, s:I, s:o*, s:o}", "store", settings->store, "node",
                          settings->node, "lease", (json_int_t)LEASE, "poll", (json_int_t)POLL,
                          "sealing", hex(sealing, p), "issuers", issuers);
-    text = document ? json_dumps(document, JSON_COMPACT) : NULL;
+    text = document && gatehouse_describe_sections(document) ? json_dumps(document, JSON_COMPACT)
+        : NULL;
     if (text) {
         copy = apr_pstrdup(p, text);
         OPENSSL_cleanse(text, strlen(text));
@@ -269,7 +270,8 @@ int gatehouse_register_ca_worker(gatehouse_settings_t *settings, server_rec *s, 
     worker.configuration = describe(settings, pconf);
     if (!worker.configuration) {
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, GHNO(0883) "what is said of issuers behind "
-                     "gateways cannot be written as JSON; use UTF-8");
+                     "gateways, or of others that the worker talks to, cannot be written as "
+                     "JSON; use UTF-8");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     /* that there is no such program is told when workers are started */

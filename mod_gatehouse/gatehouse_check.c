@@ -379,6 +379,7 @@ int gatehouse_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
         problems += gatehouse_check_remote(settings, APR_ARRAY_IDX(settings->issuers, i,
                                            gatehouse_issuer_section_t *), s, pconf, ptemp);
     }
+    problems += gatehouse_check_webhooks(settings, s, pconf, ptemp);
     problems += gatehouse_check_mapping(settings, s, pconf);
     problems += check_shared_keys(settings, s, ptemp);
     problems += link_successors(settings, s, ptemp);

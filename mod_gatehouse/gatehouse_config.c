@@ -8,7 +8,7 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 
-#include "gatehouse_private.h"
+#include "gatehouse_remote.h"
 #include "gatehouse_values.h"
 #include "log.h"
 #include "text.h"
@@ -30,6 +30,7 @@ void *gatehouse_create_server_config(apr_pool_t *p, server_rec *s)
     settings->node = host_name(p);
     settings->issuers = apr_array_make(p, 4, sizeof(gatehouse_issuer_section_t *));
     settings->profiles = apr_array_make(p, 64, sizeof(gatehouse_profile_section_t *));
+    settings->webhooks = apr_array_make(p, 2, sizeof(gatehouse_webhook_section_t *));
     settings->shared.issuers = apr_hash_make(p);
     settings->shared.profiles = apr_hash_make(p);
     settings->warnings = apr_array_make(p, 2, sizeof(gatehouse_warning_t));

@@ -39,7 +39,7 @@ APLOG_USE_MODULE(gatehouse);
 #define ANSWER_LATER 202
 #define ANSWER_NOT_HERE 404
 
-/** How requests wait for one issuer. */
+/** How requests wait for jobs of one queue. */
 typedef struct {
     void *memory;                   /* shared */
     apr_interval_time_t wait;
@@ -48,7 +48,7 @@ typedef struct {
 } waiting_t;
 
 /* These live in pconf. */
-static apr_hash_t *waits;           /* waiting_t * by issuer */
+static apr_hash_t *waits;           /* waiting_t * by queue */
 static int processes;
 
 static ap_filter_rec_t *discard_filter;
@@ -60,10 +60,26 @@ static apr_status_t forget(void *data)
     return APR_SUCCESS;
 }
 
+static apr_status_t add_waits(const char *queue, apr_interval_time_t wait, int most,
+                              apr_pool_t *pconf)
+{
+    waiting_t *waiting = apr_pcalloc(pconf, sizeof(*waiting));
+    apr_shm_t *shared;
+    apr_status_t rv = apr_shm_create(&shared, gh_limiter_size(processes), NULL, pconf);
+
+    waiting->wait = wait;
+    waiting->most = most;
+    if (rv == APR_SUCCESS) {
+        waiting->memory = apr_shm_baseaddr_get(shared);
+        rv = gh_limiter_prepare(waiting->memory, processes);
+    }
+    apr_hash_set(waits, queue, APR_HASH_KEY_STRING, waiting);
+    return rv;
+}
+
 apr_status_t gatehouse_dispatch_create(gatehouse_settings_t *settings, apr_pool_t *pconf)
 {
     apr_status_t rv = APR_SUCCESS;
-    apr_shm_t *shared;
     int i;
 
     if (!settings->remote) {
@@ -77,20 +93,16 @@ apr_status_t gatehouse_dispatch_create(gatehouse_settings_t *settings, apr_pool_
     for (i = 0; rv == APR_SUCCESS && i < settings->issuers->nelts; ++i) {
         const gatehouse_issuer_section_t *section
             = APR_ARRAY_IDX(settings->issuers, i, gatehouse_issuer_section_t *);
-        waiting_t *waiting;
 
-        if (!gatehouse_is_remote(section)) {
-            continue;
+        if (gatehouse_is_remote(section)) {
+            rv = add_waits(section->name, section->remote.wait, section->remote.max_waiting,
+                           pconf);
         }
-        waiting = apr_pcalloc(pconf, sizeof(*waiting));
-        waiting->wait = section->remote.wait;
-        waiting->most = section->remote.max_waiting;
-        rv = apr_shm_create(&shared, gh_limiter_size(processes), NULL, pconf);
-        if (rv == APR_SUCCESS) {
-            waiting->memory = apr_shm_baseaddr_get(shared);
-            rv = gh_limiter_prepare(waiting->memory, processes);
-        }
-        apr_hash_set(waits, section->name, APR_HASH_KEY_STRING, waiting);
+    }
+    for (i = 0; rv == APR_SUCCESS && i < gatehouse_worker_section_count(); ++i) {
+        const gatehouse_worker_section_t *section = gatehouse_worker_section(i);
+
+        rv = add_waits(section->queue, section->wait, section->max_waiting, pconf);
     }
     return rv;
 }
@@ -178,12 +190,12 @@ static void log_unreached(request_rec *r, int status)
 }
 
 /* @return 1 if there is nothing more to wait for */
-static int tell_worker(request_rec *r, const char *issuer, const char *enrolment,
+static int tell_worker(request_rec *r, const char *queue, const char *enrolment,
                        apr_interval_time_t wait)
 {
     const char *uri = apr_psprintf(r->pool, GATEHOUSE_WORKER_PATH "enrolments/%s?wait=%"
                                    APR_TIME_T_FMT "&issuer=%s", enrolment,
-                                   apr_time_as_msec(wait), issuer);
+                                   apr_time_as_msec(wait), queue);
     request_rec *sub;
     int answer = ANSWER_NOT_HERE;
     int status;
@@ -250,21 +262,21 @@ static void watch_store(request_rec *r, const char *enrolment, apr_time_t end,
     }
 }
 
-void gatehouse_await(request_rec *r, const char *issuer, const char *enrolment)
+void gatehouse_await(request_rec *r, const char *queue, const char *enrolment)
 {
-    const waiting_t *waiting = waits ? apr_hash_get(waits, issuer, APR_HASH_KEY_STRING) : NULL;
+    const waiting_t *waiting = waits ? apr_hash_get(waits, queue, APR_HASH_KEY_STRING) : NULL;
     apr_time_t end;
 
     if (!waiting || !waiting->wait || !waiting->limiter || r->main) {
         return;
     }
     if (!gh_limiter_enter(waiting->limiter)) {
-        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, GHNO(0887) "enough requests wait for issuer "
-                      "%s; this one does not", issuer);
+        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, GHNO(0887) "enough requests wait for %s; "
+                      "this one does not", queue);
         return;
     }
     end = apr_time_now() + waiting->wait;
-    if (!tell_worker(r, issuer, enrolment, waiting->wait)) {
+    if (!tell_worker(r, queue, enrolment, waiting->wait)) {
         watch_store(r, enrolment, end, waiting->wait);
     }
     gh_limiter_leave(waiting->limiter);

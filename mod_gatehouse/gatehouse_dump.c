@@ -15,7 +15,7 @@
 #include <unixd.h>
 #include <jansson.h>
 
-#include "gatehouse_private.h"
+#include "gatehouse_remote.h"
 
 /* These live in pconf. */
 static apr_array_header_t *members;     /* of other modules */
@@ -63,7 +63,8 @@ static const char *problem_name(const char *directive, const char *issuer, apr_p
     static const char *const names[][2] = {
         { "IssuerCertificate", "certificate" }, { "IssuerKey", "key" }, { "IssuerChain", "chain" },
         { "IssuerCredential", "credential" }, { "IssuerTrust", "trust" },
-        { "GatehouseSealingKey", "sealing" }, { "SCEPChallenge", "challenges" }
+        { "GatehouseSealingKey", "sealing" },
+        { "<Webhook>", "webhook" }, { "SCEPChallenge", "challenges" }
     };
     const char *name = "issuer";
     apr_size_t i;
@@ -183,6 +184,17 @@ static json_t *issuers(const gatehouse_settings_t *settings)
     return list;
 }
 
+static json_t *queues(void)
+{
+    json_t *list = json_array();
+    int i;
+
+    for (i = 0; i < gatehouse_worker_section_count(); ++i) {
+        json_array_append_new(list, text(gatehouse_worker_section(i)->queue));
+    }
+    return list;
+}
+
 static json_t *profiles(const gatehouse_settings_t *settings)
 {
     json_t *list = json_array();
@@ -242,6 +254,7 @@ void gatehouse_dump(apr_pool_t *pconf, server_rec *s)
     json_object_set_new(json, "error_log", text(error_log(s, pconf)));
     json_object_set_new(json, "listen", listeners(pconf));
     json_object_set_new(json, "issuers", issuers(settings));
+    json_object_set_new(json, "queues", queues());
     json_object_set_new(json, "profiles", profiles(settings));
     json_object_set_new(json, "problems", problems ? json_incref(problems) : json_array());
     for (i = 0; members && i < members->nelts; ++i) {

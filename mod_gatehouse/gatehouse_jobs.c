@@ -16,9 +16,9 @@
 /** Between two counts. */
 #define INTERVAL apr_time_from_sec(5)
 
-/** Of an issuer; lives in pconf, and is of each process by itself. */
+/** Of a queue; lives in pconf, and is of each process by itself. */
 typedef struct {
-    const char *issuer;
+    const char *queue;
     volatile apr_uint32_t open;
     volatile apr_uint32_t overdue;
     volatile apr_uint32_t doubt;
@@ -41,7 +41,7 @@ static apr_status_t forget(void *data)
 }
 
 typedef struct {
-    const char *issuer;
+    const char *queue;
     gh_job_counts_t counts;
     int seen;
     gh_gateway_state_t state;
@@ -51,10 +51,10 @@ typedef struct {
 static apr_status_t count_work(gh_transaction_t *transaction, void *baton)
 {
     count_t *count = baton;
-    apr_status_t rv = gh_job_counts(transaction, count->issuer, &count->counts);
+    apr_status_t rv = gh_job_counts(transaction, count->queue, &count->counts);
 
     if (rv == APR_SUCCESS) {
-        rv = gh_gateway_state_get(transaction, count->issuer, &count->state, count->p);
+        rv = gh_gateway_state_get(transaction, count->queue, &count->state, count->p);
         count->seen = rv == APR_SUCCESS;
     }
     return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
@@ -91,7 +91,7 @@ apr_status_t gatehouse_jobs_count(gh_store_t *store, apr_pool_t *ptemp, gh_resul
     next = now + INTERVAL;
     for (i = 0; rv == APR_SUCCESS && i < counted->nelts; ++i) {
         counted_t *one = &APR_ARRAY_IDX(counted, i, counted_t);
-        count_t count = { .issuer = one->issuer, .p = ptemp };
+        count_t count = { .queue = one->queue, .p = ptemp };
 
         rv = gh_store_read(store, count_work, &count, result);
         if (rv == APR_SUCCESS) {
@@ -106,7 +106,7 @@ apr_status_t gatehouse_jobs_count(gh_store_t *store, apr_pool_t *ptemp, gh_resul
 
 static void tell_gateway(gatehouse_health_t *health, counted_t *one, apr_pool_t *p)
 {
-    const char *name = apr_pstrcat(p, "gateway.", one->issuer, NULL);
+    const char *name = apr_pstrcat(p, "gateway.", one->queue, NULL);
     apr_uint32_t lacking = apr_atomic_read32(&one->lacking);
 
     if (!apr_atomic_read32(&one->seen)) {
@@ -120,7 +120,7 @@ static void tell_gateway(gatehouse_health_t *health, counted_t *one, apr_pool_t 
     else if (lacking) {
         gatehouse_add_degraded(health, name,
                                apr_psprintf(p, "it answers, and lacks %u things; see gatehousectl "
-                                            "issuer test %s", lacking, one->issuer));
+                                            "issuer test %s", lacking, one->queue));
     }
     else {
         gatehouse_add_health(health, name, 1, "it answers, and its CA is up");
@@ -136,7 +136,7 @@ static void tell_health(gatehouse_health_t *health, apr_pool_t *p)
     for (i = 0; counted && apr_atomic_read32(&known) && i < counted->nelts; ++i) {
         counted_t *one = &APR_ARRAY_IDX(counted, i, counted_t);
 
-        gatehouse_add_health(health, apr_pstrcat(p, "jobs.", one->issuer, NULL), 1,
+        gatehouse_add_health(health, apr_pstrcat(p, "jobs.", one->queue, NULL), 1,
                              apr_psprintf(p, "%u wait, %u of them overdue; %u in doubt",
                                           apr_atomic_read32(&one->open),
                                           apr_atomic_read32(&one->overdue),
@@ -154,7 +154,7 @@ static void tell_metric(gatehouse_metrics_t *metrics, const char *name, const ch
     for (i = 0; i < counted->nelts; ++i) {
         counted_t *one = &APR_ARRAY_IDX(counted, i, counted_t);
 
-        gatehouse_add_metric(metrics, "issuer", one->issuer,
+        gatehouse_add_metric(metrics, "issuer", one->queue,
                              apr_atomic_read32((volatile apr_uint32_t *)((char *)one + offset)));
     }
 }
@@ -170,7 +170,7 @@ static void tell_gateways(gatehouse_metrics_t *metrics, const char *name, const 
         counted_t *one = &APR_ARRAY_IDX(counted, i, counted_t);
 
         if (apr_atomic_read32(&one->seen)) {
-            gatehouse_add_metric(metrics, "issuer", one->issuer, value(one));
+            gatehouse_add_metric(metrics, "issuer", one->queue, value(one));
         }
     }
 }
@@ -230,10 +230,11 @@ void gatehouse_jobs_create(const gatehouse_settings_t *settings, apr_pool_t *pco
             = APR_ARRAY_IDX(settings->issuers, i, gatehouse_issuer_section_t *);
 
         if (gatehouse_is_remote(section)) {
-            counted_t *one = apr_array_push(counted);
-
-            one->issuer = section->name;
+            ((counted_t *)apr_array_push(counted))->queue = section->name;
         }
+    }
+    for (i = 0; i < gatehouse_worker_section_count(); ++i) {
+        ((counted_t *)apr_array_push(counted))->queue = gatehouse_worker_section(i)->queue;
     }
     gatehouse_register_health(tell_health, pconf);
     gatehouse_register_metrics(tell_metrics, pconf);

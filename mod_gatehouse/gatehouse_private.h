@@ -141,6 +141,8 @@ typedef struct {
     apr_array_header_t *profiles;           /* gatehouse_profile_section_t * */
     gatehouse_issuer_section_t *issuer;     /* section being read, or NULL */
     gatehouse_profile_section_t *profile;   /* section being read, or NULL */
+    apr_array_header_t *webhooks;           /* gatehouse_webhook_section_t * */
+    struct gatehouse_webhook_section *webhook;  /* section being read, or NULL */
     apr_hash_t *authorities;                /* gatehouse_authority_t * by issuer */
     apr_hash_t *expressions;                /* ap_expr_info_t * by text */
     apr_hash_t *locations;                  /* lists of gatehouse_allowed_location_t by server */

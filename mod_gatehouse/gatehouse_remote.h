@@ -5,6 +5,7 @@
 
 #include <httpd.h>
 #include <http_config.h>
+#include <jansson.h>
 
 #include "gatehouse_private.h"
 
@@ -33,6 +34,11 @@ const char *gatehouse_set_issuer_search(cmd_parms *cmd, void *dir, const char *w
 const char *gatehouse_set_issuer_limits(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
 const char *gatehouse_set_issuer_subject(cmd_parms *cmd, void *dir, const char *word);
 
+/* The same for others that a worker talks to. @return 0 if it cannot be taken */
+int gatehouse_take_limit(gatehouse_remote_t *remote, apr_interval_time_t *deadline,
+                         const char *text);
+int gatehouse_take_wait(gatehouse_remote_t *remote, const char *time, const char *option);
+
 /** Defaults of what was not said. */
 void gatehouse_remote_init(gatehouse_remote_t *remote);
 
@@ -55,13 +61,47 @@ const char *gatehouse_ca_socket(const gatehouse_settings_t *settings, apr_pool_t
 int gatehouse_register_ca_worker(gatehouse_settings_t *settings, server_rec *s,
                                  apr_pool_t *pconf);
 
+/* gatehouse_webhook_config.c: <Webhook> */
+
+/** A <Webhook> section. */
+typedef struct gatehouse_webhook_section {
+    const char *name;
+    gatehouse_place_t place;
+    apr_table_t *said;                      /* directives in it */
+    gatehouse_remote_t remote;              /* where it is, as with gateways */
+    const char *id;                         /* WebhookID */
+    const char *secret;                     /* WebhookSecret: file:PATH or exec:PATH */
+    const char *authorization;              /* WebhookAuthorization: likewise, or NULL */
+    int basic;                              /* 1: basic, 0: bearer */
+    apr_interval_time_t deadline;
+} gatehouse_webhook_section_t;
+
+const char *gatehouse_webhook_section(cmd_parms *cmd, void *dir, const char *text);
+const char *gatehouse_set_webhook(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
+
+/* gatehouse_webhook_check.c */
+
+/** Opens what the sections name, and has the worker told of them. @return how many problems were
+ *  logged */
+int gatehouse_check_webhooks(gatehouse_settings_t *settings, server_rec *s, apr_pool_t *p,
+                             apr_pool_t *ptemp);
+const gatehouse_webhook_t *gatehouse_webhook(const char *name);
+
+/* gatehouse_worker_sections.c */
+
+void gatehouse_add_worker_section(const gatehouse_worker_section_t *section, apr_pool_t *pconf);
+int gatehouse_worker_section_count(void);
+const gatehouse_worker_section_t *gatehouse_worker_section(int i);
+/** Adds all to the worker's configuration, and overwrites them. @return 0 if one is no JSON */
+int gatehouse_describe_sections(json_t *document);
+
 /* gatehouse_dispatch.c */
 
 void gatehouse_register_dispatch(apr_pool_t *p);
 /** Makes the memory in which children count who waits. */
 apr_status_t gatehouse_dispatch_create(gatehouse_settings_t *settings, apr_pool_t *pconf);
 void gatehouse_dispatch_child_init(apr_pool_t *p, server_rec *s);
-void gatehouse_await(request_rec *r, const char *issuer, const char *enrolment);
+void gatehouse_await(request_rec *r, const char *queue, const char *enrolment);
 
 /* gatehouse_jobs.c */
 

@@ -40,6 +40,13 @@ static int take_time(apr_interval_time_t *time, const char *text, apr_interval_t
     return gh_duration_parse(time, text) == APR_SUCCESS && *time >= least && *time <= most;
 }
 
+int gatehouse_take_wait(gatehouse_remote_t *remote, const char *time, const char *option)
+{
+    return take_time(&remote->wait, time, 0, WAIT_MAX)
+        && (!option || (!strncmp(option, "max-waiting=", 12)
+                        && take_number(&remote->max_waiting, option + 12, WAITING_MAX)));
+}
+
 const char *gatehouse_set_issuer_wait(cmd_parms *cmd, void *dir, const char *time,
                                       const char *option)
 {
@@ -49,10 +56,7 @@ const char *gatehouse_set_issuer_wait(cmd_parms *cmd, void *dir, const char *tim
     if (err) {
         return err;
     }
-    if (!take_time(&section->remote.wait, time, 0, WAIT_MAX)
-        || (option && (strncmp(option, "max-waiting=", 12)
-                       || !take_number(&section->remote.max_waiting, option + 12,
-                                       WAITING_MAX)))) {
+    if (!gatehouse_take_wait(&section->remote, time, option)) {
         return apr_psprintf(cmd->pool, GHNO(0869) "IssuerWait takes a time of at most 60s, and "
                             "perhaps max-waiting=NUMBER, not \"%s%s%s\"", time, option ? " " : "",
                             option ? option : "");
@@ -122,10 +126,9 @@ static int take_rate(double *rate, const char *text)
     return 1;
 }
 
-static int take_limit(gatehouse_issuer_section_t *section, const char *text)
+int gatehouse_take_limit(gatehouse_remote_t *remote, apr_interval_time_t *deadline,
+                         const char *text)
 {
-    gatehouse_remote_t *remote = &section->remote;
-
     if (!strncmp(text, "concurrent=", 11)) {
         return take_number(&remote->concurrent, text + 11, CONCURRENT_MAX);
     }
@@ -136,7 +139,7 @@ static int take_limit(gatehouse_issuer_section_t *section, const char *text)
         return take_time(&remote->timeout, text + 8, apr_time_from_sec(1), TIMEOUT_MAX);
     }
     return !strncmp(text, "deadline=", 9)
-        && take_time(&section->config.deadline, text + 9, apr_time_from_sec(60), DEADLINE_MAX);
+        && take_time(deadline, text + 9, apr_time_from_sec(60), DEADLINE_MAX);
 }
 
 const char *gatehouse_set_issuer_limits(cmd_parms *cmd, void *dir, int argc, char *const argv[])
@@ -146,7 +149,7 @@ const char *gatehouse_set_issuer_limits(cmd_parms *cmd, void *dir, int argc, cha
     int i;
 
     for (i = 0; !err && i < argc; ++i) {
-        if (!take_limit(section, argv[i])) {
+        if (!gatehouse_take_limit(&section->remote, &section->config.deadline, argv[i])) {
             err = apr_psprintf(cmd->pool, GHNO(0871) "IssuerLimits takes concurrent=1..1000, "
                                "rate=0.01..10000 per second, timeout=1s..600s and "
                                "deadline=60s..30d; not \"%s\"", argv[i]);

@@ -109,6 +109,29 @@ static const command_rec directives[] = {
     AP_INIT_TAKE_ARGV("ProfileLocations", gatehouse_set_profile, NULL, RSRC_CONF,
                       "off: certificates do not say where CRL, responder and issuer are"),
 
+    AP_INIT_RAW_ARGS("<Webhook", gatehouse_webhook_section, NULL, RSRC_CONF,
+                     "container of a service that says whether challenges are good: "
+                     "<Webhook NAME>"),
+    AP_INIT_TAKE_ARGV("WebhookURL", gatehouse_set_webhook, NULL, RSRC_CONF,
+                      "where it is asked: https://HOST/PATH"),
+    AP_INIT_TAKE_ARGV("WebhookID", gatehouse_set_webhook, NULL, RSRC_CONF,
+                      "how it knows us; the name of the section"),
+    AP_INIT_TAKE_ARGV("WebhookSecret", gatehouse_set_webhook, NULL, RSRC_CONF,
+                      "what calls are signed with, in Base64: file:PATH or exec:PATH"),
+    AP_INIT_TAKE_ARGV("WebhookAuthorization", gatehouse_set_webhook, NULL, RSRC_CONF,
+                      "bearer or basic, and file:PATH or exec:PATH with the token or "
+                      "USER:PASSWORD"),
+    AP_INIT_TAKE_ARGV("WebhookCredential", gatehouse_set_webhook, NULL, RSRC_CONF,
+                      "PKCS#12 with a client certificate, passphrase=SOURCE, alias=NAME"),
+    AP_INIT_TAKE_ARGV("WebhookTrust", gatehouse_set_webhook, NULL, RSRC_CONF,
+                      "who may have issued its certificate: PEM file or system"),
+    AP_INIT_TAKE_ARGV("WebhookProxy", gatehouse_set_webhook, NULL, RSRC_CONF,
+                      "URL of a proxy on the way to it"),
+    AP_INIT_TAKE_ARGV("WebhookWait", gatehouse_set_webhook, NULL, RSRC_CONF,
+                      "how long a request waits for its answer, max-waiting=NUMBER"),
+    AP_INIT_TAKE_ARGV("WebhookLimits", gatehouse_set_webhook, NULL, RSRC_CONF,
+                      "concurrent=NUMBER rate=NUMBER timeout=TIME deadline=TIME"),
+
     AP_INIT_TAKE_ARGV("GatehouseAllowRequest", gatehouse_allow_request, NULL, ACCESS_CONF,
                       "what may be asked for at this location although nobody may otherwise"),
     { .name = NULL }
@@ -192,6 +215,8 @@ static void register_hooks(apr_pool_t *p)
     APR_REGISTER_OPTIONAL_FN(gatehouse_register_metrics);
     APR_REGISTER_OPTIONAL_FN(gatehouse_register_worker);
     APR_REGISTER_OPTIONAL_FN(gatehouse_await);
+    APR_REGISTER_OPTIONAL_FN(gatehouse_add_worker_section);
+    APR_REGISTER_OPTIONAL_FN(gatehouse_webhook);
     gatehouse_register_dispatch(p);
 
     /* First, so that protocol modules find issuers and profiles in their own check. */

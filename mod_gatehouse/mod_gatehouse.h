@@ -80,12 +80,13 @@ APR_DECLARE_OPTIONAL_FN(void, gatehouse_end_work, (void));
 
 /**
  * Tells a worker of an enrolment that was committed as "submitted", and waits until something has
- * come of it, for the time that IssuerWait gives; does not wait if there is no worker, or if too
- * many requests wait already. What has become of the enrolment is in the store. Neither a
+ * come of its job, for the time that IssuerWait gives, or who owns the queue; does not wait if there
+ * is no worker, or if too many requests wait already. What has become of the enrolment is in the store. Neither a
  * transaction nor a place in a limiter may be held meanwhile.
+ * @param queue of its job: see gh_enrolment_outcome_t
  */
 APR_DECLARE_OPTIONAL_FN(void, gatehouse_await,
-                        (request_rec *r, const char *issuer, const char *enrolment));
+                        (request_rec *r, const char *queue, const char *enrolment));
 
 /**
  * Around the opening of a token: one thread of one process after the other, since some PKCS#11
@@ -134,6 +135,31 @@ typedef struct {
  */
 APR_DECLARE_OPTIONAL_FN(apr_status_t, gatehouse_register_worker,
                         (const gatehouse_worker_t *worker, apr_pool_t *pconf));
+
+/** A <Webhook> section, for challenge providers. */
+typedef struct {
+    const char *name;
+    apr_interval_time_t deadline;   /* how long it is asked */
+} gatehouse_webhook_t;
+
+/** @return NULL if there is none of that name; to be called in a check_config hook */
+APR_DECLARE_OPTIONAL_FN(const gatehouse_webhook_t *, gatehouse_webhook, (const char *name));
+
+/** Something that the worker for CAs does besides issuers: jobs of a queue of its own. */
+typedef struct {
+    const char *section;            /* member of the worker's configuration, an array: "webhooks" */
+    const char *json;               /* the object that is added to it, as text; may hold secrets */
+    const char *queue;              /* of its jobs, "KIND:NAME"; health and metrics count them */
+    apr_interval_time_t wait;       /* how long a request waits for one of them; 0: not at all */
+    int max_waiting;                /* so many requests of this node at a time */
+} gatehouse_worker_section_t;
+
+/**
+ * Adds a section, which is copied; with one of them the worker is started even if no issuer needs
+ * it. To be called in a check_config hook, in each pass. The list is emptied with pconf.
+ */
+APR_DECLARE_OPTIONAL_FN(void, gatehouse_add_worker_section,
+                        (const gatehouse_worker_section_t *section, apr_pool_t *pconf));
 
 /**
  * What a responder offers to mod_gatehouse, which retrieves it: the URL at which this configuration

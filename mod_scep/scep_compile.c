@@ -195,7 +195,22 @@ static void check_renewal(compile_t *c, const scep_section_t *section)
     }
 }
 
-static void check_renewals(compile_t *c)
+static void check_webhooks(compile_t *c, const scep_section_t *section)
+{
+    int i;
+
+    for (i = 0; section->challenges && i < section->challenges->nelts; ++i) {
+        const scep_challenge_t *one = &APR_ARRAY_IDX(section->challenges, i, scep_challenge_t);
+
+        if (one->webhook && !scep_gatehouse_webhook(one->webhook)) {
+            problem(c, one->place,
+                    apr_psprintf(c->ptemp, GHNO(1032) "SCEPChallenge: there is no <Webhook %s>",
+                                 one->webhook));
+        }
+    }
+}
+
+static void check_sections(compile_t *c)
 {
     int i;
 
@@ -204,6 +219,7 @@ static void check_renewals(compile_t *c)
 
         if (location->own && location->scep) {
             check_renewal(c, location->scep);
+            check_webhooks(c, location->scep);
         }
     }
 }
@@ -308,6 +324,16 @@ static const gh_renewal_policy_t *renewal_at(const gh_renewal_policy_t *said,
     return policy;
 }
 
+/** A webhook's section may stand behind the location. */
+static gh_authoriser_t *authoriser_of(const compile_t *c, const scep_challenge_t *challenge)
+{
+    const gatehouse_webhook_t *webhook = challenge->webhook
+        ? scep_gatehouse_webhook(challenge->webhook) : NULL;
+
+    return webhook ? gh_authoriser_webhook(webhook->name, webhook->deadline, c->p)
+        : challenge->authoriser;
+}
+
 /** Under the profile's own name only: what httpd asks for at a <Location>, such as Require, would
  *  not hold for another path that led to the same endpoint. */
 static void add_endpoint(compile_t *c, const scep_tenant_t *tenant, const gh_profile_t *profile)
@@ -328,7 +354,7 @@ static void add_endpoint(compile_t *c, const scep_tenant_t *tenant, const gh_pro
     authorisers = apr_array_make(c->p, 2, sizeof(gh_authoriser_t *));
     for (i = 0; e.challenges && i < e.challenges->nelts; ++i) {
         APR_ARRAY_PUSH(authorisers, gh_authoriser_t *) =
-            APR_ARRAY_IDX(e.challenges, i, scep_challenge_t).authoriser;
+            authoriser_of(c, &APR_ARRAY_IDX(e.challenges, i, scep_challenge_t));
     }
     entry = apr_pcalloc(c->p, sizeof(*entry));
     entry->challenges = e.challenges;
@@ -506,7 +532,7 @@ static compile_t *compile_server(server_rec *s, server_rec *main_server,
     c->problems += scep_check_locations(s, c->locations, ptemp);
     collect_tenants(c);
     check_patterns(c);
-    check_renewals(c);
+    check_sections(c);
     add_endpoints(c);
     return c;
 }

@@ -288,6 +288,9 @@ static const char *make_challenge(cmd_parms *cmd, scep_challenge_t *challenge, i
     if (argc > 0 && !ap_cstr_casecmp(argv[0], "manager")) {
         return scep_make_manager(cmd, challenge, argc, argv);
     }
+    if (argc > 0 && !ap_cstr_casecmp(argv[0], "webhook")) {
+        return scep_make_webhook(cmd, challenge, argc, argv);
+    }
     if (argc > 0 && !ap_cstr_casecmp(argv[0], "none")) {
         if (argc != 2 || ap_cstr_casecmp(argv[1], "insecure")) {
             return GHNO(0240) "everybody could enrol here: if that is what you want, say "
@@ -298,20 +301,9 @@ static const char *make_challenge(cmd_parms *cmd, scep_challenge_t *challenge, i
         return NULL;
     }
     return apr_psprintf(cmd->pool, GHNO(0241) "SCEPChallenge takes \"static file:PATH\", \"static "
-                        "exec:PATH\", \"onetime [SET]\", \"device\", \"manager file:PATH\" or "
-                        "\"none insecure\", not \"%s\"",
+                        "exec:PATH\", \"onetime [SET]\", \"device\", \"manager file:PATH\", "
+                        "\"webhook NAME\" or \"none insecure\", not \"%s\"",
                         argc > 0 ? argv[0] : "");
-}
-
-/** Moves the last one to the front: who signs as a manager that may not any more is refused by
- *  that, whatever secret the request has. */
-static void put_first(apr_array_header_t *challenges)
-{
-    scep_challenge_t *all = (scep_challenge_t *)challenges->elts;
-    scep_challenge_t last = all[challenges->nelts - 1];
-
-    memmove(all + 1, all, (size_t)(challenges->nelts - 1) * sizeof(*all));
-    all[0] = last;
 }
 
 static const char *set_challenge(cmd_parms *cmd, void *dir, int argc, char *const argv[])
@@ -319,7 +311,6 @@ static const char *set_challenge(cmd_parms *cmd, void *dir, int argc, char *cons
     scep_section_t *section = dir;
     const char *error = scep_enter_section(cmd, section);
     scep_challenge_t challenge;
-    int i;
 
     if (error) {
         return error;
@@ -333,27 +324,7 @@ static const char *set_challenge(cmd_parms *cmd, void *dir, int argc, char *cons
     if (!section->challenges) {
         section->challenges = apr_array_make(cmd->pool, 2, sizeof(scep_challenge_t));
     }
-    for (i = 0; i < section->challenges->nelts; ++i) {
-        const scep_challenge_t *other = &APR_ARRAY_IDX(section->challenges, i, scep_challenge_t);
-        if (!strcmp(other->name, challenge.name)) {
-            return apr_psprintf(cmd->pool,
-                                GHNO(0242) "this location has a challenge \"%s\" already, by line "
-                                           "%d of %s",
-                                challenge.name, other->place.line, other->place.file);
-        }
-        if (!strcmp(other->name, "none") || !strcmp(challenge.name, "none")) {
-            return apr_psprintf(cmd->pool,
-                                GHNO(0243) "\"none insecure\" makes the other challenge of this "
-                                           "location, in line %d of %s, useless; remove one of "
-                                           "them",
-                                other->place.line, other->place.file);
-        }
-    }
-    APR_ARRAY_PUSH(section->challenges, scep_challenge_t) = challenge;
-    if (challenge.managers) {
-        put_first(section->challenges);
-    }
-    return NULL;
+    return scep_add_challenge(cmd, section->challenges, &challenge);
 }
 
 /* Server level */
@@ -396,8 +367,8 @@ const command_rec scep_directives[] = {
     AP_INIT_ITERATE("SCEPProfiles", set_profiles, NULL, ACCESS_CONF,
                     "names of certificate profiles, or patterns with '*'"),
     AP_INIT_TAKE_ARGV("SCEPChallenge", set_challenge, NULL, ACCESS_CONF,
-                      "static file:PATH|exec:PATH, onetime [SET], device, manager file:PATH, or "
-                      "none insecure"),
+                      "static file:PATH|exec:PATH, onetime [SET], device, manager file:PATH, "
+                      "webhook NAME, or none insecure"),
     AP_INIT_TAKE_ARGV("SCEPRenewal", scep_set_renewal, NULL, ACCESS_CONF,
                       "off, or by-certificate with settings: who may renew without a challenge"),
     AP_INIT_ITERATE("SCEPAllow", set_allow, NULL, ACCESS_CONF,

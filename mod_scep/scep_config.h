@@ -41,6 +41,7 @@ typedef struct {
     const char *name;               /* "static", "onetime", "onetime:set", "device", ... */
     gh_authoriser_t *authoriser;
     const apr_array_header_t *managers;     /* X509 *; NULL for all but "manager" */
+    const char *webhook;            /* its name; NULL for all but "webhook" */
     scep_place_t place;
 } scep_challenge_t;
 
@@ -123,6 +124,11 @@ const char *scep_enter_section(cmd_parms *cmd, scep_section_t *section);
 /** SCEPChallenge manager. @return an error, or NULL */
 const char *scep_make_manager(cmd_parms *cmd, scep_challenge_t *challenge, int argc,
                               char *const argv[]);
+const char *scep_make_webhook(cmd_parms *cmd, scep_challenge_t *challenge, int argc,
+                              char *const argv[]);
+/** Adds one to those of a location, where it belongs. @return an error, or NULL */
+const char *scep_add_challenge(cmd_parms *cmd, apr_array_header_t *challenges,
+                               const scep_challenge_t *challenge);
 /** The managers among the challenges of a location; NULL: none. @param challenges may be NULL */
 const apr_array_header_t *scep_managers(const apr_array_header_t *challenges);
 /** Warns of managers' certificates that are not valid, or not for long. */
@@ -229,6 +235,8 @@ int scep_read_body(request_rec *r, apr_size_t most, gh_bytes_t *body);
 int scep_find_gatehouse(void);
 const gatehouse_config_t *scep_gatehouse_config(void);
 const gh_allowances_t *scep_gatehouse_allowances(server_rec *s, const char *path);
+/** @return NULL if there is no <Webhook> of that name */
+const gatehouse_webhook_t *scep_gatehouse_webhook(const char *name);
 void scep_register_dump(gatehouse_dump_fn *fn, apr_pool_t *pconf);
 
 /* scep_dump.c */

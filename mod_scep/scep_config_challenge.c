@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-/* The challenge providers whose directive has more to it than a word: device managers. */
+/* The challenge providers whose directive has more to it than a word: device managers, webhooks. */
 
 #include <string.h>
 
@@ -66,6 +66,78 @@ const char *scep_make_manager(cmd_parms *cmd, scep_challenge_t *challenge, int a
     challenge->managers = managers;
     challenge->authoriser = gh_authoriser_manager(managers, cmd->pool);
     return check_keys(cmd, managers, path);
+}
+
+const char *scep_make_webhook(cmd_parms *cmd, scep_challenge_t *challenge, int argc,
+                              char *const argv[])
+{
+    if (argc != 2 || !gh_name_valid(argv[1])) {
+        return GHNO(1031) "SCEPChallenge webhook takes the name of a <Webhook>";
+    }
+    challenge->name = apr_pstrcat(cmd->pool, "webhook:", argv[1], NULL);
+    challenge->webhook = argv[1];
+    return NULL;                    /* whether there is one is known later */
+}
+
+/** Moves the last one to the front: who signs as a manager that may not any more is refused by
+ *  that, whatever secret the request has. */
+static void put_first(apr_array_header_t *challenges)
+{
+    scep_challenge_t *all = (scep_challenge_t *)challenges->elts;
+    scep_challenge_t last = all[challenges->nelts - 1];
+
+    memmove(all + 1, all, (size_t)(challenges->nelts - 1) * sizeof(*all));
+    all[0] = last;
+}
+
+/** It grants whatever has a challenge, as far as can be told here: all others are asked before. */
+static void put_webhook_last(apr_array_header_t *challenges)
+{
+    scep_challenge_t *all = (scep_challenge_t *)challenges->elts;
+    int i;
+
+    for (i = 0; i + 1 < challenges->nelts; ++i) {
+        if (all[i].webhook) {
+            scep_challenge_t webhook = all[i];
+
+            all[i] = all[i + 1];
+            all[i + 1] = webhook;
+        }
+    }
+}
+
+const char *scep_add_challenge(cmd_parms *cmd, apr_array_header_t *challenges,
+                               const scep_challenge_t *challenge)
+{
+    int i;
+
+    for (i = 0; i < challenges->nelts; ++i) {
+        const scep_challenge_t *other = &APR_ARRAY_IDX(challenges, i, scep_challenge_t);
+        if (!strcmp(other->name, challenge->name)) {
+            return apr_psprintf(cmd->pool,
+                                GHNO(0242) "this location has a challenge \"%s\" already, by line "
+                                           "%d of %s",
+                                challenge->name, other->place.line, other->place.file);
+        }
+        if (other->webhook && challenge->webhook) {
+            return apr_psprintf(cmd->pool, GHNO(1030) "this location has webhook %s already, by "
+                                "line %d of %s; one only is asked", other->webhook,
+                                other->place.line, other->place.file);
+        }
+        if (!strcmp(other->name, "none") || !strcmp(challenge->name, "none")) {
+            return apr_psprintf(cmd->pool,
+                                GHNO(0243) "\"none insecure\" makes the other challenge of this "
+                                           "location, in line %d of %s, useless; remove one of "
+                                           "them",
+                                other->place.line, other->place.file);
+        }
+    }
+    APR_ARRAY_PUSH(challenges, scep_challenge_t) = *challenge;
+    if (challenge->managers) {
+        put_first(challenges);
+    }
+    put_webhook_last(challenges);
+    return NULL;
 }
 
 const apr_array_header_t *scep_managers(const apr_array_header_t *challenges)

@@ -351,11 +351,11 @@ static int enter_again(scep_exchange_t *x)
     }
 }
 
-apr_status_t scep_exchange_await(scep_exchange_t *x, const char *enrolment)
+apr_status_t scep_exchange_await(scep_exchange_t *x, const char *queue, const char *enrolment)
 {
     gh_limiter_leave(x->engine->gate);
     x->outside = 1;
-    x->request->await(x->request->await_baton, x->issuer, enrolment);
+    x->request->await(x->request->await_baton, queue, enrolment);
     if (!enter_again(x)) {
         return gh_result_fail(&x->result, GH_EBUSY, GH_FAILURE_UNAVAILABLE, "busy",
                               "Send the request again, or raise SCEPMaxConcurrent.",

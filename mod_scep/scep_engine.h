@@ -30,9 +30,11 @@ typedef struct {
     const gh_log_t *log;
     gh_audit_event_t *event;        /* begun by the caller, who writes it afterwards */
     /** Waits, for a bounded time, until something has come of an enrolment that was handed to a
-     *  worker. NULL: nobody waits. */
-    void (*await)(void *baton, const char *issuer, const char *enrolment);
+     *  worker, as a job of a queue. NULL: nobody waits. */
+    void (*await)(void *baton, const char *queue, const char *enrolment);
     void *await_baton;
+    /** Writes another event to the audit log. */
+    void (*audit)(const gh_audit_event_t *event, apr_pool_t *p);
 } scep_request_t;
 
 /** What goes back. */

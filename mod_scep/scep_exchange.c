@@ -13,6 +13,9 @@
 /** Least strength of a secret that a reply is encrypted with. */
 #define SECRET_BITS 128
 
+/** Most jobs of one enrolment that follow each other: asked, enrolled, confirmed. */
+#define AWAIT_JOBS 3
+
 /**
  * Whatever is wrong between decryption and a verified request looks the same from outside, or our
  * key could be used to decrypt what others have sent (Bleichenbacher, Vaudenay).
@@ -176,6 +179,7 @@ static apr_status_t reply_outcome(scep_exchange_t *x, const gh_enrolment_outcome
     case GH_ENROLMENT_SUBMITTED:
     case GH_ENROLMENT_RETRY:
     case GH_ENROLMENT_IN_DOUBT:
+    case GH_ENROLMENT_CONFIRMING:
         x->reply.status = SCEP_PENDING;
         event->result = "pending";
         return APR_SUCCESS;
@@ -188,7 +192,7 @@ static apr_status_t reply_outcome(scep_exchange_t *x, const gh_enrolment_outcome
     default:
         return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_REQUEST, "enrolment.rejected",
                               "Change the request, or ask the operator of the CA.",
-                              GHNO(0220) "the CA has rejected the enrolment%s%s",
+                              GHNO(0220) "the enrolment was rejected%s%s",
                               outcome->message ? ": " : "",
                               outcome->message ? outcome->message : "");
     }
@@ -233,7 +237,8 @@ static apr_status_t check_password(scep_exchange_t *x, const gh_authorisation_t 
 {
     if (!x->message->needs_password
         || (x->reply.password && gh_authorisation_secret_bits(authorisation) >= SECRET_BITS
-            && !gh_authorisation_needs_approval(authorisation) && issues_at_once(x))) {
+            && !gh_authorisation_needs_approval(authorisation)
+            && !gh_authorisation_question(authorisation) && issues_at_once(x))) {
         return APR_SUCCESS;
     }
     return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_ALGORITHM, "message.password",
@@ -265,28 +270,66 @@ static apr_status_t authorise_and_enrol(scep_exchange_t *x, const gh_enrolment_r
                            outcome, x->p, &x->result);
 }
 
-/** One that a worker has just been given, or has had for a while, may be done in a moment. What is
- *  to be tried again later is not waited for. */
+/** What was permitted meanwhile is issued here and now, rather than by who looks for it. */
+static void issue_permitted(scep_exchange_t *x, const gh_enrolment_outcome_t *outcome)
+{
+    gh_audit_event_t *event;
+    gh_result_t result;
+
+    gh_result_clear(&result);
+    if (gh_ledger_issue_one(x->services->ledger, outcome->id, &event, x->p, &result)
+        != APR_SUCCESS) {
+        gh_log(x->request->log, GH_LOG_INFO, APR_SUCCESS, GHNO(1002) "enrolment %s was permitted "
+               "and is issued later: %s: %s", outcome->id, result.number, result.message);
+    }
+    else if (event && x->request->audit) {
+        x->request->audit(event, x->p);
+    }
+}
+
+static int is_at_worker(const gh_enrolment_outcome_t *outcome)
+{
+    return outcome->queue && (outcome->state == GH_ENROLMENT_SUBMITTED
+                              || outcome->state == GH_ENROLMENT_CONFIRMING);
+}
+
+/**
+ * One that a worker has just been given, or has had for a while, may be done in a moment. What is
+ * to be tried again later is not waited for. Each job on the way is waited for once: who is asked
+ * first, the CA, who is told.
+ */
 static apr_status_t await_outcome(scep_exchange_t *x, const gh_enrolment_request_t *enrolment,
                                   gh_enrolment_outcome_t *outcome)
 {
     gh_enrolment_outcome_t now;
-    apr_status_t rv;
+    const char *waited = "";
+    int round;
 
-    if (outcome->state != GH_ENROLMENT_SUBMITTED || !x->request->await) {
-        return APR_SUCCESS;
-    }
-    rv = scep_exchange_await(x, outcome->id);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    memset(&now, 0, sizeof(now));
-    if (gh_ledger_repeat(x->services->ledger, enrolment, &now, x->p, NULL) == APR_SUCCESS) {
+    for (round = 0; round < AWAIT_JOBS && is_at_worker(outcome) && x->request->await; ++round) {
+        apr_status_t rv = scep_exchange_await(x, outcome->queue, outcome->id);
+
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+        waited = outcome->queue;
+        memset(&now, 0, sizeof(now));
+        rv = gh_ledger_repeat(x->services->ledger, enrolment, &now, x->p, NULL);
+        if (rv == APR_SUCCESS && now.state == GH_ENROLMENT_APPROVED && now.id) {
+            issue_permitted(x, &now);
+            memset(&now, 0, sizeof(now));
+            rv = gh_ledger_repeat(x->services->ledger, enrolment, &now, x->p, NULL);
+        }
+        if (rv != APR_SUCCESS) {
+            return APR_SUCCESS;
+        }
+        if (now.state == outcome->state && now.queue && !strcmp(now.queue, waited)) {
+            break;                      /* the time is over */
+        }
         *outcome = now;
     }
-    if (outcome->state == GH_ENROLMENT_ISSUED) {
+    if (*waited && outcome->state == GH_ENROLMENT_ISSUED) {
         x->request->event->message = apr_pstrcat(x->p, "enrolment ", outcome->id,
-                                                 ", by the CA", NULL);
+                                                 ", by a worker", NULL);
     }
     return APR_SUCCESS;
 }

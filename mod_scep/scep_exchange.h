@@ -46,7 +46,8 @@ apr_status_t scep_exchange_not_opened(scep_exchange_t *exchange, const char *cau
  * Waits for what comes of an enrolment that a worker carries out, without a place in the gate.
  * @return GH_EBUSY with result if there is none left afterwards
  */
-apr_status_t scep_exchange_await(scep_exchange_t *exchange, const char *enrolment);
+apr_status_t scep_exchange_await(scep_exchange_t *exchange, const char *queue,
+                                 const char *enrolment);
 
 /** Opens a message that carries no request, with the work of one that does. */
 apr_status_t scep_exchange_open(scep_exchange_t *exchange, gh_bytes_t *content);

@@ -32,6 +32,7 @@ static struct {
     APR_OPTIONAL_FN_TYPE(gatehouse_audit) *audit;
     APR_OPTIONAL_FN_TYPE(gatehouse_request_log) *request_log;
     APR_OPTIONAL_FN_TYPE(gatehouse_allowances) *allowances;
+    APR_OPTIONAL_FN_TYPE(gatehouse_webhook) *webhook;
     APR_OPTIONAL_FN_TYPE(gatehouse_expand) *expand;
     APR_OPTIONAL_FN_TYPE(gatehouse_begin_work) *begin_work;
     APR_OPTIONAL_FN_TYPE(gatehouse_end_work) *end_work;
@@ -61,6 +62,7 @@ int scep_find_gatehouse(void)
     gatehouse.begin_work = APR_RETRIEVE_OPTIONAL_FN(gatehouse_begin_work);
     gatehouse.end_work = APR_RETRIEVE_OPTIONAL_FN(gatehouse_end_work);
     gatehouse.await = APR_RETRIEVE_OPTIONAL_FN(gatehouse_await);
+    gatehouse.webhook = APR_RETRIEVE_OPTIONAL_FN(gatehouse_webhook);
     gatehouse.register_dump = APR_RETRIEVE_OPTIONAL_FN(gatehouse_register_dump);
     return gatehouse.config && gatehouse.service && gatehouse.request_id && gatehouse.audit_event
            && gatehouse.audit && gatehouse.request_log && gatehouse.allowances
@@ -76,6 +78,11 @@ const gatehouse_config_t *scep_gatehouse_config(void)
 const gh_allowances_t *scep_gatehouse_allowances(server_rec *s, const char *path)
 {
     return gatehouse.allowances(s, path);
+}
+
+const gatehouse_webhook_t *scep_gatehouse_webhook(const char *name)
+{
+    return gatehouse.webhook ? gatehouse.webhook(name) : NULL;
 }
 
 void scep_register_dump(gatehouse_dump_fn *fn, apr_pool_t *pconf)
@@ -350,12 +357,12 @@ static int refuse_body(request_rec *r, const scep_entry_t *entry, int status)
 }
 
 /** Waiting is no work: signals may end the process meanwhile. */
-static void await(void *baton, const char *issuer, const char *enrolment)
+static void await(void *baton, const char *queue, const char *enrolment)
 {
     request_rec *r = baton;
 
     gatehouse.end_work();
-    gatehouse.await(r, issuer, enrolment);
+    gatehouse.await(r, queue, enrolment);
     gatehouse.begin_work(r);
 }
 
@@ -388,6 +395,7 @@ static int operate(request_rec *r, const scep_entry_t *entry, const scep_query_t
     request.event = gatehouse.audit_event(r);
     request.await = gatehouse.await ? await : NULL;
     request.await_baton = r;
+    request.audit = gatehouse.audit;
     gatehouse.begin_work(r);
     scep_engine_operate(engine, &entry->endpoint, message, &request, &response, r->pool);
     gatehouse.audit(request.event, r->pool);

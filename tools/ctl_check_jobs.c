@@ -139,4 +139,7 @@ void ctl_check_jobs(ctl_check_t *check)
             check_queue(check, issuer->name);
         }
     }
+    for (i = 0; i < check->ctl->config->queues->nelts; i++) {
+        check_queue(check, APR_ARRAY_IDX(check->ctl->config->queues, i, const char *));
+    }
 }

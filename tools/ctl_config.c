@@ -316,6 +316,7 @@ apr_status_t ctl_config_parse(ctl_config_t **config, const char *text, apr_size_
     parsed->server_root = member_text(root, "server_root", p);
     parsed->listen = member_texts(root, "listen", p);
     parsed->issuers = parse_issuers(root, p);
+    parsed->queues = member_texts(root, "queues", p);
     parsed->profiles = parse_profiles(root, p);
     parsed->endpoints = parse_endpoints(root, p);
     parsed->pages = parse_pages(root, p);

@@ -105,6 +105,7 @@ typedef struct {
     const char *server_root;
     apr_array_header_t *listen;     /* const char * */
     apr_array_header_t *issuers;    /* ctl_issuer_t * */
+    apr_array_header_t *queues;     /* const char *: of jobs, but for those of issuers */
     apr_array_header_t *profiles;   /* ctl_profile_t * */
     apr_array_header_t *endpoints;  /* ctl_endpoint_t * */
     apr_array_header_t *pages;      /* ctl_page_t * */

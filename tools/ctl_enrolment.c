@@ -49,7 +49,7 @@ typedef struct {
 static int waits_for_ca(const gh_enrolment_record_t *record)
 {
     return record->state == GH_ENROLMENT_SUBMITTED || record->state == GH_ENROLMENT_RETRY
-        || record->state == GH_ENROLMENT_IN_DOUBT;
+        || record->state == GH_ENROLMENT_IN_DOUBT || record->state == GH_ENROLMENT_CONFIRMING;
 }
 
 static apr_status_t find_job(gh_transaction_t *transaction, const gh_enrolment_record_t *record,
@@ -109,7 +109,7 @@ static int list_filter(baton_t *baton, const ctl_arguments_t *arguments)
         if (gh_enrolment_state_parse(&parsed, state) != APR_SUCCESS) {
             gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                            "States are waiting, approved, denied, submitted, issued, rejected, "
-                           "retry and in-doubt.",
+                           "retry, in-doubt and confirming.",
                            GHNO(0338) "\"%s\" is not a state of an enrolment", state);
             return ctl_fail_usage(&result);
         }

@@ -10,6 +10,7 @@
 #include "ctl_commands.h"
 #include "ctl_enrolment.h"
 #include "ctl_output.h"
+#include "issuer/question.h"
 #include "issuer/submission.h"
 #include "log.h"
 #include "status.h"
@@ -28,7 +29,10 @@ typedef struct {
 
 static int is_enrolment(const gh_job_record_t *job)
 {
-    return strcmp(job->kind, GH_SUBMISSION_KIND) == 0;
+    /* what is told when an enrolment is over is a job like others */
+    return strcmp(job->kind, GH_SUBMISSION_KIND) == 0
+        || strncmp(job->kind, GH_QUESTION_ASK, strlen(GH_QUESTION_ASK)) == 0
+        || strncmp(job->kind, GH_QUESTION_CONFIRM, strlen(GH_QUESTION_CONFIRM)) == 0;
 }
 
 static apr_status_t list_work(gh_transaction_t *transaction, void *data)

@@ -126,8 +126,14 @@ static apr_status_t finish_work(gh_transaction_t *transaction, void *baton)
     rv = gh_enrolment_move(transaction, finish->record->id, GH_ENROLMENT_APPROVED, finish->state,
                            NULL, finish->message,
                            finish->issue ? finish->issue->certificate.serial : none, finish->now);
-    if (rv == APR_SUCCESS && finish->issue) {
+    if (rv == APR_SUCCESS && finish->state == GH_ENROLMENT_ISSUED) {
         rv = gh_renewal_issued(transaction, finish->record->id, finish->now);
+    }
+    if (rv == APR_SUCCESS && finish->state == GH_ENROLMENT_CONFIRMING) {
+        rv = gh_ledger_confirm(transaction, finish->record, finish->now, finish->pool);
+    }
+    if (rv == APR_SUCCESS && finish->state == GH_ENROLMENT_REJECTED) {
+        rv = gh_ledger_tell_failed(transaction, finish->record, finish->now, finish->pool);
     }
     if (rv == APR_SUCCESS && finish->state == GH_ENROLMENT_SUBMITTED) {
         rv = gh_ledger_submit(transaction, finish->record, finish->patience, finish->now);
@@ -157,7 +163,8 @@ void gh_ledger_fill_event(gh_audit_event_t *event, const char *node,
 }
 
 /* The CA is elsewhere: a worker goes on. */
-static void hand_over(gh_ledger_t *ledger, finish_t *finish)
+static void hand_over(gh_ledger_t *ledger, finish_t *finish,
+                      const gh_authorisation_t *authorisation)
 {
     gh_issuer_t *issuer = apr_hash_get(ledger->issuers, finish->record->issuer,
                                        APR_HASH_KEY_STRING);
@@ -165,9 +172,20 @@ static void hand_over(gh_ledger_t *ledger, finish_t *finish)
     finish->state = GH_ENROLMENT_SUBMITTED;
     finish->patience = gh_issuer_config(issuer)->deadline;
     finish->event->result = "pending";
-    finish->event->rule = "approval";
+    finish->event->rule = gh_authorisation_rule(authorisation);
     finish->event->message = "waits for the CA";
     finish->line = gh_audit_line(finish->event, finish->pool);
+}
+
+/* Nobody gets it before whoever has permitted it knows of it. */
+static void hold_back(finish_t *finish)
+{
+    if (gh_ledger_confirms(finish->record, finish->pool)) {
+        finish->state = GH_ENROLMENT_CONFIRMING;
+        finish->event->result = "pending";
+        finish->event->message = GH_LEDGER_CONFIRMING;
+        finish->issue->line = gh_audit_line_keep(finish->event, finish->pool);
+    }
 }
 
 /* @return APR_SUCCESS with event set if there is one to be written; others leave the row approved,
@@ -192,9 +210,10 @@ static apr_status_t issue_one(gh_ledger_t *ledger, const gh_enrolment_record_t *
     }
     if (rv == APR_SUCCESS) {
         finish.issue = &issue;
+        hold_back(&finish);
     }
     else if (rv == GH_EPENDING) {
-        hand_over(ledger, &finish);
+        hand_over(ledger, &finish, authorisation);
         rv = APR_SUCCESS;
     }
     if (rv == APR_SUCCESS) {
@@ -220,6 +239,38 @@ static apr_status_t issue_one(gh_ledger_t *ledger, const gh_enrolment_record_t *
     }
     /* Somebody else has moved the row: nothing is lost. */
     return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
+}
+
+typedef struct {
+    const char *id;
+    const char *holder;
+    gh_enrolment_record_t *record;
+    apr_pool_t *pool;
+} claim_one_t;
+
+static apr_status_t claim_one_work(gh_transaction_t *transaction, void *baton)
+{
+    claim_one_t *claim = baton;
+    apr_status_t rv = gh_enrolment_claim_one(transaction, claim->id, claim->holder, CLAIM_INTERVAL,
+                                             &claim->record, claim->pool);
+
+    if (rv == APR_NOTFOUND) {
+        claim->record = NULL;
+        return APR_SUCCESS;
+    }
+    return rv;
+}
+
+apr_status_t gh_ledger_issue_one(gh_ledger_t *ledger, const char *id, gh_audit_event_t **event,
+                                 apr_pool_t *p, gh_result_t *result)
+{
+    claim_one_t claim = { .id = id, .holder = ledger->holder, .pool = p };
+    apr_status_t rv;
+
+    *event = NULL;
+    rv = gh_store_write(ledger->store, claim_one_work, &claim, result);
+    return rv == APR_SUCCESS && claim.record
+        ? issue_one(ledger, claim.record, event, p, result) : rv;
 }
 
 apr_status_t gh_ledger_issue_approved(gh_ledger_t *ledger, apr_array_header_t **events,
@@ -284,6 +335,9 @@ static apr_status_t decide_work(gh_transaction_t *transaction, void *baton)
                                decide->approve ? GH_ENROLMENT_APPROVED : GH_ENROLMENT_DENIED,
                                decide->actor, decide->reason, none, event->time);
         rv = rv == APR_NOTFOUND ? GH_EREFUSED : rv;
+    }
+    if (rv == APR_SUCCESS && !decide->approve) {
+        rv = gh_ledger_tell_failed(transaction, decide->record, event->time, decide->pool);
     }
     if (rv == APR_SUCCESS) {
         event->tenant = decide->record->tenant;

@@ -27,6 +27,7 @@ struct gh_authorisation {
     const gh_plan_t *plan;
     const gh_renewal_record_t *renewal;
     int needs_approval;
+    gh_question_t question;
 };
 
 /* The one place where an authorisation comes into being. */
@@ -136,6 +137,7 @@ static gh_authorisation_t *make_granted(const gh_enrolment_request_t *request,
     authorisation->consume = grant->consume;
     authorisation->consume_baton = grant->consume_baton;
     authorisation->secret_bits = grant->secret_bits;
+    authorisation->question = grant->question;
     authorisation->request_sha256 = gh_csr_info_sha256(request->csr);
     authorisation->needs_approval = gh_profile_needs_approval(request->profile);
     return authorisation;
@@ -235,8 +237,10 @@ apr_status_t gh_authorise_approved(gh_authorisation_t **authorisation,
     if (rv != APR_SUCCESS) {
         return rv;
     }
+    /* one that somebody outside has permitted waits for no operator, unless the profile says so */
     *authorisation = make(record->protocol, record->location, record->issuer, record->profile,
-                          "approval", plan, p);
+                          record->question && !record->decided_by ? record->rule : "approval",
+                          plan, p);
     (*authorisation)->request_sha256 = record->request_sha256;
     return APR_SUCCESS;
 }
@@ -330,4 +334,9 @@ const gh_renewal_record_t *gh_authorisation_renewal(const gh_authorisation_t *au
 int gh_authorisation_needs_approval(const gh_authorisation_t *authorisation)
 {
     return authorisation->needs_approval;
+}
+
+const gh_question_t *gh_authorisation_question(const gh_authorisation_t *authorisation)
+{
+    return authorisation->question.kind ? &authorisation->question : NULL;
 }

@@ -55,6 +55,16 @@ struct gh_enrolment_request {
 typedef apr_status_t gh_consume_fn(gh_transaction_t *transaction, void *baton,
                                    const char *enrolment, apr_time_t now);
 
+/** What somebody outside is asked before anything is issued, see question.h. Jobs are of the kinds
+ *  "ask.KIND", "confirm.KIND" and "failed.KIND". */
+typedef struct {
+    const char *kind;               /* "webhook", ...; NULL: nobody is asked */
+    const char *queue;              /* of the jobs: "webhook:NAME", no name of an issuer */
+    int confirm;                    /* 1: what comes of it has to be told, and a certificate is not
+                                       handed out before that was taken well */
+    apr_interval_time_t patience;   /* how long is tried; 0: 24 h */
+} gh_question_t;
+
 /** What a successful authoriser grants. */
 typedef struct {
     const char *rule;               /* "challenge.static", "challenge.onetime", ...; static text */
@@ -66,6 +76,7 @@ typedef struct {
     int final;                      /* of a refusal: no other authoriser is asked either */
     const gh_given_names_t *given;  /* whose certificate it is, whatever the request asks for; NULL:
                                        as the request asks */
+    gh_question_t question;         /* kind not NULL: granted if somebody outside permits it */
 } gh_grant_t;
 
 /** One way to be authorised; several may stand behind one location, the first that grants wins. */
@@ -104,8 +115,8 @@ apr_status_t gh_authorise_renewal(gh_authorisation_t **authorisation,
                                   const apr_array_header_t *authorisers, gh_store_t *store,
                                   apr_pool_t *p, gh_result_t *result);
 
-/** From a row that an operator has approved: state approved, plan as it was when authorised.
- *  @return GH_EREFUSED for every other row */
+/** From a row that an operator has approved, or that somebody outside has permitted: state approved,
+ *  plan as it was when authorised. @return GH_EREFUSED for every other row */
 apr_status_t gh_authorise_approved(gh_authorisation_t **authorisation,
                                    const struct gh_enrolment_record *record, apr_pool_t *p,
                                    gh_result_t *result);
@@ -139,6 +150,8 @@ apr_status_t gh_authorisation_consume(const gh_authorisation_t *authorisation,
 const struct gh_renewal_record *gh_authorisation_renewal(
     const gh_authorisation_t *authorisation);
 int gh_authorisation_needs_approval(const gh_authorisation_t *authorisation);
+/** Who has to permit it first; NULL: nobody. */
+const gh_question_t *gh_authorisation_question(const gh_authorisation_t *authorisation);
 
 /* The challenge providers that need no protocol. */
 
@@ -160,6 +173,10 @@ gh_authoriser_t *gh_authoriser_manager(const apr_array_header_t *managers, apr_p
 /** @return 1 if a certificate is the very one of one of these managers
  *  @param managers, certificate may be NULL */
 int gh_manager_is(const apr_array_header_t *managers, const X509 *certificate);
+/** "webhook NAME": grants if a webhook permits it; see question.h. @param deadline how long it is
+ *  asked */
+gh_authoriser_t *gh_authoriser_webhook(const char *name, apr_interval_time_t deadline,
+                                       apr_pool_t *p);
 /** "none insecure": everybody. */
 gh_authoriser_t *gh_authoriser_none(apr_pool_t *p);
 

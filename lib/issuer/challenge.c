@@ -61,6 +61,33 @@ gh_authoriser_t *gh_authoriser_static(gh_bytes_t secret, apr_pool_t *p)
     return authoriser;
 }
 
+static apr_status_t check_webhook(const gh_authoriser_t *authoriser, gh_store_t *store,
+                                  const gh_enrolment_request_t *request, gh_grant_t *grant,
+                                  apr_pool_t *p, gh_result_t *result)
+{
+    if (!request->challenge || !*request->challenge) {
+        return missing_challenge(result);
+    }
+    grant->rule = "challenge.webhook";
+    grant->question = *(const gh_question_t *)authoriser->data;
+    return APR_SUCCESS;
+}
+
+gh_authoriser_t *gh_authoriser_webhook(const char *name, apr_interval_time_t deadline,
+                                       apr_pool_t *p)
+{
+    gh_authoriser_t *authoriser = apr_pcalloc(p, sizeof(*authoriser));
+    gh_question_t *question = apr_pcalloc(p, sizeof(*question));
+
+    question->kind = "webhook";
+    question->queue = apr_pstrcat(p, "webhook:", name, NULL);
+    question->patience = deadline;
+    authoriser->name = "webhook";
+    authoriser->data = question;
+    authoriser->check = check_webhook;
+    return authoriser;
+}
+
 static apr_status_t check_none(const gh_authoriser_t *authoriser, gh_store_t *store,
                                const gh_enrolment_request_t *request, gh_grant_t *grant,
                                apr_pool_t *p, gh_result_t *result)

@@ -27,172 +27,6 @@ gh_ledger_t *gh_ledger_create(gh_store_t *store, apr_hash_t *issuers, const char
     return ledger;
 }
 
-static int hash_part(EVP_MD_CTX *context, const void *data, apr_size_t length)
-{
-    unsigned char size[4] = {
-        (unsigned char)(length >> 24), (unsigned char)(length >> 16),
-        (unsigned char)(length >> 8), (unsigned char)length
-    };
-
-    return EVP_DigestUpdate(context, size, sizeof(size)) == 1
-        && EVP_DigestUpdate(context, data, length) == 1;
-}
-
-/* Every part with its length before it, so that no two keys can be written the same way. */
-static apr_status_t row_key(gh_bytes_t *key, const char *protocol, const char *tenant,
-                            const char *issuer, const char *profile, const char *transaction,
-                            gh_bytes_t signer, apr_pool_t *p, gh_result_t *result)
-{
-    const char *parts[] = { protocol, tenant, issuer, profile, transaction };
-    unsigned char *digest = apr_palloc(p, EVP_MAX_MD_SIZE);
-    unsigned int length = 0;
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    int good = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1;
-    apr_size_t i;
-
-    for (i = 0; good && i < sizeof(parts) / sizeof(parts[0]); ++i) {
-        good = hash_part(context, parts[i], strlen(parts[i]));
-    }
-    good = good && hash_part(context, signer.data, signer.length)
-        && EVP_DigestFinal_ex(context, digest, &length) == 1;
-    EVP_MD_CTX_free(context);
-    if (!good) {
-        return gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_INTERNAL, NULL, NULL,
-                                 GHNO(0027) "the key of the enrolment cannot be computed");
-    }
-    key->data = digest;
-    key->length = length;
-    return APR_SUCCESS;
-}
-
-static apr_status_t request_key(gh_bytes_t *key, const gh_enrolment_request_t *request,
-                                apr_pool_t *p, gh_result_t *result)
-{
-    return row_key(key, request->protocol, request->tenant, request->issuer,
-                   gh_profile_name(request->profile), request->transaction,
-                   request->signer_sha256, p, result);
-}
-
-static int bytes_equal(gh_bytes_t a, gh_bytes_t b)
-{
-    return a.length == b.length && a.length && !memcmp(a.data, b.data, a.length);
-}
-
-apr_status_t gh_ledger_read_certificate(gh_transaction_t *transaction,
-                                        const gh_enrolment_record_t *record,
-                                        gh_enrolment_outcome_t *outcome, apr_time_t *not_after,
-                                        apr_pool_t *p)
-{
-    apr_array_header_t *found;
-    apr_status_t rv;
-
-    rv = gh_certificate_find(transaction, record->issuer, record->serial, &found, p);
-    if (rv == APR_SUCCESS && found->nelts != 1) {
-        rv = GH_ECORRUPT;
-    }
-    if (rv == APR_SUCCESS) {
-        const gh_certificate_record_t *certificate =
-            APR_ARRAY_IDX(found, 0, gh_certificate_record_t *);
-
-        outcome->certificate = certificate->der;
-        outcome->serial = certificate->serial;
-        *not_after = certificate->not_after;
-    }
-    return rv;
-}
-
-/* Reading what stands under a key */
-
-typedef struct {
-    gh_bytes_t key;
-    gh_enrolment_record_t *record;
-    gh_enrolment_outcome_t *outcome;
-    apr_time_t not_after;
-    apr_pool_t *pool;
-} look_t;
-
-static apr_status_t look_work(gh_transaction_t *transaction, void *baton)
-{
-    look_t *look = baton;
-    apr_status_t rv;
-
-    memset(look->outcome, 0, sizeof(*look->outcome));
-    rv = gh_enrolment_find_key(transaction, look->key, &look->record, look->pool);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    look->outcome->state = look->record->state;
-    look->outcome->id = look->record->id;
-    look->outcome->message = look->record->message;
-    look->outcome->repeated = 1;
-    if (look->record->state == GH_ENROLMENT_ISSUED) {
-        rv = gh_ledger_read_certificate(transaction, look->record, look->outcome,
-                                        &look->not_after, look->pool);
-    }
-    return rv;
-}
-
-static int is_final(gh_enrolment_state_t state)
-{
-    return state == GH_ENROLMENT_ISSUED || state == GH_ENROLMENT_DENIED
-        || state == GH_ENROLMENT_REJECTED;
-}
-
-/* Whether a row no longer answers for its key: decided a day ago, or its certificate has ended. */
-static int is_over(const gh_enrolment_record_t *record, apr_time_t not_after, apr_time_t now)
-{
-    return is_final(record->state)
-        && (record->updated + GH_LEDGER_REPEAT <= now
-            || (record->state == GH_ENROLMENT_ISSUED && not_after <= now));
-}
-
-apr_status_t gh_ledger_repeat(gh_ledger_t *ledger, const gh_enrolment_request_t *request,
-                              gh_enrolment_outcome_t *outcome, apr_pool_t *p, gh_result_t *result)
-{
-    look_t look = { .outcome = outcome, .pool = p };
-    apr_status_t rv;
-
-    rv = request_key(&look.key, request, p, result);
-    if (rv == APR_SUCCESS) {
-        rv = gh_store_read(ledger->store, look_work, &look, result);
-    }
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    if (is_over(look.record, look.not_after, apr_time_now())) {
-        return APR_NOTFOUND;
-    }
-    if (!bytes_equal(look.record->request_sha256, gh_csr_info_sha256(request->csr))) {
-        memset(outcome, 0, sizeof(*outcome));
-        return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_CONFLICT, "ledger.transaction",
-                              "Use a new transaction ID for a new request.",
-                              GHNO(0028) "another request was made with this transaction ID "
-                              "(enrolment %s)", look.record->id);
-    }
-    return APR_SUCCESS;
-}
-
-apr_status_t gh_ledger_poll(gh_ledger_t *ledger, const char *protocol, const char *tenant,
-                            const char *issuer, const char *profile, const char *transaction,
-                            gh_bytes_t signer_sha256, gh_enrolment_outcome_t *outcome,
-                            apr_pool_t *p, gh_result_t *result)
-{
-    look_t look = { .outcome = outcome, .pool = p };
-    apr_status_t rv;
-
-    rv = row_key(&look.key, protocol, tenant, issuer, profile, transaction, signer_sha256, p,
-                 result);
-    if (rv == APR_SUCCESS) {
-        rv = gh_store_read(ledger->store, look_work, &look, result);
-    }
-    if (rv == APR_NOTFOUND) {
-        return gh_result_fail(result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, "ledger.poll",
-                              "Send the request again.",
-                              GHNO(0029) "no enrolment of this client has this transaction ID");
-    }
-    return rv;
-}
-
 /* Making a certificate */
 
 apr_status_t gh_ledger_fill_certificate(gh_certificate_record_t *record, X509 *x509, apr_pool_t *p,
@@ -298,7 +132,7 @@ static apr_status_t retire_old(gh_transaction_t *transaction, enrol_t *enrol)
     if (rv == APR_SUCCESS && old->state == GH_ENROLMENT_ISSUED) {
         rv = gh_ledger_read_certificate(transaction, old, &outcome, &not_after, enrol->pool);
     }
-    if (rv == APR_SUCCESS && is_over(old, not_after, enrol->now)) {
+    if (rv == APR_SUCCESS && gh_ledger_is_over(old, not_after, enrol->now)) {
         rv = gh_enrolment_retire(transaction, old->id, enrol->now);
     }
     return rv;
@@ -381,13 +215,20 @@ static apr_status_t enrol_work(gh_transaction_t *transaction, void *baton)
         rv = note_renewal(transaction, enrol);
     }
     if (rv == APR_SUCCESS && enrol->record.state == GH_ENROLMENT_SUBMITTED) {
-        rv = gh_ledger_submit(transaction, &enrol->record, enrol->patience, enrol->now);
+        rv = enrol->record.question
+            ? gh_ledger_ask(transaction, &enrol->record, enrol->now, enrol->pool)
+            : gh_ledger_submit(transaction, &enrol->record, enrol->patience, enrol->now);
     }
     if (rv == APR_SUCCESS) {
         rv = enrol->issued ? gh_ledger_store_issue(transaction, &enrol->issue)
             : gh_audit_insert(transaction, enrol->event, enrol->line, 1);
     }
     return rv;
+}
+
+static int bytes_equal(gh_bytes_t a, gh_bytes_t b)
+{
+    return a.length == b.length && a.length && !memcmp(a.data, b.data, a.length);
 }
 
 /* An authorisation is good for one request only; showing another one is a fault of the caller. */
@@ -446,10 +287,11 @@ static apr_status_t fill_record(gh_enrolment_record_t *record,
     record->rule = gh_authorisation_rule(authorisation);
     record->created = now;
     record->updated = now;
-    return request_key(&record->key, request, p, result);
+    return gh_ledger_key(&record->key, request, p, result);
 }
 
-/* A CA elsewhere wants the request as it is: its signature covers all of it, the challenge too. */
+/* A CA elsewhere, or who is asked first, wants the request as it is: its signature covers all of
+ * it, the challenge too. */
 static apr_status_t keep_request(enrol_t *enrol, const gh_enrolment_request_t *request,
                                  apr_pool_t *p, gh_result_t *result)
 {
@@ -463,18 +305,42 @@ static apr_status_t keep_request(enrol_t *enrol, const gh_enrolment_request_t *r
                    gh_ledger_seal_context(enrol->record.id, p), p, result);
 }
 
+/* Whom to ask, and what its permission leads to. */
+static apr_status_t keep_question(enrol_t *enrol, const gh_question_t *question, apr_pool_t *p,
+                                  gh_result_t *result)
+{
+    gh_kept_question_t kept = {
+        .question = *question,
+        .approval = gh_authorisation_needs_approval(enrol->authorisation),
+        .patience = enrol->patience
+    };
+
+    return gh_ledger_keep_question(&enrol->record.question, &kept, p, result);
+}
+
+static const char *waits_for(const enrol_t *enrol)
+{
+    return enrol->record.state == GH_ENROLMENT_WAITING ? " waits for approval"
+        : enrol->record.question ? " waits for permission" : " waits for the CA";
+}
+
 /* What is issued later, by whom it may be: once an operator has approved it, or by a worker. */
 static apr_status_t prepare_later(gh_ledger_t *ledger, enrol_t *enrol, gh_enrolment_state_t state,
                                   const gh_enrolment_request_t *request, gh_audit_event_t *event,
                                   apr_pool_t *p, gh_result_t *result)
 {
     gh_issuer_t *issuer = apr_hash_get(ledger->issuers, request->issuer, APR_HASH_KEY_STRING);
+    const gh_question_t *question = gh_authorisation_question(enrol->authorisation);
+    int by_worker = issuer && gh_issuer_backend(issuer)->by_worker;
     apr_status_t rv;
 
     rv = gh_plan_encode(&enrol->record.plan, gh_authorisation_plan(enrol->authorisation), p,
                         result);
-    if (rv == APR_SUCCESS && issuer && gh_issuer_backend(issuer)->by_worker) {
-        enrol->patience = gh_issuer_config(issuer)->deadline;
+    enrol->patience = by_worker ? gh_issuer_config(issuer)->deadline : 0;
+    if (rv == APR_SUCCESS && question) {
+        rv = keep_question(enrol, question, p, result);
+    }
+    if (rv == APR_SUCCESS && (by_worker || question)) {
         rv = keep_request(enrol, request, p, result);
     }
     if (rv != APR_SUCCESS) {
@@ -486,9 +352,7 @@ static apr_status_t prepare_later(gh_ledger_t *ledger, enrol_t *enrol, gh_enrolm
     event->subject = enrol->record.subject;
     event->rule = enrol->record.rule;
     event->result = "pending";
-    event->message = apr_pstrcat(p, "enrolment ", enrol->record.id,
-                                 state == GH_ENROLMENT_WAITING ? " waits for approval"
-                                                               : " waits for the CA",
+    event->message = apr_pstrcat(p, "enrolment ", enrol->record.id, waits_for(enrol),
                                  event->message ? "; " : "", event->message, NULL);
     enrol->event = event;
     enrol->line = gh_audit_line_keep(event, p);
@@ -502,6 +366,9 @@ static apr_status_t prepare(gh_ledger_t *ledger, enrol_t *enrol,
     X509 *x509 = NULL;
     apr_status_t rv;
 
+    if (gh_authorisation_question(enrol->authorisation)) {
+        return prepare_later(ledger, enrol, GH_ENROLMENT_SUBMITTED, request, event, p, result);
+    }
     if (gh_authorisation_needs_approval(enrol->authorisation)) {
         return prepare_later(ledger, enrol, GH_ENROLMENT_WAITING, request, event, p, result);
     }
@@ -581,6 +448,10 @@ apr_status_t gh_ledger_enrol(gh_ledger_t *ledger, const gh_authorisation_t *auth
     }
     outcome->state = enrol.record.state;
     outcome->id = enrol.record.id;
+    if (enrol.record.state == GH_ENROLMENT_SUBMITTED) {
+        outcome->queue = gh_authorisation_question(authorisation)
+            ? gh_authorisation_question(authorisation)->queue : enrol.record.issuer;
+    }
     outcome->certificate = enrol.issue.certificate.der;
     outcome->serial = enrol.issue.certificate.serial;
     return APR_SUCCESS;

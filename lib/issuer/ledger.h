@@ -34,6 +34,7 @@ typedef struct {
     gh_bytes_t certificate;         /* DER, when issued */
     gh_bytes_t serial;
     int repeated;                   /* 1: the row was there before this request */
+    const char *queue;              /* of the job that a worker has to do for it; NULL: none */
 } gh_enrolment_outcome_t;
 
 /**
@@ -57,7 +58,8 @@ apr_status_t gh_ledger_repeat(gh_ledger_t *ledger, const gh_enrolment_request_t 
 
 /**
  * Enrols: with an issuer that signs here, row, certificate, used challenge and audit row are one
- * transaction, durable when this returns. With one that a worker talks to, row and job are.
+ * transaction, durable when this returns. With one that a worker talks to, row and job are, as
+ * they are if somebody outside has to permit it first.
  *
  * @param event filled with subject, serial, rule and result; its row is written in the transaction
  * @return APR_SUCCESS (outcome issued, waiting or submitted); GH_EREFUSED (challenge used
@@ -85,11 +87,17 @@ apr_status_t gh_ledger_issue_own(gh_ledger_t *ledger, const gh_authorisation_t *
                                  gh_audit_event_t *event, X509 **certificate, apr_pool_t *p,
                                  gh_result_t *result);
 
-/** Issues what operators have approved.
+/** Issues what operators have approved, and what was permitted by somebody outside.
  *  @param events set to gh_audit_event_t * elements to be written
  *  @return APR_SUCCESS also if there was nothing to do */
 apr_status_t gh_ledger_issue_approved(gh_ledger_t *ledger, apr_array_header_t **events,
                                       apr_pool_t *p, gh_result_t *result);
+
+/** Issues one of them at once, unless another process does: for whoever waits for it.
+ *  @param event set to one to be written, or NULL
+ *  @return APR_SUCCESS also if there was nothing to do */
+apr_status_t gh_ledger_issue_one(gh_ledger_t *ledger, const char *id, gh_audit_event_t **event,
+                                 apr_pool_t *p, gh_result_t *result);
 
 /** Approves or denies a waiting enrolment. Needs no issuer key: a server process issues.
  *  @return APR_NOTFOUND; GH_EREFUSED if it is not waiting */

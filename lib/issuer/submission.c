@@ -60,18 +60,16 @@ static apr_status_t find_work(gh_transaction_t *transaction, void *baton)
     return gh_enrolment_find(transaction, find->id, &find->record, find->pool);
 }
 
-static apr_status_t open_request(gh_submission_t *submission, const gh_sealer_t *sealer,
-                                 apr_pool_t *p, gh_result_t *result)
+apr_status_t gh_ledger_open_request(gh_bytes_t *request, const char *enrolment, gh_bytes_t stored,
+                                    const gh_sealer_t *sealer, apr_pool_t *p, gh_result_t *result)
 {
-    const gh_enrolment_record_t *record = submission->record;
-
-    submission->request = record->request;
-    if (!record->request.length) {
+    *request = stored;
+    if (!stored.length) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "submission.request",
                               "Let the device ask again.",
-                              GHNO(0777) "enrolment %s was stored without its request", record->id);
+                              GHNO(0777) "enrolment %s was stored without its request", enrolment);
     }
-    if (record->request.data[0] == DER_SEQUENCE) {
+    if (stored.data[0] == DER_SEQUENCE) {
         return APR_SUCCESS;
     }
     if (!sealer) {
@@ -79,10 +77,9 @@ static apr_status_t open_request(gh_submission_t *submission, const gh_sealer_t 
                               "Configure the GatehouseSealingKey of the node that took the "
                               "request.",
                               GHNO(0778) "the request of enrolment %s is sealed, and there is no "
-                              "sealing key here", record->id);
+                              "sealing key here", enrolment);
     }
-    return gh_unseal(&submission->request, sealer, record->request,
-                     gh_ledger_seal_context(record->id, p), p, result);
+    return gh_unseal(request, sealer, stored, gh_ledger_seal_context(enrolment, p), p, result);
 }
 
 apr_status_t gh_submission_read(gh_submission_t **submission, gh_store_t *store,
@@ -104,7 +101,8 @@ apr_status_t gh_submission_read(gh_submission_t **submission, gh_store_t *store,
     made->record = find.record;
     rv = gh_plan_decode(&made->plan, find.record->plan, p, result);
     if (rv == APR_SUCCESS) {
-        rv = open_request(made, sealer, p, result);
+        rv = gh_ledger_open_request(&made->request, made->record->id, made->record->request, sealer,
+                                    p, result);
     }
     if (rv == APR_SUCCESS) {
         *submission = made;
@@ -221,14 +219,25 @@ static apr_status_t complete_key(gh_transaction_t *transaction, const end_t *end
 
 static apr_status_t withdraw(gh_transaction_t *transaction, end_t *end)
 {
+    apr_status_t rv;
     int changed;
 
     end->event->result = "refused";
     end->event->rule = "renewal.revoked";
     end->event->message = end->message;
-    return gh_remote_set_status(transaction, end->certificate.issuer, end->certificate.serial,
-                                GH_STATUS_REVOKED, REASON_CESSATION, 0, end->now, &changed,
-                                end->pool);
+    rv = gh_remote_set_status(transaction, end->certificate.issuer, end->certificate.serial,
+                              GH_STATUS_REVOKED, REASON_CESSATION, 0, end->now, &changed,
+                              end->pool);
+    return rv == APR_SUCCESS
+        ? gh_ledger_tell_failed(transaction, end->record, end->now, end->pool) : rv;
+}
+
+/* Nobody gets it before whoever has permitted it knows of it. */
+static apr_status_t await_word(gh_transaction_t *transaction, end_t *end)
+{
+    end->event->result = "pending";
+    end->event->message = GH_LEDGER_CONFIRMING;
+    return gh_ledger_confirm(transaction, end->record, end->now, end->pool);
 }
 
 static apr_status_t issued_work(gh_transaction_t *transaction, void *baton)
@@ -248,14 +257,14 @@ static apr_status_t issued_work(gh_transaction_t *transaction, void *baton)
         end->message = "the certificate that was to be renewed has been revoked or held meanwhile";
     }
     if (rv == APR_SUCCESS) {
-        rv = move_row(transaction, end, end->withdrawn ? GH_ENROLMENT_REJECTED
-                                                       : GH_ENROLMENT_ISSUED);
+        rv = move_row(transaction, end, end->withdrawn ? GH_ENROLMENT_REJECTED : end->state);
     }
     if (rv == APR_SUCCESS) {
         rv = store_certificate(transaction, end);
     }
     if (rv == APR_SUCCESS) {
         rv = end->withdrawn ? withdraw(transaction, end)
+            : end->state == GH_ENROLMENT_CONFIRMING ? await_word(transaction, end)
             : gh_renewal_issued(transaction, end->record->id, end->now);
     }
     if (rv == APR_SUCCESS && !end->withdrawn) {
@@ -280,7 +289,9 @@ apr_status_t gh_submission_issued(const gh_submission_t *submission, gh_store_t 
                                   gh_audit_event_t *event, apr_pool_t *p, gh_result_t *result)
 {
     const gh_enrolment_record_t *row = submission->record;
-    end_t end = begin_end(submission, holder, node, GH_ENROLMENT_ISSUED, event, p);
+    end_t end = begin_end(submission, holder, node,
+                          gh_ledger_confirms(row, p) ? GH_ENROLMENT_CONFIRMING
+                                                     : GH_ENROLMENT_ISSUED, event, p);
     apr_status_t rv;
 
     end.certificate.issuer = row->issuer;
@@ -316,6 +327,9 @@ static apr_status_t rejected_work(gh_transaction_t *transaction, void *baton)
 
     if (rv == APR_SUCCESS) {
         rv = move_row(transaction, end, end->state);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = gh_ledger_tell_failed(transaction, end->record, end->now, end->pool);
     }
     return rv == APR_SUCCESS
         ? gh_audit_insert(transaction, end->event, gh_audit_line(end->event, end->pool), 0) : rv;

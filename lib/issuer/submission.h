@@ -88,15 +88,16 @@ apr_status_t gh_submission_again(const gh_submission_t *submission, gh_store_t *
                                  const char *reference, const gh_result_t *why, apr_pool_t *p,
                                  gh_result_t *result);
 
-/* For operators. Both return APR_NOTFOUND, GH_EREFUSED if the row is not submitted, retry or
- * in-doubt, GH_EBUSY while a worker is at it; result says which. */
+/* For operators. Both return APR_NOTFOUND, GH_EREFUSED if the row is not submitted, retry, in-doubt
+ * or confirming, GH_EBUSY while a worker is at it; result says which. */
 
 /** Has one carried out again at once, as if it had never been sent: whoever does that for one in
  *  doubt has looked at the CA. */
 apr_status_t gh_submission_retry(gh_store_t *store, const char *id, const char *actor,
                                  gh_audit_event_t *event, apr_pool_t *p, gh_result_t *result);
 
-/** Gives one up: rejected. @param reason for the requester; NULL: an operator did it */
+/** Gives one up: rejected, and revoked if it was confirming. @param reason for the requester; NULL: an
+ *  operator did it */
 apr_status_t gh_submission_cancel(gh_store_t *store, const char *id, const char *actor,
                                   const char *reason, gh_audit_event_t *event, apr_pool_t *p,
                                   gh_result_t *result);

@@ -4,6 +4,10 @@
 
 #include "issuer/submission.h"
 
+#include <string.h>
+
+#include "issuer/ledger_private.h"
+#include "issuer/question.h"
 #include "log.h"
 #include "status.h"
 #include "store/housekeeping.h"
@@ -22,7 +26,25 @@ typedef struct {
 static int is_open(const gh_enrolment_record_t *record)
 {
     return record->state == GH_ENROLMENT_SUBMITTED || record->state == GH_ENROLMENT_RETRY
-        || record->state == GH_ENROLMENT_IN_DOUBT;
+        || record->state == GH_ENROLMENT_IN_DOUBT || record->state == GH_ENROLMENT_CONFIRMING;
+}
+
+/* Nothing comes of it: who has permitted it is told, and what was issued is revoked. */
+static apr_status_t give_up(gh_transaction_t *transaction, const decide_t *decide, int permitted)
+{
+    apr_status_t rv = APR_SUCCESS;
+
+    if (decide->record->state == GH_ENROLMENT_CONFIRMING) {
+        rv = gh_ledger_withdraw(transaction, decide->record, decide->event->time, decide->pool);
+    }
+    return rv == APR_SUCCESS && permitted
+        ? gh_ledger_tell_failed(transaction, decide->record, decide->event->time, decide->pool)
+        : rv;
+}
+
+static int is_question(const gh_job_record_t *job)
+{
+    return strncmp(job->kind, GH_QUESTION_ASK, strlen(GH_QUESTION_ASK)) == 0;
 }
 
 /* Nothing of the row changes as long as a worker has the job. */
@@ -32,6 +54,7 @@ static apr_status_t decide_work(gh_transaction_t *transaction, void *baton)
     gh_audit_event_t *event = decide->event;
     gh_bytes_t none = { NULL, 0 };
     gh_enrolment_state_t state = decide->retry ? GH_ENROLMENT_SUBMITTED : GH_ENROLMENT_REJECTED;
+    gh_job_record_t *job;
     apr_status_t rv;
 
     decide->busy = 0;
@@ -42,6 +65,13 @@ static apr_status_t decide_work(gh_transaction_t *transaction, void *baton)
     if (!is_open(decide->record)) {
         return GH_EREFUSED;
     }
+    rv = gh_job_find(transaction, decide->id, &job, decide->pool);
+    if (rv != APR_SUCCESS) {
+        return rv == APR_NOTFOUND ? GH_EREFUSED : rv;
+    }
+    if (decide->retry && decide->record->state == GH_ENROLMENT_CONFIRMING) {
+        state = GH_ENROLMENT_CONFIRMING;
+    }
     rv = decide->retry ? gh_job_retry(transaction, decide->id)
         : gh_job_cancel(transaction, decide->id);
     decide->busy = rv == GH_EBUSY;
@@ -51,6 +81,9 @@ static apr_status_t decide_work(gh_transaction_t *transaction, void *baton)
     if (decide->record->state != state) {
         rv = gh_enrolment_move(transaction, decide->id, decide->record->state, state,
                                decide->actor, decide->reason, none, event->time);
+    }
+    if (rv == APR_SUCCESS && !decide->retry) {
+        rv = give_up(transaction, decide, !is_question(job));
     }
     if (rv == APR_SUCCESS) {
         event->tenant = decide->record->tenant;
@@ -83,8 +116,8 @@ static apr_status_t decide(decide_t *decide, gh_store_t *store, gh_result_t *res
     }
     if (rv == GH_EREFUSED) {
         return gh_result_fail(result, rv, GH_FAILURE_CONFLICT, "enrolment.state",
-                              "Only what waits for a CA elsewhere (submitted, retry, in-doubt) "
-                              "can be tried again or cancelled.",
+                              "Only what waits for others (submitted, retry, in-doubt, "
+                              "confirming) can be tried again or cancelled.",
                               GHNO(0786) "enrolment %s is %s", decide->id,
                               gh_enrolment_state_name(decide->record->state));
     }

@@ -12,7 +12,7 @@
 #define RECORD_COLUMNS \
     "id, lookup_key, state, protocol, tenant, issuer, profile, transaction_id, signer_sha256," \
     " subject, request_sha256, location, client, username, rule, message, decided_by, serial," \
-    " created, updated"
+    " created, updated, question"
 #define FULL_COLUMNS RECORD_COLUMNS ", request, plan"
 
 static const struct {
@@ -26,7 +26,8 @@ static const struct {
     { GH_ENROLMENT_ISSUED, "issued" },
     { GH_ENROLMENT_REJECTED, "rejected" },
     { GH_ENROLMENT_RETRY, "retry" },
-    { GH_ENROLMENT_IN_DOUBT, "in-doubt" }
+    { GH_ENROLMENT_IN_DOUBT, "in-doubt" },
+    { GH_ENROLMENT_CONFIRMING, "confirming" }
 };
 
 #define STATES (sizeof(state_names) / sizeof(state_names[0]))
@@ -85,6 +86,7 @@ static gh_enrolment_record_t *read_record(gh_query_t *query, int full, apr_pool_
     record->serial = gh_column_bytes(query, column++, p);
     record->created = gh_column_int64(query, column++);
     record->updated = gh_column_int64(query, column++);
+    record->question = gh_column_text(query, column++, p);
     if (full) {
         record->request = gh_column_bytes(query, column++, p);
         record->plan = gh_column_bytes(query, column++, p);
@@ -94,7 +96,7 @@ static gh_enrolment_record_t *read_record(gh_query_t *query, int full, apr_pool_
 
 #define INSERT_RECORD \
     "INSERT INTO enrolment (" FULL_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10," \
-    " $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)"
+    " $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)"
 
 static void bind_record(gh_query_t *query, const gh_enrolment_record_t *record)
 {
@@ -118,6 +120,7 @@ static void bind_record(gh_query_t *query, const gh_enrolment_record_t *record)
     gh_bind_bytes(query, record->serial);
     gh_bind_int64(query, record->created);
     gh_bind_int64(query, record->updated);
+    gh_bind_text(query, record->question);
     gh_bind_bytes(query, record->request);
     gh_bind_bytes(query, record->plan);
 }
@@ -279,6 +282,27 @@ apr_status_t gh_enrolment_claim_approved(gh_transaction_t *transaction, const ch
     gh_bind_int64(query, now);
     gh_bind_int64(query, limit);
     return read_all(query, 1, records, p);
+}
+
+apr_status_t gh_enrolment_claim_one(gh_transaction_t *transaction, const char *id,
+                                    const char *holder, apr_interval_time_t interval,
+                                    gh_enrolment_record_t **record, apr_pool_t *p)
+{
+    gh_query_t *query;
+    apr_time_t now;
+    apr_status_t rv;
+
+    if ((rv = gh_store_now(transaction, &now)) != APR_SUCCESS) {
+        return rv;
+    }
+    query = gh_query(transaction,
+                     "UPDATE enrolment SET claimed_by = $1, claimed_until = $2 WHERE id = $3"
+                     " AND state = 2 AND claimed_until <= $4 RETURNING " FULL_COLUMNS);
+    gh_bind_text(query, holder);
+    gh_bind_int64(query, now + interval);
+    gh_bind_text(query, id);
+    gh_bind_int64(query, now);
+    return read_one(query, record, p);
 }
 
 apr_status_t gh_enrolment_count_approved(gh_transaction_t *transaction, apr_int64_t *count)

@@ -15,7 +15,8 @@ typedef enum {
     GH_ENROLMENT_ISSUED = 5,
     GH_ENROLMENT_REJECTED = 6,      /* the CA said no */
     GH_ENROLMENT_RETRY = 7,
-    GH_ENROLMENT_IN_DOUBT = 8
+    GH_ENROLMENT_IN_DOUBT = 8,
+    GH_ENROLMENT_CONFIRMING = 9     /* issued, and not to be handed out yet: issuer/question.h */
 } gh_enrolment_state_t;
 
 typedef struct gh_enrolment_record gh_enrolment_record_t;
@@ -36,6 +37,7 @@ struct gh_enrolment_record {
     gh_bytes_t request;             /* PKCS#10 DER, for a CA that is asked later, sealed if that is
                                        configured, since it holds the challenge; otherwise empty,
                                        and erased once the enrolment is over */
+    const char *question;           /* whom to ask first, see issuer/question.h; NULL: nobody */
     gh_bytes_t plan;                /* gh_plan_encode(): what will be issued; empty once it was */
     const char *location;           /* path of the endpoint that authorised it */
     const char *client;
@@ -48,7 +50,8 @@ struct gh_enrolment_record {
     apr_time_t updated;
 };
 
-/** "waiting", "approved", "denied", "submitted", "issued", "rejected", "retry", "in-doubt" */
+/** "waiting", "approved", "denied", "submitted", "issued", "rejected", "retry", "in-doubt",
+ *  "confirming" */
 const char *gh_enrolment_state_name(gh_enrolment_state_t state);
 
 /** @return APR_EINVAL for an unknown name */
@@ -93,6 +96,11 @@ apr_status_t gh_enrolment_list(gh_transaction_t *transaction, int state, int lim
 apr_status_t gh_enrolment_claim_approved(gh_transaction_t *transaction, const char *holder,
                                          apr_interval_time_t interval, int limit,
                                          apr_array_header_t **records, apr_pool_t *p);
+
+/** Claims one of them. @return APR_NOTFOUND if it is not approved, or claimed by another */
+apr_status_t gh_enrolment_claim_one(gh_transaction_t *transaction, const char *id,
+                                    const char *holder, apr_interval_time_t interval,
+                                    gh_enrolment_record_t **record, apr_pool_t *p);
 
 /** @return in *count how many approved rows have no live claim: cheap, for polling */
 apr_status_t gh_enrolment_count_approved(gh_transaction_t *transaction, apr_int64_t *count);

@@ -272,13 +272,58 @@ static const char mdm_requests[] =
     "CREATE INDEX mdm_request_open ON mdm_request (expires) WHERE enrolment IS NULL;\n"
     "CREATE INDEX mdm_request_key ON mdm_request (expires) WHERE sealed IS NOT NULL;\n";
 
+/*
+ * Who is asked before an enrolment is issued, and the state of those that are issued but not to be
+ * handed out yet. SQLite changes no CHECK: the table is written anew.
+ */
+static const char questions[] =
+    "CREATE TABLE enrolment_asked (\n"
+    "    id {text} NOT NULL PRIMARY KEY CHECK (length(id) = 32),\n"
+    "    lookup_key {bytes} UNIQUE CHECK (length(lookup_key) = 32),\n"
+    "    state {integer} NOT NULL CHECK (state BETWEEN 1 AND 9),\n"
+    "    protocol {text} NOT NULL,\n"
+    "    tenant {text},\n"
+    "    issuer {text} NOT NULL,\n"
+    "    profile {text} NOT NULL,\n"
+    "    transaction_id {text},\n"
+    "    signer_sha256 {bytes},\n"
+    "    subject {text},\n"
+    "    request_sha256 {bytes},\n"
+    "    location {text},\n"
+    "    client {text},\n"
+    "    username {text},\n"
+    "    rule {text},\n"
+    "    message {text},\n"
+    "    decided_by {text},\n"
+    "    serial {bytes} CHECK (state NOT IN (5, 9) OR serial IS NOT NULL),\n"
+    "    created {integer} NOT NULL,\n"
+    "    updated {integer} NOT NULL,\n"
+    "    claimed_by {text},\n"
+    "    claimed_until {integer} NOT NULL DEFAULT 0,\n"
+    "    question {text},\n"
+    "    request {bytes},\n"
+    "    plan {bytes}\n"
+    ");\n"
+    "INSERT INTO enrolment_asked (id, lookup_key, state, protocol, tenant, issuer, profile,"
+    " transaction_id, signer_sha256, subject, request_sha256, location, client, username, rule,"
+    " message, decided_by, serial, created, updated, claimed_by, claimed_until, request, plan)"
+    " SELECT id, lookup_key, state, protocol, tenant, issuer, profile, transaction_id,"
+    " signer_sha256, subject, request_sha256, location, client, username, rule, message,"
+    " decided_by, serial, created, updated, claimed_by, claimed_until, request, plan"
+    " FROM enrolment;\n"
+    "DROP TABLE enrolment;\n"
+    "ALTER TABLE enrolment_asked RENAME TO enrolment;\n"
+    "CREATE INDEX enrolment_open ON enrolment (state, created) WHERE state <> 5;\n"
+    "CREATE INDEX enrolment_approved ON enrolment (created, claimed_until) WHERE state = 2;\n";
+
 static const gh_migration_t steps[] = {
     { "first schema", first_schema },
     { "renewals, devices, bound challenges", second_schema },
     { "fewer indexes", fewer_indexes },
     { "new certificates in their order", new_certificates },
     { "jobs", jobs },
-    { "requests of device management", mdm_requests }
+    { "requests of device management", mdm_requests },
+    { "questions", questions }
 };
 
 const gh_migrations_t gh_migrations = { steps, sizeof(steps) / sizeof(steps[0]) };

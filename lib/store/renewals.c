@@ -25,6 +25,7 @@ static int is_live(gh_enrolment_state_t state, gh_status_t status, apr_time_t no
     case GH_ENROLMENT_IN_DOUBT:
         return 1;
     case GH_ENROLMENT_ISSUED:
+    case GH_ENROLMENT_CONFIRMING:
         return status != GH_STATUS_REVOKED && not_after > now;
     default:
         return 0;

@@ -85,6 +85,17 @@ static gh_enrolment_request_t request_of(const char *transaction, const gh_profi
     return request;
 }
 
+static apr_status_t grant_asking(const gh_authoriser_t *authoriser, gh_store_t *store,
+                                 const gh_enrolment_request_t *request, gh_grant_t *grant,
+                                 apr_pool_t *p, gh_result_t *result)
+{
+    grant->rule = "challenge.asked";
+    grant->question = world.question;
+    return APR_SUCCESS;
+}
+
+static gh_authoriser_t asking = { "asked", NULL, grant_asking };
+
 apr_status_t ask_slow(const char *transaction, const gh_profile_t *profile,
                       gh_enrolment_outcome_t *outcome)
 {
@@ -98,7 +109,8 @@ apr_status_t ask_slow(const char *transaction, const gh_profile_t *profile,
     memset(&world.event, 0, sizeof(world.event));
     world.event.time = apr_time_now();
     world.event.event = "enrol";
-    APR_ARRAY_PUSH(authorisers, gh_authoriser_t *) = gh_authoriser_static(secret, test_pool);
+    APR_ARRAY_PUSH(authorisers, gh_authoriser_t *)
+        = world.question.kind ? &asking : gh_authoriser_static(secret, test_pool);
     rv = gh_ledger_repeat(world.ledger, &request, outcome, test_pool, &world.result);
     if (rv != APR_NOTFOUND) {
         return rv;

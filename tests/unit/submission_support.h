@@ -24,6 +24,7 @@ typedef struct {
     gh_profile_t *profile;
     gh_profile_t *manual;           /* the same, with approval */
     gh_csr_t *csr;                  /* of the last request */
+    gh_question_t question;         /* whom ask_slow() has asked first; kind NULL: nobody */
     gh_result_t result;
     gh_audit_event_t event;
 } submission_world_t;

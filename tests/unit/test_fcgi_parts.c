@@ -181,12 +181,13 @@ static void test_timers(void **state)
 static void test_requests(void **state)
 {
     static const struct {
-        const char *path, *query, *id, *issuer;
+        const char *path, *query, *id, *queue;
         apr_interval_time_t wait;
     } good[] = {
         { "/enrolments/abc", "wait=5000", "abc", "", 5 * SECOND },
         { "/enrolments/a-b_1", "wait=1&issuer=devices", "a-b_1", "devices", 1000 },
         { "/enrolments/abc", "issuer=d", "abc", "d", 0 },
+        { "/enrolments/abc", "issuer=webhook:a-b", "abc", "webhook:a-b", 0 },
         { "/enrolments/abc", "", "abc", "", 0 },
         { "/enrolments/abc", NULL, "abc", "", 0 },
         { "/enrolments/abc", "wait=599999999", "abc", "", -1 },
@@ -199,6 +200,8 @@ static void test_requests(void **state)
         { "/enrolments/abc", "wait=" }, { "/enrolments/abc", "wait=-1" },
         { "/enrolments/abc", "wait=1s" }, { "/enrolments/abc", "wai=1" },
         { "/enrolments/abc", "issuer=" }, { "/enrolments/abc", "issuer=a/b" },
+        { "/enrolments/abc", "issuer=:a" }, { "/enrolments/abc", "issuer=a:" },
+        { "/enrolments/abc", "issuer=a:b:c" },
         { "/enrolments/abc", "wait=1&other=2" }, { "/enrolments/abc", "&" },
     };
     listener_request_t request;
@@ -213,7 +216,7 @@ static void test_requests(void **state)
         }
         assert_int_equal(listener_parse(&request, good[i].path, good[i].query), 1);
         assert_string_equal(request.id, good[i].id);
-        assert_string_equal(request.issuer, good[i].issuer);
+        assert_string_equal(request.queue, good[i].queue);
         assert_int_equal(request.wait, good[i].wait);
     }
     for (i = 0; i < sizeof(bad) / sizeof(bad[0]); ++i) {
