@@ -185,7 +185,7 @@ static void test_never(void **state)
         if (outcome.rv != GH_EREFUSED || strcmp(outcome.result.rule, item->rule) != 0)
             fail_msg("%s: %s %s", item->what, outcome.result.rule, outcome.result.message);
         for (i = 0; i < sizeof(items) / sizeof(items[0]); i++) {
-            gh_profile_context_t context = { allowing(items[i]), NULL, NULL };
+            gh_profile_context_t context = { .allowances = allowing(items[i]) };
             int lifts = item->item != NULL && strcmp(items[i], item->item) == 0;
 
             request = request_with(item);
@@ -223,7 +223,7 @@ static void test_lifted_sid(void **state)
     static const char hex[] = "3024A022060A2B060104018237190201A0140412"
         "532D312D352D32312D312D322D332D353030";
     const gh_ca_t *ca = make_root(key_of_kind("P-256"), "cn=CA", apr_time_now());
-    gh_profile_context_t context = { allowing("sid"), NULL, NULL };
+    gh_profile_context_t context = { .allowances = allowing("sid") };
     request_t request = request_for(key_of_kind("P-256"), "cn=device");
     outcome_t outcome;
 
@@ -360,7 +360,7 @@ static const char *sans_of(outcome_t outcome)
 static void test_san_types(void **state)
 {
     const gh_ca_t *ca = make_root(key_of_kind("P-256"), "cn=CA", apr_time_now());
-    gh_profile_context_t context = { allowing("UPN"), NULL, NULL };
+    gh_profile_context_t context = { .allowances = allowing("UPN") };
     request_t request = request_for(key_of_kind("P-256"), "cn=device");
     outcome_t outcome;
     GENERAL_NAMES *names;
@@ -443,7 +443,7 @@ static void test_subject_rules(void **state)
                                          "ProfileSubjectAltName take dns ip",
                                          "ProfileSubjectAltName set email %{REMOTE_USER}",
                                          "ProfileSubjectAltName require email", NULL);
-    gh_profile_context_t context = { NULL, expand, (void *)"a@example.com" };
+    gh_profile_context_t context = { .expand = expand, .expand_baton = (void *)"a@example.com" };
     request_t request = request_for(key_of_kind("P-256"),
                                     "cn=device+serialNumber=1,ou=Unit,l=Town,o=Evil,c=DE");
     outcome_t outcome;
