@@ -43,6 +43,7 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
     problems += scep_compile(s, config, handlers, scep_gatehouse_allowances, pconf, ptemp);
     problems += scep_check(s, config, handlers, ptemp);
     scep_web_find_gatehouse();
+    scep_mdm_need_worker(s, pconf);
     problems += scep_web_check(s, config, handlers, ptemp);
     problems += scep_node_prepare(s, pconf);
     if (problems) {

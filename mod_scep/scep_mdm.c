@@ -135,11 +135,6 @@ static int read_member(scep_mdm_wish_t *wish, unsigned members, const char *name
     if (!strcmp(name, "variables")) {
         return (members & SCEP_MDM_VARIABLES) && read_values(wish, value, p);
     }
-    if (!strcmp(name, "keySize")) {
-        wish->key_size = json_is_integer(value) ? (int)json_integer_value(value) : 0;
-        return (members & SCEP_MDM_KEY_SIZE)
-               && (wish->key_size == 2048 || wish->key_size == 3072);
-    }
     return !strcmp(name, "expires") && (members & SCEP_MDM_EXPIRES) && read_expires(wish, value);
 }
 
@@ -376,6 +371,7 @@ static const route_t routes[] = {
     { "", "GET", 0, "query", send_version },
     { "digital-ids", "GET", 0, "query", send_digitals },
     { "challenges", "POST", 0, "challenge", scep_mdm_challenge },
+    { "p12s", "POST", 0, "challenge", scep_mdm_p12 },
     { "certificates", "GET", 0, "query", scep_mdm_certificates },
     { "requests", NULL, 1, "query", scep_mdm_request }
 };

@@ -15,9 +15,10 @@
  *   GET  .../                              version
  *   GET  .../digital-ids                   digital IDs with their variables
  *   POST .../challenges                    a challenge for a device
+ *   POST .../p12s                          a key and its certificate
  *   GET  .../requests/ID                   what has become of a challenge or key
  *   GET  .../requests/ID/certificate
- *   POST .../requests/ID/renew, revoke
+ *   POST .../requests/ID/p12, renew, revoke
  *   GET  .../certificates?device=, ?subject=
  */
 
@@ -44,7 +45,6 @@ typedef struct {
     const char *password;           /* a secret */
     apr_table_t *values;
     apr_interval_time_t lifetime;   /* 0: not said */
-    int key_size;                   /* 0: not said */
 } scep_mdm_wish_t;
 
 /** Members of a body; one that is not expected is refused. */
@@ -55,7 +55,6 @@ typedef struct {
 #define SCEP_MDM_REASON         (1u << 4)
 #define SCEP_MDM_TRANSACTION    (1u << 5)
 #define SCEP_MDM_PASSWORD       (1u << 6)
-#define SCEP_MDM_KEY_SIZE       (1u << 7)
 
 /* scep_mdm.c */
 
@@ -79,6 +78,14 @@ json_t *scep_mdm_sans(const char *sans);
 
 int scep_mdm_challenge(scep_mdm_t *m);
 int scep_mdm_renew(scep_mdm_t *m, const gh_mdm_request_record_t *record);
+
+/* scep_mdm_p12.c */
+
+/** Has the worker make keys, if a digital ID wants some. */
+void scep_mdm_need_worker(server_rec *main_server, apr_pool_t *pconf);
+int scep_mdm_p12(scep_mdm_t *m);
+int scep_mdm_renew_p12(scep_mdm_t *m, const gh_mdm_request_record_t *record);
+int scep_mdm_fetch_p12(scep_mdm_t *m, gh_mdm_request_record_t *record);
 
 /* scep_mdm_certificates.c */
 

@@ -313,9 +313,14 @@ int scep_mdm_request(scep_mdm_t *m)
     if (!strcmp(m->verb, "revoke")) {
         return revoke_certificate(m, outcome);
     }
+    if (!strcmp(m->verb, "p12") && !strcmp(outcome->record->mode, "p12")) {
+        m->w.event = "enrol";
+        return scep_mdm_fetch_p12(m, outcome->record);
+    }
     if (!strcmp(m->verb, "renew")) {
         m->w.event = "challenge";
-        return scep_mdm_renew(m, outcome->record);
+        return strcmp(outcome->record->mode, "p12") ? scep_mdm_renew(m, outcome->record)
+                                                    : scep_mdm_renew_p12(m, outcome->record);
     }
     return no_request(m);
 }

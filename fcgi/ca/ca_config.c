@@ -7,7 +7,9 @@
 #include <apr_strings.h>
 #include <openssl/crypto.h>
 
+#include "fcgi/mdm/mdm_keys.h"
 #include "fcgi/webhook/webhook.h"
+#include "issuer/mdm_key.h"
 #include "text.h"
 
 #define ISSUERS_MAX 1024
@@ -257,8 +259,14 @@ apr_status_t ca_configure(ca_worker_t *worker, const json_t *configuration, apr_
     for (i = 0; rv == APR_SUCCESS && i < json_array_size(issuers); ++i) {
         rv = read_issuer(worker, json_array_get(issuers, i), p, result);
     }
-    return rv == APR_SUCCESS
-        ? webhook_configure(worker, json_object_get(configuration, "webhooks"), p, result) : rv;
+    if (rv == APR_SUCCESS) {
+        rv = webhook_configure(worker, json_object_get(configuration, "webhooks"), p, result);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = mdm_keys_configure(worker, json_object_get(configuration, GH_MDM_KEY_SECTION), p,
+                                result);
+    }
+    return rv;
 }
 
 const char *ca_profile(const ca_issuer_t *issuer, const char *profile)

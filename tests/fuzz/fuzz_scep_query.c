@@ -11,6 +11,7 @@
 #include <apr_strings.h>
 #include <openssl/evp.h>
 
+#include "mod_scep/scep_digital.h"
 #include "mod_scep/scep_message.h"
 #include "mod_scep/scep_url.h"
 
@@ -53,6 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     scep_message_t *message;
     scep_query_t query;
+    scep_url_mdm_t mdm;
     scep_url_t url;
     gh_bytes_t bytes;
     gh_result_t result;
@@ -73,6 +75,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         && (!gh_name_valid(url.tenant) || !gh_name_valid(url.issuer) || !gh_name_valid(url.profile)
             || strncmp(path, scep_url_path(&url, p), strlen(scep_url_path(&url, p))))) {
         abort();
+    }
+    if (scep_url_parse_mdm(&mdm, path, p) == APR_SUCCESS) {
+        const char *plain = scep_digital_path(mdm.tenant, mdm.digital_id, p);
+
+        if (!gh_name_valid(mdm.tenant) || !scep_digital_name_valid(mdm.digital_id)
+            || strncmp(path, plain, strlen(plain))
+            || scep_url_parse(&url, path, p) == APR_SUCCESS) {
+            abort();
+        }
     }
     if (scep_query_parse(&query, args, p, &result) == APR_SUCCESS
         && scep_query_message(&bytes, &query, p, &result) == APR_SUCCESS) {
