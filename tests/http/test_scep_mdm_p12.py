@@ -52,7 +52,7 @@ def content(server):
         digital_id("managers", "devices", "DigitalIDKeySize 3072", "DigitalIDUsers mdm"),
         location("/scep", "SetHandler gatehouse-scep", "SCEPTenant acme devices",
                  "SCEPProfiles scep-*"),
-        service(server),
+        service(server), config.CRL_AND_CA,
     ])
 
 
