@@ -14,12 +14,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs12
 
+from harness import config, standard
 from harness.config import location
 from harness.pki import verify_chain
 from harness.remote import ISSUER, KILLED, MODULES as PROXY, Remote, start_gateway, worker_path
 from harness.server import wait_until
 from harness.web import PASSWORDS, USERS, ask, audited, basic, make_users, problem
-from harness import config
 
 MODULES = (*PROXY, *PASSWORDS)
 TYPE = {"Content-Type": "application/json"}
@@ -210,7 +210,7 @@ def test_worker_is_killed(make_server, subject):
     killer.start()
     try:
         answers = [post(server, "/p12s", **person(subject.replace("CN=", f"CN={number}-"),
-                                                  password=PASSWORD)) for number in range(6)]
+                                                  password=PASSWORD)) for number in range(4)]
     finally:
         end.set()
         killer.join()
@@ -260,7 +260,8 @@ def test_ca_elsewhere(make_server, tmp_path, subject):
     gateway = start_gateway(tmp_path)
     try:
         remote = Remote(make_server, gateway, modules=PASSWORDS, more=lambda server: "".join([
-            digital_id("people", ISSUER), service(server)])).ready()
+            digital_id("people", ISSUER), service(server)]),
+            gatewayprofile=f"{PROFILE} {standard.BASE}").ready()
         made = fetched(remote.server, post(remote.server, "/p12s",
                                            **person(subject, password=PASSWORD)),
                        password=PASSWORD)
