@@ -43,7 +43,7 @@ apr_time_t monotonic_now(void)
 }
 
 /* On any thread. */
-static void wake(void *baton)
+void framework_wake(void *baton)
 {
     framework_t *framework = baton;
 
@@ -122,9 +122,12 @@ apr_status_t framework_create(framework_t **out, gh_worker_t *worker, apr_pool_t
         return no_resources(APR_ENOMEM, result);
     }
     curl_multi_setopt(framework->multi, CURLMOPT_MAXCONNECTS, IDLE_CONNECTIONS);
-    rv = gh_lane_create(&framework->storing, STORING_MAX, wake, framework, p);
+    rv = gh_lane_create(&framework->storing, STORING_MAX, framework_wake, framework, p);
     if (rv == APR_SUCCESS) {
-        rv = gh_lane_create(&framework->leasing, 1, wake, framework, p);
+        rv = gh_lane_create(&framework->leasing, 1, framework_wake, framework, p);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = lanes_create(framework);
     }
     if (rv != APR_SUCCESS) {
         return no_resources(rv, result);
@@ -302,6 +305,7 @@ static void turn(framework_t *framework)
     take_requests(framework);
     gh_lane_finish(framework->storing);
     gh_lane_finish(framework->leasing);
+    lanes_step(framework);
     jobs_finish(framework);
 }
 
@@ -328,7 +332,8 @@ static void drain(framework_t *framework)
 
 apr_status_t framework_run(framework_t *framework, gh_result_t *result)
 {
-    apr_status_t rv = listener_start(&framework->listener, framework->worker, wake, framework,
+    apr_status_t rv = listener_start(&framework->listener, framework->worker, framework_wake,
+                                     framework,
                                      framework->pool, result);
 
     if (rv != APR_SUCCESS) {

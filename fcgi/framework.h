@@ -84,6 +84,28 @@ const char *framework_node(framework_t *framework);
 void framework_blocking(framework_t *framework, void (*work)(void *baton),
                         void (*done)(void *baton), void *baton);
 
+/** Threads apart, for work that waits for others: what hangs there delays nothing else. */
+typedef struct framework_lane framework_lane_t;
+
+/** @param threads at most; they are made when they are needed */
+apr_status_t framework_add_lane(framework_lane_t **lane, framework_t *framework, int threads,
+                                gh_result_t *result);
+
+/** As framework_blocking(), on a lane of one's own. @param p lives until done is called @return an
+ *  error of the system if no thread can be had for it: then nothing is called */
+apr_status_t framework_blocking_on(framework_lane_t *lane, void (*work)(void *baton),
+                                   void (*done)(void *baton), void *baton, apr_pool_t *p);
+
+/** Something to be called in the loop; memory of the caller, not to be touched until it is. */
+typedef struct framework_post {
+    void (*fn)(void *baton);
+    void *baton;
+    struct framework_post *next;    /* the framework's */
+} framework_post_t;
+
+/** For any thread. */
+void framework_post(framework_t *framework, framework_post_t *post);
+
 const gh_job_record_t *framework_job_record(const framework_job_t *job);
 framework_queue_t *framework_job_queue(const framework_job_t *job);
 framework_t *framework_job_framework(const framework_job_t *job);

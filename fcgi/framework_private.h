@@ -32,6 +32,8 @@ typedef struct {
     void *baton;
 } handler_t;
 
+typedef struct posts posts_t;
+
 struct framework {
     gh_worker_t *worker;
     apr_pool_t *pool;
@@ -47,6 +49,8 @@ struct framework {
     timers_t *timers;
     gh_lane_t *storing;
     gh_lane_t *leasing;             /* of its own, so that no lease waits behind other work */
+    apr_array_header_t *lanes;      /* gh_lane_t *: those that handlers have added */
+    posts_t *posts;
     listener_t *listener;           /* NULL: nobody tells anything here */
     apr_hash_t *jobs;               /* framework_job_t * by id: those that are held */
     apr_hash_t *claims;             /* claim_t * by id: those that may be held soon */
@@ -88,6 +92,15 @@ apr_time_t jobs_step(framework_t *framework, apr_time_t now);
 void jobs_stop(framework_t *framework);
 /** Frees what has ended. */
 void jobs_finish(framework_t *framework);
+
+/* lanes.c */
+
+apr_status_t lanes_create(framework_t *framework);
+/** Calls what others have posted, and ends what is done on lanes that were added. */
+void lanes_step(framework_t *framework);
+
+/** Wakes the loop; for any thread. */
+void framework_wake(void *framework);
 
 /* waiters.c */
 

@@ -39,6 +39,7 @@ typedef struct {
     apr_interval_time_t timeout;            /* of a call, 0: 60 s */
     apr_size_t body_max;                    /* of an answer, 0: 1 MiB */
     long connections;                       /* at once, 0: 16 */
+    int plain;                              /* 1: http:// will do as well */
 } http_peer_config_t;
 
 typedef enum {

@@ -101,9 +101,11 @@ void http_tls_prepare(http_call_t *call)
     CURL *easy = call->easy;
 
 #if CURL_AT_LEAST_VERSION(7, 85, 0)
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https");
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR,
+                     call->peer->config.plain ? "http,https" : "https");
 #else
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)CURLPROTO_HTTPS);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS,
+                     (long)(CURLPROTO_HTTPS | (call->peer->config.plain ? CURLPROTO_HTTP : 0)));
 #endif
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);

@@ -20,7 +20,8 @@ apr_status_t http_check_url(const http_peer_config_t *config, gh_result_t *resul
     apr_size_t length = strlen(config->url);
     CURLU *url = curl_url();
     int good = url && length && config->url[length - 1] != '/'
-        && !strncmp(config->url, "https://", 8)
+        && (!strncmp(config->url, "https://", 8)
+            || (config->plain && !strncmp(config->url, "http://", 7)))
         && curl_url_set(url, CURLUPART_URL, config->url, 0) == CURLUE_OK
         && has_part(url, CURLUPART_HOST) && !has_part(url, CURLUPART_USER)
         && !has_part(url, CURLUPART_PASSWORD) && !has_part(url, CURLUPART_QUERY)

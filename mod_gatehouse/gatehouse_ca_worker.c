@@ -198,9 +198,9 @@ static json_t *describe_issuer(const gatehouse_issuer_section_t *section, apr_po
 
     return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o*, s:o*, s:s*, s:s*, s:s*, s:o, s:b, s:I, "
                      "s:i, s:f, s:I, s:I, s:s, s:b, s:s*, "
-                     "s:o*, s:o*}",
+                     "s:o*, s:o*, s:o*}",
                      "name", section->name, "backend", gh_issuer_backend(section->issuer)->name,
-                     "url", remote->url, "ca", remote->ca,
+                     "url", remote->url, "ca", remote->ca ? remote->ca : "",
                      "certificate", hex(gh_issuer_certificate_der(section->issuer), p),
                      "chain", describe_chain(section->issuer, p),
                      "credential", hex(remote->pkcs12, p), "passphrase", hex(remote->secret, p),
@@ -213,7 +213,8 @@ static json_t *describe_issuer(const gatehouse_issuer_section_t *section, apr_po
                      "enrolled", remote->enrolled,
                      "proxy_user", remote->proxy_user,
                      "proxy_password", hex(remote->proxy_secret, p),
-                     "events", describe_events(remote));
+                     "events", describe_events(remote),
+                     "cmp", gatehouse_describe_cmp(section, p));
 }
 
 static const char *describe(const gatehouse_settings_t *settings, apr_pool_t *p)

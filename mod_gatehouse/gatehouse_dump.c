@@ -62,7 +62,7 @@ static const char *problem_name(const char *directive, const char *issuer, apr_p
 {
     static const char *const names[][2] = {
         { "IssuerCertificate", "certificate" }, { "IssuerKey", "key" }, { "IssuerChain", "chain" },
-        { "IssuerCredential", "credential" }, { "IssuerTrust", "trust" },
+        { "IssuerCredential", "credential" }, { "IssuerTrust", "trust" }, { "IssuerCMP", "cmp" },
         { "GatehouseSealingKey", "sealing" },
         { "<Webhook>", "webhook" }, { "SCEPChallenge", "challenges" }
     };
@@ -179,6 +179,8 @@ static json_t *issuers(const gatehouse_settings_t *settings)
         json_object_set_new(json, "alias", text(remote->alias));
         json_object_set_new(json, "trust", text(remote->trust));
         json_object_set_new(json, "proxy", text(remote->proxy));
+        json_object_set_new(json, "cmp_reference", text(remote->cmp.reference));
+        json_object_set_new(json, "cmp_secret", text(remote->cmp.source));
         json_array_append_new(list, json);
     }
     return list;

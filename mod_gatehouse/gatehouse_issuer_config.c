@@ -14,7 +14,7 @@
 void gatehouse_register_backends(apr_pool_t *p)
 {
     static const gh_issuer_backend_t *const backends[] = {
-        &gh_issuer_local, &gh_issuer_offline, &gh_issuer_cagw
+        &gh_issuer_local, &gh_issuer_offline, &gh_issuer_cagw, &gh_issuer_cmp
     };
     apr_size_t i;
 

@@ -23,10 +23,27 @@ typedef struct {
     int line;
 } gatehouse_place_t;
 
-/** What is said of a CA behind a gateway. */
+/** IssuerCMP: what is said of a CMP server. Strings are NULL where nothing was. */
 typedef struct {
-    const char *url;                        /* IssuerBackend cagw URL ca=ID */
-    const char *ca;
+    gatehouse_place_t place;
+    const char *reference;
+    const char *source;                     /* of the secret: file:PATH or exec:PATH */
+    const char *message;                    /* p10cr, ir or cr */
+    const char *recipient;
+    const char *sender;
+    const char *trust;                      /* path */
+    int implicit;                           /* 1: certificates need not be confirmed */
+    int unprotected;                        /* 1: refusals count without protection */
+
+    gh_bytes_t secret;                      /* once they were checked: what is in these */
+    const char *trusted;                    /* PEM */
+} gatehouse_cmp_t;
+
+/** What is said of a CA behind a gateway or a CMP server. */
+typedef struct {
+    const char *url;                        /* IssuerBackend cagw URL ca=ID, cmp URL */
+    const char *ca;                         /* NULL with cmp */
+    gatehouse_cmp_t cmp;
     const char *credential;                 /* IssuerCredential: path */
     const char *passphrase;                 /* file:PATH or exec:PATH, or NULL */
     const char *alias;                      /* or NULL */

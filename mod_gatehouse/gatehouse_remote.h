@@ -52,6 +52,17 @@ int gatehouse_check_mapping(gatehouse_settings_t *settings, server_rec *s, apr_p
 /** @return 1 if a worker works for this issuer */
 int gatehouse_is_remote(const gatehouse_issuer_section_t *section);
 
+/* gatehouse_remote_cmp.c */
+
+const char *gatehouse_set_issuer_cmp(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
+/** What is wrong with the URL of a CMP server, or NULL. */
+const char *gatehouse_cmp_url_fault(const char *url, apr_pool_t *p);
+/** As gatehouse_check_remote(), for what a CMP server alone has. */
+int gatehouse_check_cmp(gatehouse_issuer_section_t *section, server_rec *s, apr_pool_t *p,
+                        apr_pool_t *ptemp);
+/** What the worker is told of it: see fcgi/cmp/cmp_config.c. @return NULL for other back ends */
+struct json_t *gatehouse_describe_cmp(const gatehouse_issuer_section_t *section, apr_pool_t *p);
+
 /* gatehouse_ca_worker.c */
 
 const char *gatehouse_set_runtime_directory(cmd_parms *cmd, void *dir, const char *path);

@@ -183,6 +183,7 @@ static int check_local(const gatehouse_issuer_section_t *section, server_rec *s,
         { "IssuerGatewayProfile", remote->profiles_place },
         { "IssuerSearch", remote->search_place }, { "IssuerLimits", remote->limits_place },
         { "IssuerSubject", remote->subject_place }, { "IssuerEvents", remote->events_place },
+        { "IssuerCMP", remote->cmp.place },
     };
     int problems = 0;
     apr_size_t i;
@@ -203,7 +204,7 @@ int gatehouse_check_remote(gatehouse_settings_t *settings, gatehouse_issuer_sect
                            server_rec *s, apr_pool_t *p, apr_pool_t *ptemp)
 {
     gh_credential_t *credential = NULL;
-    int problems = 0;
+    int problems = 0, is_cmp = gh_issuer_backend(section->issuer) == &gh_issuer_cmp;
 
     if (!gatehouse_is_remote(section)) {
         return check_local(section, s, ptemp);
@@ -212,7 +213,7 @@ int gatehouse_check_remote(gatehouse_settings_t *settings, gatehouse_issuer_sect
     if (section->remote.credential) {
         problems += check_credential(settings, section, &credential, s, p);
     }
-    else {
+    else if (!is_cmp) {
         gatehouse_log_problem(s, section->backend_place, "IssuerBackend",
                               apr_psprintf(ptemp, GHNO(0876) "issuer %s: a gateway knows us by a "
                                            "certificate; add IssuerCredential with the PKCS#12 of "
@@ -221,6 +222,16 @@ int gatehouse_check_remote(gatehouse_settings_t *settings, gatehouse_issuer_sect
     }
     problems += check_trust(section, credential, s, p);
     problems += check_proxy(section, s, p);
+    if (is_cmp) {
+        problems += gatehouse_check_cmp(section, s, p, ptemp);
+    }
+    else if (section->remote.cmp.place.file) {
+        gatehouse_log_problem(s, section->remote.cmp.place, "IssuerCMP",
+                              apr_psprintf(ptemp, GHNO(1331) "issuer %s is behind a gateway, so "
+                                           "that this has no effect; leave it out, or say "
+                                           "IssuerBackend cmp", section->name));
+        ++problems;
+    }
     return problems + check_profiles(settings, section, s, ptemp);
 }
 

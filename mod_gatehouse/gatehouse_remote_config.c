@@ -67,6 +67,24 @@ static const char *known_backends(apr_pool_t *p)
     return text;
 }
 
+static const char *set_cmp_url(cmd_parms *cmd, gatehouse_issuer_section_t *section, int argc,
+                               char *const argv[])
+{
+    const char *fault;
+
+    if (argc != 2) {
+        return GHNO(1329) "IssuerBackend cmp takes the URL of the CMP server, and nothing more";
+    }
+    fault = gatehouse_cmp_url_fault(argv[1], cmd->temp_pool);
+    if (fault) {
+        return apr_psprintf(cmd->pool, GHNO(1330) "IssuerBackend: the URL \"%s\" cannot be used: "
+                            "%s. Write it like https://ca.example.com/.well-known/cmp", argv[1],
+                            fault);
+    }
+    section->remote.url = argv[1];
+    return NULL;
+}
+
 const char *gatehouse_set_issuer_backend(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
     gatehouse_issuer_section_t *section;
@@ -90,6 +108,9 @@ const char *gatehouse_set_issuer_backend(cmd_parms *cmd, void *dir, int argc, ch
         return argc == 1 ? NULL
             : apr_psprintf(cmd->pool, GHNO(0860) "IssuerBackend %s takes nothing more; leave out "
                            "\"%s\"", argv[0], argv[1]);
+    }
+    if (backend == &gh_issuer_cmp) {
+        return set_cmp_url(cmd, section, argc, argv);
     }
     if (argc != 3 || strncmp(argv[2], "ca=", 3) || !argv[2][3] || strlen(argv[2]) > CA_MAX) {
         return apr_psprintf(cmd->pool, GHNO(0861) "IssuerBackend %s takes the URL of the gateway "

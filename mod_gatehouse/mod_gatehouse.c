@@ -38,7 +38,7 @@ static const command_rec directives[] = {
     AP_INIT_RAW_ARGS("<Issuer", gatehouse_issuer_section, NULL, RSRC_CONF,
                      "container of one CA: <Issuer NAME>"),
     AP_INIT_TAKE_ARGV("IssuerBackend", gatehouse_set_issuer_backend, NULL, RSRC_CONF,
-                      "what signs: local (default), offline, or cagw URL ca=ID"),
+                      "what signs: local (default), offline, cagw URL ca=ID, or cmp URL"),
     AP_INIT_TAKE1("IssuerCertificate", gatehouse_set_issuer_certificate, NULL, RSRC_CONF,
                   "PEM, DER or PKCS#12 file with the CA's certificate"),
     AP_INIT_TAKE12("IssuerKey", gatehouse_set_issuer_key, NULL, RSRC_CONF,
@@ -52,6 +52,9 @@ static const command_rec directives[] = {
 
     AP_INIT_TAKE_ARGV("IssuerCredential", gatehouse_set_issuer_credential, NULL, RSRC_CONF,
                       "PKCS#12 by which the gateway knows us, passphrase=SOURCE, alias=NAME"),
+    AP_INIT_TAKE_ARGV("IssuerCMP", gatehouse_set_issuer_cmp, NULL, RSRC_CONF,
+                      "ref=NAME secret=SOURCE message=p10cr|ir|cr recipient=NAME sender=NAME "
+                      "trust=PATH implicit-confirm unprotected-errors"),
     AP_INIT_TAKE12("IssuerTrust", gatehouse_set_issuer_trust, NULL, RSRC_CONF,
                   "who may have issued the gateway's certificate: PEM file, credential or system"),
     AP_INIT_TAKE_ARGV("IssuerProxy", gatehouse_set_issuer_proxy, NULL, RSRC_CONF,

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <apr_strings.h>
+#include <openssl/x509v3.h>
 
 #include "fcgi/ca/ca_service.h"
 #include "log.h"
@@ -35,6 +36,7 @@ typedef struct {
     apr_pool_t *pool;
     cagw_action_t action;
     int reason;
+    gh_bytes_t serial;
     apr_array_header_t *spellings;  /* of the serial number */
     int spelling;                   /* which is tried */
     gh_bytes_t body;
@@ -236,6 +238,34 @@ static void called(void *baton, cagw_outcome_t *outcome)
     }
 }
 
+/** A certificate that is revoked is what a revocation, and a hold, would make of it. */
+static void cmp_called(void *baton, cmp_reply_t *reply)
+{
+    action_t *action = baton;
+    int already = reply->revoked && action->action != CAGW_RELEASE;
+
+    framework_queue_note(action->service->issuer->queue, reply->alive || reply->stopped,
+                         reply->verdict == CMP_BUSY ? reply->retry_after : 0);
+    action->why = reply->result;
+    if (reply->verdict == CMP_DONE || (reply->verdict == CMP_REFUSED && already)) {
+        finish(action, ACTION_DONE);
+    }
+    else if (reply->verdict == CMP_REFUSED) {
+        finish(action, ACTION_FAILED);
+    }
+    else {
+        action->due = reply->stopped ? apr_time_now()
+            : framework_job_next(action->job, reply->retry_after);
+        finish(action, ACTION_AGAIN);
+    }
+}
+
+static int cmp_reason(const action_t *action)
+{
+    return action->action == CAGW_HOLD ? CRL_REASON_CERTIFICATE_HOLD
+        : action->action == CAGW_RELEASE ? CRL_REASON_REMOVE_FROM_CRL : action->reason;
+}
+
 /** The last of those that are there wants a CRL. */
 static void call(void *baton)
 {
@@ -244,6 +274,11 @@ static void call(void *baton)
 
     action->service->actions -= action->counted;
     action->counted = 0;
+    if (action->service->issuer->cmp) {
+        cmp_call_revoke(action->service->issuer->cmp, action->serial, cmp_reason(action),
+                        cmp_called, action, action->pool);
+        return;
+    }
     last = action->service->actions == 0 && action->action == CAGW_REVOKE;
     if (cagw_write_action(&action->body, action->action, action->reason, COMMENT, last,
                           action->pool, &action->why) != APR_SUCCESS) {
@@ -278,14 +313,13 @@ static void begin(ca_service_t *service, framework_job_t *job, cagw_action_t wha
     const gh_job_record_t *record = framework_job_record(job);
     apr_pool_t *p = framework_job_pool(job);
     action_t *action = apr_pcalloc(p, sizeof(*action));
-    gh_bytes_t serial;
 
     action->service = service;
     action->job = job;
     action->pool = p;
     action->action = what;
     action->reason = read_reason(record->payload, p);
-    if (gh_serial_parse(&serial, record->subject, p) != APR_SUCCESS) {
+    if (gh_serial_parse(&action->serial, record->subject, p) != APR_SUCCESS) {
         gh_result_fail(&action->why, APR_EINVAL, GH_FAILURE_INTERNAL, RULE,
                        "Take it off the list with gatehousectl job cancel.",
                        GHNO(0848) "a job to change the status of a certificate has no serial "
@@ -293,7 +327,7 @@ static void begin(ca_service_t *service, framework_job_t *job, cagw_action_t wha
         finish(action, ACTION_FAILED);
         return;
     }
-    action->spellings = cagw_serial_spellings(serial, p);
+    action->spellings = cagw_serial_spellings(action->serial, p);
     action->counted = 1;
     ++service->actions;
     apr_pool_cleanup_register(p, action, not_counted, apr_pool_cleanup_null);

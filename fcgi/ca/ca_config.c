@@ -18,7 +18,7 @@
 typedef struct {
     const char *name, *backend, *url, *ca, *certificate, *credential, *passphrase, *alias, *trust;
     const char *proxy, *subject;
-    const json_t *chain, *profiles;
+    const json_t *chain, *profiles, *cmp;
     int search, concurrent;
     double rate;
     json_int_t lag, timeout, deadline;
@@ -64,8 +64,10 @@ static apr_status_t make_issuer(ca_issuer_t *one, const described_t *said, apr_p
     gh_bytes_t bytes;
     size_t i;
 
-    one->issuer = gh_issuer_create(said->name, &gh_issuer_cagw, p);
-    if (!one->issuer || strcmp(said->backend, gh_issuer_cagw.name)) {
+    const gh_issuer_backend_t *backend = said->cmp ? &gh_issuer_cmp : &gh_issuer_cagw;
+
+    one->issuer = gh_issuer_create(said->name, backend, p);
+    if (!one->issuer || strcmp(said->backend, backend->name)) {
         return not_understood(result, said->name, "its name or back end");
     }
     config = gh_issuer_config(one->issuer);
@@ -92,7 +94,8 @@ static int describe_reach(ca_issuer_t *one, const described_t *said, const json_
 
     memset(reach, 0, sizeof(*reach));
     reach->name = one->name;
-    reach->url = apr_pstrdup(p, said->url);
+    reach->url = said->cmp ? cmp_base_url(said->url, p) : apr_pstrdup(p, said->url);
+    reach->plain = said->cmp != NULL;   /* its messages are protected themselves */
     reach->alias = apr_pstrdup(p, said->alias);
     reach->trust = apr_pstrdup(p, said->trust);
     reach->proxy = apr_pstrdup(p, said->proxy);
@@ -101,6 +104,24 @@ static int describe_reach(ca_issuer_t *one, const described_t *said, const json_
     reach->connections = said->concurrent;
     return take_secret(&reach->proxy_password,
                        json_string_value(json_object_get(object, "proxy_password")), p);
+}
+
+static apr_status_t make_cmp(ca_issuer_t *one, const described_t *said,
+                             const http_peer_config_t *config, apr_pool_t *p,
+                             gh_result_t *result)
+{
+    cmp_described_t described = {
+        .url = said->url, .settings = said->cmp, .credential = config->credential,
+        .passphrase = config->passphrase, .alias = said->alias, .threads = said->concurrent
+    };
+    apr_status_t rv = cmp_service_create(&one->cmp, one->worker->framework, one->issuer,
+                                         &described, p, result);
+
+    if (rv == APR_SUCCESS) {
+        cmp_service_connect(one->cmp, one->peer);
+    }
+    one->searchable = 0;
+    return rv;
 }
 
 static apr_status_t make_peer(ca_issuer_t *one, const described_t *said, apr_pool_t *p,
@@ -115,6 +136,9 @@ static apr_status_t make_peer(ca_issuer_t *one, const described_t *said, apr_poo
     if (take_secret(&config.credential, said->credential, ptemp)
         && take_secret(&config.passphrase, said->passphrase, ptemp)) {
         rv = http_peer_create(&one->peer, http, &config, p, result);
+        if (rv == APR_SUCCESS && said->cmp) {
+            rv = make_cmp(one, said, &config, p, result);
+        }
         if (rv != APR_SUCCESS && one->enrolled && result->failure == GH_FAILURE_TIME) {
             /* one that was enrolled since may be good */
             gh_result_clear(result);
@@ -183,7 +207,7 @@ static apr_status_t read_issuer(ca_worker_t *worker, const json_t *object, apr_p
     memset(&limits, 0, sizeof(limits));
     if (json_unpack_ex((json_t *)object, &error, 0,
                        "{s:s, s:s, s:s, s:s, s:s, s:o, s?s, s?s, s?s, s?s, s?s, s:o, s:b, s:I, "
-                       "s:i, s:F, s:I, s:I, s:s}",
+                       "s:i, s:F, s:I, s:I, s:s, s?o}",
                        "name", &said.name, "backend", &said.backend, "url", &said.url,
                        "ca", &said.ca, "certificate", &said.certificate, "chain", &said.chain,
                        "credential", &said.credential, "passphrase", &said.passphrase,
@@ -191,7 +215,7 @@ static apr_status_t read_issuer(ca_worker_t *worker, const json_t *object, apr_p
                        "profiles", &said.profiles, "search", &said.search, "lag", &said.lag,
                        "concurrent", &said.concurrent, "rate", &said.rate,
                        "timeout", &said.timeout, "deadline", &said.deadline,
-                       "subject", &said.subject)) {
+                       "subject", &said.subject, "cmp", &said.cmp)) {
         return not_understood(result, "an issuer", error.text);
     }
     one->worker = worker;
@@ -269,10 +293,16 @@ apr_status_t ca_configure(ca_worker_t *worker, const json_t *configuration, apr_
     return rv;
 }
 
-const char *ca_profile(const ca_issuer_t *issuer, const char *profile)
+const char *ca_profile_said(const ca_issuer_t *issuer, const char *profile)
 {
     const char *theirs = apr_hash_get(issuer->profiles, profile, APR_HASH_KEY_STRING);
 
-    theirs = theirs ? theirs : apr_hash_get(issuer->profiles, "*", APR_HASH_KEY_STRING);
+    return theirs ? theirs : apr_hash_get(issuer->profiles, "*", APR_HASH_KEY_STRING);
+}
+
+const char *ca_profile(const ca_issuer_t *issuer, const char *profile)
+{
+    const char *theirs = ca_profile_said(issuer, profile);
+
     return theirs ? theirs : profile;
 }

@@ -6,6 +6,7 @@
 #include <apr_hash.h>
 #include <apr_tables.h>
 
+#include "fcgi/cmp/cmp_service.h"
 #include "fcgi/framework.h"
 #include "fcgi/http.h"
 #include "issuer/issuer.h"
@@ -30,7 +31,7 @@ typedef struct {
     int serials_only;               /* certificates themselves are not stored */
 } ca_events_t;
 
-/** An issuer behind a gateway. */
+/** An issuer behind a gateway, or a CMP server. */
 typedef struct {
     ca_worker_t *worker;
     const char *name;
@@ -46,6 +47,7 @@ typedef struct {
                                        credential */
     http_peer_t *peer;              /* with the credential of the file */
     int enrolled;                   /* 1: that one is for the beginning only */
+    cmp_service_t *cmp;             /* NULL: it is a gateway */
 } ca_issuer_t;
 
 /** Reads all, adds a queue for each issuer, and opens their credentials.
@@ -59,5 +61,7 @@ apr_status_t ca_peer_create(http_peer_t **peer, const ca_issuer_t *issuer,
 
 /** The gateway's name of a profile. */
 const char *ca_profile(const ca_issuer_t *issuer, const char *profile);
+/** The same, if one was said. @return NULL otherwise */
+const char *ca_profile_said(const ca_issuer_t *issuer, const char *profile);
 
 #endif /* fcgi_ca_ca_config_h */

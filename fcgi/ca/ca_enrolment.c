@@ -51,6 +51,14 @@ static int is_late(const enrolment_t *enrolment)
     return record->deadline && apr_time_now() >= record->deadline;
 }
 
+/** What was the matter before is for operators. */
+static void remember(enrolment_t *enrolment, const gh_result_t *before)
+{
+    if (before->number[0]) {
+        gh_result_cause(&enrolment->why, "%s: %s", before->number, before->message);
+    }
+}
+
 /* Ends */
 
 static void end_again(enrolment_t *enrolment, apr_time_t due, int unknown)
@@ -135,7 +143,7 @@ static void not_yet(enrolment_t *enrolment)
         end_doubt(enrolment);
         return;
     }
-    end_again(enrolment, ask_again(enrolment), 1);
+    end_again(enrolment, enrolment->due ? enrolment->due : ask_again(enrolment), 1);
 }
 
 void enrolment_not_found(enrolment_t *enrolment)
@@ -160,6 +168,8 @@ void enrolment_not_found(enrolment_t *enrolment)
 
 static void cannot_search(enrolment_t *enrolment)
 {
+    gh_result_t before = enrolment->why;
+
     if (enrolment->known == ENROLMENT_ACCEPTED) {
         gh_result_fail(&enrolment->why, GH_EUNKNOWN, GH_FAILURE_UNAVAILABLE, RULE,
                        "It may be issued yet: look at the CA whether there is a certificate for "
@@ -168,10 +178,10 @@ static void cannot_search(enrolment_t *enrolment)
                        "certificate is asked for, and it cannot be searched");
     }
     else if (enrolment->known != ENROLMENT_WRONG) {
-        gh_result_cause(&enrolment->why, "%s: %s", enrolment->why.number, enrolment->why.message);
         gh_result_fail(&enrolment->why, GH_EUNKNOWN, GH_FAILURE_UNAVAILABLE, RULE, LOOK_AT_CA,
                        GHNO(0834) "whether the CA has issued a certificate is not known, and it "
                        "cannot be searched");
+        remember(enrolment, &before);
     }
     end_doubt(enrolment);
 }
@@ -191,6 +201,9 @@ void enrolment_found(enrolment_t *enrolment, enrolment_search_t search)
     case ENROLMENT_SEARCH_LATER:
         not_yet(enrolment);
         break;
+    case ENROLMENT_SEARCH_ENDED:
+        end_doubt(enrolment);
+        break;
     default:
         cannot_search(enrolment);
     }
@@ -209,7 +222,7 @@ void enrolment_called(enrolment_t *enrolment, enrolment_call_t call, X509 *certi
         break;
     case ENROLMENT_CALL_ACCEPTED:
         enrolment->known = ENROLMENT_ACCEPTED;
-        end_again(enrolment, ask_again(enrolment), 1);
+        end_again(enrolment, enrolment->due ? enrolment->due : ask_again(enrolment), 1);
         break;
     case ENROLMENT_CALL_REFUSED:
         end_rejected(enrolment, enrolment->reason);
@@ -230,16 +243,18 @@ static void decide(enrolment_t *enrolment)
 {
     const gh_job_record_t *record = record_of(enrolment);
     char reason[sizeof(enrolment->why.message)];
+    gh_result_t before;
 
     if (record->sent) {
         enrolment->language->find(enrolment);
     }
     else if (is_late(enrolment)) {
         /* what the device is told is no more than that */
-        gh_result_cause(&enrolment->why, "%s: %s", enrolment->why.number, enrolment->why.message);
+        before = enrolment->why;
         gh_result_fail(&enrolment->why, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, RULE,
                        "See why the CA could not be asked; let the device ask again.",
                        GHNO(0837) "the CA could not be asked until the deadline");
+        remember(enrolment, &before);
         apr_cpystrn(reason, enrolment->why.message, sizeof(reason));
         end_rejected(enrolment, reason);
     }

@@ -39,7 +39,8 @@ typedef enum {
 typedef enum {
     ENROLMENT_SEARCHED = 1,         /* candidates and revoked are all there is, perhaps nothing */
     ENROLMENT_SEARCH_LATER,         /* it told nothing yet; with why, if that is a failure */
-    ENROLMENT_SEARCH_IMPOSSIBLE     /* it never will */
+    ENROLMENT_SEARCH_IMPOSSIBLE,    /* it never will */
+    ENROLMENT_SEARCH_ENDED          /* it never will, by why */
 } enrolment_search_t;
 
 /** What is known of the call that was made. */
@@ -83,7 +84,7 @@ struct enrolment {
     apr_array_header_t *revoked;    /* X509 *: the CA has issued and revoked them; or NULL */
     int answered;                   /* they are what the call was answered with */
     const char *reason;             /* of a rejection, for the client */
-    apr_time_t due;
+    apr_time_t due;                 /* 0: by and by */
     int unknown;
 
     apr_status_t rv;                /* of the store */
@@ -101,7 +102,8 @@ void enrolment_carry_out(ca_service_t *service, const enrolment_language_t *lang
  *         before, as the end of the call wants them */
 void enrolment_called(enrolment_t *enrolment, enrolment_call_t call, X509 *certificate);
 
-/** With ENROLMENT_SEARCHED enrolment->candidates and revoked are set before. */
+/** With ENROLMENT_SEARCHED enrolment->candidates and revoked are set before, with
+ *  ENROLMENT_SEARCH_LATER perhaps due. */
 void enrolment_found(enrolment_t *enrolment, enrolment_search_t search);
 
 /** Until when a call may still have an effect that a search finds. */

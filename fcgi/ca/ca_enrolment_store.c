@@ -336,12 +336,14 @@ static void tell(const enrolment_t *enrolment)
         break;
     case ENROLMENT_REJECTED:
         gh_log(log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0839) "issuer %s has refused enrolment %s: "
-               "%s: %s%s%s", issuer, id, why->number, why->message, *why->action ? "; " : "",
-               why->action);
+               "%s: %s%s%s%s%s%s", issuer, id, why->number, why->message,
+               *why->cause ? " (" : "", why->cause, *why->cause ? ")" : "",
+               *why->action ? "; " : "", why->action);
         break;
     case ENROLMENT_DOUBT:
         gh_log(log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0840) "enrolment %s at issuer %s is in "
-               "doubt: %s: %s; %s", id, issuer, why->number, why->message, why->action);
+               "doubt: %s: %s%s%s%s; %s", id, issuer, why->number, why->message,
+               *why->cause ? " (" : "", why->cause, *why->cause ? ")" : "", why->action);
         break;
     default:
         if (why->number[0]) {

@@ -223,6 +223,22 @@ static void answered(void *baton, cagw_outcome_t *outcome)
     }
 }
 
+/** A CMP server does not tell of its CA. */
+static void cmp_answered(void *baton, cmp_reply_t *reply)
+{
+    look_t *look = baton;
+    cagw_outcome_t *outcome = apr_pcalloc(look->pool, sizeof(*outcome));
+
+    outcome->verdict = reply->verdict == CMP_DONE ? CAGW_UNSUPPORTED
+        : reply->verdict == CMP_NOT_SENT ? CAGW_NOT_SENT
+        : reply->verdict == CMP_BUSY ? CAGW_BUSY
+        : reply->verdict == CMP_UNKNOWN ? CAGW_BROKEN : CAGW_MISCONFIGURED;
+    outcome->alive = reply->alive;
+    outcome->stopped = reply->stopped;
+    outcome->result = reply->result;
+    answered(look, outcome);
+}
+
 static void look_now(ca_probe_t *probe, framework_job_t *job, apr_pool_t *p)
 {
     look_t *look = apr_pcalloc(p, sizeof(*look));
@@ -230,8 +246,13 @@ static void look_now(ca_probe_t *probe, framework_job_t *job, apr_pool_t *p)
     look->probe = probe;
     look->job = job;
     look->pool = p;
-    cagw_call_about(&probe->service->gateway, CAGW_PATH_STATUS, NULL, PROBE_TIMEOUT, answered, look,
-                    p);
+    if (probe->service->issuer->cmp) {
+        cmp_call_probe(probe->service->issuer->cmp, PROBE_TIMEOUT, cmp_answered, look, p);
+    }
+    else {
+        cagw_call_about(&probe->service->gateway, CAGW_PATH_STATUS, NULL, PROBE_TIMEOUT, answered,
+                        look, p);
+    }
 }
 
 static void begin(void *baton)

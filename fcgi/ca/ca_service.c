@@ -50,7 +50,8 @@ void ca_service_start(ca_issuer_t *issuer, apr_pool_t *p)
     service->ends_soon = CREDENTIAL_SOON;
     service->search = ca_search_create(service, p);
     ca_credentials_start(service, p);
-    framework_handle(issuer->queue, GH_SUBMISSION_KIND, ca_enrol, service);
+    framework_handle(issuer->queue, GH_SUBMISSION_KIND, issuer->cmp ? ca_enrol_cmp : ca_enrol,
+                     service);
     framework_handle(issuer->queue, GH_REMOTE_REVOKE, ca_revoke, service);
     framework_handle(issuer->queue, GH_REMOTE_HOLD, ca_hold, service);
     framework_handle(issuer->queue, GH_REMOTE_RELEASE, ca_release, service);

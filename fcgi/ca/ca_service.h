@@ -60,6 +60,8 @@ void ca_survey(ca_survey_t *survey);
 
 /** Handler of GH_SUBMISSION_KIND; the baton is the service. */
 void ca_enrol(void *baton, framework_job_t *job);
+/** The same for an issuer behind a CMP server, see fcgi/cmp/cmp_enrolment.c. */
+void ca_enrol_cmp(void *baton, framework_job_t *job);
 
 /** Handlers of GH_REMOTE_REVOKE, GH_REMOTE_HOLD and GH_REMOTE_RELEASE. */
 void ca_revoke(void *baton, framework_job_t *job);

@@ -82,6 +82,9 @@ extern const gh_issuer_backend_t gh_issuer_offline;
 /** Has a certificate here and its key behind a CA gateway. */
 extern const gh_issuer_backend_t gh_issuer_cagw;
 
+/** The same with a CMP server. */
+extern const gh_issuer_backend_t gh_issuer_cmp;
+
 /** What the directives of <Issuer> say. Strings live as long as the issuer. */
 typedef struct {
     const char *certificate;        /* IssuerCertificate: path */

@@ -88,6 +88,18 @@ const gh_issuer_backend_t gh_issuer_cagw = {
     .next_certificate = remote_next_certificate,
 };
 
+const gh_issuer_backend_t gh_issuer_cmp = {
+    .name = "cmp",
+    .load = remote_load,
+    .child_init = remote_child_init,
+    .enrol = remote_enrol,
+    .by_worker = 1,
+    .usable = remote_usable,
+    .crl_signer = remote_crl_signer,
+    .crl = gh_issuer_crl_file,
+    .next_certificate = remote_next_certificate,
+};
+
 /* Changes of status */
 
 static apr_status_t tell_ca(gh_transaction_t *transaction, const char *issuer, gh_bytes_t serial,
