@@ -36,10 +36,12 @@ def hooked(module_hooked):
     for standin in (module_hooked.gateway, module_hooked.webhook):
         standin.faults.clear()
         standin.latency = 0.0
+        standin.start()
     yield module_hooked
     for standin in (module_hooked.gateway, module_hooked.webhook):
         standin.faults.clear()
         standin.latency = 0.0
+        standin.start()
         standin.check()
 
 
@@ -96,7 +98,7 @@ def test_without_a_challenge_nobody_is_asked(hooked, subject):
 
 @BOTH
 def test_slower_than_the_device_waits(hooked, subject, path):
-    hooked.webhook.latency = 3.6
+    hooked.webhook.latency = 7.0
     first = hooked.ask(subject, "ok-slow", path)
     assert first.pending, first
     assert hooked.row(first)["state"] in ("submitted", "retry")
@@ -123,10 +125,9 @@ def test_down_and_up_again(hooked, subject):
     first = hooked.ask(subject, "ok-up-again")
     assert first.pending, first
     row = hooked.wait_state(first, "retry")
-    assert row["job"]["failure"]
+    assert row["job"]["state"] == "open" and row["job"]["gh"] == "GH0803"
     assert hooked.server.client(HERE).poll(first.request).pending
     hooked.webhook.start()
-    hooked.server.ctl_ok("enrolment", "retry", row["id"])
     assert hooked.final(first).succeeded
     one_certificate(hooked, subject, HERE)
 
@@ -152,7 +153,7 @@ def test_an_operator_decides_afterwards(hooked, subject):
 
 def test_no_secret_is_to_be_seen(hooked, subject):
     challenge = "ok-seeded-secret-of-this-test"
-    hooked.webhook.latency = 3.6
+    hooked.webhook.latency = 7.0
     first = hooked.ask(subject, challenge)
     store = b"".join(path.read_bytes() for path in (hooked.server.root / "store").iterdir()
                      if path.is_file())
@@ -161,8 +162,6 @@ def test_no_secret_is_to_be_seen(hooked, subject):
     assert hooked.final(first).succeeded
     texts = [path.read_bytes() for path in (hooked.server.root / "log").iterdir()
              if path.is_file()]
-    texts.append(hooked.server.ctl_ok("job", "list").output.encode()
-                 if hasattr(hooked.server.ctl_ok("job", "list"), "output") else b"")
     for pid in hooked.workers():
         texts += [pathlib.Path(f"/proc/{pid}/{name}").read_bytes()
                   for name in ("environ", "cmdline")]
@@ -175,7 +174,7 @@ def test_no_secret_is_to_be_seen(hooked, subject):
 @BOTH
 def test_kill_of_the_worker_in_a_call(hooked, subject, path):
     hooked.server.allow("GH0663", *KILLED)
-    hooked.webhook.latency = 3.6
+    hooked.webhook.latency = 7.0
     first = hooked.ask(subject, "ok-killed", path)
     assert first.pending
     os.kill(hooked.worker(), signal.SIGKILL)
@@ -186,7 +185,7 @@ def test_kill_of_the_worker_in_a_call(hooked, subject, path):
 
 def test_kill_of_children_in_a_call(hooked, subject):
     hooked.server.allow(*KILLED)
-    hooked.webhook.latency = 3.6
+    hooked.webhook.latency = 7.0
     first = hooked.ask(subject, "ok-children")
     assert first.pending
     hooked.server.kill_children()

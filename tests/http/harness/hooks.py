@@ -33,7 +33,7 @@ def section(server, webhook, name="hook", **directives):
         "WebhookAuthorization": f"bearer file:{server.make_secret('hook-token', TOKEN)}",
         "WebhookTrust": f'"{webhook.tls.ca_path}"',
         "WebhookWait": "3s max-waiting=8",
-        "WebhookLimits": "timeout=4s",
+        "WebhookLimits": "timeout=15s",
     }
     lines.update(directives)
     body = "".join(f"    {key} {value}\n" for key, value in lines.items()
