@@ -2,8 +2,8 @@
 
 /*
  * An enrolment at a CMP server. A request that the CA lets wait is asked for again, by whichever
- * process, until the CA has decided. A call whose answer was lost is in doubt: CMP has no way to look
- * for what became of it, and the same transaction may not begin twice (RFC 9810 5.1.1).
+ * process, until the CA has decided. A call whose answer was lost is in doubt: CMP has no way to
+ * look for what became of it, and the same transaction may not begin twice (RFC 9810 5.1.1).
  */
 
 #include <string.h>

@@ -52,8 +52,8 @@ static OSSL_CMP_MSG *replay_answer(cmp_exchange_t *exchange)
 }
 
 /**
- * The answer that ends waiting has the nonce of the request that had to wait (RFC 9483 4.4), that of
- * some servers the nonce of the last message. Both are ours.
+ * The answer that ends waiting has the nonce of the request that had to wait (RFC 9483 4.4), that
+ * of some servers the nonce of the last message. Both are ours.
  */
 static void accept_nonce(cmp_exchange_t *exchange, const OSSL_CMP_MSG *message)
 {
@@ -235,8 +235,8 @@ static const char *words_of(const cmp_exchange_t *exchange)
     return *text ? text : "no reason given";
 }
 
-/** The CA has said no. Of one that was waiting only an answer to the request itself counts: a server
- *  that does not know of it any more may have issued. */
+/** The CA has said no. Of one that was waiting only an answer to the request itself counts: a
+ *  server that does not know of it any more may have issued. */
 static void judge_refusal(cmp_reply_t *reply, const cmp_exchange_t *exchange)
 {
     int bits = OSSL_CMP_CTX_get_failInfoCode(exchange->context);

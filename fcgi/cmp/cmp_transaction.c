@@ -284,8 +284,8 @@ void cmp_enrol(cmp_reply_t *reply, const cmp_party_t *party, const cmp_request_t
 
 /* Other messages */
 
-/** A certificate that OpenSSL can take issuer and serial number from, which is all that a revocation
- *  names: whose it is does not matter. */
+/** A certificate that OpenSSL can take issuer and serial number from, which is all that a
+ *  revocation names: whose it is does not matter. */
 static X509 *make_reference(const cmp_party_t *party, gh_bytes_t serial)
 {
     X509 *certificate = X509_dup(party->ca);

@@ -12,8 +12,8 @@
 #include "x509/plan.h"
 
 /*
- * CMP (RFC 9810, RFC 9483) as a client: transactions with a CA, by OpenSSL. How messages get there is
- * the caller's: a transport, which may block. So all of this is for threads that may.
+ * CMP (RFC 9810, RFC 9483) as a client: transactions with a CA, by OpenSSL. How messages get there
+ * is the caller's: a transport, which may block. So all of this is for threads that may.
  *
  * A request that the CA lets wait is not waited for here: what is needed to ask again is a piece of
  * bytes, with which any process can go on later.

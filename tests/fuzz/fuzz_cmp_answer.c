@@ -1,8 +1,8 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
 /*
- * An answer of a CMP server to a request for a certificate, or for what has become of one: the first
- * byte chooses which, and whether refusals need protection. No answer is protected by our secret,
+ * An answer of a CMP server to a request for a certificate, or for what has become of one: the
+ * first byte chooses which, and whether refusals need protection. No answer is protected by our secret,
  * so that nothing but a refusal may come of one.
  */
 
