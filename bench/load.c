@@ -90,6 +90,15 @@ static void again(run_t *run, connection_t *connection)
     begin(run, connection);
 }
 
+/** When the next request is due, which there is; now: as soon as can be. */
+static double next_due(const run_t *run, double now)
+{
+    const bench_load_t *load = run->load;
+
+    return load->due ? load->due(load, run->next)
+        : load->rate > 0 ? load->started + (double)run->next / load->rate : now;
+}
+
 /** @return seconds until the next request is due; 0: now; less than 0: there is none */
 static double wait_for_next(const run_t *run, double now)
 {
@@ -98,10 +107,7 @@ static double wait_for_next(const run_t *run, double now)
     if (run->next == run->load->count) {
         return -1;
     }
-    if (run->load->rate <= 0) {
-        return 0;
-    }
-    due = run->load->started + (double)run->next / run->load->rate;
+    due = next_due(run, now);
     return due > now ? due - now : 0;
 }
 
@@ -112,8 +118,7 @@ static void take_next(run_t *run, connection_t *connection)
     connection->busy = 0;
     if (wait_for_next(run, now) == 0) {
         connection->attempts = 0;
-        connection->due = run->load->rate > 0
-                          ? run->load->started + (double)run->next / run->load->rate : now;
+        connection->due = next_due(run, now);
         connection->number = run->next++;
         begin(run, connection);
     }

@@ -23,6 +23,10 @@ struct bench_load {
     size_t count;                   /* how many requests */
     double rate;                    /* requests per second; 0: no pause */
 
+    /** NULL, or when request n is due, on the clock of bench_now(); later ones are not due earlier.
+     *  answer() and other() may then raise count: an answer can lead to another request. */
+    double (*due)(const bench_load_t *load, size_t n);
+
     /** Bytes of request n, header and body, in parts that live until it is answered.
      *  @return how many parts, at most LOAD_PARTS */
     int (*request)(const bench_load_t *load, size_t n, struct iovec parts[LOAD_PARTS]);

@@ -5,7 +5,8 @@
  * work is done while a server is measured. Subject, names, transactionID and nonce are distinct;
  * keys come from a pool, because making one takes longer than a hundred enrolments. With the
  * certificates that earlier messages have brought (-R), it makes a RenewalReq for each, for the
- * next key of the pool.
+ * next key of the pool. With the CA's certificate (-P) there is a CertPoll after each message, with
+ * which the device asks again if it was told to wait (RFC 8894 3.3.3).
  */
 
 #include <errno.h>
@@ -21,8 +22,14 @@
 
 #include "bench/support.h"
 
+/* values of messageType (RFC 8894 3.2.1.2) */
+#define SCEP_RENEWAL_REQ "17"
+#define SCEP_PKCS_REQ    "19"
+#define SCEP_CERT_POLL   "20"
+
 typedef struct {
     X509 *recipient;
+    X509 *ca;                       /* NULL: no polls */
     const char *challenge;
     const char *name;
     EVP_PKEY **keys;
@@ -93,15 +100,41 @@ static X509 *old_certificate(const maker_t *maker, size_t number)
     return certificate;
 }
 
-static BIO *encrypt(const maker_t *maker, X509_REQ *request)
+/** The content of a CertPoll: IssuerAndSubject, a SEQUENCE of both names. */
+static void write_names(BIO *out, const maker_t *maker, X509_REQ *request)
+{
+    const X509_NAME *names[] = {
+        X509_get_subject_name(maker->ca), X509_REQ_get_subject_name(request)
+    };
+    unsigned char header[16], *at = header, *der[2] = { NULL, NULL };
+    int length[2];
+
+    length[0] = i2d_X509_NAME(names[0], &der[0]);
+    length[1] = i2d_X509_NAME(names[1], &der[1]);
+    bench_need(length[0] > 0 && length[1] > 0, "encoding names");
+    ASN1_put_object(&at, 1, length[0] + length[1], V_ASN1_SEQUENCE, V_ASN1_UNIVERSAL);
+    bench_need(BIO_write(out, header, (int)(at - header)) == at - header
+               && BIO_write(out, der[0], length[0]) == length[0]
+               && BIO_write(out, der[1], length[1]) == length[1], "encoding names");
+    OPENSSL_free(der[0]);
+    OPENSSL_free(der[1]);
+}
+
+static BIO *encrypt(const maker_t *maker, X509_REQ *request, int polls)
 {
     STACK_OF(X509) *recipients = sk_X509_new_null();
     BIO *in = BIO_new(BIO_s_mem());
     BIO *out = BIO_new(BIO_s_mem());
     CMS_ContentInfo *cms;
 
-    bench_need(recipients && in && out && sk_X509_push(recipients, maker->recipient)
-               && i2d_X509_REQ_bio(in, request), "encoding a request");
+    bench_need(recipients && in && out && sk_X509_push(recipients, maker->recipient),
+               "getting memory");
+    if (polls) {
+        write_names(in, maker, request);
+    }
+    else {
+        bench_need(i2d_X509_REQ_bio(in, request), "encoding a request");
+    }
     cms = CMS_encrypt(recipients, in, EVP_aes_128_cbc(), CMS_BINARY);
     bench_need(cms && i2d_CMS_bio(out, cms), "encrypting a request");
     CMS_ContentInfo_free(cms);
@@ -116,30 +149,32 @@ static void add_attribute(CMS_SignerInfo *si, const char *oid, int type, const v
     bench_need(CMS_signed_add1_attr_by_txt(si, oid, type, data, length), "adding an attribute");
 }
 
-static void add_attributes(CMS_SignerInfo *si, const char *type)
+/** @param transaction 40 hexadecimal digits */
+static void add_attributes(CMS_SignerInfo *si, const char *type, const char *transaction)
 {
-    unsigned char random[36];
-    char transaction[41];
-    int i;
+    unsigned char nonce[16];
 
-    bench_need(RAND_bytes(random, sizeof(random)) == 1, "getting random bytes");
-    for (i = 0; i < 20; ++i) {
-        snprintf(transaction + 2 * i, 3, "%02X", random[i]);
-    }
+    bench_need(RAND_bytes(nonce, sizeof(nonce)) == 1, "getting random bytes");
     add_attribute(si, SCEP_OID_MESSAGE_TYPE, V_ASN1_PRINTABLESTRING, type, 2);
     add_attribute(si, SCEP_OID_TRANSACTION_ID, V_ASN1_PRINTABLESTRING, transaction, 40);
-    add_attribute(si, SCEP_OID_SENDER_NONCE, V_ASN1_OCTET_STRING, random + 20, 16);
+    add_attribute(si, SCEP_OID_SENDER_NONCE, V_ASN1_OCTET_STRING, nonce, sizeof(nonce));
 }
 
-static void make_message(const maker_t *maker, size_t number, FILE *file)
+static void choose_transaction(char transaction[41])
+{
+    unsigned char random[20];
+    size_t i;
+
+    bench_need(RAND_bytes(random, sizeof(random)) == 1, "getting random bytes");
+    for (i = 0; i < sizeof(random); ++i) {
+        snprintf(transaction + 2 * i, 3, "%02X", random[i]);
+    }
+}
+
+static void write_message(FILE *file, const char *type, const char *transaction, BIO *content,
+                          X509 *signer, EVP_PKEY *key)
 {
     const unsigned flags = CMS_BINARY | CMS_NOSMIMECAP | CMS_PARTIAL;
-    int renews = maker->old.count > 0;
-    EVP_PKEY *key = maker->keys[number % maker->key_count];
-    EVP_PKEY *next = maker->keys[(number + 1) % maker->key_count];
-    X509_REQ *request = make_request(maker, renews ? next : key, number);
-    X509 *signer = renews ? old_certificate(maker, number) : make_self_signed(request, key);
-    BIO *content = encrypt(maker, request);
     CMS_ContentInfo *cms = CMS_sign(NULL, NULL, NULL, NULL, flags);
     CMS_SignerInfo *si;
     unsigned char *der = NULL;
@@ -147,7 +182,7 @@ static void make_message(const maker_t *maker, size_t number, FILE *file)
 
     si = cms ? CMS_add1_signer(cms, signer, key, EVP_sha256(), flags) : NULL;
     bench_need(si != NULL, "making a message");
-    add_attributes(si, renews ? "17" : "19");
+    add_attributes(si, type, transaction);
     bench_need(CMS_final(cms, content, NULL, flags), "signing a message");
     length = i2d_CMS_ContentInfo(cms, &der);
     bench_need(length > 0, "encoding a message");
@@ -155,6 +190,23 @@ static void make_message(const maker_t *maker, size_t number, FILE *file)
     OPENSSL_free(der);
     CMS_ContentInfo_free(cms);
     BIO_free(content);
+}
+
+static void make_message(const maker_t *maker, size_t number, FILE *file)
+{
+    int renews = maker->old.count > 0;
+    EVP_PKEY *key = maker->keys[number % maker->key_count];
+    EVP_PKEY *next = maker->keys[(number + 1) % maker->key_count];
+    X509_REQ *request = make_request(maker, renews ? next : key, number);
+    X509 *signer = renews ? old_certificate(maker, number) : make_self_signed(request, key);
+    char transaction[41];
+
+    choose_transaction(transaction);
+    write_message(file, renews ? SCEP_RENEWAL_REQ : SCEP_PKCS_REQ, transaction,
+                  encrypt(maker, request, 0), signer, key);
+    if (maker->ca) {
+        write_message(file, SCEP_CERT_POLL, transaction, encrypt(maker, request, 1), signer, key);
+    }
     X509_free(signer);
     X509_REQ_free(request);
 }
@@ -240,7 +292,7 @@ int main(int argc, char **argv)
     size_t first = 0, count = 1000, processes = 1, i;
     int option;
 
-    while ((option = getopt(argc, argv, "r:c:f:n:p:s:o:R:")) != -1) {
+    while ((option = getopt(argc, argv, "r:c:f:n:p:s:o:P:R:")) != -1) {
         switch (option) {
         case 'r':
             maker.recipient = bench_read_certificate(optarg);
@@ -260,6 +312,9 @@ int main(int argc, char **argv)
         case 's':
             maker.name = optarg;
             break;
+        case 'P':
+            maker.ca = bench_read_certificate(optarg);
+            break;
         case 'R':
             bench_pack_open(&maker.old, optarg);
             break;
@@ -273,7 +328,7 @@ int main(int argc, char **argv)
     maker.key_count = (size_t)(argc - optind);
     if (!maker.recipient || !output || maker.key_count == 0 || processes == 0) {
         bench_die("usage: scepmake -r RECIPIENT.pem -o FILE [-c CHALLENGE] [-f FIRST] [-n END] "
-                  "[-p PROCESSES] [-s NAME] [-R CERTIFICATES] KEY.pem...");
+                  "[-p PROCESSES] [-s NAME] [-P CA.pem] [-R CERTIFICATES] KEY.pem...");
     }
     if (maker.old.count > 0 && maker.old.count < count) {
         bench_die("there are only %zu certificates", maker.old.count);

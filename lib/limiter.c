@@ -152,6 +152,11 @@ void gh_limiter_leave(gh_limiter_t *limiter)
     __atomic_sub_fetch(&limiter->own->running, 1, __ATOMIC_ACQ_REL);
 }
 
+int gh_limiter_inside(const gh_limiter_t *limiter)
+{
+    return running(limiter);
+}
+
 /* Failures */
 
 /** @return a keyed digest, never 0 */

@@ -41,6 +41,9 @@ gh_limiter_t *gh_limiter_join(void *memory, int processes, const gh_limiter_limi
 int gh_limiter_enter(gh_limiter_t *limiter);
 void gh_limiter_leave(gh_limiter_t *limiter);
 
+/** How many are in, on the node; for a moment, who is being sent away may be among them. */
+int gh_limiter_inside(const gh_limiter_t *limiter);
+
 /** Notes a failure of a client: a wrong challenge, a message that cannot be opened.
  *  @param client address; of IPv6 the first 64 bits count */
 void gh_limiter_note_failure(gh_limiter_t *limiter, const char *client, apr_time_t now);

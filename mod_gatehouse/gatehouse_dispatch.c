@@ -77,6 +77,23 @@ static apr_status_t add_waits(const char *queue, apr_interval_time_t wait, int m
     return rv;
 }
 
+static void tell_metrics(gatehouse_metrics_t *metrics, apr_pool_t *p)
+{
+    apr_hash_index_t *index;
+
+    if (!waits) {
+        return;
+    }
+    gatehouse_begin_metric(metrics, "gatehouse_requests_waiting", GATEHOUSE_GAUGE,
+                           "Requests of this node that wait for what a worker does");
+    for (index = apr_hash_first(p, waits); index; index = apr_hash_next(index)) {
+        const waiting_t *waiting = apr_hash_this_val(index);
+
+        gatehouse_add_metric(metrics, "queue", apr_hash_this_key(index),
+                             waiting->limiter ? gh_limiter_inside(waiting->limiter) : 0);
+    }
+}
+
 apr_status_t gatehouse_dispatch_create(gatehouse_settings_t *settings, apr_pool_t *pconf)
 {
     apr_status_t rv = APR_SUCCESS;
@@ -90,6 +107,7 @@ apr_status_t gatehouse_dispatch_create(gatehouse_settings_t *settings, apr_pool_
     }
     waits = apr_hash_make(pconf);
     apr_pool_cleanup_register(pconf, NULL, forget, apr_pool_cleanup_null);
+    gatehouse_register_metrics(tell_metrics, pconf);
     for (i = 0; rv == APR_SUCCESS && i < settings->issuers->nelts; ++i) {
         const gatehouse_issuer_section_t *section
             = APR_ARRAY_IDX(settings->issuers, i, gatehouse_issuer_section_t *);

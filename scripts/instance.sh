@@ -58,6 +58,7 @@ GH_QS_HTTP=$http
 GH_QS_HTTPS=$https
 GH_QS_STORE=$(quoted "$store")
 GH_QS_DIR=$(quoted "$dir")
+GH_QS_SLOW=$slow
 TXT
     changed=$before
 }
@@ -258,7 +259,7 @@ DefaultRuntimeDir "$state/run"
 PidFile "$state/run/httpd.pid"
 ErrorLog "$state/logs/error.log"
 LogLevel notice gatehouse:info
-$(load_modules mpm_event authn_core authz_core dir socache_shmcb ssl)
+$(load_modules mpm_event authn_core authz_core dir socache_shmcb ssl ${slow:+proxy proxy_fcgi})
 SSLSessionCache "shmcb:$state/run/ssl-sessions(512000)"
 $user
 LogFormat "%h %l %u %t \"%r\" %>s %b" common
@@ -331,6 +332,7 @@ $(scep_location manual scep-manual "$static")
 $(scep_location renew "$profile" "$static" "SCEPRenewal by-certificate")
 # The certificate of the https server below comes from here.
 $(scep_location servers privatessl-tls-server "SCEPChallenge onetime")
+$([ -z "$slow" ] || slow_ca_configuration "$static")
 
 <IfFile "$state/tls/server.pem">
     <VirtualHost 127.0.0.1:$https>
@@ -383,6 +385,7 @@ write_environment() {
         entry GH_SCEP_LEGACY_URL "$(scep_url legacy)"
         entry GH_SCEP_MANUAL_URL "$(scep_url manual scep-manual)"
         entry GH_SCEP_RENEW_URL "$(scep_url renew)"
+        [ -z "$slow" ] || entry GH_SCEP_SLOW_URL "$(slow_ca_url)"
         entry GH_OCSP_URL "$(ocsp_url)"
         entry GH_CRL_URL "$(url http)/crl/devices.crl"
     } | put "$dir/quickstart.env" 600
@@ -514,7 +517,7 @@ purge_instance() {
     done
     if is_root; then rm -f "$dir/state"; fi
     # settings nearly last: without them nobody would know whose the rest is
-    for name in software software.new software.old ca ca.new secrets store ocsp tls logs run tour \
+    for name in software software.new software.old ca ca.new secrets store ocsp tls logs run tour slow \
         httpd.conf httpd.conf.new settings.new settings .lock; do
         rm -rf "${state:?}/$name"
     done
@@ -566,7 +569,8 @@ show_urls() {
   SCEP                   $(scep_url demo)
   SCEP, old clients      $(scep_url legacy)
   SCEP, with approval    $(scep_url manual scep-manual)
-  SCEP, with renewal     $(scep_url renew)
+  SCEP, with renewal     $(scep_url renew)${slow:+
+  SCEP, slow CA          $(slow_ca_url)}
   SCEP challenge         $(challenge)
   OCSP                   $(ocsp_url)
   CRL                    $(url http)/crl/devices.crl
@@ -579,7 +583,8 @@ What to try next
   $ctl challenge new --tenant servers --issuer devices --profile privatessl-tls-server
   $ctl urls
   $ctl check
-  $ctl ocsp status devices
+  $ctl ocsp status devices${slow:+
+  $ctl issuer test slow}
   curl "$(scep_url demo)?operation=GetCACaps"
   curl -s $(url http)/crl/devices.pem | openssl crl -noout -text
   $(command_line status); $(command_line down)

@@ -90,6 +90,17 @@ waiting_id() {
     ctl --json enrolment list --state waiting | grep -F "$1" | json id
 }
 
+# The device that was told to wait asks again, until it has its certificate.
+ask_again() {
+    typed "getcert refresh ..."
+    timeout 60 "$top/scripts/certmonger-device" "$device" sh -c '
+        for try in 1 2 3 4 5 6 7 8 9 10; do
+            getcert refresh -s -i device
+            sleep 1
+            [ ! -s "$1" ] || exit 0
+        done' - "$device/cert.pem" >>"$device/log" 2>&1 8>&- || true
+}
+
 manual_approval() {
     local laptop=$device name id
     name=phone-$(date +%H%M%S)
@@ -106,13 +117,7 @@ manual_approval() {
     typed "gatehousectl enrolment approve $id"
     ctl enrolment approve "$id" | shown
     sleep 1
-    typed "getcert refresh ..."
-    timeout 60 "$top/scripts/certmonger-device" "$device" sh -c '
-        for try in 1 2 3 4 5 6 7 8 9 10; do
-            getcert refresh -s -i device
-            sleep 1
-            [ ! -s "$1" ] || exit 0
-        done' - "$device/cert.pem" >>"$device/log" 2>&1 8>&- || true
+    ask_again
     [ -s "$device/cert.pem" ] || tour_failed "the device got no certificate after the approval"
     describe "$device/cert.pem"
     device=$laptop
@@ -192,6 +197,29 @@ check_revoked() {
     esac
 }
 
+slow_device() {
+    local laptop=$device
+    step "The CA behind another issuer is elsewhere, and takes $slow_ca_latency seconds"
+    new_device sensor
+    typed "gatehousectl issuer test slow"
+    ctl issuer test slow >"$device/test" 2>&1 \
+        || { cat "$device/test" >&2; tour_failed "its CA does not answer"; }
+    shown <"$device/test"
+    typed "getcert request ... -N CN=sensor-5      at $(slow_ca_url)"
+    if enrol "$device" "$(slow_ca_url)" "$(challenge_file)" -N "CN=sensor-5,O=Example" \
+        -D sensor-5.example.com; then
+        say "     it came while the device waited"
+    else
+        say "     the device is told to come back"
+        ask_again
+    fi
+    [ -s "$device/cert.pem" ] || tour_failed "the device got no certificate from the slow CA"
+    openssl verify -CAfile "$state/slow/ca/SLOW-root.pem" -untrusted "$state/slow/ca/SLOW.pem" \
+        "$device/cert.pem" >/dev/null 2>&1 || tour_failed "its chain does not verify"
+    describe "$device/cert.pem"
+    device=$laptop
+}
+
 # show_tour FRESH: FRESH is empty where an earlier run has set up the instance.
 show_tour() {
     fresh=$1
@@ -202,4 +230,5 @@ show_tour() {
     legacy_device
     manual_approval
     revoke_device
+    [ -z "$slow" ] || slow_device
 }

@@ -4,16 +4,22 @@ hangs does to everything else."""
 
 import os
 import random
+import re
+import resource
+import selectors
 import signal
+import socket
 import threading
 import time
 
 import pytest
 
 from harness import environment, ocsp
-from harness.remote import FRESH, KILLED, TROUBLE, Remote, start_gateway
-from harness.server import wait_until
+from harness.config import location
+from harness.remote import FRESH, ISSUER, KILLED, PATH, TROUBLE, Remote, start_gateway
+from harness.server import CHALLENGE, wait_until
 from harness.slowload import SlowLoad
+from scep import Csr
 
 COUNT = environment.count(500, 5000)
 SEED = 20
@@ -156,3 +162,67 @@ def test_a_ca_that_hangs_delays_nothing_else(make_server, gateway):
     assert during[-1] < 0.5 and local[-1] < 2, (during[-1], local[-1])
     for thread in waiting:
         thread.join(20)
+
+
+class Crowd:
+    """The same HTTP request on many connections at once."""
+
+    def __init__(self, port, request, count):
+        self.selector = selectors.DefaultSelector()
+        self.answered = []              # first lines
+        for _ in range(count):
+            connection = socket.create_connection(("127.0.0.1", port), 20)
+            connection.sendall(request)
+            self.selector.register(connection, selectors.EVENT_READ)
+
+    def listen(self, seconds):
+        """Takes the answers that come in this time."""
+        end = time.monotonic() + seconds
+        while self.unanswered and time.monotonic() < end:
+            for key, _ in self.selector.select(max(0, end - time.monotonic())):
+                self.answered.append(key.fileobj.recv(65536).split(b"\r\n")[0])
+                self.selector.unregister(key.fileobj)
+                key.fileobj.close()
+
+    @property
+    def unanswered(self):
+        return len(self.selector.get_map())
+
+    def close(self):
+        for key in list(self.selector.get_map().values()):
+            key.fileobj.close()
+        self.selector.close()
+
+
+def allow_descriptors(count):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+
+
+def test_a_crowd_takes_no_more_threads_than_may_wait(make_server, gateway):
+    """A thousand requests at once for a CA that hangs: so many wait as may, others come back."""
+    most, count = 5, 1000
+    remote = Remote(make_server, gateway, wait=f"18s max-waiting={most}", limits="timeout=60s",
+                    more=location("/metrics", "SetHandler gatehouse-metrics")).ready()
+    remote.server.allow(*TROUBLE)
+    gateway.faults.add("hang", on="enroll")
+    allow_descriptors(2 * count)
+    client = remote.client()
+    message = client.message(Csr(next(FRESH), "CN=crowd", CHALLENGE))
+    head = f"POST {PATH}?operation=PKIOperation HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: " \
+        f"application/x-pki-message\r\nContent-Length: {len(message.der)}\r\n\r\n"
+    crowd = Crowd(remote.server.port, head.encode() + message.der, count)
+    seen = []
+    try:
+        end = time.monotonic() + 15
+        while crowd.unanswered > most and time.monotonic() < end:
+            crowd.listen(0.2)
+            body = remote.server.get("/metrics").body.decode()
+            seen.append(int(re.search(rf'requests_waiting\{{queue="{ISSUER}"\}} (\d+)', body)[1]))
+    finally:
+        crowd.close()
+    assert max(seen) == most, seen
+    assert len(crowd.answered) > count // 4, len(crowd.answered)
+    # "come back later", or 503 of the limit of messages that are worked on at once
+    assert {line.split()[1] for line in crowd.answered} <= {b"200", b"503"}, set(crowd.answered)

@@ -192,6 +192,24 @@ def test_enrolment(gateway, curl):
                  404, "cagw-4040")
 
 
+def test_one_goes_on_where_another_has_ended(tmp_path):
+    first = Gateway(tmp_path, keep=True)
+    serial = Curl(first).ok(ENROLL, body=order())["enrollment"]["serialNumber"]
+    Curl(first).ok(f"{CA}/certificates/{serial}/actions",
+                   body={"action": {"type": "RevokeAction", "reason": "superseded"}})
+    first.close()
+    again = Gateway(tmp_path, keep=True)
+    try:
+        found = Curl(again).ok(f"{CA}/certificates/{serial}")["certificate"]
+        assert found["status"] == "revoked"
+        assert found["revocationInfo"]["reason"] == "superseded"
+        verify(again, certificate(found["certificateData"]))
+        assert [event.action for event in again.cas["CA1001"].events] == ["issued", "revoked"]
+    finally:
+        again.close()
+    again.check()
+
+
 def test_names_usages_and_extensions(gateway, curl):
     details = {"extensions": [
         {"oid": "2.5.29.37", "critical": False, "value": "1.3.6.1.5.5.7.3.2"},

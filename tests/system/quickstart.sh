@@ -97,7 +97,7 @@ rm -r "$dir"
 
 watch_command_lines "$work/command-lines" &
 watcher=$!
-run 0 "the first run works, with its tour" --http "$http" --https "$https"
+run 0 "the first run works, with its tour" --http "$http" --https "$https" --demo-slow-ca
 kill "$watcher"
 watcher=''
 says "the tour enrolled a device" "A device enrols"
@@ -105,8 +105,11 @@ says "the tour verified a chain" "cert.pem: OK"
 says "the tour asked by OCSP" "cert.pem: good"
 says "OCSP told of the revocation" "cert.pem: revoked"
 says "the tour showed a revocation in the CRL" "certificate revoked"
+says "the tour enrolled a device at the slow CA" "issuer=CN = Gateway SLOW"
 run 0 "status of the running instance is 0" status
 says "status has key: value lines" "^state: running$"
+says "it tells of the slow CA" "^slow CA: https://127.0.0.1:[0-9]*/cagw, process [0-9]*$"
+standin=$(sed -n 's/^slow CA: .*, process //p' "$work/out")
 
 environment=$dir/quickstart.env
 # shellcheck disable=SC1090
@@ -114,7 +117,7 @@ environment=$dir/quickstart.env
 missing=''
 for key in GH_HTTP GH_HTTPS GH_TLS_CA GH_ROOT GH_CA GH_CONF GH_ERROR_LOG GH_AUDIT_LOG GH_PIDFILE \
     GH_STORE GH_CTL GH_SCEP_URL GH_SCEP_CHALLENGE GH_SCEP_LEGACY_URL GH_SCEP_MANUAL_URL \
-    GH_SCEP_RENEW_URL GH_OCSP_URL GH_CRL_URL; do
+    GH_SCEP_RENEW_URL GH_SCEP_SLOW_URL GH_OCSP_URL GH_CRL_URL; do
     case ${!key-} in
     ''|*/) missing="$missing $key" ;;
     esac
@@ -162,26 +165,44 @@ run 0 "a second run works" up --no-tour
 [ "$before" = "$(wc -l <"$work/list")" ] && [ "$pid" = "$(cat "$GH_PIDFILE")" ] \
     && ok "it keeps state and does not restart what runs" \
     || not_ok "it keeps state and does not restart what runs"
+kill -0 "$standin" 2>/dev/null \
+    && ok "nor the CA of --demo-slow-ca" || not_ok "nor the CA of --demo-slow-ca"
 run 1 "other ports are refused" up --http "$other" --https "$third" --no-tour
 run 1 "another store is refused" up --store pgsql:dbname=none --no-tour
 run 2 "an unknown option is a usage error" up --frobnicate
 run 0 "down stops it" down
 run 3 "status of the stopped instance is 3" status
 kill -0 "$pid" 2>/dev/null && not_ok "the server is gone" || ok "the server is gone"
+kill -0 "$standin" 2>/dev/null && not_ok "the slow CA is gone" || ok "the slow CA is gone"
+slow_ca=$(dirname "$GH_CONF")/slow/ca/SLOW.pem
+slow_before=$(openssl x509 -in "$slow_ca" -noout -fingerprint)
 run 0 "it starts again" up --no-tour
 "$GH_CTL" --json cert list >"$work/list" 2>"$work/out"
 [ "$before" = "$(wc -l <"$work/list")" ] && ok "with its state" || not_ok "with its state"
+[ "$slow_before" = "$(openssl x509 -in "$slow_ca" -noout -fingerprint)" ] \
+    && "$GH_CTL" issuer test slow >"$work/out" 2>&1 \
+    && ok "the slow CA is the same as before" || not_ok "the slow CA is the same as before"
 before=$(openssl x509 -in "$GH_CA" -noout -fingerprint)
 echo mine >"$dir/mine"
 run 0 "up --purge makes another one, with other ports" up --purge --http "$other" \
     --https "$third" --no-tour
 [ "$before" != "$(openssl x509 -in "$GH_CA" -noout -fingerprint)" ] \
     && ok "it has a CA of its own" || not_ok "it has a CA of its own"
+! grep -q SLOW "$environment" && [ ! -e "$(dirname "$GH_CONF")/slow" ] \
+    && ok "without --demo-slow-ca there is nothing of it" \
+    || not_ok "without --demo-slow-ca there is nothing of it"
+run 0 "--demo-slow-ca is added to an instance" up --demo-slow-ca --no-tour
+run 0 "status of that" status
+standin=$(sed -n 's/^slow CA: .*, process //p' "$work/out")
+url=$(. "$environment" && echo "$GH_SCEP_SLOW_URL")
+curl -sf --noproxy '*' "$url?operation=GetCACaps" >"$work/out" && [ -n "$standin" ] \
+    && ok "it answers at GH_SCEP_SLOW_URL" || not_ok "it answers at GH_SCEP_SLOW_URL"
 [ "$(cat "$dir/mine")" = mine ] \
     && ok "what others put there stays" || not_ok "what others put there stays"
 rm "$dir/mine"
 run 0 "down --purge removes it" down --purge
 [ ! -e "$dir" ] && [ ! -e "$(dirname "$GH_CONF")" ] && ok "nothing is left of it" || not_ok "nothing is left of it"
+kill -0 "$standin" 2>/dev/null && not_ok "its slow CA is gone, too" || ok "its slow CA is gone, too"
 
 # PostgreSQL: tables that are somebody else's
 if database=$("$top/tests/fixtures/postgres" start "$work/postgres" 2>"$work/out"); then

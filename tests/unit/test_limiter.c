@@ -76,6 +76,7 @@ static void test_counts_all_processes(void **state)
     /* that process has ended inside: its place comes back */
     assert_int_equal(gh_limiter_enter(gate), 1);
     assert_int_equal(gh_limiter_enter(gate), 0);
+    assert_int_equal(gh_limiter_inside(gate), 2);
     assert_int_equal(elsewhere(enter_here), 0);
     gh_limiter_leave(gate);
     assert_int_equal(elsewhere(enter_here), 1);
