@@ -11,6 +11,7 @@
 #include <apr_strings.h>
 
 #include "fcgi/framework_private.h"
+#include "pool.h"
 
 /** Threads that work with the store. With SQLite what they write is one transaction; with
  *  PostgreSQL each has a connection. */
@@ -22,6 +23,9 @@
 /** Before the worker's patience is at its end, calls are given up, so that what is known of them is
  *  still stored. */
 #define LAST_MINUTE apr_time_from_sec(4)
+
+/** Memory of jobs that have ended, kept for the next ones. */
+#define KEPT_MEMORY ((apr_size_t)4 * 1024 * 1024)
 
 /** Connections that are kept open while nobody uses them. */
 #define IDLE_CONNECTIONS 256L
@@ -110,6 +114,9 @@ apr_status_t framework_create(framework_t **out, gh_worker_t *worker, apr_pool_t
     framework->waiters = apr_hash_make(p);
     framework->timers = timers_create(p);
     allow_descriptors();
+    if (gh_pool_create_allocator(&framework->allocator, KEPT_MEMORY, p) != APR_SUCCESS) {
+        return no_resources(APR_ENOMEM, result);
+    }
     rv = read_configuration(framework, &store, result);
     if (rv == APR_SUCCESS) {
         rv = gh_store_open(&framework->store, store, &options, p, result);

@@ -37,6 +37,7 @@ typedef struct posts posts_t;
 struct framework {
     gh_worker_t *worker;
     apr_pool_t *pool;
+    apr_allocator_t *allocator;     /* of the pools of jobs */
     const gh_log_t *log;
     CURLM *multi;
     http_client_t *http;

@@ -7,11 +7,14 @@
 #include <openssl/err.h>
 
 #include "fcgi/http_private.h"
+#include "pool.h"
 #include "status.h"
 
 #define CONNECT_TIMEOUT apr_time_from_sec(5)
 #define TIMEOUT apr_time_from_sec(60)
 #define BODY_MAX (1024 * 1024)
+/** Memory of calls that have ended, kept for the next ones. */
+#define KEPT_MEMORY ((apr_size_t)1024 * 1024)
 #define CONNECTIONS 16
 
 /** A connection that was idle for longer is not used again: the other side, or a firewall between,
@@ -72,6 +75,9 @@ apr_status_t http_client_create(http_client_t **out, CURLM *multi, const gh_log_
 
     client->multi = multi;
     client->log = log;
+    if (gh_pool_create_allocator(&client->allocator, KEPT_MEMORY, p) != APR_SUCCESS) {
+        return no_memory(result);
+    }
     client->share = curl_share_init();
     if (!client->share) {
         return no_memory(result);
@@ -370,7 +376,7 @@ apr_status_t http_call(http_peer_t *peer, const http_request_t *request, http_do
 {
     http_call_t *call;
     apr_pool_t *pool;
-    apr_status_t rv = apr_pool_create_unmanaged_ex(&pool, NULL, NULL);
+    apr_status_t rv = apr_pool_create_unmanaged_ex(&pool, NULL, peer->client->allocator);
 
     if (rv != APR_SUCCESS || peer->client->stopped) {
         if (rv == APR_SUCCESS) {

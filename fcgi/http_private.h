@@ -22,6 +22,7 @@ typedef struct {
 struct http_client {
     CURLM *multi;
     CURLSH *share;
+    apr_allocator_t *allocator;     /* of the pools of calls */
     const gh_log_t *log;
     http_call_t *calls;             /* all, running or waiting */
     int busy;

@@ -98,7 +98,7 @@ static void begin_job(framework_t *framework, const gh_job_record_t *record)
     if (!queue || apr_hash_get(framework->jobs, record->id, APR_HASH_KEY_STRING)) {
         return;
     }
-    apr_pool_create_unmanaged_ex(&pool, NULL, NULL);
+    apr_pool_create_unmanaged_ex(&pool, NULL, framework->allocator);
     job = apr_pcalloc(pool, sizeof(*job));
     job->pool = pool;
     job->queue = queue;
@@ -213,7 +213,7 @@ static void begin_claim(framework_t *framework, framework_queue_t *queue, const 
     apr_pool_t *pool;
     claim_t *claim;
 
-    apr_pool_create_unmanaged_ex(&pool, NULL, NULL);
+    apr_pool_create_unmanaged_ex(&pool, NULL, framework->allocator);
     claim = apr_pcalloc(pool, sizeof(*claim));
     claim->framework = framework;
     claim->queue = queue;
@@ -367,7 +367,7 @@ static void begin_poll(framework_t *framework, apr_time_t now)
     poll_t *poll;
     int i;
 
-    apr_pool_create_unmanaged_ex(&pool, NULL, NULL);
+    apr_pool_create_unmanaged_ex(&pool, NULL, framework->allocator);
     poll = apr_pcalloc(pool, sizeof(*poll));
     poll->framework = framework;
     poll->pool = pool;

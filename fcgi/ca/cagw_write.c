@@ -91,43 +91,55 @@ static json_t *base64(const unsigned char *data, apr_size_t length, apr_pool_t *
     return json;
 }
 
+/** @return length of DER, with the PEM's armour taken off; 0: that is no request */
+static int read_armoured(unsigned char **der, gh_bytes_t request)
+{
+    BIO *bio = BIO_new_mem_buf(request.data, (int)request.length);
+    X509_REQ *parsed = bio ? PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL) : NULL;
+    int length = parsed ? i2d_X509_REQ(parsed, der) : 0;
+
+    X509_REQ_free(parsed);
+    BIO_free(bio);
+    ERR_clear_error();
+    return length;
+}
+
+/** One SEQUENCE and no more. What it says was looked at when it came; to parse it again would take
+ *  OpenSSL longer than all else here. */
+static int is_der(gh_bytes_t request)
+{
+    const unsigned char *at = request.data;
+    int tag, class;
+    long length;
+    int form = ASN1_get_object(&at, &length, &tag, &class, (long)request.length);
+
+    ERR_clear_error();
+    return form == V_ASN1_CONSTRUCTED && tag == V_ASN1_SEQUENCE && class == V_ASN1_UNIVERSAL
+        && at + length == request.data + request.length;
+}
+
 /** PKCS#10 in PEM is taken too, and goes out without armour. */
 static apr_status_t write_request(json_t *json, gh_bytes_t request, int optional, apr_pool_t *p,
                                   gh_result_t *result)
 {
     static const char begin[] = "-----BEGIN";
     unsigned char *der = NULL;
-    X509_REQ *parsed = NULL;
-    const unsigned char *at = request.data;
     int length = 0;
 
     if (optional && !request.length) {
         return APR_SUCCESS;
     }
-    if (request.length > 0 && request.length <= GH_CSR_MAX) {
-        if (request.length > sizeof(begin) && !memcmp(request.data, begin, sizeof(begin) - 1)) {
-            BIO *bio = BIO_new_mem_buf(request.data, (int)request.length);
-
-            parsed = bio ? PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL) : NULL;
-            BIO_free(bio);
-        }
-        else {
-            parsed = d2i_X509_REQ(NULL, &at, (long)request.length);
-            if (at != request.data + request.length) {
-                X509_REQ_free(parsed);
-                parsed = NULL;
-            }
-        }
+    if (request.length > sizeof(begin) && request.length <= GH_CSR_MAX
+        && !memcmp(request.data, begin, sizeof(begin) - 1)) {
+        length = read_armoured(&der, request);
     }
-    if (parsed) {
-        length = i2d_X509_REQ(parsed, &der);
-        X509_REQ_free(parsed);
+    else if (request.length > 0 && request.length <= GH_CSR_MAX && is_der(request)) {
+        length = (int)request.length;
     }
-    ERR_clear_error();
     if (length <= 0) {
         return impossible(result, "there is no PKCS#10 request");
     }
-    json_object_set_new(json, CAGW_CSR, base64(der, (apr_size_t)length, p));
+    json_object_set_new(json, CAGW_CSR, base64(der ? der : request.data, (apr_size_t)length, p));
     OPENSSL_free(der);
     return APR_SUCCESS;
 }
