@@ -183,6 +183,32 @@ static json_t *describe_profiles(const apr_table_t *profiles)
     return object;
 }
 
+/* An array of options by profile. */
+static json_t *describe_options(const apr_table_t *options)
+{
+    json_t *object = json_object();
+    const apr_array_header_t *all;
+    int i;
+
+    all = options ? apr_table_elts(options) : NULL;
+    for (i = 0; all && i < all->nelts; ++i) {
+        const apr_table_entry_t *entry = &APR_ARRAY_IDX(all, i, apr_table_entry_t);
+
+        if (!json_object_get(object, entry->key)) {
+            json_object_set_new(object, entry->key, json_array());
+        }
+        json_array_append_new(json_object_get(object, entry->key), json_string(entry->val));
+    }
+    return object;
+}
+
+static json_t *describe_spelling(const gatehouse_remote_t *remote)
+{
+    return json_pack("{s:s*, s:s*, s:s*, s:s*}", "validity", remote->spelling_validity,
+                     "selector", remote->spelling_selector, "ca", remote->spelling_ca,
+                     "properties", remote->spelling_properties);
+}
+
 static json_t *describe_events(const gatehouse_remote_t *remote)
 {
     return remote->events
@@ -198,7 +224,7 @@ static json_t *describe_issuer(const gatehouse_issuer_section_t *section, apr_po
 
     return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o*, s:o*, s:s*, s:s*, s:s*, s:o, s:b, s:I, "
                      "s:i, s:f, s:I, s:I, s:s, s:b, s:s*, "
-                     "s:o*, s:o*, s:o*}",
+                     "s:o*, s:o, s:o, s:o*, s:o*}",
                      "name", section->name, "backend", gh_issuer_backend(section->issuer)->name,
                      "url", remote->url, "ca", remote->ca ? remote->ca : "",
                      "certificate", hex(gh_issuer_certificate_der(section->issuer), p),
@@ -213,7 +239,8 @@ static json_t *describe_issuer(const gatehouse_issuer_section_t *section, apr_po
                      "enrolled", remote->enrolled,
                      "proxy_user", remote->proxy_user,
                      "proxy_password", hex(remote->proxy_secret, p),
-                     "events", describe_events(remote),
+                     "options", describe_options(remote->profile_options),
+                     "spelling", describe_spelling(remote), "events", describe_events(remote),
                      "cmp", gatehouse_describe_cmp(section, p));
 }
 

@@ -64,7 +64,13 @@ typedef struct {
     int max_waiting;
     gatehouse_place_t wait_place;
     apr_table_t *profiles;                  /* IssuerGatewayProfile: theirs by ours, or NULL */
+    apr_table_t *profile_options;           /* what is asked for besides, several by ours */
     gatehouse_place_t profiles_place;
+    const char *spelling_validity;          /* IssuerGatewaySpelling; NULL: the default */
+    const char *spelling_selector;
+    const char *spelling_ca;
+    const char *spelling_properties;
+    gatehouse_place_t spelling_place;
     int search;                             /* IssuerSearch */
     apr_interval_time_t lag;
     gatehouse_place_t search_place;

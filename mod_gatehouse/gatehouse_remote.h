@@ -16,7 +16,11 @@
 /** Where the worker's socket is mapped to. */
 #define GATEHOUSE_WORKER_PATH "/-/worker/"
 
-/* gatehouse_remote_config.c, gatehouse_remote_limits.c: directives of <Issuer> */
+/** Longest id of a CA or profile at a gateway. */
+#define GATEHOUSE_GATEWAY_NAME_MAX 255
+
+/* gatehouse_remote_config.c, gatehouse_remote_profile.c, gatehouse_remote_limits.c: directives of
+ * <Issuer> */
 
 const char *gatehouse_set_issuer_backend(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
 const char *gatehouse_set_issuer_credential(cmd_parms *cmd, void *dir, int argc,
@@ -26,8 +30,9 @@ const char *gatehouse_set_issuer_trust(cmd_parms *cmd, void *dir, const char *so
 const char *gatehouse_set_issuer_proxy(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
 const char *gatehouse_set_issuer_wait(cmd_parms *cmd, void *dir, const char *time,
                                       const char *option);
-const char *gatehouse_set_issuer_gateway_profile(cmd_parms *cmd, void *dir, const char *ours,
-                                                 const char *theirs);
+const char *gatehouse_set_issuer_gateway_profile(cmd_parms *cmd, void *dir, int argc,
+                                                 char *const argv[]);
+const char *gatehouse_set_issuer_spelling(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
 const char *gatehouse_set_issuer_events(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
 const char *gatehouse_set_issuer_search(cmd_parms *cmd, void *dir, const char *word,
                                         const char *option);

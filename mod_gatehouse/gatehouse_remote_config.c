@@ -13,8 +13,7 @@
 #include "log.h"
 #include "text.h"
 
-/** Longest id of a CA. */
-#define CA_MAX 255
+#define CA_MAX GATEHOUSE_GATEWAY_NAME_MAX
 
 void gatehouse_remote_init(gatehouse_remote_t *remote)
 {
@@ -260,36 +259,6 @@ const char *gatehouse_set_issuer_proxy(cmd_parms *cmd, void *dir, int argc, char
     }
     return !remote->proxy_user == !remote->proxy_password ? NULL
         : GHNO(1431) "IssuerProxy takes user= and password= together";
-}
-
-/* Several, unlike other directives. */
-const char *gatehouse_set_issuer_gateway_profile(cmd_parms *cmd, void *dir, const char *ours,
-                                                 const char *theirs)
-{
-    gatehouse_issuer_section_t *section = gatehouse_settings_of(cmd->server)->issuer;
-    gatehouse_remote_t *remote;
-    gatehouse_place_t none = { NULL, 0 };
-    const char *err;
-
-    if (section) {
-        section->remote.profiles_place = none;
-    }
-    err = GATEHOUSE_SECTION_OF(cmd, &section, remote.profiles_place);
-    if (err) {
-        return err;
-    }
-    remote = &section->remote;
-    if (!remote->profiles) {
-        remote->profiles = apr_table_make(cmd->pool, 8);
-    }
-    if (!*theirs || strlen(theirs) > CA_MAX || (strcmp(ours, "*") && !gh_name_valid(ours))
-        || apr_table_get(remote->profiles, ours)) {
-        return apr_psprintf(cmd->pool, GHNO(0867) "IssuerGatewayProfile takes the name of a "
-                            "profile here, or \"*\" for all others, and the gateway's name of it, "
-                            "each of ours once; not \"%s\"", ours);
-    }
-    apr_table_setn(remote->profiles, ours, theirs);
-    return NULL;
 }
 
 const char *gatehouse_set_issuer_subject(cmd_parms *cmd, void *dir, const char *word)

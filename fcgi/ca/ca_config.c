@@ -176,6 +176,67 @@ static void read_profiles(ca_issuer_t *one, const json_t *profiles, apr_pool_t *
     }
 }
 
+static void read_option(ca_profile_options_t *options, const char *text, apr_pool_t *p)
+{
+    const char *value;
+
+    if (!strcmp(text, "validity=profile")) {
+        options->own_validity = 1;
+    }
+    else if (!strncmp(text, "validity=", 9)) {
+        options->duration = cagw_duration(apr_time_from_sec(apr_strtoi64(text + 9, NULL, 10)),
+                                          p);
+    }
+    else if (!strcmp(text, "extensions=eku")) {
+        options->usages = 1;
+    }
+    else if (!strncmp(text, "property=", 9) && (value = strchr(text + 9, '=')) != NULL) {
+        if (!options->properties) {
+            options->properties = apr_table_make(p, 4);
+        }
+        apr_table_set(options->properties,
+                      apr_pstrmemdup(p, text + 9, (apr_size_t)(value - text - 9)), value + 1);
+    }
+}
+
+static void read_options(ca_issuer_t *one, const json_t *object, apr_pool_t *p)
+{
+    const char *ours;
+    json_t *list, *text;
+    size_t i;
+
+    one->options = apr_hash_make(p);
+    json_object_foreach(json_object_get(object, "options"), ours, list) {
+        ca_profile_options_t *options = apr_pcalloc(p, sizeof(*options));
+
+        json_array_foreach(list, i, text) {
+            read_option(options, json_is_string(text) ? json_string_value(text) : "", p);
+        }
+        apr_hash_set(one->options, apr_pstrdup(p, ours), APR_HASH_KEY_STRING, options);
+    }
+}
+
+static void read_spelling(ca_issuer_t *one, const json_t *spelling, apr_pool_t *p)
+{
+    const struct {
+        const char *name;
+        const char **word;
+    } words[] = {
+        { "validity", &one->spelling.validity }, { "selector", &one->spelling.selector },
+        { "ca", &one->spelling.ca }, { "properties", &one->properties_prefix },
+    };
+    apr_size_t i;
+
+    cagw_spelling_default(&one->spelling);
+    for (i = 0; i < sizeof(words) / sizeof(words[0]); ++i) {
+        const char *text = json_string_value(json_object_get(spelling, words[i].name));
+
+        if (text) {
+            *words[i].word = apr_pstrdup(p, text);
+        }
+    }
+}
+
 /** @return 0 if it is not understood; without it none are taken up */
 static int read_events(ca_events_t *events, const json_t *object)
 {
@@ -226,6 +287,8 @@ static apr_status_t read_issuer(ca_worker_t *worker, const json_t *object, apr_p
     one->timeout = said.timeout;
     one->enrolled = json_is_true(json_object_get(object, "enrolled"));
     read_profiles(one, said.profiles, p);
+    read_options(one, object, p);
+    read_spelling(one, json_object_get(object, "spelling"), p);
     if (!describe_reach(one, &said, object, p)) {
         return not_understood(result, one->name, "its proxy");
     }
@@ -305,4 +368,11 @@ const char *ca_profile(const ca_issuer_t *issuer, const char *profile)
     const char *theirs = ca_profile_said(issuer, profile);
 
     return theirs ? theirs : profile;
+}
+
+const ca_profile_options_t *ca_profile_options(const ca_issuer_t *issuer, const char *profile)
+{
+    int named = apr_hash_get(issuer->profiles, profile, APR_HASH_KEY_STRING) != NULL;
+
+    return apr_hash_get(issuer->options, named ? profile : "*", APR_HASH_KEY_STRING);
 }

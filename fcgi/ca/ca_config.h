@@ -6,6 +6,7 @@
 #include <apr_hash.h>
 #include <apr_tables.h>
 
+#include "fcgi/ca/cagw_codec.h"
 #include "fcgi/cmp/cmp_service.h"
 #include "fcgi/framework.h"
 #include "fcgi/http.h"
@@ -31,6 +32,14 @@ typedef struct {
     int serials_only;               /* certificates themselves are not stored */
 } ca_events_t;
 
+/** What is asked for with a profile beside its name. */
+typedef struct {
+    const char *duration;           /* ISO 8601; NULL: not asked for */
+    int own_validity;               /* 1: that of our profile is */
+    int usages;                     /* 1: the extended key usage is */
+    apr_table_t *properties;        /* or NULL */
+} ca_profile_options_t;
+
 /** An issuer behind a gateway, or a CMP server. */
 typedef struct {
     ca_worker_t *worker;
@@ -38,6 +47,9 @@ typedef struct {
     gh_issuer_t *issuer;            /* with certificate and chain, for gh_submission_check() */
     const char *ca;                 /* its id at the gateway */
     apr_hash_t *profiles;           /* of the gateway, by ours; "*" for all others */
+    apr_hash_t *options;            /* ca_profile_options_t by ours */
+    cagw_spelling_t spelling;
+    const char *properties_prefix;  /* of names of properties; or NULL */
     int searchable;                 /* whether the CA can be searched for what became of a call */
     apr_interval_time_t lag;        /* so much later at most the search finds it */
     apr_interval_time_t timeout;    /* of a call */
@@ -63,5 +75,8 @@ apr_status_t ca_peer_create(http_peer_t **peer, const ca_issuer_t *issuer,
 const char *ca_profile(const ca_issuer_t *issuer, const char *profile);
 /** The same, if one was said. @return NULL otherwise */
 const char *ca_profile_said(const ca_issuer_t *issuer, const char *profile);
+
+/** What is asked for with it besides. @return NULL: nothing */
+const ca_profile_options_t *ca_profile_options(const ca_issuer_t *issuer, const char *profile);
 
 #endif /* fcgi_ca_ca_config_h */

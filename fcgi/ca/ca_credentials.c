@@ -2,9 +2,9 @@
 
 /*
  * Which credential a gateway is shown, where it is one that was enrolled there: the newest that
- * lies sealed in the store and is accepted, or that of the file it began with. httpd's processes make
- * the keys and ask for certificates; here they are taken up while calls go on. A new one is tried
- * with a call that has no effect first, so that none is refused because of it.
+ * lies sealed in the store and is accepted, or that of the file it began with. httpd's processes
+ * make the keys and ask for certificates; here they are taken up while calls go on. A new one is
+ * tried with a call that has no effect first, so that none is refused because of it.
  */
 
 #include <string.h>

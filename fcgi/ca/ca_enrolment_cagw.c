@@ -223,6 +223,35 @@ static const char *subject_of(const enrolment_t *enrolment, const GENERAL_NAMES 
     return gh_name_text(name, enrolment->pool);
 }
 
+/** Within what the gateway's profile leaves open. */
+static void add_options(cagw_enrolment_t *asked, const enrolment_t *enrolment)
+{
+    const gh_submission_t *submission = enrolment->submission;
+    const ca_issuer_t *issuer = enrolment->service->issuer;
+    const ca_profile_options_t *options = ca_profile_options(issuer, submission->record->profile);
+    const STACK_OF(X509_EXTENSION) *extensions = gh_plan_extensions(submission->plan);
+    int at;
+
+    if (!options) {
+        return;
+    }
+    asked->duration = options->own_validity
+        ? cagw_duration(gh_plan_validity(submission->plan), enrolment->pool)
+        : options->duration;
+    asked->properties = options->properties;
+    asked->properties_prefix = issuer->properties_prefix;
+    at = options->usages ? X509v3_get_ext_by_NID(extensions, NID_ext_key_usage, -1) : -1;
+    if (at >= 0) {
+        STACK_OF(X509_EXTENSION) *usages = sk_X509_EXTENSION_new_null();
+
+        if (usages && sk_X509_EXTENSION_push(usages, X509_EXTENSION_dup(
+                          sk_X509_EXTENSION_value(extensions, at))) > 0) {
+            asked->extensions = usages;
+        }
+        gh_own_extensions(enrolment->pool, usages);
+    }
+}
+
 /** What is asked for is what was authorised, whatever else the request says. */
 static apr_status_t prepare(enrolment_t *enrolment)
 {
@@ -238,6 +267,7 @@ static apr_status_t prepare(enrolment_t *enrolment)
     asked.sans = gh_own_general_names(p, X509V3_get_d2i(gh_plan_extensions(plan),
                                                         NID_subject_alt_name, NULL, NULL));
     asked.subject = subject_of(enrolment, asked.sans);
+    add_options(&asked, enrolment);
     return cagw_write_enrolment(&call->body, &asked, &enrolment->service->gateway.spelling, p,
                                 &enrolment->why);
 }

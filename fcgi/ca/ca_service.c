@@ -46,7 +46,7 @@ void ca_service_start(ca_issuer_t *issuer, apr_pool_t *p)
     service->gateway.peer = issuer->peer;
     service->gateway.ca = issuer->ca;
     service->gateway.log = framework_log(issuer->worker->framework);
-    cagw_spelling_default(&service->gateway.spelling);
+    service->gateway.spelling = issuer->spelling;
     service->ends_soon = CREDENTIAL_SOON;
     service->search = ca_search_create(service, p);
     ca_credentials_start(service, p);

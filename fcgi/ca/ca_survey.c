@@ -43,11 +43,31 @@ static const cagw_profile_t *find_profile(const apr_array_header_t *profiles, co
     return NULL;
 }
 
+/** The first that it requires and we never say; or NULL. */
+static const char *lacking_of(const ca_issuer_t *issuer, const char *ours,
+                              const cagw_profile_t *profile)
+{
+    const ca_profile_options_t *options = ca_profile_options(issuer, ours);
+    int i;
+
+    if (profile->variables->nelts) {
+        return APR_ARRAY_IDX(profile->variables, 0, const char *);
+    }
+    for (i = 0; i < profile->properties->nelts; ++i) {
+        const char *name = APR_ARRAY_IDX(profile->properties, i, const char *);
+
+        if (!options || !options->properties || !apr_table_get(options->properties, name)) {
+            return name;
+        }
+    }
+    return NULL;
+}
+
 static void look_at_profile(ca_survey_t *survey, const apr_array_header_t *profiles,
                             const char *ours, const char *theirs)
 {
     const cagw_profile_t *profile = find_profile(profiles, theirs);
-    const apr_array_header_t *lacking;
+    const char *lacking;
     gh_result_t result;
 
     gh_result_clear(&result);
@@ -59,12 +79,13 @@ static void look_at_profile(ca_survey_t *survey, const apr_array_header_t *profi
         found(survey, &result);
         return;
     }
-    lacking = profile->variables->nelts ? profile->variables : profile->properties;
-    if (lacking->nelts) {
+    lacking = lacking_of(survey->service->issuer, ours, profile);
+    if (lacking) {
         gh_result_fail(&result, APR_NOTFOUND, GH_FAILURE_REQUEST, "cagw.profile",
-                       "Use another profile of the gateway.",
+                       "Say it with property= of IssuerGatewayProfile; or use another profile of "
+                       "the gateway.",
                        GHNO(1413) "the gateway's profile \"%s\" requires \"%s\", which is never "
-                       "said", theirs, APR_ARRAY_IDX(lacking, 0, const char *));
+                       "said", theirs, lacking);
         found(survey, &result);
     }
 }

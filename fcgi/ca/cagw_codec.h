@@ -84,6 +84,9 @@ typedef enum {
 apr_status_t cagw_write_action(gh_bytes_t *body, cagw_action_t action, int reason,
                                const char *comment, int crl, apr_pool_t *p, gh_result_t *result);
 
+/** ISO 8601 of a time of at least a second: "P30D" if it is whole days, "PT90S" otherwise. */
+const char *cagw_duration(apr_interval_time_t time, apr_pool_t *p);
+
 /** Name of a reason on the wire; NULL: there is none. */
 const char *cagw_reason_name(int reason);
 /** The other way, in any case; GH_REASON_NONE for what is no reason. */

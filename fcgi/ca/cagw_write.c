@@ -288,6 +288,15 @@ static void write_extensions(json_t *json, const STACK_OF(X509_EXTENSION) *exten
     }
 }
 
+const char *cagw_duration(apr_interval_time_t time, apr_pool_t *p)
+{
+    apr_time_t seconds = apr_time_sec(time);
+
+    return seconds % 86400 == 0 && seconds > 0
+        ? apr_psprintf(p, "P%" APR_TIME_T_FMT "D", seconds / 86400)
+        : apr_psprintf(p, "PT%" APR_TIME_T_FMT "S", seconds > 0 ? seconds : 1);
+}
+
 static void write_validity(json_t *json, const cagw_enrolment_t *enrolment,
                            const cagw_spelling_t *spelling, apr_pool_t *p)
 {

@@ -86,7 +86,8 @@ apr_status_t gh_gateway_state_get(gh_transaction_t *transaction, const char *iss
     json = json_loads(text, 0, NULL);
     if (json_unpack(json, "{s:s, s:I, s:b, s?b, s?s, s:s, s:s, s:s, s:I}",
                     "node", &node, "time", &time, "up", &state->up, "paused", &state->paused,
-                    "status", &status, "number", &number, "message", &message, "action", &action, "credential_end", &end)) {
+                    "status", &status, "number", &number,
+                    "message", &message, "action", &action, "credential_end", &end)) {
         json_decref(json);
         return GH_ECORRUPT;
     }

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""By which credential a CA gateway knows us: one that was enrolled there, renewed while httpd runs."""
+"""By which credential a CA gateway knows us: one that was enrolled there, and is renewed."""
 
 import datetime
 import os
@@ -7,7 +7,8 @@ import os
 import pytest
 from cryptography import x509
 
-from harness.remote import PROFILE, Remote, start_gateway, succeeded
+from harness import ocsp
+from harness.remote import Remote, start_gateway, succeeded
 from harness.server import wait_until
 
 OWN = "est-digital-signature"
@@ -37,7 +38,8 @@ def own(gateway):
 
 def used(gateway, serial, since=0):
     """Calls with a certificate."""
-    return [call for call in gateway.calls[since:] if call.peer and peer(call).serial_number == serial]
+    return [call for call in gateway.calls[since:]
+            if call.peer and peer(call).serial_number == serial]
 
 
 def wait_used(gateway, number=1):
@@ -131,3 +133,82 @@ def test_sealing_key_is_needed(make_server, gateway):
     checked = remote.server.configtest()
     if "GatehouseSealingKey" in text:
         assert "GH1403" in checked.stderr and checked.returncode != 0, checked
+
+
+# other keys of our own whose certificates the CA makes
+
+RA = "scep-digital-signature-key-encipherment"
+DUE_SOON = (40, 50)                             # after two thirds of that, in twenty seconds
+
+
+def rounds(remote, purpose):
+    """Certificates that were issued for one purpose of ours."""
+    return [row for row in remote.server.ctl_ok("enrolment", "list").objects
+            if row["protocol"] == "internal" and row["state"] == "issued"
+            and row["transaction"].startswith(purpose)]
+
+
+def test_ra_is_renewed_under_load(make_server, gateway, subject):
+    """Devices get their certificates while the RA's key is renewed, and after it."""
+    gateway.lifetimes[RA] = DUE_SOON
+    remote = Remote(make_server, gateway).ready()
+    gateway.lifetimes.clear()
+    assert len(rounds(remote, "scep-ra/")) == 1
+    done = 0
+    after = 12
+
+    def renewed():
+        nonlocal done, after
+        done += 1
+        name = subject.replace("CN=", f"CN={done}-")
+        succeeded(remote, remote.enrol(name), name)
+        after -= len(rounds(remote, "scep-ra/")) > 1
+        return after == 0
+
+    wait_until(renewed, 90, 0.1, "the second one, and devices that enrol with it")
+    assert len(rounds(remote, "scep-ra/")) == 2
+
+
+class Elsewhere:
+    """A CA, as far as OCSP clients need it."""
+
+    def __init__(self, certificate):
+        self.certificate = certificate
+
+
+def test_ocsp_signer_is_renewed_under_load(make_server, gateway):
+    """A signer from the gateway: each answer is good, before it is renewed and after it."""
+    gateway.profiles["ocsp"] = {}
+    gateway.lifetimes["ocsp"] = DUE_SOON
+
+    def more(server):
+        return ocsp.directory(server) + "OCSPFastPath /ocsp\n" \
+            + ocsp.section("corporate", "OCSPSigner auto P-256")
+
+    remote = Remote(make_server, gateway, more=more, start=False,
+                    options={"own_modules": ("gatehouse", "scep", "ocsp")},
+                    gatewayprofile="basic-ocsp ocsp extensions=eku")
+    remote.server.allow("GH0763", "GH0554", "GH0561", "GH0562", "GH0782")
+    remote.server.start()
+    remote.ready()
+    ca = Elsewhere(gateway.cas["CA1001"].certificate)
+    request = ocsp.request_for(ca, [0x77])
+
+    def signer():
+        answer = ocsp.parse(ocsp.post(remote.server, request))
+        if answer.response_status != ocsp.SUCCESSFUL:
+            return None
+        certificate, = answer.certificates
+        assert certificate.not_valid_after > datetime.datetime.utcnow()
+        return certificate.serial_number
+
+    first = wait_until(signer, 40, 0.3, "the first answer")
+    gateway.lifetimes.clear()
+
+    def renewed():
+        now = signer()
+        assert now is not None
+        return now != first
+
+    wait_until(renewed, 90, 0.1, "the second signer")
+    assert len(rounds(remote, "ocsp-signer-P-256/")) == 2

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
-"""gatehousectl issuer sync: all that a CA elsewhere tells of its certificates, from the beginning."""
+"""gatehousectl issuer sync: all that a CA elsewhere tells of its certificates."""
 
 import time
 

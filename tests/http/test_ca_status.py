@@ -251,6 +251,32 @@ def test_another_node_goes_on(make_server, gateway, cluster):
     reading[0].server.process.send_signal(signal.SIGCONT)
 
 
+def test_the_worker_of_another_node(make_server, gateway, cluster, subject):
+    """A node whose own worker does nothing: one of another node does its work, and its requests
+    are answered by the store."""
+    uri = cluster.database()
+    nodes = [Remote(make_server, gateway, options={"store": uri}, start=False) for _ in range(2)]
+    nodes[1].server.make_secret("sealing-key", nodes[0].server.sealing_key)
+    text = nodes[1].server.content
+    nodes[1].server.configure("".join(line for line in text.splitlines(True)
+                                      if not line.startswith("ProxyPass")))
+    for node in nodes:
+        node.server.allow("GH0663", "GH0782", "GH0878", "GH0209", "GH0210", *TROUBLE)
+        node.server.start()
+    for node in nodes:
+        node.ready()
+    idle = nodes[1].worker()
+    os.kill(idle, signal.SIGSTOP)
+    try:
+        reply = nodes[1].enrol(subject)
+        reply = nodes[1].wait(reply, 40) if reply.pending else reply
+        assert reply.succeeded, reply
+        assert [issued.der for issued in nodes[0].at_ca(subject)] == [reply.issued]
+        wait_until(lambda: "GH0838" in nodes[0].server.log.text(), 10, 0.3, "the other's message")
+    finally:
+        os.kill(idle, signal.SIGCONT)
+
+
 # whether it is there
 
 def test_issuer_test(telling):

@@ -239,6 +239,8 @@ static void test_formats(void **state)
 /* CAGW-14 */
 static void test_validity(void **state)
 {
+    assert_string_equal(cagw_duration(apr_time_from_sec(30 * 86400), test_pool), "P30D");
+    assert_string_equal(cagw_duration(apr_time_from_sec(129600), test_pool), "PT129600S");
     asked.enrolment.not_before = apr_time_from_sec(1767225600);
     asked.enrolment.not_after = apr_time_from_sec(1798761600);
     assert_success(try_write());

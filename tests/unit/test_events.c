@@ -349,6 +349,35 @@ static int group_setup(void **state, int (*open)(void **))
     return x509_group_setup(state) || open(state);
 }
 
+/** A feed that is read anew: of holds and releases the last one counts, and not before the end. */
+static void test_read_anew(void **state)
+{
+    X509 *first = certificate(world.ca), *second = certificate(world.ca);
+    const char *one = serial_of(first), *other = serial_of(second);
+    int changed = -1;
+
+    (void)state;
+    take(apr_psprintf(test_pool, "{\"action\":\"issued\",%s},{\"action\":\"suspended\",%s}",
+                      member_of(first), member_of(second)));
+    assert_int_equal(stored(other)->status, GH_STATUS_HELD);
+    world.feed.later = gh_events_later_create(test_pool);
+    take(apr_psprintf(test_pool, "{\"action\":\"suspended\",\"serialNumber\":\"%s\"},"
+                      "{\"action\":\"issued\",%s}", one, member_of(second)));
+    assert_int_equal(stored(one)->status, GH_STATUS_GOOD);
+    assert_int_equal(stored(other)->status, GH_STATUS_HELD);
+    take(apr_psprintf(test_pool, "{\"action\":\"released\",\"serialNumber\":\"%s\"},"
+                      "{\"action\":\"released\",\"serialNumber\":\"%s\"}", one, other));
+    assert_int_equal(stored(other)->status, GH_STATUS_HELD);
+    assert_success(gh_events_settle(world.store, &world.feed, &changed, test_pool,
+                                    &world.result));
+    assert_int_equal(changed, 1);
+    assert_int_equal(stored(one)->status, GH_STATUS_GOOD);
+    assert_int_equal(stored(other)->status, GH_STATUS_GOOD);
+    assert_success(gh_events_settle(world.store, &world.feed, &changed, test_pool,
+                                    &world.result));
+    assert_int_equal(changed, 0);
+}
+
 static int open_first(void **state)
 {
     return group_setup(state, open_sqlite);
@@ -366,7 +395,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_serials, setup, x509_test_teardown),
         cmocka_unit_test_setup_teardown(test_malformed, setup, x509_test_teardown),
         cmocka_unit_test_setup_teardown(test_pages, setup, x509_test_teardown),
-        cmocka_unit_test_setup_teardown(test_all_or_nothing, setup, x509_test_teardown)
+        cmocka_unit_test_setup_teardown(test_all_or_nothing, setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_read_anew, setup, x509_test_teardown)
     };
     int failed;
 
