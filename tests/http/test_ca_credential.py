@@ -7,7 +7,6 @@ import os
 import pytest
 from cryptography import x509
 
-from harness import ocsp
 from harness.remote import Remote, start_gateway, succeeded
 from harness.server import wait_until
 
@@ -167,48 +166,3 @@ def test_ra_is_renewed_under_load(make_server, gateway, subject):
 
     wait_until(renewed, 90, 0.1, "the second one, and devices that enrol with it")
     assert len(rounds(remote, "scep-ra/")) == 2
-
-
-class Elsewhere:
-    """A CA, as far as OCSP clients need it."""
-
-    def __init__(self, certificate):
-        self.certificate = certificate
-
-
-def test_ocsp_signer_is_renewed_under_load(make_server, gateway):
-    """A signer from the gateway: each answer is good, before it is renewed and after it."""
-    gateway.profiles["ocsp"] = {}
-    gateway.lifetimes["ocsp"] = DUE_SOON
-
-    def more(server):
-        return ocsp.directory(server) + "OCSPFastPath /ocsp\n" \
-            + ocsp.section("corporate", "OCSPSigner auto P-256")
-
-    remote = Remote(make_server, gateway, more=more, start=False,
-                    options={"own_modules": ("gatehouse", "scep", "ocsp")},
-                    gatewayprofile="basic-ocsp ocsp extensions=eku")
-    remote.server.allow("GH0763", "GH0554", "GH0561", "GH0562", "GH0782")
-    remote.server.start()
-    remote.ready()
-    ca = Elsewhere(gateway.cas["CA1001"].certificate)
-    request = ocsp.request_for(ca, [0x77])
-
-    def signer():
-        answer = ocsp.parse(ocsp.post(remote.server, request))
-        if answer.response_status != ocsp.SUCCESSFUL:
-            return None
-        certificate, = answer.certificates
-        assert certificate.not_valid_after > datetime.datetime.utcnow()
-        return certificate.serial_number
-
-    first = wait_until(signer, 40, 0.3, "the first answer")
-    gateway.lifetimes.clear()
-
-    def renewed():
-        now = signer()
-        assert now is not None
-        return now != first
-
-    wait_until(renewed, 90, 0.1, "the second signer")
-    assert len(rounds(remote, "ocsp-signer-P-256/")) == 2
