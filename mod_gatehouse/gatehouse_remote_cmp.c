@@ -148,6 +148,7 @@ static int problem(const gatehouse_issuer_section_t *section, const gh_result_t 
 static int load(gatehouse_issuer_section_t *section, server_rec *s, apr_pool_t *p)
 {
     gatehouse_cmp_t *cmp = &section->remote.cmp;
+    gh_bytes_t none = { NULL, 0 };
     gh_result_t result;
     apr_status_t rv = APR_SUCCESS;
 
@@ -162,7 +163,7 @@ static int load(gatehouse_issuer_section_t *section, server_rec *s, apr_pool_t *
                             "trying", SECRET_MIN);
     }
     if (rv == APR_SUCCESS && cmp->trust) {
-        rv = gh_trust_load(&cmp->trusted, cmp->trust, p, &result);
+        rv = gh_trust_load(&cmp->trusted, cmp->trust, none, p, &result);
     }
     return rv == APR_SUCCESS ? 0 : problem(section, &result, rv, s, p);
 }
