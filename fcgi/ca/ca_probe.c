@@ -155,7 +155,7 @@ static void surveyed(void *baton)
 /** Before it is written: what else is to be said. */
 static void survey(look_t *look)
 {
-    if (!look->state.up) {
+    if (!look->state.up || look->probe->service->issuer->cmp) {
         framework_blocking(framework_of(look), store, stored, look);
         return;
     }

@@ -56,7 +56,9 @@ void ca_service_start(ca_issuer_t *issuer, apr_pool_t *p)
     framework_handle(issuer->queue, GH_REMOTE_HOLD, ca_hold, service);
     framework_handle(issuer->queue, GH_REMOTE_RELEASE, ca_release, service);
     framework_handle(issuer->queue, GH_GATEWAY_TEST, ca_test, service);
-    framework_handle(issuer->queue, GH_GATEWAY_SYNC, ca_sync, service);
+    if (!issuer->cmp) {
+        framework_handle(issuer->queue, GH_GATEWAY_SYNC, ca_sync, service);
+    }
     ca_probe_start(service, p);
     ca_events_start(service, p);
 }
