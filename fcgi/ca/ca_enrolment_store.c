@@ -13,8 +13,12 @@
 #include "status.h"
 #include "x509/ca.h"
 
-/** A store that does not answer is asked again; the lease goes on meanwhile. */
+/** A store that does not answer is asked again, as long as it takes: what a CA that cannot be
+ *  searched has said must not be lost. It is over when another process has taken up the job, which
+ *  the store tells, or when the worker ends. */
 #define STORE_PAUSE apr_time_from_sec(1)
+#define STORE_PAUSE_MAX apr_time_from_sec(5)
+/** One that answers, but fails, is not asked for ever. */
 #define STORE_TRIES 60
 
 /** CRLReason of a certificate that nobody may use: cessationOfOperation. */
@@ -237,8 +241,9 @@ static apr_status_t withdraw(enrolment_t *enrolment)
     apr_status_t rv = APR_SUCCESS;
     int i;
 
-    for (i = 0; rv == APR_SUCCESS && enrolment->candidates && i < enrolment->candidates->nelts;
-         ++i) {
+    /* what a search has found may belong to another enrolment, whose answer is under way */
+    for (i = 0; rv == APR_SUCCESS && enrolment->answered && enrolment->candidates
+                && i < enrolment->candidates->nelts; ++i) {
         owner_t withdrawal = { enrolment, APR_ARRAY_IDX(enrolment->candidates, i, X509 *), 0 };
 
         if (!is_ours(enrolment, withdrawal.certificate)) {
@@ -358,6 +363,12 @@ static void end_again(void *baton)
     enrolment_end(baton);
 }
 
+static int worth_another_try(enrolment_t *enrolment)
+{
+    return ++enrolment->tries < STORE_TRIES || enrolment->rv == GH_EUNAVAILABLE
+        || enrolment->rv == GH_EUNKNOWN || enrolment->rv == GH_EBUSY;
+}
+
 static void end_done(void *baton)
 {
     enrolment_t *enrolment = baton;
@@ -375,9 +386,11 @@ static void end_done(void *baton)
         tell(enrolment);
     }
     else if (enrolment->rv != APR_NOTFOUND) {
-        if (++enrolment->tries < STORE_TRIES) {
+        if (worth_another_try(enrolment)) {
             framework_at(enrolment->service->issuer->worker->framework,
-                         apr_time_now() + STORE_PAUSE, end_again, enrolment);
+                         apr_time_now() + (enrolment->tries < STORE_TRIES ? STORE_PAUSE
+                                                                          : STORE_PAUSE_MAX),
+                         end_again, enrolment);
             return;
         }
         gh_log(enrolment->service->gateway.log, GH_LOG_ERROR, APR_SUCCESS, GHNO(0842) "what has "
