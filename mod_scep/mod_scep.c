@@ -11,6 +11,7 @@
 
 #include "log.h"
 #include "mod_scep/scep_config.h"
+#include "mod_scep/scep_intune.h"
 #include "mod_scep/scep_mdm.h"
 #include "mod_scep/scep_web.h"
 
@@ -40,7 +41,9 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
     }
     handlers = scep_handlers(ptemp);
     problems = scep_digital_check(s, config, pconf, ptemp);
+    problems += scep_intune_check(s, config, pconf, ptemp);
     problems += scep_compile(s, config, handlers, scep_gatehouse_allowances, pconf, ptemp);
+    scep_intune_warn_unused(s, ptemp);
     problems += scep_check(s, config, handlers, ptemp);
     scep_web_find_gatehouse();
     scep_mdm_need_worker(s, pconf);

@@ -15,6 +15,7 @@
 
 #include "log.h"
 #include "mod_scep/scep_config.h"
+#include "mod_scep/scep_intune.h"
 #include "mod_scep/scep_url.h"
 
 APLOG_USE_MODULE(scep);
@@ -220,6 +221,7 @@ static void check_sections(compile_t *c)
         if (location->own && location->scep) {
             check_renewal(c, location->scep);
             check_webhooks(c, location->scep);
+            c->problems += scep_intune_check_section(c->s, c->server, location->scep, c->ptemp);
         }
     }
 }
@@ -234,6 +236,7 @@ typedef struct {
     const apr_array_header_t *patterns;
     const apr_array_header_t *challenges;
     const gh_renewal_policy_t *renewal;
+    const char *intune;
     int allow;
     int reply_chain;
 } effective_t;
@@ -272,6 +275,7 @@ static void merge(const compile_t *c, const scep_url_t *url, const char *path, e
         e->patterns = section->patterns ? section->patterns : e->patterns;
         e->challenges = section->challenges ? section->challenges : e->challenges;
         e->renewal = section->renewal_place.file ? section->renewal : e->renewal;
+        e->intune = section->intune ? section->intune : e->intune;
         e->allow = section->allow >= 0 ? section->allow : e->allow;
         e->reply_chain = section->reply_chain >= 0 ? section->reply_chain : e->reply_chain;
     }
@@ -304,26 +308,6 @@ static void mark_used(const compile_t *c, const char *path)
     }
 }
 
-/** The policy for one endpoint: certificates of the issuer in its path, and of those that take over
- *  from it, are renewed by whoever issues there now. */
-static const gh_renewal_policy_t *renewal_at(const gh_renewal_policy_t *said,
-                                             const gh_issuer_t *issuer, apr_pool_t *p)
-{
-    gh_renewal_policy_t *policy;
-    apr_array_header_t *issuers;
-
-    if (!said || !gh_issuer_next(issuer)) {
-        return said;
-    }
-    policy = apr_pmemdup(p, said, sizeof(*said));
-    issuers = apr_array_make(p, 2, sizeof(const char *));
-    for (; issuer; issuer = gh_issuer_next(issuer)) {
-        APR_ARRAY_PUSH(issuers, const char *) = gh_issuer_name(issuer);
-    }
-    policy->issuers = issuers;
-    return policy;
-}
-
 /** A webhook's section may stand behind the location. */
 static gh_authoriser_t *authoriser_of(const compile_t *c, const scep_challenge_t *challenge)
 {
@@ -334,28 +318,43 @@ static gh_authoriser_t *authoriser_of(const compile_t *c, const scep_challenge_t
         : challenge->authoriser;
 }
 
+static apr_array_header_t *authorisers_of(const compile_t *c,
+                                          const apr_array_header_t *challenges)
+{
+    apr_array_header_t *authorisers = apr_array_make(c->p, 2, sizeof(gh_authoriser_t *));
+    int i;
+
+    for (i = 0; challenges && i < challenges->nelts; ++i) {
+        APR_ARRAY_PUSH(authorisers, gh_authoriser_t *) =
+            authoriser_of(c, &APR_ARRAY_IDX(challenges, i, scep_challenge_t));
+    }
+    return authorisers;
+}
+
 /** Under the profile's own name only: what httpd asks for at a <Location>, such as Require, would
  *  not hold for another path that led to the same endpoint. */
-static void add_endpoint(compile_t *c, const scep_tenant_t *tenant, const gh_profile_t *profile)
+static void add_endpoint(compile_t *c, const scep_tenant_t *tenant, const gh_profile_t *profile,
+                         int intune)
 {
-    scep_url_t url = { tenant->tenant, tenant->issuer, gh_profile_name(profile) };
+    scep_url_t url = { tenant->tenant, tenant->issuer, gh_profile_name(profile), intune };
     scep_url_t parsed;
-    apr_array_header_t *authorisers;
     const char *path = scep_url_path(&url, c->p);
     scep_entry_t *entry;
     effective_t e;
-    int i;
 
     merge(c, &url, path, &e);
     if (!admitted(c, &e, profile) || scep_url_parse(&parsed, path, c->ptemp) != APR_SUCCESS) {
         return;
     }
-    mark_used(c, path);
-    authorisers = apr_array_make(c->p, 2, sizeof(gh_authoriser_t *));
-    for (i = 0; e.challenges && i < e.challenges->nelts; ++i) {
-        APR_ARRAY_PUSH(authorisers, gh_authoriser_t *) =
-            authoriser_of(c, &APR_ARRAY_IDX(e.challenges, i, scep_challenge_t));
+    if (intune) {
+        e.challenges = scep_intune_challenges(c->server, e.intune, c->p);
+        /* who renews needs Intune's word too */
+        e.renewal = e.renewal && e.renewal->challenge ? e.renewal : NULL;
+        if (!e.challenges) {
+            return;
+        }
     }
+    mark_used(c, path);
     entry = apr_pcalloc(c->p, sizeof(*entry));
     entry->challenges = e.challenges;
     entry->endpoint.path = path;
@@ -364,11 +363,12 @@ static void add_endpoint(compile_t *c, const scep_tenant_t *tenant, const gh_pro
     entry->endpoint.profile = profile;
     entry->endpoint.allow = (unsigned)e.allow;
     entry->endpoint.reply_chain = (scep_reply_chain_t)e.reply_chain;
-    entry->endpoint.authorisers = authorisers;
+    entry->endpoint.authorisers = authorisers_of(c, e.challenges);
     entry->endpoint.managers = scep_managers(e.challenges);
     entry->endpoint.ca = apr_hash_get(c->config->issuers, url.issuer, APR_HASH_KEY_STRING);
-    entry->endpoint.renewal = renewal_at(e.renewal, entry->endpoint.ca, c->p);
+    entry->endpoint.renewal = scep_renewal_at(e.renewal, entry->endpoint.ca, c->p);
     entry->endpoint.allowances = c->allowances(c->s, path);
+    entry->endpoint.intune = intune;
     apr_hash_set(c->server->entries, path, APR_HASH_KEY_STRING, entry);
     APR_ARRAY_PUSH(c->server->listed, scep_entry_t *) = entry;
 }
@@ -406,7 +406,7 @@ static void add_digital(compile_t *c, scep_digital_section_t *section)
     entry->endpoint.reply_chain = (scep_reply_chain_t)e.reply_chain;
     entry->endpoint.authorisers = authorisers;
     entry->endpoint.ca = digital->ca;
-    entry->endpoint.renewal = renewal_at(e.renewal, digital->ca, c->p);
+    entry->endpoint.renewal = scep_renewal_at(e.renewal, digital->ca, c->p);
     entry->endpoint.allowances = c->allowances(c->s, digital->path);
     apr_hash_set(c->server->entries, digital->path, APR_HASH_KEY_STRING, entry);
     APR_ARRAY_PUSH(c->server->listed, scep_entry_t *) = entry;
@@ -439,7 +439,8 @@ static void add_endpoints(compile_t *c)
         for (hi = apr_hash_first(c->ptemp, c->config->profiles); hi; hi = apr_hash_next(hi)) {
             apr_hash_this(hi, &name, NULL, &profile);
             if (!strcmp(name, gh_profile_name(profile))) {
-                add_endpoint(c, tenant, profile);
+                add_endpoint(c, tenant, profile, 0);
+                add_endpoint(c, tenant, profile, 1);
             }
         }
     }
@@ -465,8 +466,11 @@ static const char *explain_unused(const compile_t *c, const scep_section_t *sect
             break;
         }
     }
-    if (parts[4]) {
+    if (parts[4] && strcmp(parts[4], "intune")) {
         return "it has more than tenant, issuer and profile behind " SCEP_URL_ROOT;
+    }
+    if (parts[4] && (!section->intune || !strcmp(section->intune, "off"))) {
+        return "SCEPIntune is missing here, with the name of an <IntuneConnection>";
     }
     for (i = 0; parts[1] && i < c->tenants->nelts; ++i) {
         const scep_tenant_t *one = APR_ARRAY_IDX(c->tenants, i, scep_tenant_t *);

@@ -12,6 +12,7 @@
 #include <http_core.h>
 
 #include "log.h"
+#include "mod_scep/scep_intune.h"
 #include "mod_scep/scep_message.h"
 #include "mod_scep/scep_url.h"
 
@@ -391,6 +392,30 @@ const command_rec scep_directives[] = {
                   "organization that configuration profiles name"),
     AP_INIT_TAKE2("SCEPProfileSigner", scep_set_profile_signer, NULL, ACCESS_CONF,
                   "certificate and key that sign configuration profiles"),
+    AP_INIT_TAKE1("SCEPIntune", scep_set_intune, NULL, ACCESS_CONF,
+                  "name of the connection to Intune that is asked, or off"),
+    AP_INIT_RAW_ARGS("<IntuneConnection", scep_intune_section, NULL, RSRC_CONF,
+                     "a connection to Microsoft Intune"),
+    AP_INIT_TAKE1("IntuneTenant", scep_set_intune_tenant, NULL, RSRC_CONF,
+                  "domain or ID of the tenant"),
+    AP_INIT_TAKE1("IntuneApplication", scep_set_intune_application, NULL, RSRC_CONF,
+                  "ID of the application that is registered for Gatehouse"),
+    AP_INIT_TAKE12("IntuneSecret", scep_set_intune_secret, NULL, RSRC_CONF,
+                   "file:PATH or exec:PATH with a client secret, and expires=DATE"),
+    AP_INIT_TAKE12("IntuneCredential", scep_set_intune_credential, NULL, RSRC_CONF,
+                   "PKCS#12 with the certificate of the application, and passphrase="),
+    AP_INIT_TAKE_ARGV("IntuneEndpoints", scep_set_intune_endpoints, NULL, RSRC_CONF,
+                      "where Entra ID, Graph and Intune are, of another cloud"),
+    AP_INIT_TAKE_ARGV("IntuneRevocation", scep_set_intune_revocation, NULL, RSRC_CONF,
+                      "when Intune is asked for revocations, or off"),
+    AP_INIT_TAKE1("IntuneNotify", scep_set_intune_notify, NULL, RSRC_CONF,
+                  "strict or lenient: whether Intune has to take the notification first"),
+    AP_INIT_TAKE1("IntuneTrust", scep_set_intune_trust, NULL, RSRC_CONF,
+                  "PEM file of CAs that the services' certificates are from, or system"),
+    AP_INIT_TAKE1("IntuneProxy", scep_set_intune_proxy, NULL, RSRC_CONF,
+                  "URL of the proxy to the services"),
+    AP_INIT_TAKE_ARGV("IntuneLimits", scep_set_intune_limits, NULL, RSRC_CONF,
+                      "concurrent=, rate=, timeout=, deadline=, wait=, max-waiting="),
     AP_INIT_TAKE1("SCEPRAProfile", set_ra_profile, NULL, RSRC_CONF,
                   "certificate profile of the RA certificates"),
     AP_INIT_TAKE1("SCEPMaxConcurrent", set_concurrent, NULL, RSRC_CONF,

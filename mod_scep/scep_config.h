@@ -55,6 +55,9 @@ typedef struct {
 /** Directives of pages that make challenges: scep_web.h. */
 typedef struct scep_web scep_web_t;
 
+/** A connection to Intune: scep_intune.h. */
+typedef struct scep_intune scep_intune_t;
+
 /** SCEP directives of one <Location>; what it does not have is NULL or -1. */
 typedef struct {
     const char *path;
@@ -66,6 +69,8 @@ typedef struct {
     apr_array_header_t *challenges; /* scep_challenge_t */
     const gh_renewal_policy_t *renewal;     /* NULL: off, if renewal_place says something */
     scep_place_t renewal_place;     /* file NULL: not said here */
+    const char *intune;             /* name of a connection, or "off"; NULL: not said */
+    scep_place_t intune_place;
     int allow;
     int reply_chain;
     int used;                       /* some endpoint is at or below it */
@@ -95,6 +100,8 @@ typedef struct {
     int concurrent;                 /* SCEPMaxConcurrent, of the main server; 0: default */
     int failures;                   /* SCEPFailureLimit; -1: off, 0: default */
     apr_interval_time_t failure_interval;
+    apr_hash_t *intunes;            /* scep_intune_t * by name, of the main server; or NULL */
+    scep_intune_t *intune;          /* whose section is being read */
     apr_hash_t *entries;            /* scep_entry_t by path */
     apr_array_header_t *listed;     /* scep_entry_t *, by path */
 } scep_server_t;
@@ -137,6 +144,11 @@ void scep_warn_managers(server_rec *main_server, apr_pool_t *ptemp);
 /* scep_config_renewal.c */
 
 const char *scep_set_renewal(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
+
+/** The policy for one endpoint: certificates of the issuer in its path, and of those that take over
+ *  from it, are renewed by whoever issues there now. @param said may be NULL */
+const gh_renewal_policy_t *scep_renewal_at(const gh_renewal_policy_t *said,
+                                           const gh_issuer_t *issuer, apr_pool_t *p);
 
 /* scep_config_web.c: directives of pages that make challenges */
 

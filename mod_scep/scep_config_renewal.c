@@ -113,3 +113,21 @@ const char *scep_set_renewal(cmd_parms *cmd, void *dir, int argc, char *const ar
     section->renewal = policy;
     return NULL;
 }
+
+const gh_renewal_policy_t *scep_renewal_at(const gh_renewal_policy_t *said,
+                                           const gh_issuer_t *issuer, apr_pool_t *p)
+{
+    gh_renewal_policy_t *policy;
+    apr_array_header_t *issuers;
+
+    if (!said || !gh_issuer_next(issuer)) {
+        return said;
+    }
+    policy = apr_pmemdup(p, said, sizeof(*said));
+    issuers = apr_array_make(p, 2, sizeof(const char *));
+    for (; issuer; issuer = gh_issuer_next(issuer)) {
+        APR_ARRAY_PUSH(issuers, const char *) = gh_issuer_name(issuer);
+    }
+    policy->issuers = issuers;
+    return policy;
+}

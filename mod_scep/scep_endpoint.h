@@ -31,6 +31,7 @@ typedef struct {
     const apr_array_header_t *managers;     /* X509 *: who may sign for devices; NULL: nobody */
     const gh_renewal_policy_t *renewal;     /* NULL: no renewal by certificate */
     const gh_allowances_t *allowances;      /* NULL: none */
+    int intune;                             /* 1: Intune is asked, see issuer/intune.h */
 } scep_endpoint_t;
 
 #endif /* mod_scep_scep_endpoint_h */

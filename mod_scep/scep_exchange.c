@@ -7,6 +7,7 @@
 #include <apr_strings.h>
 #include <openssl/err.h>
 
+#include "issuer/intune.h"
 #include "status.h"
 #include "x509/csr.h"
 
@@ -190,7 +191,9 @@ static apr_status_t reply_outcome(scep_exchange_t *x, const gh_enrolment_outcome
                               outcome->message ? ": " : "",
                               outcome->message ? outcome->message : "");
     default:
-        return gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_REQUEST, "enrolment.rejected",
+        return gh_result_fail(&x->result, GH_EREFUSED, x->endpoint->intune
+                              ? gh_intune_failure(outcome->message) : GH_FAILURE_REQUEST,
+                              "enrolment.rejected",
                               "Change the request, or ask the operator of the CA.",
                               GHNO(0220) "the enrolment was rejected%s%s",
                               outcome->message ? ": " : "",

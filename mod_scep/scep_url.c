@@ -17,6 +17,8 @@
 
 #define NAMES 3
 
+#define INTUNE "/intune"
+
 static const char *const reserved[] = { "intune", SCEP_URL_MDM, NULL };
 
 static const char *const programs[] = {
@@ -83,6 +85,11 @@ apr_status_t scep_url_parse(scep_url_t *url, const char *path, apr_pool_t *p)
     if (scep_url_reserved(names[2])) {
         return APR_NOTFOUND;
     }
+    if (!strncmp(at, INTUNE, sizeof(INTUNE) - 1)
+        && (at[sizeof(INTUNE) - 1] == '/' || !at[sizeof(INTUNE) - 1])) {
+        url->intune = 1;
+        at += sizeof(INTUNE) - 1;
+    }
     if (at[0] == '/' && at[1] && !tail_absorbed(at + 1)) {
         return APR_NOTFOUND;
     }
@@ -122,7 +129,7 @@ apr_status_t scep_url_parse_mdm(scep_url_mdm_t *url, const char *path, apr_pool_
 const char *scep_url_path(const scep_url_t *url, apr_pool_t *p)
 {
     return apr_pstrcat(p, SCEP_URL_ROOT "/", url->tenant, "/", url->issuer, "/", url->profile,
-                       NULL);
+                       url->intune ? INTUNE : "", NULL);
 }
 
 /* The query */

@@ -17,13 +17,14 @@ typedef struct {
     const char *tenant;
     const char *issuer;
     const char *profile;
+    int intune;                     /* 1: "intune" follows, for another endpoint of these names */
 } scep_url_t;
 
 /**
  * Splits a decoded path: /scep/<tenant>/<issuer>/<profile>, a final slash or not, and one of the
  * tails that clients append: nop, pkiclient.exe, cgi-bin/pkiclient.exe, mscep.dll/pkiclient.exe,
- * the latter also behind nop.
- * @return APR_NOTFOUND for everything else, also for the reserved names "intune" and "mdm"
+ * the latter also behind nop. "intune" may stand before these.
+ * @return APR_NOTFOUND for everything else, also for "intune" and "mdm" as names
  */
 apr_status_t scep_url_parse(scep_url_t *url, const char *path, apr_pool_t *p);
 
@@ -43,7 +44,7 @@ apr_status_t scep_url_parse_mdm(scep_url_mdm_t *url, const char *path, apr_pool_
 /** @return 1 for "intune" and "mdm", which no tenant and no profile may be called */
 int scep_url_reserved(const char *name);
 
-/** /scep/<tenant>/<issuer>/<profile>, in p. */
+/** /scep/<tenant>/<issuer>/<profile>, perhaps with /intune, in p. */
 const char *scep_url_path(const scep_url_t *url, apr_pool_t *p);
 
 typedef enum {

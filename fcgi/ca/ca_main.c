@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-/* The program gatehouse-ca-worker, which httpd starts: enrols at CAs elsewhere, and tells them of
- * revocations. */
+/* The program gatehouse-ca-worker, which httpd starts: enrols at CAs elsewhere, tells them of
+ * revocations, and asks Intune. */
 
 #include <unistd.h>
 
@@ -11,6 +11,8 @@
 #include "fcgi/ca/ca_config.h"
 #include "fcgi/ca/ca_service.h"
 #include "fcgi/framework.h"
+#include "fcgi/intune/intune_service.h"
+#include "issuer/intune.h"
 #include "worker.h"
 
 static apr_status_t run(gh_worker_t *worker, apr_pool_t *p, gh_result_t *result)
@@ -21,6 +23,10 @@ static apr_status_t run(gh_worker_t *worker, apr_pool_t *p, gh_result_t *result)
 
     if (rv == APR_SUCCESS) {
         rv = ca_configure(ca, gh_worker_configuration(worker), p, result);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = intune_start(json_object_get(gh_worker_configuration(worker), GH_INTUNE),
+                          ca->framework, ca->sealer, p, result);
     }
     for (i = 0; rv == APR_SUCCESS && i < ca->issuers->nelts; ++i) {
         ca_service_start(APR_ARRAY_IDX(ca->issuers, i, ca_issuer_t *), p);

@@ -27,6 +27,25 @@ static int teardown(void **state)
     return 0;
 }
 
+/** Another endpoint of the same names. */
+static void test_intune(void **state)
+{
+    static const char *const good[] = {
+        "/scep/acme/devices/profile/intune", "/scep/acme/devices/profile/intune/",
+        "/scep/acme/devices/profile/intune/pkiclient.exe", "/scep/acme/devices/profile/intune/nop"
+    };
+    scep_url_t url;
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(good) / sizeof(good[0]); ++i) {
+        assert_int_equal(scep_url_parse(&url, good[i], pool), APR_SUCCESS);
+        assert_int_equal(url.intune, 1);
+        assert_string_equal(scep_url_path(&url, pool), good[0]);
+    }
+    assert_int_equal(scep_url_parse(&url, "/scep/acme/devices/profile/", pool), APR_SUCCESS);
+    assert_int_equal(url.intune, 0);
+}
+
 static void test_paths(void **state)
 {
     static const char *const good[] = {
@@ -47,7 +66,9 @@ static void test_paths(void **state)
         "/scep/acme/devices/profile/nop/x", "/scep/acme/devices/profile/PKIClient.exe",
         "/scep/acme/devices/profile/pkiclient.exe/x", "/scep/acme/devices/profile/mscep.dll",
         "/scep/acme/devices/profile/cgi-bin", "/scep/acme/devices/profile/cgi-bin/",
-        "/scep/acme/devices/profile/intune", "/scep/acme/devices/profile/intune/",
+        "/scep/acme/devices/profile/Intune", "/scep/acme/devices/profile/intunex",
+        "/scep/acme/devices/profile/intune//", "/scep/acme/devices/profile/intune/intune",
+        "/scep/acme/devices/profile/nop/intune", "/scep/acme/devices/profile/mdm",
         "/scep/acme/devices/intune", "/scep/acme/devices/mdm", "/scep/acme/devices/mdm/",
         "/scep/acme/devices/../profile", "/scep/acme/dev ices/profile",
         "/scep/ac.me/devices/profile",
@@ -197,6 +218,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_intune),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_operations),
         cmocka_unit_test(test_long_query),

@@ -1,0 +1,193 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""Requests of Intune for revocation; and what the configuration of its connections may say."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from harness import cloud as clouds, remote, standard
+from harness.checks import issued_to
+from harness.cloud import LOCAL, Managed, connection, start_intune
+from harness.config import location
+from harness.remote import FRESH
+from harness.server import CHALLENGE, wait_until
+
+
+@pytest.fixture(scope="module")
+def module_managed(make_module_server, tmp_path_factory):
+    cloud = start_intune(tmp_path_factory.mktemp("intune"))
+    made = Managed(make_module_server, cloud, revocation='"* * * * * ?" maxRequests=500')
+    yield made
+    made.server.allow("GH1122")         # it goes on asking
+    cloud.close()
+    cloud.check()
+
+
+@pytest.fixture
+def managed(module_managed):
+    module_managed.cloud.faults.clear()
+    yield module_managed
+    module_managed.cloud.faults.clear()
+
+
+def enrolled(managed, subject):
+    """(serial, issuer) as Intune was told."""
+    reply = managed.enrol(subject)
+    assert (managed.wait(reply) if reply.pending else reply).succeeded
+    told = managed.told(reply)["success"]
+    return told["certificateSerialNumber"], told["issuingCertificateAuthority"]
+
+
+def result(managed, context, seconds=30):
+    def found():
+        with managed.cloud.lock:
+            return [one for one in managed.cloud.tenants["contoso"].results
+                    if one["requestContext"] == context]
+    return wait_until(found, seconds, 0.2, "a result")[0]
+
+
+def test_revoked(managed, subject):
+    serial, issuer = enrolled(managed, subject)
+    context = managed.cloud.add_revocation(serial, issuer)
+    assert result(managed, context) == {"requestContext": context, "succeeded": True,
+                                        "errorCode": "None", "errorMessage": None}
+    made = issued_to(managed.server, subject)
+    assert [(one["status"], one["reason"]) for one in made] == [("revoked",
+                                                                 "cessationOfOperation")]
+    again = managed.cloud.add_revocation(serial, issuer)
+    assert result(managed, again)["errorCode"] == "ConflictError"
+
+
+def test_what_it_may_not_revoke(managed, subject):
+    """Certificates that others have had issued are none of its business."""
+    client = managed.server.client(standard.STATIC)
+    assert client.enrol(next(FRESH), CHALLENGE, subject).succeeded
+    foreign = issued_to(managed.server, subject)[0]["serial"].upper()
+    own, issuer = enrolled(managed, subject + "-own")
+    wanted = {
+        managed.cloud.add_revocation(foreign, issuer): "NotSupportedError",
+        managed.cloud.add_revocation("0123456789ABCDEF", issuer): "CertificateNotFoundError",
+        managed.cloud.add_revocation(own, "CN=somebody else"): "CertificateNotFoundError",
+        managed.cloud.add_revocation("no number", issuer): "ParameterDataInvalidError",
+    }
+    for context, code in wanted.items():
+        told = result(managed, context)
+        assert told["errorCode"] == code and told["succeeded"] is False and told["errorMessage"]
+    assert {one["status"] for one in issued_to(managed.server, subject)} == {"good"}
+
+
+def test_killed_between_revoking_and_telling(managed, subject):
+    """What was revoked is told as that, by another worker; an enrolment that was with Intune goes
+    on, and there is one certificate."""
+    managed.server.allow("GH1122", *remote.KILLED)
+    serial, issuer = enrolled(managed, subject)
+    fault = managed.cloud.faults.add("no", on="upload")
+    context = managed.cloud.add_revocation(serial, issuer)
+    wait_until(lambda: issued_to(managed.server, subject)[0]["status"] == "revoked", 30, 0.2,
+               "the revocation")
+    wait_until(lambda: fault.hits, 30, 0.2, "an upload")
+    managed.cloud.faults.add("late", on="validate", times=1, seconds=4)
+    pending = managed.enrol(subject + "-pending")
+    assert pending.pending
+    os.kill(managed.worker(), signal.SIGKILL)
+    managed.cloud.faults.clear()
+    assert result(managed, context, 60)["errorCode"] == "None"
+    assert managed.wait(pending, seconds=60).succeeded
+    assert len(issued_to(managed.server, subject + "-pending")) == 1
+
+
+def test_one_of_all_asks(managed):
+    """At each time one worker asks, once."""
+    before = len(managed.cloud.calls_of("download"))
+    begin = time.monotonic()
+    time.sleep(4)
+    count = len(managed.cloud.calls_of("download")) - before
+    assert 1 <= count <= time.monotonic() - begin + 2
+
+
+# configuration
+
+SERVES = ("SetHandler gatehouse-scep", "SCEPTenant acme devices", "SCEPProfiles intune-*")
+FULL = """<IntuneConnection c>
+    IntuneTenant contoso.example
+    IntuneApplication 0b1d2f3a-1111-4222-8333-444455556666
+    IntuneSecret file:%s
+%s</IntuneConnection>
+"""
+
+
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory):
+    from harness.server import Server
+    made = Server("", modules=remote.MODULES)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("line, number", [
+    ("IntuneTenant other.example", "GH1144"),
+    ("IntuneSecret secret", "GH1149"),
+    ("IntuneSecret file:%(secret)s expires=tomorrow", "GH1149"),
+    ("IntuneSecret file:%(secret)s\nIntuneSecret file:%(secret)s", "GH1148"),
+    ("IntuneSecret file:/nonexistent", "GH0001"),
+    ("IntuneCredential /nonexistent.p12", "GH0"),
+    ("IntuneCredential a.p12 secret", "GH1150"),
+    ("IntuneEndpoints authority=http://login.example.com/", "GH1151"),
+    ("IntuneEndpoints application=intune", "GH1151"),
+    ("IntuneEndpoints where=https://a", "GH1151"),
+    ('IntuneRevocation "0 0/15 * * *"', "GH1152"),
+    ('IntuneRevocation "0 0 0 31 2 ?"', "GH1153"),
+    ('IntuneRevocation "0 0 * * * ?" maxRequests=501', "GH1154"),
+    ("IntuneNotify perhaps", "GH1155"),
+    ("IntuneTrust /nonexistent.pem", "GH"),
+    ("IntuneProxy ftp://proxy", "GH1157"),
+    ("IntuneProxy http://user:pa55w0rd@proxy", "GH1157"),
+    ("IntuneLimits concurrent=0", "GH1158"),
+    ("IntuneLimits deadline=1s", "GH1158"),
+    ("SCEPIntune c", "GH1142"),
+])
+def test_directives(idle, line, number):
+    secret = idle.make_secret("s", "a client secret")
+    idle.configure(lambda s: "".join([
+        clouds.config.issuer(s.authority), remote.worker_path(s),
+        FULL % (secret, "    " + line % {"secret": secret} + "\n"),
+        location("/scep", *SERVES), location(f"{LOCAL}/intune", "SCEPIntune c")]))
+    tested = idle.configtest()
+    assert tested.returncode and number in tested.stderr, tested.stderr
+    assert "pa55w0rd" not in tested.stderr and "a client secret" not in tested.stderr
+
+
+@pytest.mark.parametrize("content, number", [
+    ("<IntuneConnection>\n</IntuneConnection>\n", "GH1140"),
+    ("<IntuneConnection a.b>\n</IntuneConnection>\n", "GH1140"),
+    ("<IntuneConnection c>\n</IntuneConnection>\n<IntuneConnection c>\n</IntuneConnection>\n",
+     "GH1141"),
+    ("<IntuneConnection c>\n</IntuneConnection>\n", "GH1163"),
+    ("<IntuneConnection c>\nIntuneTenant t\nIntuneApplication x\n</IntuneConnection>\n", "GH1147"),
+    ("<IntuneConnection c>\nIntuneTenant a/b\n</IntuneConnection>\n", "GH1146"),
+    ("<IntuneConnection c>\nIntuneTenant t\n"
+     "IntuneApplication 0b1d2f3a-1111-4222-8333-444455556666\n</IntuneConnection>\n", "GH1164"),
+    ("IntuneTenant t\n", "GH1143"),
+    (location(f"{LOCAL}/intune", "SCEPIntune nowhere"), "GH1167"),
+    (location(f"{LOCAL}/intune", "SCEPIntune a", "SCEPIntune b"), "GH1145"),
+    (location(f"{LOCAL}/intune", "SCEPChallenge onetime"), "GH1168"),
+    (location(f"{LOCAL}/intune", "SCEPAllow none"), "GH0251"),
+    (location(f"{LOCAL}/intune", "SCEPRenewal by-certificate"), "GH1169"),
+])
+def test_sections(idle, content, number):
+    idle.configure(lambda s: clouds.config.issuer(s.authority) + remote.worker_path(s)
+                   + location("/scep", *SERVES) + content)
+    tested = idle.configtest()
+    assert tested.returncode and number in tested.stderr, tested.stderr
+
+
+def test_warnings(idle):
+    secret = idle.make_secret("s", "a client secret")
+    idle.configure(lambda s: clouds.config.issuer(s.authority) + remote.worker_path(s)
+                   + location("/scep", *SERVES)
+                   + FULL % (f"{secret} expires=2020-01-31", ""))
+    tested = idle.configtest()
+    assert not tested.returncode, tested.stderr
+    assert "GH1160" in tested.stderr and "GH1166" in tested.stderr
