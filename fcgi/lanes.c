@@ -43,7 +43,7 @@ apr_status_t framework_add_lane(framework_lane_t **out, framework_t *framework, 
     if (rv != APR_SUCCESS) {
         return gh_result_fail(result, rv, GH_FAILURE_UNAVAILABLE, "worker",
                               "See whether the machine is short of memory.",
-                              GHNO(1315) "the worker cannot have threads for an issuer");
+                              GHNO(1046) "the worker cannot have threads for an issuer");
     }
     APR_ARRAY_PUSH(framework->lanes, gh_lane_t *) = lane->lane;
     *out = lane;

@@ -21,9 +21,9 @@ apr_status_t gh_pool_create(apr_pool_t **pool, const char *tag);
 apr_status_t gh_pool_create_below(apr_pool_t **pool, apr_pool_t *parent, const char *tag);
 
 /**
- * An allocator for many short-lived pools (apr_pool_create_unmanaged_ex()), each of any thread: what
- * one gives back the next one takes. An allocator of its own for each would get pages of the system
- * and give them back, while all threads of the process stop for that.
+ * An allocator for many short-lived pools (apr_pool_create_unmanaged_ex()), each of any thread:
+ * what one gives back the next one takes. An allocator of its own for each would get pages of the
+ * system and give them back, while all threads of the process stop for that.
  * @param keep bytes that are kept while no pool has them
  * @param p    its life; pools must have gone by then
  */

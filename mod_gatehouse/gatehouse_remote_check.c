@@ -48,7 +48,7 @@ static int check_enrolled(const gatehouse_settings_t *settings,
     }
     if (!remote->own || !gh_profile_allows_key(remote->own, remote->own_kind)) {
         gatehouse_log_problem(s, remote->credential_place, "IssuerCredential",
-                              apr_psprintf(p, GHNO(1402) "issuer %s: %s %s for our own credential "
+                              apr_psprintf(p, GHNO(1066) "issuer %s: %s %s for our own credential "
                                            "with a key %s; name another profile=, or key=",
                                            section->name, remote->own
                                            ? "no certificate can be had by profile"
@@ -57,7 +57,7 @@ static int check_enrolled(const gatehouse_settings_t *settings,
         ++problems;
     }
     if (!settings->sealer) {
-        gatehouse_log_problem(s, remote->credential_place, "IssuerCredential", GHNO(1403) "a "
+        gatehouse_log_problem(s, remote->credential_place, "IssuerCredential", GHNO(1067) "a "
                               "credential that is enrolled lies sealed in the store, and there is "
                               "no sealing key; add GatehouseSealingKey file:PATH");
         ++problems;
@@ -228,7 +228,7 @@ int gatehouse_check_remote(gatehouse_settings_t *settings, gatehouse_issuer_sect
     }
     else if (section->remote.cmp.place.file) {
         gatehouse_log_problem(s, section->remote.cmp.place, "IssuerCMP",
-                              apr_psprintf(ptemp, GHNO(1331) "issuer %s is behind a gateway, so "
+                              apr_psprintf(ptemp, GHNO(1062) "issuer %s is behind a gateway, so "
                                            "that this has no effect; leave it out, or say "
                                            "IssuerBackend cmp", section->name));
         ++problems;

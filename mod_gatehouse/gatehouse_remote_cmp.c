@@ -113,13 +113,13 @@ const char *gatehouse_set_issuer_cmp(cmd_parms *cmd, void *dir, int argc, char *
     for (i = 0; i < argc; ++i) {
         if (!take_setting(cmd, &section->remote.cmp, argv[i])) {
             /* what stands there may be a secret, and is not repeated */
-            return GHNO(1321) "IssuerCMP takes ref=NAME, secret=file:PATH or exec:PATH, "
+            return GHNO(1052) "IssuerCMP takes ref=NAME, secret=file:PATH or exec:PATH, "
                    "message=p10cr, ir or cr, recipient=NAME, sender=NAME, trust=PATH, "
                    "implicit-confirm and unprotected-errors, once each";
         }
     }
     if (!section->remote.cmp.reference != !section->remote.cmp.source) {
-        return GHNO(1322) "IssuerCMP: ref= and secret= belong together: the CA knows the secret by "
+        return GHNO(1053) "IssuerCMP: ref= and secret= belong together: the CA knows the secret by "
                "its reference";
     }
     return NULL;
@@ -159,7 +159,7 @@ static int load(gatehouse_issuer_section_t *section, server_rec *s, apr_pool_t *
     if (rv == APR_SUCCESS && cmp->source && cmp->secret.length < SECRET_MIN) {
         rv = gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, "cmp.secret",
                             "Have the CA give a longer one.",
-                            GHNO(1323) "the secret has less than %d bytes, and could be found by "
+                            GHNO(1054) "the secret has less than %d bytes, and could be found by "
                             "trying", SECRET_MIN);
     }
     if (rv == APR_SUCCESS && cmp->trust) {
@@ -176,17 +176,17 @@ static int check_others(const gatehouse_issuer_section_t *section, server_rec *s
 
     if (remote->search_place.file && remote->search) {
         problems += say(remote->search_place, "IssuerSearch",
-                        apr_psprintf(p, GHNO(1324) "issuer %s: a CMP server cannot be searched; "
+                        apr_psprintf(p, GHNO(1055) "issuer %s: a CMP server cannot be searched; "
                                      "leave IssuerSearch out", section->name), s);
     }
     if (remote->events_place.file && remote->events) {
         problems += say(remote->events_place, "IssuerEvents",
-                        apr_psprintf(p, GHNO(1325) "issuer %s: a CMP server tells nothing of its "
+                        apr_psprintf(p, GHNO(1056) "issuer %s: a CMP server tells nothing of its "
                                      "certificates; leave IssuerEvents out", section->name), s);
     }
     if (remote->trust_place.file && !strncmp(remote->url, "http://", 7)) {
         problems += say(remote->trust_place, "IssuerTrust",
-                        apr_psprintf(p, GHNO(1326) "issuer %s: IssuerTrust is for TLS, and the URL "
+                        apr_psprintf(p, GHNO(1057) "issuer %s: IssuerTrust is for TLS, and the URL "
                                      "begins with http://; name who may sign CMP messages with "
                                      "IssuerCMP trust=", section->name), s);
     }
@@ -201,19 +201,19 @@ int gatehouse_check_cmp(gatehouse_issuer_section_t *section, server_rec *s, apr_
 
     if (!cmp->source && !section->remote.credential) {
         problems += say(section->backend_place, "IssuerBackend",
-                        apr_psprintf(ptemp, GHNO(1327) "issuer %s: nothing protects the messages "
+                        apr_psprintf(ptemp, GHNO(1058) "issuer %s: nothing protects the messages "
                                      "to the CMP server; add IssuerCMP with ref= and secret=, or "
                                      "IssuerCredential with a PKCS#12", section->name), s);
     }
     if (section->remote.enrolled) {
         problems += say(section->remote.credential_place, "IssuerCredential",
-                        apr_psprintf(ptemp, GHNO(1332) "issuer %s: a CMP server is shown the "
+                        apr_psprintf(ptemp, GHNO(1063) "issuer %s: a CMP server is shown the "
                                      "certificate of a file alone; leave \"enrolled\" out",
                                      section->name), s);
     }
     if (cmp->source && cmp->trust) {
         problems += say(cmp->place, "IssuerCMP",
-                        apr_psprintf(ptemp, GHNO(1328) "issuer %s: with a secret answers are "
+                        apr_psprintf(ptemp, GHNO(1059) "issuer %s: with a secret answers are "
                                      "protected by it alone; leave trust= out", section->name), s);
     }
     return problems + load(section, s, p);

@@ -72,11 +72,11 @@ static const char *set_cmp_url(cmd_parms *cmd, gatehouse_issuer_section_t *secti
     const char *fault;
 
     if (argc != 2) {
-        return GHNO(1329) "IssuerBackend cmp takes the URL of the CMP server, and nothing more";
+        return GHNO(1060) "IssuerBackend cmp takes the URL of the CMP server, and nothing more";
     }
     fault = gatehouse_cmp_url_fault(argv[1], cmd->temp_pool);
     if (fault) {
-        return apr_psprintf(cmd->pool, GHNO(1330) "IssuerBackend: the URL \"%s\" cannot be used: "
+        return apr_psprintf(cmd->pool, GHNO(1061) "IssuerBackend: the URL \"%s\" cannot be used: "
                             "%s. Write it like https://ca.example.com/.well-known/cmp", argv[1],
                             fault);
     }
@@ -177,7 +177,7 @@ const char *gatehouse_set_issuer_credential(cmd_parms *cmd, void *dir, int argc,
         /* what stands there may be a passphrase, and is not repeated */
         if (!take_credential_option(cmd, remote, argv[i])) {
             return remote->enrolled
-                ? GHNO(1400) "IssuerCredential enrolled takes profile=NAME, from=PATH, "
+                ? GHNO(1064) "IssuerCredential enrolled takes profile=NAME, from=PATH, "
                   "passphrase=file:PATH or passphrase=exec:PATH, alias=NAME, subject=NAME and "
                   "key=KIND, once each"
                 : GHNO(0864) "IssuerCredential: behind the file only passphrase=file:PATH, "
@@ -185,7 +185,7 @@ const char *gatehouse_set_issuer_credential(cmd_parms *cmd, void *dir, int argc,
         }
     }
     if (remote->enrolled && (!remote->own_profile || !remote->credential)) {
-        return GHNO(1401) "IssuerCredential enrolled needs profile=NAME, after which certificates "
+        return GHNO(1065) "IssuerCredential enrolled needs profile=NAME, after which certificates "
                "are asked for, and from=PATH, a PKCS#12 to begin with";
     }
     remote->credential = remote->credential && *remote->credential
@@ -218,7 +218,7 @@ const char *gatehouse_set_issuer_trust(cmd_parms *cmd, void *dir, const char *so
     }
     /* what stands there may be a passphrase, and is not repeated */
     return !option || remote->trust_passphrase ? NULL
-        : GHNO(1432) "IssuerTrust: behind a file only passphrase=file:PATH or passphrase=exec:PATH "
+        : GHNO(1088) "IssuerTrust: behind a file only passphrase=file:PATH or passphrase=exec:PATH "
           "may stand";
 }
 
@@ -254,11 +254,11 @@ const char *gatehouse_set_issuer_proxy(cmd_parms *cmd, void *dir, int argc, char
                 continue;
             }
         }
-        return GHNO(1430) "IssuerProxy: behind the URL only user=NAME and password=file:PATH or "
+        return GHNO(1086) "IssuerProxy: behind the URL only user=NAME and password=file:PATH or "
                "password=exec:PATH may stand, once each";
     }
     return !remote->proxy_user == !remote->proxy_password ? NULL
-        : GHNO(1431) "IssuerProxy takes user= and password= together";
+        : GHNO(1087) "IssuerProxy takes user= and password= together";
 }
 
 const char *gatehouse_set_issuer_subject(cmd_parms *cmd, void *dir, const char *word)

@@ -74,7 +74,7 @@ const char *gatehouse_set_issuer_gateway_profile(cmd_parms *cmd, void *dir, int 
     apr_table_setn(remote->profiles, argv[0], argv[1]);
     for (i = 2; i < argc; ++i) {
         if (!take_option(remote->profile_options, argv[0], argv[i], cmd->pool)) {
-            return apr_psprintf(cmd->pool, GHNO(1433) "IssuerGatewayProfile %s: behind the "
+            return apr_psprintf(cmd->pool, GHNO(1089) "IssuerGatewayProfile %s: behind the "
                                 "gateway's name only validity=TIME or validity=profile, "
                                 "extensions=eku and property=NAME=VALUE may stand, not \"%s\"",
                                 argv[0], argv[i]);
@@ -124,7 +124,7 @@ const char *gatehouse_set_issuer_spelling(cmd_parms *cmd, void *dir, int argc, c
             }
         }
         if (k == sizeof(words) / sizeof(words[0])) {
-            return apr_psprintf(cmd->pool, GHNO(1434) "IssuerGatewaySpelling takes validity=WORD, "
+            return apr_psprintf(cmd->pool, GHNO(1090) "IssuerGatewaySpelling takes validity=WORD, "
                                 "selector=WORD, ca=WORDS and properties=PREFIX, of letters, "
                                 "digits and \"$_.,-\"; not \"%s\"", argv[i]);
         }

@@ -52,7 +52,7 @@ static apr_status_t open_secret(const gatehouse_webhook_section_t *section, open
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "webhook.secret",
                               "Store the secret as the webhook has it, in Base64, of at least 16 "
                               "bytes.",
-                              GHNO(1023) "what WebhookSecret names is not Base64, or too short");
+                              GHNO(0904) "what WebhookSecret names is not Base64, or too short");
     }
     return APR_SUCCESS;
 }
@@ -87,7 +87,7 @@ static apr_status_t open_authorization(const gatehouse_webhook_section_t *sectio
     if (!is_plain(text, section->basic)) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "webhook.authorization",
                               "Store one line: the token, or USER:PASSWORD.",
-                              GHNO(1024) "what WebhookAuthorization names cannot stand in a "
+                              GHNO(0905) "what WebhookAuthorization names cannot stand in a "
                               "header");
     }
     if (section->basic) {
@@ -174,13 +174,13 @@ static int check_one(gatehouse_settings_t *settings, gatehouse_webhook_section_t
     gh_result_clear(&result);
     if (!section->remote.url || !section->secret) {
         gatehouse_log_problem(s, section->place, what,
-                              apr_psprintf(p, GHNO(1025) "webhook %s lacks %s", section->name,
+                              apr_psprintf(p, GHNO(0906) "webhook %s lacks %s", section->name,
                                            section->remote.url ? "WebhookSecret" : "WebhookURL"));
         return 1;
     }
     if (!settings->shared.sealing_configured) {
         gatehouse_log_problem(s, section->place, what,
-                              apr_psprintf(p, GHNO(1026) "webhook %s: requests wait for it in the "
+                              apr_psprintf(p, GHNO(0907) "webhook %s: requests wait for it in the "
                                            "store, and have secrets in them; add "
                                            "GatehouseSealingKey", section->name));
         return 1;

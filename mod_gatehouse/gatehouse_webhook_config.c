@@ -52,7 +52,7 @@ static const char *set_url(cmd_parms *cmd, gatehouse_webhook_section_t *section,
         || apr_uri_parse(cmd->temp_pool, argv[0], &uri) != APR_SUCCESS || !uri.hostname
         || !*uri.hostname || uri.user || uri.password || uri.fragment) {
         /* a password may be in it, so it is not repeated */
-        return GHNO(1010) "WebhookURL takes a URL like https://hooks.example.com/scep, without "
+        return GHNO(0891) "WebhookURL takes a URL like https://hooks.example.com/scep, without "
                "user, password and fragment";
     }
     section->remote.url = argv[0];
@@ -68,7 +68,7 @@ static const char *set_id(cmd_parms *cmd, gatehouse_webhook_section_t *section, 
     for (at = section->id; *at > ' ' && *at < 0x7f; ++at) {
     }
     return *section->id && !*at && at - section->id <= ID_MAX ? NULL
-        : GHNO(1011) "WebhookID takes one word of at most 255 printable characters";
+        : GHNO(0892) "WebhookID takes one word of at most 255 printable characters";
 }
 
 static const char *set_secret(cmd_parms *cmd, gatehouse_webhook_section_t *section, int argc,
@@ -76,7 +76,7 @@ static const char *set_secret(cmd_parms *cmd, gatehouse_webhook_section_t *secti
 {
     section->secret = argc == 1 ? gatehouse_secret_source(cmd->pool, argv[0]) : NULL;
     return section->secret ? NULL
-        : GHNO(1012) "WebhookSecret takes file:PATH or exec:PATH; a secret never stands in the "
+        : GHNO(0893) "WebhookSecret takes file:PATH or exec:PATH; a secret never stands in the "
           "configuration";
 }
 
@@ -86,7 +86,7 @@ static const char *set_authorization(cmd_parms *cmd, gatehouse_webhook_section_t
     section->basic = argc == 2 && !ap_cstr_casecmp(argv[0], "basic");
     section->authorization = argc == 2 ? gatehouse_secret_source(cmd->pool, argv[1]) : NULL;
     return section->authorization && (section->basic || !ap_cstr_casecmp(argv[0], "bearer")) ? NULL
-        : GHNO(1013) "WebhookAuthorization takes \"bearer\" or \"basic\", and file:PATH or "
+        : GHNO(0894) "WebhookAuthorization takes \"bearer\" or \"basic\", and file:PATH or "
           "exec:PATH with the token, or with USER:PASSWORD";
 }
 
@@ -97,7 +97,7 @@ static const char *set_credential(cmd_parms *cmd, gatehouse_webhook_section_t *s
 
     remote->credential = argc > 0 && *argv[0] ? ap_server_root_relative(cmd->pool, argv[0]) : NULL;
     return remote->credential && take_credential(remote, cmd->pool, argc, argv) ? NULL
-        : GHNO(1014) "WebhookCredential takes the path of a PKCS#12 file, and perhaps "
+        : GHNO(0895) "WebhookCredential takes the path of a PKCS#12 file, and perhaps "
           "passphrase=file:PATH, passphrase=exec:PATH and alias=NAME, once each";
 }
 
@@ -107,7 +107,7 @@ static const char *set_trust(cmd_parms *cmd, gatehouse_webhook_section_t *sectio
     section->remote.trust = argc != 1 || !*argv[0] ? NULL
         : strcmp(argv[0], "system") ? ap_server_root_relative(cmd->pool, argv[0]) : argv[0];
     return section->remote.trust ? NULL
-        : GHNO(1015) "WebhookTrust takes the path of a PEM file, or \"system\"";
+        : GHNO(0896) "WebhookTrust takes the path of a PEM file, or \"system\"";
 }
 
 static const char *set_proxy(cmd_parms *cmd, gatehouse_webhook_section_t *section, int argc,
@@ -116,7 +116,7 @@ static const char *set_proxy(cmd_parms *cmd, gatehouse_webhook_section_t *sectio
     section->remote.proxy = argc == 1 && proxy_valid(argv[0], cmd->temp_pool)
         ? argv[0] : NULL;
     return section->remote.proxy ? NULL
-        : GHNO(1016) "WebhookProxy takes a URL like http://proxy.example.com:3128, without user "
+        : GHNO(0897) "WebhookProxy takes a URL like http://proxy.example.com:3128, without user "
           "and password";
 }
 
@@ -125,7 +125,7 @@ static const char *set_wait(cmd_parms *cmd, gatehouse_webhook_section_t *section
 {
     return (argc == 1 || argc == 2)
         && gatehouse_take_wait(&section->remote, argv[0], argc == 2 ? argv[1] : NULL) ? NULL
-        : GHNO(1017) "WebhookWait takes a time of at most 60s, and perhaps max-waiting=NUMBER";
+        : GHNO(0898) "WebhookWait takes a time of at most 60s, and perhaps max-waiting=NUMBER";
 }
 
 static const char *set_limits(cmd_parms *cmd, gatehouse_webhook_section_t *section, int argc,
@@ -135,7 +135,7 @@ static const char *set_limits(cmd_parms *cmd, gatehouse_webhook_section_t *secti
 
     for (i = 0; i < argc; ++i) {
         if (!gatehouse_take_limit(&section->remote, &section->deadline, argv[i])) {
-            return apr_psprintf(cmd->pool, GHNO(1018) "WebhookLimits takes concurrent=1..1000, "
+            return apr_psprintf(cmd->pool, GHNO(0899) "WebhookLimits takes concurrent=1..1000, "
                                 "rate=0.01..10000 per second, timeout=1s..600s and "
                                 "deadline=60s..30d; not \"%s\"", argv[i]);
         }
@@ -164,11 +164,11 @@ const char *gatehouse_set_webhook(cmd_parms *cmd, void *dir, int argc, char *con
         return err;
     }
     if (!section) {
-        return apr_psprintf(cmd->pool, GHNO(1019) "%s belongs inside <Webhook NAME>",
+        return apr_psprintf(cmd->pool, GHNO(0900) "%s belongs inside <Webhook NAME>",
                             cmd->cmd->name);
     }
     if (apr_table_get(section->said, cmd->cmd->name)) {
-        return apr_psprintf(cmd->pool, GHNO(1020) "%s was given before for webhook %s; leave one "
+        return apr_psprintf(cmd->pool, GHNO(0901) "%s was given before for webhook %s; leave one "
                             "of them", cmd->cmd->name, section->name);
     }
     apr_table_setn(section->said, cmd->cmd->name, "1");
@@ -189,7 +189,7 @@ const char *gatehouse_webhook_section(cmd_parms *cmd, void *dir, const char *tex
         return err;
     }
     if (words->nelts != 1 || !gh_name_valid(APR_ARRAY_IDX(words, 0, const char *))) {
-        return GHNO(1021) "<Webhook NAME> takes one name of 1 to 64 letters, digits, '_', '~' "
+        return GHNO(0902) "<Webhook NAME> takes one name of 1 to 64 letters, digits, '_', '~' "
                "and '-'";
     }
     section->name = APR_ARRAY_IDX(words, 0, const char *);
@@ -206,7 +206,7 @@ const char *gatehouse_webhook_section(cmd_parms *cmd, void *dir, const char *tex
             = APR_ARRAY_IDX(settings->webhooks, i, gatehouse_webhook_section_t *);
 
         if (!strcmp(seen->name, section->name)) {
-            return apr_psprintf(cmd->pool, GHNO(1022) "webhook %s is there already, at %s:%d; give "
+            return apr_psprintf(cmd->pool, GHNO(0903) "webhook %s is there already, at %s:%d; give "
                                 "one of them another name", seen->name, seen->place.file,
                                 seen->place.line);
         }

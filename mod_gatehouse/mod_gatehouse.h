@@ -80,9 +80,9 @@ APR_DECLARE_OPTIONAL_FN(void, gatehouse_end_work, (void));
 
 /**
  * Tells a worker of an enrolment that was committed as "submitted", and waits until something has
- * come of its job, for the time that IssuerWait gives, or who owns the queue; does not wait if there
- * is no worker, or if too many requests wait already. What has become of the enrolment is in the store. Neither a
- * transaction nor a place in a limiter may be held meanwhile.
+ * come of its job, for the time that IssuerWait gives, or who owns the queue; does not wait if
+ * there is no worker, or if too many requests wait already. What has become of the enrolment is in
+ * the store. Neither a transaction nor a place in a limiter may be held meanwhile.
  * @param queue of its job: see gh_enrolment_outcome_t
  */
 APR_DECLARE_OPTIONAL_FN(void, gatehouse_await,

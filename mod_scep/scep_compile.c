@@ -205,7 +205,7 @@ static void check_webhooks(compile_t *c, const scep_section_t *section)
 
         if (one->webhook && !scep_gatehouse_webhook(one->webhook)) {
             problem(c, one->place,
-                    apr_psprintf(c->ptemp, GHNO(1032) "SCEPChallenge: there is no <Webhook %s>",
+                    apr_psprintf(c->ptemp, GHNO(0910) "SCEPChallenge: there is no <Webhook %s>",
                                  one->webhook));
         }
     }
@@ -553,7 +553,7 @@ static int check_digitals(server_rec *s, const scep_server_t *settings, apr_pool
         if (!section->served && section->digital.modes & SCEP_DIGITAL_SCEP
             && section->digital.ca && section->digital.certificate_profile) {
             scep_log_problem(s, APLOG_ERR, section->place,
-                             apr_psprintf(ptemp, GHNO(1206) "<DigitalID \"%s\">: nothing is served "
+                             apr_psprintf(ptemp, GHNO(0993) "<DigitalID \"%s\">: nothing is served "
                                           "at \"%s\"; SetHandler " SCEP_HANDLER " is missing in "
                                           "<Location \"/scep\">, or say DigitalIDModes p12",
                                           section->digital.name, section->digital.path), ptemp);

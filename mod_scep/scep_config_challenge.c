@@ -72,7 +72,7 @@ const char *scep_make_webhook(cmd_parms *cmd, scep_challenge_t *challenge, int a
                               char *const argv[])
 {
     if (argc != 2 || !gh_name_valid(argv[1])) {
-        return GHNO(1031) "SCEPChallenge webhook takes the name of a <Webhook>";
+        return GHNO(0909) "SCEPChallenge webhook takes the name of a <Webhook>";
     }
     challenge->name = apr_pstrcat(cmd->pool, "webhook:", argv[1], NULL);
     challenge->webhook = argv[1];
@@ -120,7 +120,7 @@ const char *scep_add_challenge(cmd_parms *cmd, apr_array_header_t *challenges,
                                 challenge->name, other->place.line, other->place.file);
         }
         if (other->webhook && challenge->webhook) {
-            return apr_psprintf(cmd->pool, GHNO(1030) "this location has webhook %s already, by "
+            return apr_psprintf(cmd->pool, GHNO(0908) "this location has webhook %s already, by "
                                 "line %d of %s; one only is asked", other->webhook,
                                 other->place.line, other->place.file);
         }

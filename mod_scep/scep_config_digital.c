@@ -26,12 +26,12 @@ static const char *enter(scep_digital_section_t **section, cmd_parms *cmd, int r
     int i;
 
     if (!open) {
-        return apr_psprintf(cmd->pool, GHNO(1207) "%s belongs inside <DigitalID NAME>",
+        return apr_psprintf(cmd->pool, GHNO(0994) "%s belongs inside <DigitalID NAME>",
                             cmd->cmd->name);
     }
     for (i = 0; i < open->said->nelts && !repeated; ++i) {
         if (!strcmp(APR_ARRAY_IDX(open->said, i, const char *), cmd->cmd->name)) {
-            return apr_psprintf(cmd->pool, GHNO(1208) "%s stands twice in <DigitalID \"%s\">; "
+            return apr_psprintf(cmd->pool, GHNO(0995) "%s stands twice in <DigitalID \"%s\">; "
                                 "leave one of them", cmd->cmd->name, open->digital.name);
         }
     }
@@ -44,7 +44,7 @@ static const char *set_lifetime(cmd_parms *cmd, scep_digital_t *digital, const c
 {
     if (gh_duration_parse(&digital->lifetime, text) != APR_SUCCESS
         || digital->lifetime < apr_time_from_sec(1) || digital->lifetime > LIFETIME_MAX) {
-        return apr_psprintf(cmd->pool, GHNO(1209) "DigitalIDLifetime takes a time between 1s and "
+        return apr_psprintf(cmd->pool, GHNO(0996) "DigitalIDLifetime takes a time between 1s and "
                             "30d, such as 1h; not \"%s\"", text);
     }
     return NULL;
@@ -54,13 +54,13 @@ static const char *set_key_size(cmd_parms *cmd, scep_digital_t *digital, const c
 {
     digital->key_size = !strcmp(text, "2048") ? 2048 : !strcmp(text, "3072") ? 3072 : 0;
     return digital->key_size ? NULL
-        : apr_psprintf(cmd->pool, GHNO(1210) "DigitalIDKeySize takes 2048 or 3072, not \"%s\"",
+        : apr_psprintf(cmd->pool, GHNO(0997) "DigitalIDKeySize takes 2048 or 3072, not \"%s\"",
                        text);
 }
 
 static const char *malformed(cmd_parms *cmd, const char *text, const char *wrong)
 {
-    return wrong ? apr_psprintf(cmd->pool, GHNO(1211) "%s: \"%s\" cannot be used: %s",
+    return wrong ? apr_psprintf(cmd->pool, GHNO(0998) "%s: \"%s\" cannot be used: %s",
                                 cmd->cmd->name, text, wrong) : NULL;
 }
 
@@ -129,12 +129,12 @@ static const char *set_modes(cmd_parms *cmd, scep_digital_t *digital, int argc,
                         : !ap_cstr_casecmp(argv[i], "p12") ? SCEP_DIGITAL_P12 : 0;
 
         if (!mode) {
-            return apr_psprintf(cmd->pool, GHNO(1212) "DigitalIDModes takes scep, p12 or both; not "
+            return apr_psprintf(cmd->pool, GHNO(0999) "DigitalIDModes takes scep, p12 or both; not "
                                 "\"%s\"", argv[i]);
         }
         digital->modes |= mode;
     }
-    return digital->modes ? NULL : GHNO(1213) "DigitalIDModes needs scep, p12 or both";
+    return digital->modes ? NULL : GHNO(1000) "DigitalIDModes needs scep, p12 or both";
 }
 
 const char *scep_set_digital_list(cmd_parms *cmd, void *dir, int argc, char *const argv[])
@@ -150,7 +150,7 @@ const char *scep_set_digital_list(cmd_parms *cmd, void *dir, int argc, char *con
         return set_modes(cmd, &section->digital, argc, argv);
     }
     if (!argc) {
-        return GHNO(1214) "DigitalIDUsers needs at least one user";
+        return GHNO(1001) "DigitalIDUsers needs at least one user";
     }
     section->digital.users = apr_array_make(cmd->pool, argc, sizeof(const char *));
     for (i = 0; i < argc; ++i) {
@@ -169,7 +169,7 @@ static const char *read_name(const char **name, cmd_parms *cmd, const char *text
 
     *name = ap_getword_conf(cmd->pool, &rest);
     if (!end || end[1 + strspn(end + 1, " \t")] || *rest || !scep_digital_name_valid(*name)) {
-        return GHNO(1215) "<DigitalID \"NAME\"> takes one name of 4 to 64 letters, digits, '_', "
+        return GHNO(1002) "<DigitalID \"NAME\"> takes one name of 4 to 64 letters, digits, '_', "
                "'-' and blanks";
     }
     return NULL;
@@ -185,7 +185,7 @@ static const char *walk(cmd_parms *cmd)
     for (child = section->first_child; child; child = child->next) {
         if (ap_cstr_casecmpn(child->directive, PREFIX, sizeof(PREFIX) - 1)) {
             cmd->err_directive = child;
-            return apr_psprintf(cmd->pool, GHNO(1216) "%s does not belong in <DigitalID>: only "
+            return apr_psprintf(cmd->pool, GHNO(1003) "%s does not belong in <DigitalID>: only "
                                 "DigitalID... directives do", child->directive);
         }
     }
@@ -204,7 +204,7 @@ static const char *finish(cmd_parms *cmd, scep_server_t *server, scep_digital_se
     int i;
 
     if (missing) {
-        return apr_psprintf(cmd->pool, GHNO(1217) "<DigitalID \"%s\"> needs DigitalID%s",
+        return apr_psprintf(cmd->pool, GHNO(1004) "<DigitalID \"%s\"> needs DigitalID%s",
                             digital->name, missing);
     }
     for (i = 0; i < server->digitals->nelts; ++i) {
@@ -213,7 +213,7 @@ static const char *finish(cmd_parms *cmd, scep_server_t *server, scep_digital_se
 
         if (!strcmp(other->digital.name, digital->name)
             && !strcmp(other->digital.tenant, digital->tenant)) {
-            return apr_psprintf(cmd->pool, GHNO(1218) "tenant %s has a digital ID \"%s\" already, "
+            return apr_psprintf(cmd->pool, GHNO(1005) "tenant %s has a digital ID \"%s\" already, "
                                 "at line %d of %s; give one of them another name", digital->tenant,
                                 digital->name, other->place.line, other->place.file);
         }
@@ -321,7 +321,7 @@ int scep_digital_check(server_rec *main_server, const gatehouse_config_t *config
 
         if (wrong) {
             scep_log_problem(main_server, APLOG_ERR, section->place,
-                             apr_psprintf(ptemp, GHNO(1219) "<DigitalID \"%s\">: %s",
+                             apr_psprintf(ptemp, GHNO(1006) "<DigitalID \"%s\">: %s",
                                           section->digital.name, wrong), ptemp);
             ++problems;
         }

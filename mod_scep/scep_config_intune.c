@@ -64,20 +64,20 @@ const char *scep_intune_section(cmd_parms *cmd, void *dir, const char *text)
     rest = end ? apr_pstrmemdup(cmd->pool, text, (apr_size_t)(end - text)) : "";
     name = ap_getword_conf(cmd->pool, &rest);
     if (!end || end[1 + strspn(end + 1, " \t")] || *rest || !gh_name_valid(name)) {
-        return GHNO(1140) "<IntuneConnection NAME> takes a name of 1 to 64 characters of A-Z a-z "
+        return GHNO(0958) "<IntuneConnection NAME> takes a name of 1 to 64 characters of A-Z a-z "
                "0-9 _ ~ -";
     }
     if (!server->intunes) {
         server->intunes = apr_hash_make(cmd->pool);
     }
     if (apr_hash_get(server->intunes, name, APR_HASH_KEY_STRING)) {
-        return apr_psprintf(cmd->pool, GHNO(1141) "<IntuneConnection %s> stands twice; leave one "
+        return apr_psprintf(cmd->pool, GHNO(0959) "<IntuneConnection %s> stands twice; leave one "
                             "of them", name);
     }
     for (child = section->first_child; child; child = child->next) {
         if (ap_cstr_casecmpn(child->directive, "Intune", 6)) {
             cmd->err_directive = child;
-            return apr_psprintf(cmd->pool, GHNO(1142) "%s does not belong in <IntuneConnection>: "
+            return apr_psprintf(cmd->pool, GHNO(0960) "%s does not belong in <IntuneConnection>: "
                                 "only Intune... directives do", child->directive);
         }
     }
@@ -98,12 +98,12 @@ static const char *enter(cmd_parms *cmd, scep_intune_t **intune, int once)
 
     *intune = server->intune;
     if (!*intune) {
-        return apr_psprintf(cmd->pool, GHNO(1143) "%s belongs inside <IntuneConnection NAME>",
+        return apr_psprintf(cmd->pool, GHNO(0961) "%s belongs inside <IntuneConnection NAME>",
                             cmd->cmd->name);
     }
     for (i = 0; once && i < (*intune)->said->nelts; ++i) {
         if (!strcmp(APR_ARRAY_IDX((*intune)->said, i, const char *), cmd->cmd->name)) {
-            return apr_psprintf(cmd->pool, GHNO(1144) "%s stands twice in <IntuneConnection %s>",
+            return apr_psprintf(cmd->pool, GHNO(0962) "%s stands twice in <IntuneConnection %s>",
                                 cmd->cmd->name, (*intune)->name);
         }
     }
@@ -117,7 +117,7 @@ const char *scep_set_intune(cmd_parms *cmd, void *dir, const char *name)
     const char *error = scep_enter_section(cmd, section);
 
     if (!error && (!gh_name_valid(name) || section->intune)) {
-        error = GHNO(1145) "SCEPIntune takes the name of an <IntuneConnection>, or \"off\", once";
+        error = GHNO(0963) "SCEPIntune takes the name of an <IntuneConnection>, or \"off\", once";
     }
     section->intune = name;
     section->intune_place = scep_place_of(cmd);
@@ -135,7 +135,7 @@ const char *scep_set_intune_tenant(cmd_parms *cmd, void *dir, const char *text)
     for (at = text; apr_isalnum(*at) || *at == '.' || *at == '-'; ++at) {
     }
     if (*at || at == text || at - text > NAME_MAX_LENGTH || strspn(text, ".")) {
-        return GHNO(1146) "IntuneTenant takes the domain or the ID of the tenant, such as "
+        return GHNO(0964) "IntuneTenant takes the domain or the ID of the tenant, such as "
                "example.onmicrosoft.com";
     }
     intune->tenant = text;
@@ -161,7 +161,7 @@ const char *scep_set_intune_application(cmd_parms *cmd, void *dir, const char *t
     const char *error = enter(cmd, &intune, 1);
 
     if (!error && !is_guid(text)) {
-        error = apr_psprintf(cmd->pool, GHNO(1147) "IntuneApplication takes the \"Application "
+        error = apr_psprintf(cmd->pool, GHNO(0965) "IntuneApplication takes the \"Application "
                              "(client) ID\" of the portal, a GUID, not \"%s\"", text);
     }
     if (!error) {
@@ -200,7 +200,7 @@ const char *scep_set_intune_secret(cmd_parms *cmd, void *dir, const char *source
         return error;
     }
     if (intune->secrets->nelts == SECRETS_MAX) {
-        return GHNO(1148) "IntuneSecret stands three times: two secrets are tried, one after the "
+        return GHNO(0966) "IntuneSecret stands three times: two secrets are tried, one after the "
                "other";
     }
     secret = apr_array_push(intune->secrets);
@@ -211,7 +211,7 @@ const char *scep_set_intune_secret(cmd_parms *cmd, void *dir, const char *source
     if (!secret->source || (option && (strncmp(option, "expires=", 8)
                                        || !take_date(&secret->expires, option + 8,
                                                      cmd->temp_pool)))) {
-        return GHNO(1149) "IntuneSecret takes file:PATH or exec:PATH, and perhaps expires=DATE "
+        return GHNO(0967) "IntuneSecret takes file:PATH or exec:PATH, and perhaps expires=DATE "
                "like expires=2027-01-31; a secret never stands in the configuration";
     }
     return NULL;
@@ -231,7 +231,7 @@ const char *scep_set_intune_credential(cmd_parms *cmd, void *dir, const char *pa
     intune->passphrase = option && !strncmp(option, "passphrase=", 11)
         ? secret_source(cmd, option + 11) : NULL;
     if (!intune->credential || (option && !intune->passphrase)) {
-        return GHNO(1150) "IntuneCredential takes the path of a PKCS#12 file, and perhaps "
+        return GHNO(0968) "IntuneCredential takes the path of a PKCS#12 file, and perhaps "
                "passphrase=file:PATH or passphrase=exec:PATH";
     }
     return NULL;
@@ -273,7 +273,7 @@ static const char *take_endpoint(cmd_parms *cmd, scep_intune_t *intune, const ch
         intune->resource = value;
     }
     else {
-        return apr_psprintf(cmd->pool, GHNO(1151) "IntuneEndpoints takes authority=URL, graph=URL, "
+        return apr_psprintf(cmd->pool, GHNO(0969) "IntuneEndpoints takes authority=URL, graph=URL, "
                             "graph-version=VERSION, application=GUID and resource=URL, with "
                             "https:// URLs; not \"%s\"", text);
     }
@@ -321,12 +321,12 @@ const char *scep_set_intune_revocation(cmd_parms *cmd, void *dir, int argc, char
     }
     fault = gh_cron_parse(&cron, intune->cron);
     if (fault) {
-        return apr_psprintf(cmd->pool, GHNO(1152) "IntuneRevocation: \"%s\" is no cron expression: "
+        return apr_psprintf(cmd->pool, GHNO(0970) "IntuneRevocation: \"%s\" is no cron expression: "
                             "%s. Write it in quotation marks, like \"" CRON "\", or say off",
                             intune->cron, fault);
     }
     if (!gh_cron_next(&cron, apr_time_now())) {
-        return apr_psprintf(cmd->pool, GHNO(1153) "IntuneRevocation: \"%s\" never comes",
+        return apr_psprintf(cmd->pool, GHNO(0971) "IntuneRevocation: \"%s\" never comes",
                             intune->cron);
     }
     for (i = 1; i < argc; ++i) {
@@ -335,7 +335,7 @@ const char *scep_set_intune_revocation(cmd_parms *cmd, void *dir, int argc, char
         }
         else if (strncmp(argv[i], "maxRequests=", 12)
                  || !take_number(&intune->most, argv[i] + 12, REVOCATIONS_MAX)) {
-            return apr_psprintf(cmd->pool, GHNO(1154) "IntuneRevocation: behind the cron "
+            return apr_psprintf(cmd->pool, GHNO(0972) "IntuneRevocation: behind the cron "
                                 "expression only maxRequests=1..500 and issuerName=NAME may "
                                 "stand, not \"%s\"", argv[i]);
         }
@@ -353,7 +353,7 @@ const char *scep_set_intune_notify(cmd_parms *cmd, void *dir, const char *word)
     }
     intune->lenient = !ap_cstr_casecmp(word, "lenient");
     return intune->lenient || !ap_cstr_casecmp(word, "strict") ? NULL
-        : GHNO(1155) "IntuneNotify is \"strict\" or \"lenient\"";
+        : GHNO(0973) "IntuneNotify is \"strict\" or \"lenient\"";
 }
 
 const char *scep_set_intune_trust(cmd_parms *cmd, void *dir, const char *path)
@@ -368,7 +368,7 @@ const char *scep_set_intune_trust(cmd_parms *cmd, void *dir, const char *path)
     if (strcmp(path, "system")) {
         intune->trust = *path ? ap_server_root_relative(cmd->pool, path) : NULL;
         return intune->trust ? NULL
-            : GHNO(1156) "IntuneTrust takes the path of a PEM file, or \"system\"";
+            : GHNO(0974) "IntuneTrust takes the path of a PEM file, or \"system\"";
     }
     return NULL;
 }
@@ -386,7 +386,7 @@ const char *scep_set_intune_proxy(cmd_parms *cmd, void *dir, const char *url)
     if ((strncmp(url, "http://", 7) && strncmp(url, "https://", 8))
         || apr_uri_parse(cmd->temp_pool, url, &uri) != APR_SUCCESS || !uri.hostname
         || !*uri.hostname || uri.user || uri.password || uri.query || uri.fragment) {
-        return GHNO(1157) "IntuneProxy takes a URL like http://proxy.example.com:3128, without "
+        return GHNO(0975) "IntuneProxy takes a URL like http://proxy.example.com:3128, without "
                "user and password";
     }
     intune->proxy = url;
@@ -441,7 +441,7 @@ const char *scep_set_intune_limits(cmd_parms *cmd, void *dir, int argc, char *co
 
     for (i = 0; !error && i < argc; ++i) {
         if (!take_limit(intune, argv[i])) {
-            error = apr_psprintf(cmd->pool, GHNO(1158) "IntuneLimits takes concurrent=1..1000, "
+            error = apr_psprintf(cmd->pool, GHNO(0976) "IntuneLimits takes concurrent=1..1000, "
                                  "rate=0.01..10000 per second, timeout=1s..600s, "
                                  "deadline=60s..30d, wait=0s..60s and max-waiting=1..100000; not "
                                  "\"%s\"", argv[i]);

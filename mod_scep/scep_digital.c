@@ -258,7 +258,7 @@ static apr_status_t refuse(gh_result_t *result, const char *action, const char *
                            const scep_digital_t *digital)
 {
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "digital.variable", action,
-                          GHNO(1201) "digital ID \"%s\" needs a value for <%.80s>", digital->name,
+                          GHNO(0988) "digital ID \"%s\" needs a value for <%.80s>", digital->name,
                           failed);
 }
 
@@ -291,13 +291,13 @@ static apr_status_t check_values(const scep_digital_t *digital, const apr_table_
         if (j == variables->nelts) {
             return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "digital.unknown",
                                   "Ask for the list of digital IDs: it names their variables.",
-                                  GHNO(1202) "digital ID \"%s\" has no variable <%.80s>",
+                                  GHNO(0989) "digital ID \"%s\" has no variable <%.80s>",
                                   digital->name, entry->key);
         }
         if (strlen(entry->val) > SCEP_DIGITAL_VALUE_MAX || !is_printable(entry->val)) {
             return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "digital.value",
                                   "Supply at most 256 bytes without control characters.",
-                                  GHNO(1203) "the value of <%.80s> is too long, or has control "
+                                  GHNO(0990) "the value of <%.80s> is too long, or has control "
                                   "characters", entry->key);
         }
     }
@@ -322,7 +322,7 @@ static apr_status_t make_subject(const char **subject, const scep_digital_t *dig
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "digital.subject",
                               "Supply shorter values, of the characters that the attributes "
                               "permit.",
-                              GHNO(1204) "the values make no subject for digital ID \"%s\"",
+                              GHNO(0991) "the values make no subject for digital ID \"%s\"",
                               digital->name);
     }
     *subject = gh_name_text(name, p);
@@ -350,7 +350,7 @@ static apr_status_t make_name(const char **text, const scep_digital_t *digital,
     if (rv != APR_SUCCESS) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "digital.san",
                               "Supply values that make a name of this type.",
-                              GHNO(1205) "the values make no alternative name of type %s for "
+                              GHNO(0992) "the values make no alternative name of type %s for "
                               "digital ID \"%s\"", said->type, digital->name);
     }
     *text = apr_pstrcat(p, said->type, ":", filled, NULL);

@@ -282,7 +282,7 @@ static void issue_permitted(scep_exchange_t *x, const gh_enrolment_outcome_t *ou
     gh_result_clear(&result);
     if (gh_ledger_issue_one(x->services->ledger, outcome->id, &event, x->p, &result)
         != APR_SUCCESS) {
-        gh_log(x->request->log, GH_LOG_INFO, APR_SUCCESS, GHNO(1002) "enrolment %s was permitted "
+        gh_log(x->request->log, GH_LOG_INFO, APR_SUCCESS, GHNO(0890) "enrolment %s was permitted "
                "and is issued later: %s: %s", outcome->id, result.number, result.message);
     }
     else if (event && x->request->audit) {

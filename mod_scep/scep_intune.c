@@ -59,7 +59,7 @@ static int load_secrets(server_rec *s, scep_intune_t *intune, apr_pool_t *pconf,
         }
         if (one->expires && one->expires - apr_time_now() < ENDS_SOON) {
             scep_log_problem(s, APLOG_WARNING, one->place,
-                             apr_psprintf(ptemp, GHNO(1160) "IntuneSecret of connection %s ends at "
+                             apr_psprintf(ptemp, GHNO(0977) "IntuneSecret of connection %s ends at "
                                           "%s; make another for the application in time, and "
                                           "configure it beside this one", intune->name,
                                           gh_time_text(ptemp, one->expires)), ptemp);
@@ -92,7 +92,7 @@ static int load_credential(server_rec *s, scep_intune_t *intune, apr_pool_t *pco
     }
     if (credential->not_after - apr_time_now() < ENDS_SOON) {
         scep_log_problem(s, APLOG_WARNING, intune->credential_place,
-                         apr_psprintf(ptemp, GHNO(1161) "IntuneCredential of connection %s ends at "
+                         apr_psprintf(ptemp, GHNO(0978) "IntuneCredential of connection %s ends at "
                                       "%s; make another, register its certificate, and configure "
                                       "it", intune->name,
                                       gh_time_text(ptemp, credential->not_after)), ptemp);
@@ -168,7 +168,7 @@ static int tell_worker(server_rec *s, const scep_intune_t *intune, apr_pool_t *p
     json_decref(json);
     if (!text || !add) {
         free(text);
-        return problem(s, intune, intune->place, GHNO(1162) "what is said of it cannot be written "
+        return problem(s, intune, intune->place, GHNO(0979) "what is said of it cannot be written "
                        "as JSON; use UTF-8", ptemp);
     }
     section.json = text;
@@ -187,16 +187,16 @@ static int check(server_rec *s, const gatehouse_config_t *config, scep_intune_t 
     int problems = 0;
 
     if (!intune->tenant || !intune->application) {
-        problems += problem(s, intune, intune->place, GHNO(1163) "<IntuneConnection> needs "
+        problems += problem(s, intune, intune->place, GHNO(0980) "<IntuneConnection> needs "
                             "IntuneTenant and IntuneApplication", ptemp);
     }
     if (!intune->secrets->nelts && !intune->credential) {
-        problems += problem(s, intune, intune->place, GHNO(1164) "<IntuneConnection> needs "
+        problems += problem(s, intune, intune->place, GHNO(0981) "<IntuneConnection> needs "
                             "IntuneSecret or IntuneCredential, by which the application proves "
                             "itself", ptemp);
     }
     if (!config->sealing_configured) {
-        problems += problem(s, intune, intune->place, GHNO(1165) "requests wait for Intune with "
+        problems += problem(s, intune, intune->place, GHNO(0982) "requests wait for Intune with "
                             "their challenge, which is a secret: add GatehouseSealingKey", ptemp);
     }
     problems += load_secrets(s, intune, pconf, ptemp);
@@ -236,20 +236,20 @@ int scep_intune_check_section(const server_rec *s, const scep_server_t *server,
 
     if (section->intune && strcmp(section->intune, "off") && !find(server, section->intune)) {
         scep_log_problem(s, APLOG_ERR, section->intune_place,
-                         apr_psprintf(ptemp, GHNO(1167) "SCEPIntune: there is no "
+                         apr_psprintf(ptemp, GHNO(0984) "SCEPIntune: there is no "
                                       "<IntuneConnection %s>", section->intune), ptemp);
         ++problems;
     }
     if (section->challenges && narrow) {
         scep_log_problem(s, APLOG_ERR,
                          APR_ARRAY_IDX(section->challenges, 0, scep_challenge_t).place,
-                         GHNO(1168) "SCEPChallenge has no effect where Intune is asked; leave it "
+                         GHNO(0985) "SCEPChallenge has no effect where Intune is asked; leave it "
                          "out", ptemp);
         ++problems;
     }
     if (section->renewal && !section->renewal->challenge && narrow) {
         scep_log_problem(s, APLOG_ERR, section->renewal_place,
-                         GHNO(1169) "SCEPRenewal: where Intune is asked, who renews needs a "
+                         GHNO(0986) "SCEPRenewal: where Intune is asked, who renews needs a "
                          "challenge too; add challenge=required, or leave it out", ptemp);
         ++problems;
     }
@@ -287,7 +287,7 @@ void scep_intune_warn_unused(server_rec *s, apr_pool_t *ptemp)
 
         if (!intune->used) {
             scep_log_problem(s, APLOG_WARNING, intune->place,
-                             apr_psprintf(ptemp, GHNO(1166) "<IntuneConnection %s> is used by no "
+                             apr_psprintf(ptemp, GHNO(0983) "<IntuneConnection %s> is used by no "
                                           "location; name it with SCEPIntune where SCEP is "
                                           "served", intune->name), ptemp);
         }

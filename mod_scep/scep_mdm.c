@@ -37,7 +37,7 @@ int scep_mdm_fail(scep_mdm_t *m, apr_status_t rv, gh_result_t *result)
 {
     if (!*result->number) {
         gh_result_fail(result, rv, GH_FAILURE_UNAVAILABLE, "mdm.store", "Try again later.",
-                       GHNO(1222) "the store cannot be used now");
+                       GHNO(1009) "the store cannot be used now");
     }
     return scep_web_fail(&m->w, result);
 }
@@ -48,7 +48,7 @@ static int not_here(scep_mdm_t *m, const char *detail)
 
     gh_result_fail(&result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, "mdm.route",
                    "See docs/mod_scep.md for what the service has.",
-                   GHNO(1223) "%s", detail);
+                   GHNO(1010) "%s", detail);
     return scep_web_fail(&m->w, &result);
 }
 
@@ -153,7 +153,7 @@ static int parse(scep_mdm_t *m, gh_bytes_t body, unsigned members, scep_mdm_wish
         json_decref(m->body);
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_MALFORMED, "mdm.json",
                        "Send one JSON object, each member once.",
-                       GHNO(1224) "the body is not a JSON object");
+                       GHNO(1011) "the body is not a JSON object");
         return scep_web_fail(&m->w, &result);
     }
     apr_pool_cleanup_register(m->p, m->body, drop_json, apr_pool_cleanup_null);
@@ -161,7 +161,7 @@ static int parse(scep_mdm_t *m, gh_bytes_t body, unsigned members, scep_mdm_wish
         if (!read_member(wish, members, name, value, m->p)) {
             gh_result_fail(&result, APR_EINVAL, GH_FAILURE_MALFORMED, "mdm.member",
                            "See docs/mod_scep.md for the members of each request.",
-                           GHNO(1225) "the member \"%.64s\" is not known here, or its value is not "
+                           GHNO(1012) "the member \"%.64s\" is not known here, or its value is not "
                            "as it should be", name);
             return scep_web_fail(&m->w, &result);
         }
@@ -211,7 +211,7 @@ int scep_mdm_choose(scep_mdm_t *m, const char *name, unsigned mode)
         gh_result_fail(&result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, "mdm.digital",
                        "Ask for the list of digital IDs, or let the administrator look at "
                        "DigitalIDUsers.",
-                       GHNO(1226) "tenant %s has no digital ID \"%.64s\" for this user", m->tenant,
+                       GHNO(1013) "tenant %s has no digital ID \"%.64s\" for this user", m->tenant,
                        name ? name : "");
         return scep_web_fail(&m->w, &result);
     }
@@ -219,7 +219,7 @@ int scep_mdm_choose(scep_mdm_t *m, const char *name, unsigned mode)
     if (!(digital->modes & mode)) {
         gh_result_fail(&result, GH_EREFUSED, GH_FAILURE_REQUEST, "mdm.mode",
                        "Use a mode that the list of digital IDs names.",
-                       GHNO(1227) "digital ID \"%s\" has no mode %s", digital->name,
+                       GHNO(1014) "digital ID \"%s\" has no mode %s", digital->name,
                        mode & SCEP_DIGITAL_P12 ? "p12" : "scep");
         return scep_web_fail(&m->w, &result);
     }

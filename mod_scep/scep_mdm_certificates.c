@@ -189,7 +189,7 @@ static int no_certificate(scep_mdm_t *m)
 
     gh_result_fail(&result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, "mdm.certificate",
                    "Look at its state, and ask again later if that is \"waiting\" or \"pending\".",
-                   GHNO(1228) "there is no certificate for request %.64s", m->id);
+                   GHNO(1015) "there is no certificate for request %.64s", m->id);
     return scep_web_fail(&m->w, &result);
 }
 
@@ -230,7 +230,7 @@ static int bad_reason(scep_mdm_t *m, const char *reason)
     gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, "mdm.reason",
                    "Use unspecified, keyCompromise, affiliationChanged, superseded, "
                    "cessationOfOperation or privilegeWithdrawn.",
-                   GHNO(1229) "\"%.64s\" is no reason for a revocation", reason);
+                   GHNO(1016) "\"%.64s\" is no reason for a revocation", reason);
     return scep_web_fail(&m->w, &result);
 }
 
@@ -283,7 +283,7 @@ static int no_request(scep_mdm_t *m)
 
     gh_result_fail(&result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, "mdm.request",
                    "Use the id that was answered when it was made.",
-                   GHNO(1230) "there is no request %.64s of this tenant for this user", m->id);
+                   GHNO(1017) "there is no request %.64s of this tenant for this user", m->id);
     return scep_web_fail(&m->w, &result);
 }
 
@@ -360,7 +360,7 @@ int scep_mdm_certificates(scep_mdm_t *m)
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, "mdm.list",
                        "Say device=, as it was said when the certificate was asked for, or "
                        "subject=.",
-                       GHNO(1231) "it is not said whose certificates are to be listed");
+                       GHNO(1018) "it is not said whose certificates are to be listed");
         return scep_web_fail(&m->w, &result);
     }
     rv = look_up(m, &look, list_work, &result);

@@ -73,7 +73,7 @@ static int bad_password(scep_mdm_t *m)
 
     gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, "mdm.password",
                    "Send one of 8 to 256 bytes, or none: then one is made.",
-                   GHNO(1246) "the password has fewer than %d bytes", PASSWORD_MIN);
+                   GHNO(1025) "the password has fewer than %d bytes", PASSWORD_MIN);
     return scep_web_fail(&m->w, &result);
 }
 
@@ -115,7 +115,7 @@ static int refuse(scep_mdm_t *m, const gh_mdm_request_record_t *record,
 
     gh_result_fail(&result, GH_EREFUSED, GH_FAILURE_CONFLICT, "mdm.refused",
                    "Change what is asked for, or ask the operator of the CA.",
-                   GHNO(1247) "request %s was refused%s%s", record->id,
+                   GHNO(1026) "request %s was refused%s%s", record->id,
                    outcome->message ? ": " : "", outcome->message ? outcome->message : "");
     return scep_web_fail(&m->w, &result);
 }
@@ -126,7 +126,7 @@ static int gone(scep_mdm_t *m, const gh_mdm_request_record_t *record)
 
     gh_result_fail(&result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, "mdm.gone",
                    "Ask for a new one, and revoke the certificate if nobody has its key.",
-                   GHNO(1248) "the key of request %s was handed out, or has waited for too long",
+                   GHNO(1027) "the key of request %s was handed out, or has waited for too long",
                    record->id);
     return scep_web_fail(&m->w, &result);
 }

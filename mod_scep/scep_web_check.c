@@ -155,14 +155,14 @@ static void check_service(check_t *c, const char *path, scep_place_t place, cons
     if (!scep_location_covers(SCEP_MDM_ROOT, path) && !scep_location_covers(path, SCEP_MDM_ROOT)) {
         problem(c, place,
                 apr_psprintf(c->ptemp,
-                             GHNO(1220) "SetHandler " SCEP_HANDLER_MDM " has no effect in "
+                             GHNO(1007) "SetHandler " SCEP_HANDLER_MDM " has no effect in "
                                         "<Location \"%s\">: the service is below " SCEP_MDM_ROOT,
                              path));
     }
     if (web && web->targets) {
         problem(c, APR_ARRAY_IDX(web->targets, 0, scep_web_target_t).place,
                 apr_psprintf(c->ptemp,
-                             GHNO(1221) "SCEPChallengeFor has no effect on the web service at "
+                             GHNO(1008) "SCEPChallengeFor has no effect on the web service at "
                                         "\"%s\": <DigitalID> says what it makes challenges for",
                              path));
     }

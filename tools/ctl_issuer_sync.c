@@ -80,14 +80,14 @@ static apr_status_t nobody(const baton_t *baton, gh_result_t *result)
         return gh_result_fail(result, APR_TIMEUP, GH_FAILURE_UNAVAILABLE, RULE,
                               "It goes on without this command; see the error log for its end, or "
                               "end it with gatehousectl job cancel.",
-                              GHNO(1425) "the worker is still at work on issuer %s, after %d "
+                              GHNO(1082) "the worker is still at work on issuer %s, after %d "
                               "events", baton->issuer, baton->state.events);
     }
     gh_store_write(baton->ctl->store, cancel_work, (void *)baton, NULL);
     return gh_result_fail(result, APR_TIMEUP, GH_FAILURE_UNAVAILABLE, RULE,
                           "See in the error log whether the worker runs, or leaves the gateway "
                           "alone for a while since it has not answered.",
-                          GHNO(1420) "no worker has begun with issuer %s within %d s",
+                          GHNO(1077) "no worker has begun with issuer %s within %d s",
                           baton->issuer, (int)apr_time_sec(BEGIN_WAIT));
 }
 
@@ -150,7 +150,7 @@ static int sync_one(ctl_t *ctl, const char *issuer, apr_time_t since)
     if (rv == APR_SUCCESS && !(baton.begun && baton.state.over)) {
         rv = gh_result_fail(&result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, RULE,
                             "Give the command again.",
-                            GHNO(1426) "what was begun for issuer %s was cancelled", issuer);
+                            GHNO(1083) "what was begun for issuer %s was cancelled", issuer);
     }
     if (rv != APR_SUCCESS) {
         return ctl_fail(&result);
@@ -190,7 +190,7 @@ int ctl_issuer_sync(ctl_t *ctl, const ctl_arguments_t *arguments)
     if (text && (gh_time_parse(&since, text) != APR_SUCCESS || since < 0)) {
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "Write it like 2026-01-31T00:00:00Z.",
-                       GHNO(1427) "--since is no date");
+                       GHNO(1084) "--since is no date");
         return ctl_fail_usage(&result);
     }
     code = ctl_open(ctl);
@@ -207,7 +207,7 @@ int ctl_issuer_sync(ctl_t *ctl, const ctl_arguments_t *arguments)
     if (!ctl_issuer_is_elsewhere(issuer)) {
         gh_result_fail(&result, GH_EREFUSED, GH_FAILURE_REQUEST, RULE,
                        "What is issued here is in the store.",
-                       GHNO(1428) "issuer %s has no gateway", issuer->name);
+                       GHNO(1085) "issuer %s has no gateway", issuer->name);
         return ctl_fail(&result);
     }
     return sync_one(ctl, issuer->name, since);

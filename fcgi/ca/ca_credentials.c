@@ -247,7 +247,7 @@ static void use(ca_credentials_t *credentials, credential_t *one, apr_pool_t *p)
     service->unwelcome = 0;
     service->ends_soon = one->generation == FILE_GENERATION
         ? FILE_ENDS_SOON : (one->not_after - one->not_before) / LIFE_SHARE;
-    gh_log(log_of(credentials), GH_LOG_NOTICE, APR_SUCCESS, GHNO(1405) "issuer %s: the CA gateway "
+    gh_log(log_of(credentials), GH_LOG_NOTICE, APR_SUCCESS, GHNO(1069) "issuer %s: the CA gateway "
            "knows us by a credential that is good until %s: %s", name_of(credentials),
            gh_time_text(p, one->not_after), describe(one, p));
 }
@@ -270,7 +270,7 @@ static void tried(void *baton, cagw_outcome_t *outcome)
 
     if (outcome->unwelcome) {
         if (!one->refused) {
-            gh_log(log_of(credentials), GH_LOG_WARNING, APR_SUCCESS, GHNO(1404) "issuer %s: the CA "
+            gh_log(log_of(credentials), GH_LOG_WARNING, APR_SUCCESS, GHNO(1068) "issuer %s: the CA "
                    "gateway does not accept our credential %s: %s: %s; register its subject there, "
                    "and see that the gateway trusts who has issued it. The one before stays in use",
                    name_of(credentials), describe(one, round->pool), outcome->result.number,
@@ -354,7 +354,7 @@ static void begin_with_store(ca_credentials_t *credentials)
         use(credentials, one, round->pool);
     }
     if (!one) {
-        gh_log(log_of(credentials), GH_LOG_ERROR, APR_SUCCESS, GHNO(1407) "issuer %s: there is no "
+        gh_log(log_of(credentials), GH_LOG_ERROR, APR_SUCCESS, GHNO(1071) "issuer %s: there is no "
                "credential for the CA gateway: that of the file has ended, and the store has none "
                "that is good%s%s; put a new one into the file, then restart gracefully",
                name_of(credentials), round->result.number[0] ? ": " : "", round->result.message);

@@ -174,7 +174,7 @@ static void cannot_search(enrolment_t *enrolment)
         gh_result_fail(&enrolment->why, GH_EUNKNOWN, GH_FAILURE_UNAVAILABLE, RULE,
                        "It may be issued yet: look at the CA whether there is a certificate for "
                        "its key, or will be; then gatehousectl enrolment retry or cancel.",
-                       GHNO(1500) "the CA has accepted the request without saying how its "
+                       GHNO(1091) "the CA has accepted the request without saying how its "
                        "certificate is asked for, and it cannot be searched");
     }
     else if (enrolment->known != ENROLMENT_WRONG) {

@@ -108,7 +108,7 @@ static void look_at_credential(ca_probe_t *probe, apr_time_t end, apr_time_t now
     }
     probe->told = now;
     if (probe->service->credentials) {
-        gh_log(probe->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1406) "issuer %s: "
+        gh_log(probe->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1070) "issuer %s: "
                "our credential for the CA gateway ends at %s, and no other one has been enrolled; "
                "see what the log says of it, and gatehousectl enrolment list",
                probe->service->issuer->name, gh_time_text(p, end));
@@ -136,7 +136,7 @@ static void tell_findings(look_t *look)
              && i < findings->nelts; ++i) {
         const gh_gateway_finding_t *one = APR_ARRAY_IDX(findings, i, gh_gateway_finding_t *);
 
-        gh_log(probe->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1414) "issuer %s "
+        gh_log(probe->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1076) "issuer %s "
                "does not find at its CA what it needs: %s: %s; %s", look->state.issuer,
                one->number, one->message, one->action);
     }
@@ -188,7 +188,7 @@ static void read_state(look_t *look, cagw_outcome_t *outcome)
         gh_result_cause(result, "%s: %s", result->number, result->message);
         gh_result_fail(result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, "cagw.ca",
                        "Compare ca= of IssuerBackend with the ids of CAs at the gateway.",
-                       GHNO(1410) "the gateway has no CA \"%s\", or none that we may use: %s",
+                       GHNO(1072) "the gateway has no CA \"%s\", or none that we may use: %s",
                        look->probe->service->gateway.ca,
                        apr_pstrdup(look->pool, result->message));
     }

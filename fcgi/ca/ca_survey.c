@@ -74,7 +74,7 @@ static void look_at_profile(ca_survey_t *survey, const apr_array_header_t *profi
     if (!profile) {
         gh_result_fail(&result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, "cagw.profile",
                        "Correct IssuerGatewayProfile, or have the gateway's operator add it.",
-                       GHNO(1411) "the gateway has no profile \"%s\", which stands for %s", theirs,
+                       GHNO(1073) "the gateway has no profile \"%s\", which stands for %s", theirs,
                        strcmp(ours, "*") ? ours : "all that are not named");
         found(survey, &result);
         return;
@@ -84,7 +84,7 @@ static void look_at_profile(ca_survey_t *survey, const apr_array_header_t *profi
         gh_result_fail(&result, APR_NOTFOUND, GH_FAILURE_REQUEST, "cagw.profile",
                        "Say it with property= of IssuerGatewayProfile; or use another profile of "
                        "the gateway.",
-                       GHNO(1413) "the gateway's profile \"%s\" requires \"%s\", which is never "
+                       GHNO(1075) "the gateway's profile \"%s\" requires \"%s\", which is never "
                        "said", theirs, lacking);
         found(survey, &result);
     }
@@ -138,7 +138,7 @@ static void look_at_capabilities(ca_survey_t *survey, const cagw_reply_t *reply)
         gh_result_clear(&result);
         gh_result_fail(&result, APR_ENOTIMPL, GH_FAILURE_REQUEST, "cagw.capability",
                        "Do without it, or ask the gateway's operator.",
-                       GHNO(1412) "the CA says that it cannot %s (%s)", capabilities[i].what,
+                       GHNO(1074) "the CA says that it cannot %s (%s)", capabilities[i].what,
                        capabilities[i].name);
         found(survey, &result);
     }

@@ -99,13 +99,13 @@ static void finished(void *baton)
     const gh_log_t *log = sync->service->gateway.log;
 
     if (state->failure.number[0]) {
-        gh_log(log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1422) "the certificates of the CA of issuer "
+        gh_log(log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1079) "the certificates of the CA of issuer "
                "%s were not taken up to the end: %s: %s; after %d events %d certificates are new, "
                "%d have changed", state->issuer, state->failure.number, state->failure.message,
                state->events, state->added, state->changed);
     }
     else {
-        gh_log(log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(1423) "all of %d events of the CA of issuer "
+        gh_log(log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(1080) "all of %d events of the CA of issuer "
                "%s were looked at: %d certificates are new, %d have changed; %d events were "
                "skipped", state->events, state->issuer, state->added, state->changed,
                state->skipped);
@@ -169,7 +169,7 @@ static void tell_skipped(const sync_t *sync)
     for (i = 0; i < skipped->nelts && before + i < SKIPPED_TOLD; ++i) {
         const gh_events_skipped_t *one = APR_ARRAY_IDX(skipped, i, const gh_events_skipped_t *);
 
-        gh_log(sync->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1424) "event %d of "
+        gh_log(sync->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1081) "event %d of "
                "the CA of issuer %s is skipped: %s: %s; %s",
                sync->state.events - sync->outcome.events + one->position, sync->state.issuer,
                one->number, one->message, one->action);

@@ -42,7 +42,7 @@ static apr_status_t make_password(call_t *call, gh_result_t *result)
     if (RAND_bytes(random, sizeof(random)) != 1) {
         return gh_result_fail(result, APR_EGENERAL, GH_FAILURE_INTERNAL, RULE,
                               "See whether the machine has a source of random numbers.",
-                              GHNO(1501) "no password can be made for a PKCS#12");
+                              GHNO(1092) "no password can be made for a PKCS#12");
     }
     EVP_EncodeBlock((unsigned char *)call->password, random, sizeof(random));
     OPENSSL_cleanse(random, sizeof(random));
@@ -61,13 +61,13 @@ static apr_status_t take(cagw_made_t *made, const call_t *call, cagw_outcome_t *
         outcome->verdict = CAGW_REFUSED;
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, RULE,
                               "Ask the operator of the CA.",
-                              GHNO(1502) "the CA has rejected the request for a key and "
+                              GHNO(1093) "the CA has rejected the request for a key and "
                               "certificate");
     }
     if (rv == APR_SUCCESS && !enrolled.pkcs12.length) {
         rv = gh_result_fail(result, GH_EUNKNOWN, GH_FAILURE_UNAVAILABLE, RULE,
                             "Use a profile of the gateway that issues at once.",
-                            GHNO(1503) "the CA has accepted a request for a key and certificate, "
+                            GHNO(1094) "the CA has accepted a request for a key and certificate, "
                             "and gives a key only in its answer");
     }
     if (rv == APR_SUCCESS) {
@@ -77,7 +77,7 @@ static apr_status_t take(cagw_made_t *made, const call_t *call, cagw_outcome_t *
     if (rv == APR_SUCCESS && EVP_PKEY_get_security_bits(made->key) < SECURITY_BITS_MIN) {
         rv = gh_result_fail(result, GH_EREFUSED, GH_FAILURE_INTEGRITY, RULE,
                             "Have the gateway's profile make keys of RSA with 2048 bits or more.",
-                            GHNO(1504) "the CA has made a key of %d bits",
+                            GHNO(1095) "the CA has made a key of %d bits",
                             EVP_PKEY_get_bits(made->key));
     }
     if (rv == APR_SUCCESS) {

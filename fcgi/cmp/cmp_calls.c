@@ -152,7 +152,7 @@ static void begin(cmp_service_t *service, const call_t *what, cmp_done_fn *done,
         call->reply.verdict = CMP_NOT_SENT;
         gh_result_fail(&call->reply.result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "cmp.thread",
                        "See whether the machine is short of threads.",
-                       GHNO(1316) "issuer %s: there is no thread for a CMP transaction",
+                       GHNO(1047) "issuer %s: there is no thread for a CMP transaction",
                        service->party.name);
         finish(call);
     }

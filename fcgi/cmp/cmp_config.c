@@ -26,7 +26,7 @@ static apr_status_t not_understood(gh_result_t *result, const char *name, const 
 {
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "ca.worker",
                           "Reinstall Gatehouse, so that modules and workers are of one version.",
-                          GHNO(1318) "the worker for CAs does not understand the CMP settings of "
+                          GHNO(1049) "the worker for CAs does not understand the CMP settings of "
                           "issuer %s: %s", name, why);
 }
 

@@ -41,7 +41,7 @@ static apr_status_t seal_waiting(enrolment_t *enrolment, gh_bytes_t waiting)
     if (!sealer) {
         return gh_result_fail(&enrolment->why, APR_EACCES, GH_FAILURE_INTERNAL, "cmp.waiting",
                               "Set GatehouseSealingKey.",
-                              GHNO(1319) "there is no sealing key for what is kept of a request "
+                              GHNO(1050) "there is no sealing key for what is kept of a request "
                               "that waits at the CMP server");
     }
     rv = gh_seal(&sealed, sealer, waiting, context_of(enrolment), enrolment->pool,
@@ -105,7 +105,7 @@ static void end_wrong(enrolment_t *enrolment, const cmp_reply_t *reply)
 static void end_issued(enrolment_t *enrolment, const cmp_reply_t *reply)
 {
     if (reply->unconfirmed) {
-        gh_log(enrolment->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1317) "issuer "
+        gh_log(enrolment->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1048) "issuer "
                "%s: the confirmation of the certificate for enrolment %s was not answered; a CA "
                "that has not got it may revoke the certificate", issuer_of(enrolment)->name,
                framework_job_record(enrolment->job)->id);
@@ -220,7 +220,7 @@ static void find(enrolment_t *enrolment)
         gh_result_fail(&enrolment->why, GH_ECORRUPT, GH_FAILURE_INTERNAL, "cmp.waiting",
                        "Look at the CA what has become of the request; then gatehousectl "
                        "enrolment retry or cancel.",
-                       GHNO(1320) "what is stored of a request that waits at the CMP server "
+                       GHNO(1051) "what is stored of a request that waits at the CMP server "
                        "cannot be unsealed");
         enrolment_found(enrolment, ENROLMENT_SEARCH_ENDED);
     }

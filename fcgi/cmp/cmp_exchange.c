@@ -189,7 +189,7 @@ apr_status_t cmp_exchange_begin(cmp_exchange_t *exchange, const cmp_party_t *par
         || !set_protection(context, party) || !set_trust(context, party)) {
         return gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, CMP_RULE,
                                  "See whether memory is short.",
-                                 GHNO(1300) "issuer %s: OpenSSL's CMP client cannot be set up",
+                                 GHNO(1031) "issuer %s: OpenSSL's CMP client cannot be set up",
                                  party->name);
     }
     return APR_SUCCESS;
@@ -250,14 +250,14 @@ static void judge_refusal(cmp_reply_t *reply, const cmp_exchange_t *exchange)
         gh_result_fail(&reply->result, GH_EUNKNOWN, GH_FAILURE_UNAVAILABLE, CMP_RULE,
                        "Look at the CA what has become of the request; then gatehousectl "
                        "enrolment retry or cancel.",
-                       GHNO(1301) "the CMP server of issuer %s, which had let the request wait, "
+                       GHNO(1032) "the CMP server of issuer %s, which had let the request wait, "
                        "now says: %s", name, reply->words);
     }
     else if (bits & NOT_NOW && exchange->asked != CMP_BODY_POLL_REQ) {
         reply->verdict = CMP_BUSY;
         gh_result_fail(&reply->result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, CMP_RULE,
                        "Nothing, if it passes; otherwise ask the operator of the CA.",
-                       GHNO(1302) "the CMP server of issuer %s is not ready: %s", name,
+                       GHNO(1033) "the CMP server of issuer %s is not ready: %s", name,
                        reply->words);
     }
     else if (bits & NOT_US && exchange->asked != CMP_BODY_POLL_REQ) {
@@ -266,14 +266,14 @@ static void judge_refusal(cmp_reply_t *reply, const cmp_exchange_t *exchange)
                        "See that the CA knows reference and secret of IssuerCMP, or the "
                        "certificate of IssuerCredential, and permits us what we ask for; and the "
                        "clocks.",
-                       GHNO(1303) "the CMP server of issuer %s does not accept us: %s", name,
+                       GHNO(1034) "the CMP server of issuer %s does not accept us: %s", name,
                        reply->words);
     }
     else {
         reply->verdict = CMP_REFUSED;
         gh_result_fail(&reply->result, GH_EREFUSED, GH_FAILURE_REQUEST, CMP_RULE,
                        "Ask the operator of the CA.",
-                       GHNO(1304) "the CA refuses: %s", reply->words);
+                       GHNO(1035) "the CA refuses: %s", reply->words);
     }
 }
 
@@ -291,7 +291,7 @@ static void judge_transport(cmp_reply_t *reply, const cmp_exchange_t *exchange)
         reply->verdict = CMP_BUSY;
         gh_result_fail(&reply->result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, CMP_RULE,
                        "Nothing, if it passes; otherwise lower the issuer's rate.",
-                       GHNO(1305) "the CMP server of issuer %s wants to be asked later (HTTP %ld)",
+                       GHNO(1036) "the CMP server of issuer %s wants to be asked later (HTTP %ld)",
                        exchange->party->name, status);
     }
     else if (status >= 300 && status < 500 && status != 408) {
@@ -299,14 +299,14 @@ static void judge_transport(cmp_reply_t *reply, const cmp_exchange_t *exchange)
         gh_result_fail(&reply->result, APR_EACCES, GH_FAILURE_UNAVAILABLE, CMP_RULE,
                        "See that the URL of IssuerBackend is that of a CMP server, and that it "
                        "accepts us.",
-                       GHNO(1306) "no CMP server answers for issuer %s (HTTP %ld)",
+                       GHNO(1037) "no CMP server answers for issuer %s (HTTP %ld)",
                        exchange->party->name, status);
     }
     else {
         reply->verdict = CMP_UNKNOWN;
         gh_result_fail(&reply->result, GH_EUNKNOWN, GH_FAILURE_UNAVAILABLE, CMP_RULE,
                        "Look into the log of the CMP server.",
-                       GHNO(1307) "the answer of the CMP server of issuer %s does not tell what it "
+                       GHNO(1038) "the answer of the CMP server of issuer %s does not tell what it "
                        "did (HTTP %ld, no CMP message)", exchange->party->name, status);
     }
 }
@@ -328,7 +328,7 @@ static void judge_confirmation(cmp_reply_t *reply, const cmp_exchange_t *exchang
         gh_result_fail(&reply->result, GH_EREFUSED, GH_FAILURE_UNAVAILABLE, CMP_RULE,
                        "Look at the CA whether the certificate is valid; then gatehousectl "
                        "enrolment retry or cancel.",
-                       GHNO(1308) "the CA of issuer %s has not taken the confirmation of its "
+                       GHNO(1039) "the CA of issuer %s has not taken the confirmation of its "
                        "certificate: %s", exchange->party->name, reply->words);
     }
 }
@@ -350,7 +350,7 @@ void cmp_exchange_judge(cmp_reply_t *reply, const cmp_exchange_t *exchange)
         reply->verdict = CMP_MISCONFIGURED;
         gh_result_fail(&reply->result, APR_EGENERAL, GH_FAILURE_INTERNAL, CMP_RULE,
                        "See that key and secret of the issuer suit CMP.",
-                       GHNO(1309) "issuer %s: a CMP message cannot be made: %s",
+                       GHNO(1040) "issuer %s: a CMP message cannot be made: %s",
                        exchange->party->name, words);
     }
     else if (!exchange->replied) {
@@ -364,7 +364,7 @@ void cmp_exchange_judge(cmp_reply_t *reply, const cmp_exchange_t *exchange)
         gh_result_fail(&reply->result, GH_EUNKNOWN, GH_FAILURE_UNAVAILABLE, CMP_RULE,
                        "See that both sides have the same secret, or that IssuerCMP trusts who "
                        "signs there; unprotected errors can be permitted.",
-                       GHNO(1310) "the answer of the CMP server of issuer %s cannot be trusted: %s",
+                       GHNO(1041) "the answer of the CMP server of issuer %s cannot be trusted: %s",
                        exchange->party->name, words);
     }
 }

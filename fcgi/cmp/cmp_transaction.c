@@ -148,7 +148,7 @@ static apr_status_t prepare(cmp_exchange_t *exchange, const cmp_request_t *reque
         || (request->profile && !add_profile(context, request->profile))) {
         return gh_result_openssl(result, APR_EINVAL, GH_FAILURE_INTERNAL, CMP_RULE,
                                  "See whether memory is short.",
-                                 GHNO(1311) "issuer %s: the request cannot be put into a CMP "
+                                 GHNO(1042) "issuer %s: the request cannot be put into a CMP "
                                  "message", party->name);
     }
     return APR_SUCCESS;
@@ -203,7 +203,7 @@ static void let_wait(cmp_reply_t *reply, const cmp_exchange_t *exchange, int che
         reply->verdict = CMP_UNKNOWN;
         gh_result_fail(&reply->result, GH_EUNKNOWN, GH_FAILURE_UNAVAILABLE, CMP_RULE,
                        "Ask the operator of the CA why its messages are so large.",
-                       GHNO(1312) "the CMP server of issuer %s lets the request wait with more "
+                       GHNO(1043) "the CMP server of issuer %s lets the request wait with more "
                        "than %lu bytes", exchange->party->name, (unsigned long)CMP_WAITING_MAX);
     }
 }
@@ -273,7 +273,7 @@ void cmp_enrol(cmp_reply_t *reply, const cmp_party_t *party, const cmp_request_t
         gh_result_fail(&reply->result, GH_ECORRUPT, GH_FAILURE_INTERNAL, CMP_RULE,
                        "Look at the CA what has become of the request; then gatehousectl "
                        "enrolment retry or cancel.",
-                       GHNO(1313) "issuer %s: what is stored of a request that waits at the CMP "
+                       GHNO(1044) "issuer %s: what is stored of a request that waits at the CMP "
                        "server cannot be read", party->name);
         ERR_clear_error();
     }
@@ -316,7 +316,7 @@ void cmp_revoke(cmp_reply_t *reply, const cmp_party_t *party, gh_bytes_t serial,
                                          reason)) {
         gh_result_openssl(&reply->result, APR_EGENERAL, GH_FAILURE_INTERNAL, CMP_RULE,
                           "See whether memory is short.",
-                          GHNO(1314) "issuer %s: a revocation cannot be put into a CMP message",
+                          GHNO(1045) "issuer %s: a revocation cannot be put into a CMP message",
                           party->name);
         fail(reply);
     }

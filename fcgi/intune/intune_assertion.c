@@ -42,7 +42,7 @@ apr_status_t intune_credential_open(intune_credential_t *credential, gh_bytes_t 
         || !EVP_PKEY_is_a(credential->key, "RSA")) {
         rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, INTUNE_RULE,
                             "Make a PKCS#12 with an RSA key of 2048 bits or more.",
-                            GHNO(1115) "the key of the application's certificate is not RSA");
+                            GHNO(0937) "the key of the application's certificate is not RSA");
     }
     ERR_clear_error();
     BIO_free(key);
@@ -127,7 +127,7 @@ apr_status_t intune_assertion_make(const char **jwt, const intune_credential_t *
     if (!signature) {
         return gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_UNAVAILABLE, INTUNE_RULE,
                                  "Make a new certificate with an RSA key for the application.",
-                                 GHNO(1116) "the assertion for Entra ID cannot be signed");
+                                 GHNO(0938) "the assertion for Entra ID cannot be signed");
     }
     text = apr_pstrcat(p, text, ".", signature, NULL);
     *jwt = intune_secret_text(text, strlen(text), p);

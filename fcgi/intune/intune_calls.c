@@ -114,7 +114,7 @@ void intune_call_ready(intune_call_t *call)
     if (!service || !id) {
         gh_result_fail(&result, APR_ENOENT, GH_FAILURE_UNAVAILABLE, INTUNE_RULE,
                        "Give the application the permission scep_challenge_provider of Intune.",
-                       GHNO(1119) "Microsoft Graph does not name the service for revocations");
+                       GHNO(0941) "Microsoft Graph does not name the service for revocations");
         fail(call, INTUNE_MISCONFIGURED, &result);
         return;
     }

@@ -183,22 +183,22 @@ static void tell_log(const asking_t *asking)
     const gh_result_t *why = &asking->why;
 
     if (asking->ending == ENDING_NO && asking->asked->stage == GH_STAGE_CONFIRM) {
-        gh_log(asking->service->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1124) "IntuneConnection %s: "
+        gh_log(asking->service->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0946) "IntuneConnection %s: "
                "the certificate of enrolment %s is revoked and not handed out, since Intune did "
                "not take the notification: %s: %s; %s", name, id, why->number, why->message,
                why->action);
     }
     else if (asking->ending == ENDING_NO) {
-        gh_log(asking->service->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(1125) "IntuneConnection %s: "
+        gh_log(asking->service->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0947) "IntuneConnection %s: "
                "enrolment %s: %s: %s; %s", name, id, why->number, why->message, why->action);
     }
     else if (asking->ending == ENDING_HANDED_OUT) {
-        gh_log(asking->service->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(1126) "IntuneConnection %s: "
+        gh_log(asking->service->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0948) "IntuneConnection %s: "
                "the certificate of enrolment %s is handed out before Intune has taken the "
                "notification: %s: %s; it is told later", name, id, why->number, why->message);
     }
     else if (asking->ending != ENDING_YES && why->number[0]) {
-        gh_log(asking->service->log, GH_LOG_INFO, APR_SUCCESS, GHNO(1127) "IntuneConnection %s: "
+        gh_log(asking->service->log, GH_LOG_INFO, APR_SUCCESS, GHNO(0949) "IntuneConnection %s: "
                "enrolment %s goes on later: %s: %s", name, id, why->number, why->message);
     }
 }
@@ -222,7 +222,7 @@ static void end_done(void *baton)
         return;
     }
     else if (asking->rv != APR_NOTFOUND) {
-        gh_log(asking->service->log, GH_LOG_ERROR, APR_SUCCESS, GHNO(1128) "what Intune says of "
+        gh_log(asking->service->log, GH_LOG_ERROR, APR_SUCCESS, GHNO(0950) "what Intune says of "
                "enrolment %s cannot be stored, and it will be asked again: %s: %s",
                record_of(asking)->id, asking->stored.number, asking->stored.message);
     }
@@ -358,7 +358,7 @@ static void decide(asking_t *asking)
         }
         gh_result_fail(&asking->why, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, INTUNE_RULE,
                        "See why Intune could not be reached; let the device ask again.",
-                       GHNO(1129) "Intune could not be reached until the deadline");
+                       GHNO(0951) "Intune could not be reached until the deadline");
         asking->ending = ENDING_NO;
         asking->reason = "Intune could not be reached until the deadline";
         end_asking(asking);
@@ -366,7 +366,7 @@ static void decide(asking_t *asking)
     else if (write_body(asking) != APR_SUCCESS) {
         gh_result_fail(&asking->why, APR_EINVAL, GH_FAILURE_REQUEST, INTUNE_RULE,
                        "Use UTF-8 in names and transactions.",
-                       GHNO(1130) "the call to Intune cannot be written");
+                       GHNO(0952) "the call to Intune cannot be written");
         asking->ending = ENDING_NO;
         asking->reason = asking->why.message;
         end_asking(asking);
@@ -472,7 +472,7 @@ void intune_tell(void *baton, framework_job_t *job)
                        asking->pool, &asking->why);
     }
     if (is_late(asking)) {
-        gh_log(asking->service->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1131) "IntuneConnection %s: "
+        gh_log(asking->service->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0953) "IntuneConnection %s: "
                "Intune was not told of the certificate of enrolment %s, which was handed out: %s: "
                "%s", asking->service->connection.name, record->subject, asking->why.number,
                asking->why.message);

@@ -87,7 +87,7 @@ static intune_verdict_t malformed(const char *who, const char *what, gh_result_t
 {
     gh_result_fail(result, APR_EINVAL, GH_FAILURE_UNAVAILABLE, INTUNE_RULE,
                    "Look whether something stands between that answers in its place.",
-                   GHNO(1102) "an answer of %s has no usable %s", who, what);
+                   GHNO(0924) "an answer of %s has no usable %s", who, what);
     return INTUNE_UNAVAILABLE;
 }
 
@@ -104,20 +104,20 @@ static intune_verdict_t judge(const char *who, const char *permission, long stat
     case 401:
         gh_result_fail(result, APR_EACCES, GH_FAILURE_UNAVAILABLE, INTUNE_RULE,
                        "Compare the endpoints of the connection with those of the cloud.",
-                       GHNO(1103) "%s does not accept the token", who);
+                       GHNO(0925) "%s does not accept the token", who);
         return INTUNE_TOKEN;
     case 403:
         gh_result_fail(result, APR_EACCES, GH_FAILURE_UNAVAILABLE, INTUNE_RULE,
                        "Give the application the permission, with the consent of an "
                        "administrator.",
-                       GHNO(1104) "%s does not permit it: the application needs %s", who,
+                       GHNO(0926) "%s does not permit it: the application needs %s", who,
                        permission);
         return INTUNE_TOKEN;
     case 404:
     case 410:
         gh_result_fail(result, APR_NOTFOUND, GH_FAILURE_UNAVAILABLE, INTUNE_RULE,
                        "Nothing, if it passes: the service is looked for anew.",
-                       GHNO(1105) "%s is not where it was said to be (HTTP %ld)", who, status);
+                       GHNO(0927) "%s is not where it was said to be (HTTP %ld)", who, status);
         return INTUNE_MOVED;
     case 400:
     case 413:
@@ -125,12 +125,12 @@ static intune_verdict_t judge(const char *who, const char *permission, long stat
     case 422:
         gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, INTUNE_RULE,
                        "Look for the call in the log of the service, by its client-request-id.",
-                       GHNO(1106) "%s does not take the call (HTTP %ld)", who, status);
+                       GHNO(0928) "%s does not take the call (HTTP %ld)", who, status);
         return INTUNE_REFUSED;
     default:
         gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, INTUNE_RULE,
                        "Nothing, if it passes; see the state of Microsoft's services.",
-                       GHNO(1107) "%s is not available (HTTP %ld)", who, status);
+                       GHNO(0929) "%s is not available (HTTP %ld)", who, status);
         return INTUNE_UNAVAILABLE;
     }
 }
@@ -146,19 +146,19 @@ static intune_verdict_t read_no_token(long status, const json_t *json, apr_pool_
     if (status == 429 || status >= 500 || !error) {
         gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, INTUNE_RULE,
                        "Nothing, if it passes; see the state of Microsoft's services.",
-                       GHNO(1108) "Entra ID gives no token (HTTP %ld)", status);
+                       GHNO(0930) "Entra ID gives no token (HTTP %ld)", status);
         return INTUNE_UNAVAILABLE;
     }
     if (!strcmp(error, "invalid_client") || !strcmp(error, "unauthorized_client")) {
         gh_result_fail(result, APR_EACCES, GH_FAILURE_UNAVAILABLE, INTUNE_RULE,
                        "Make a new secret or certificate for the application, and configure it.",
-                       GHNO(1109) "Entra ID does not accept the credential: %s", said);
+                       GHNO(0931) "Entra ID does not accept the credential: %s", said);
         return INTUNE_CREDENTIAL;
     }
     gh_result_fail(result, APR_EACCES, GH_FAILURE_UNAVAILABLE, INTUNE_RULE,
                    "Compare IntuneTenant, IntuneApplication and IntuneEndpoints with what the "
                    "portal shows.",
-                   GHNO(1110) "Entra ID gives no token: %s: %s", printable(error, CODE_MAX, p),
+                   GHNO(0932) "Entra ID gives no token: %s: %s", printable(error, CODE_MAX, p),
                    said);
     return !strcmp(error, "invalid_resource") || strstr(said, "AADSTS500011")
         || !strcmp(error, "invalid_scope") ? INTUNE_SCOPE : INTUNE_MISCONFIGURED;
@@ -247,7 +247,7 @@ intune_verdict_t intune_read_services(intune_services_t *services, long status, 
         gh_result_fail(result, APR_ENOENT, GH_FAILURE_UNAVAILABLE, INTUNE_RULE,
                        "Give the application the permission scep_challenge_provider of Intune, "
                        "with the consent of an administrator; see that the tenant has Intune.",
-                       GHNO(1111) "Microsoft Graph does not name the service %s", SCEP_SERVICE);
+                       GHNO(0933) "Microsoft Graph does not name the service %s", SCEP_SERVICE);
         return INTUNE_MISCONFIGURED;
     }
     return INTUNE_DONE;
@@ -284,7 +284,7 @@ void intune_read_scep(intune_answer_t *answer, long status, gh_bytes_t body, apr
         answer->reason = apr_psprintf(p, GH_INTUNE_SAYS "%s: %s", known->name, known->text);
         gh_result_fail(result, GH_EREFUSED, known->failure, INTUNE_RULE,
                        "Look at the device and the SCEP profile in Intune.",
-                       GHNO(1112) "%s", answer->reason);
+                       GHNO(0934) "%s", answer->reason);
     }
     else {
         /* whatever it is, it is no yes */
@@ -292,7 +292,7 @@ void intune_read_scep(intune_answer_t *answer, long status, gh_bytes_t body, apr
                                       answer->code ? answer->code : "nothing");
         gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, INTUNE_RULE,
                        "Look at the device and the SCEP profile in Intune; report the code.",
-                       GHNO(1113) "%s", answer->reason);
+                       GHNO(0935) "%s", answer->reason);
     }
 }
 
@@ -345,6 +345,6 @@ intune_verdict_t intune_read_recorded(long status, gh_bytes_t body, apr_pool_t *
     }
     gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, INTUNE_RULE,
                    "Nothing, if it passes: they are sent again.",
-                   GHNO(1114) "Intune has not recorded the results of revocations");
+                   GHNO(0936) "Intune has not recorded the results of revocations");
     return INTUNE_UNAVAILABLE;
 }

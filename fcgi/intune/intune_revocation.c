@@ -216,7 +216,7 @@ static void downloaded(void *baton, const intune_outcome_t *outcome)
     }
     intune_service_note(service, outcome, verdict, &work->why);
     if (skipped) {
-        gh_log(service->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1132) "IntuneConnection %s: %d "
+        gh_log(service->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0954) "IntuneConnection %s: %d "
                "requests for revocation are not understood", service->connection.name, skipped);
     }
     if (verdict == INTUNE_REFUSED) {
@@ -429,14 +429,14 @@ static void revoke_batch(void *baton)
 
         revoked += one->error == INTUNE_REVOKED;
         if (one->error != INTUNE_REVOKED) {
-            gh_log(work->service->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(1133) "IntuneConnection "
+            gh_log(work->service->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0955) "IntuneConnection "
                    "%s: certificate %s is not revoked as Intune wants: %s",
                    work->service->connection.name,
                    APR_ARRAY_IDX(work->asked, i, intune_revocation_t).serial, one->message);
         }
     }
     if (revoked) {
-        gh_log(work->service->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(1134) "IntuneConnection %s: %d "
+        gh_log(work->service->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0956) "IntuneConnection %s: %d "
                "certificates were revoked, as Intune has asked for", work->service->connection.name,
                revoked);
     }
@@ -465,7 +465,7 @@ static void uploaded(void *baton, const intune_outcome_t *outcome)
     }
     else if (verdict == INTUNE_REFUSED
              || record_of(work)->created + UPLOAD_PATIENCE < apr_time_now()) {
-        gh_log(work->service->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1135) "IntuneConnection %s: "
+        gh_log(work->service->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0957) "IntuneConnection %s: "
                "Intune does not take what has become of its requests for revocation: %s: %s",
                work->service->connection.name, work->why.number, work->why.message);
         end(work, gone);

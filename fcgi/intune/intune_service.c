@@ -22,7 +22,7 @@ static apr_status_t not_understood(gh_result_t *result, const char *what, const 
 {
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "ca.worker",
                           "Reinstall Gatehouse, so that modules and workers are of one version.",
-                          GHNO(1120) "the worker does not understand its configuration of a "
+                          GHNO(0942) "the worker does not understand its configuration of a "
                           "connection to Intune: %s: %s", what, why);
 }
 
@@ -87,7 +87,7 @@ static void look_at_ends(void *baton)
         if (due && (!service->told[i] || due < service->told[i])) {
             service->told[i] = due;
             apr_rfc822_date(when, service->ends[i]);
-            gh_log(service->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1121) "IntuneConnection %s: "
+            gh_log(service->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0943) "IntuneConnection %s: "
                    "%s %d ends at %s; nothing is issued without one: make another for the "
                    "application, configure it beside this one, and restart gracefully",
                    service->connection.name, i < INTUNE_SECRETS_MAX ? "IntuneSecret"
@@ -110,13 +110,13 @@ void intune_service_note(intune_service_t *service, const intune_outcome_t *outc
     }
     if ((ours || verdict == INTUNE_UNAVAILABLE) && strcmp(service->problem, result->number)) {
         apr_cpystrn(service->problem, result->number, sizeof(service->problem));
-        gh_log(service->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1122) "IntuneConnection %s cannot "
+        gh_log(service->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0944) "IntuneConnection %s cannot "
                "be used: %s: %s%s%s", service->connection.name, result->number, result->message,
                *result->action ? "; " : "", result->action);
     }
     else if (service->problem[0] && (verdict == INTUNE_DONE || verdict == INTUNE_REFUSED)) {
         service->problem[0] = '\0';
-        gh_log(service->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(1123) "IntuneConnection %s can be "
+        gh_log(service->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0945) "IntuneConnection %s can be "
                "used again", service->connection.name);
     }
 }

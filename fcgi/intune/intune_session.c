@@ -50,7 +50,7 @@ static http_peer_t *peer_of(intune_session_t *session, const char *origin, gh_re
     if (apr_hash_count(session->peers) >= PEERS_MAX) {
         gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, INTUNE_RULE,
                        "Restart httpd gracefully; report it if it happens again.",
-                       GHNO(1117) "the services of Intune have been at more than %d hosts",
+                       GHNO(0939) "the services of Intune have been at more than %d hosts",
                        PEERS_MAX);
         return NULL;
     }
@@ -225,7 +225,7 @@ static const char *credential_form(intune_session_t *session, apr_pool_t *p, gh_
 
 static void warn_credential(const intune_session_t *session, const gh_result_t *result)
 {
-    gh_log(session->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1118) "IntuneConnection %s: credential "
+    gh_log(session->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0940) "IntuneConnection %s: credential "
            "%d of %d is not accepted: %s: %s; %s", session->connection->name,
            session->credential % credentials(session->connection) + 1,
            credentials(session->connection), result->number, result->message, result->action);

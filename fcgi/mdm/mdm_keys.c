@@ -139,7 +139,7 @@ static void make_and_store(void *baton)
         key = take_key(work->keys, bits);
         work->rv = key ? APR_SUCCESS
             : gh_result_openssl(&work->result, GH_EUNAVAILABLE, GH_FAILURE_INTERNAL, "mdm.key",
-                                NULL, GHNO(1250) "a key of %d bits cannot be made", bits);
+                                NULL, GHNO(1028) "a key of %d bits cannot be made", bits);
     }
     if (work->rv == APR_SUCCESS || work->rv == APR_NOTFOUND) {
         work->rv = gh_mdm_key_store(framework_store(framework), work->keys->worker->sealer, id,
@@ -158,7 +158,7 @@ static void finish(void *baton)
     framework_t *framework = work->keys->worker->framework;
 
     if (work->rv != APR_SUCCESS) {
-        gh_log(framework_log(framework), GH_LOG_WARNING, work->rv, GHNO(1251) "a key for device "
+        gh_log(framework_log(framework), GH_LOG_WARNING, work->rv, GHNO(1029) "a key for device "
                "management cannot be made or stored now: %s%s%s", work->result.number,
                *work->result.number ? ": " : "", work->result.message);
     }
@@ -207,7 +207,7 @@ apr_status_t mdm_keys_configure(ca_worker_t *worker, const json_t *list, apr_poo
     if (!worker->sealer || pthread_create(&thread, NULL, make_ahead, keys)) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "mdm.key",
                               "Look at what else runs on this machine.",
-                              GHNO(1252) "the thread that makes keys cannot be started");
+                              GHNO(1030) "the thread that makes keys cannot be started");
     }
     pthread_detach(thread);
     return APR_SUCCESS;

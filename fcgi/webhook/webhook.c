@@ -131,15 +131,15 @@ static void tell(const ask_t *ask)
     const gh_result_t *why = &ask->why;
 
     if (ask->ending == ASK_PERMITTED) {
-        gh_log(log, GH_LOG_INFO, APR_SUCCESS, GHNO(1042) "webhook %s has permitted enrolment %s",
+        gh_log(log, GH_LOG_INFO, APR_SUCCESS, GHNO(0913) "webhook %s has permitted enrolment %s",
                name, id);
     }
     else if (ask->ending == ASK_REFUSED) {
-        gh_log(log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(1043) "enrolment %s was not permitted by "
+        gh_log(log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0914) "enrolment %s was not permitted by "
                "webhook %s: %s: %s", id, name, why->number, why->message);
     }
     else if (ask->ending == ASK_AGAIN && why->number[0]) {
-        gh_log(log, GH_LOG_INFO, APR_SUCCESS, GHNO(1044) "webhook %s is asked about enrolment %s "
+        gh_log(log, GH_LOG_INFO, APR_SUCCESS, GHNO(0915) "webhook %s is asked about enrolment %s "
                "again later: %s: %s", name, id, why->number, why->message);
     }
 }
@@ -156,7 +156,7 @@ static void end_done(void *baton)
             framework_at(framework_of(ask), apr_time_now() + STORE_PAUSE, end, ask);
             return;
         }
-        gh_log(framework_log(framework_of(ask)), GH_LOG_ERROR, APR_SUCCESS, GHNO(1045) "what "
+        gh_log(framework_log(framework_of(ask)), GH_LOG_ERROR, APR_SUCCESS, GHNO(0916) "what "
                "webhook %s has said of enrolment %s cannot be stored; it will be asked again: %s: "
                "%s", ask->webhook->name, id_of(ask), ask->stored.number, ask->stored.message);
     }
@@ -191,7 +191,7 @@ static void take_answer(ask_t *ask, const http_answer_t *http)
     else {
         gh_result_fail(&ask->why, GH_EREFUSED, GH_FAILURE_DENIED, RULE,
                        "Give the device a challenge that the webhook takes.",
-                       GHNO(1046) "the webhook does not permit it%s%s", answer.reason ? ": " : "",
+                       GHNO(0917) "the webhook does not permit it%s%s", answer.reason ? ": " : "",
                        answer.reason ? answer.reason : "");
         ask->reason = answer.reason ? answer.reason : "not permitted";
         finish(ask, ASK_REFUSED);
@@ -215,7 +215,7 @@ static void called(void *baton, const http_answer_t *http)
         gh_result_fail(&ask->why, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, RULE,
                        "See the log of the webhook, and whether WebhookURL and "
                        "WebhookAuthorization are right.",
-                       GHNO(1047) "the webhook has answered with HTTP status %ld", http->status);
+                       GHNO(0918) "the webhook has answered with HTTP status %ld", http->status);
     }
     else {
         ask->why = http->result;
@@ -243,7 +243,7 @@ static void call(void *baton)
         if (!ask->why.number[0]) {
             gh_result_fail(&ask->why, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, RULE,
                            "See whether the machine is short of memory.",
-                           GHNO(1048) "the webhook cannot be called");
+                           GHNO(0919) "the webhook cannot be called");
         }
         finish_again(ask, framework_job_next(ask->job, 0));
     }
@@ -264,7 +264,7 @@ static void decide(ask_t *ask)
         gh_result_cause(&ask->why, "%s: %s", ask->why.number, ask->why.message);
         gh_result_fail(&ask->why, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, RULE,
                        "See why the webhook could not be asked; let the device ask again.",
-                       GHNO(1049) "there was no permission until the deadline");
+                       GHNO(0920) "there was no permission until the deadline");
     }
     else if (webhook_write(&ask->body, ask->asked, apr_time_now(), ask->pool, &ask->why)
              == APR_SUCCESS) {
@@ -346,7 +346,7 @@ static apr_status_t not_understood(gh_result_t *result, const char *why)
 {
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "webhook",
                           "Reinstall Gatehouse, so that modules and workers are of one version.",
-                          GHNO(1050) "the worker does not understand what it is told of a "
+                          GHNO(0921) "the worker does not understand what it is told of a "
                           "webhook: %s", why);
 }
 

@@ -194,7 +194,7 @@ apr_status_t webhook_write(gh_bytes_t *body, const gh_asked_t *asked, apr_time_t
     if (!text) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Let the device ask with names and a challenge in UTF-8.",
-                              GHNO(1040) "the request cannot be written as JSON");
+                              GHNO(0911) "the request cannot be written as JSON");
     }
     *body = keep(text, strlen(text), p);
     OPENSSL_cleanse(text, strlen(text));
@@ -241,7 +241,7 @@ apr_status_t webhook_read(webhook_answer_t *answer, gh_bytes_t body, apr_pool_t 
         rv = gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, RULE,
                             "Let the webhook answer with a JSON object in which \"allow\" is true "
                             "or false.",
-                            GHNO(1041) "the answer of the webhook says neither yes nor no");
+                            GHNO(0912) "the answer of the webhook says neither yes nor no");
     }
     else {
         answer->allow = json_is_true(allow);

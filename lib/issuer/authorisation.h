@@ -115,8 +115,8 @@ apr_status_t gh_authorise_renewal(gh_authorisation_t **authorisation,
                                   const apr_array_header_t *authorisers, gh_store_t *store,
                                   apr_pool_t *p, gh_result_t *result);
 
-/** From a row that an operator has approved, or that somebody outside has permitted: state approved,
- *  plan as it was when authorised. @return GH_EREFUSED for every other row */
+/** From a row that an operator has approved, or that somebody outside has permitted: state
+ * approved, plan as it was when authorised. @return GH_EREFUSED for every other row */
 apr_status_t gh_authorise_approved(gh_authorisation_t **authorisation,
                                    const struct gh_enrolment_record *record, apr_pool_t *p,
                                    gh_result_t *result);

@@ -63,7 +63,7 @@ apr_status_t gh_events_put_by(gh_events_later_t *later, gh_events_page_t *page,
             if (apr_hash_count(later->events) >= LATER_MAX) {
                 return gh_result_fail(result, APR_ENOSPC, GH_FAILURE_REQUEST, "events.later",
                                       "Begin later with --since.",
-                                      GHNO(1421) "the CA tells of more than %d certificates that "
+                                      GHNO(1078) "the CA tells of more than %d certificates that "
                                       "were held", LATER_MAX);
             }
             keep(later, event);

@@ -112,12 +112,12 @@ static apr_status_t check(const gh_authoriser_t *authoriser, gh_store_t *store,
     if (!request->challenge || !*request->challenge) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, RULE,
                               "Let the request come from a device with a SCEP profile of Intune.",
-                              GHNO(1100) "the request has no challenge of Intune");
+                              GHNO(0922) "the request has no challenge of Intune");
     }
     if (is_weak(gh_csr_signature_algorithm(request->csr))) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_ALGORITHM, RULE,
                               "Choose SHA-2 as hash algorithm in the SCEP profile of Intune.",
-                              GHNO(1101) "the request is signed with %s",
+                              GHNO(0923) "the request is signed with %s",
                               gh_csr_signature_algorithm(request->csr));
     }
     grant->rule = RULE;

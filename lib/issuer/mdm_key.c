@@ -77,7 +77,7 @@ apr_status_t gh_mdm_key_want(gh_store_t *store, gh_mdm_request_record_t **record
     want.record->id = gh_ordered_id(want.record->created, p);
     if (!want.record->id) {
         return gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_INTERNAL, NULL, NULL,
-                                 GHNO(1242) "the random generator failed");
+                                 GHNO(1021) "the random generator failed");
     }
     event->subject = want.record->subject;
     event->transaction = want.record->id;
@@ -103,7 +103,7 @@ apr_status_t gh_mdm_key_want(gh_store_t *store, gh_mdm_request_record_t **record
         || !same(want.found->mode, want.record->mode)) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_CONFLICT, RULE,
                               "Use a transaction for one request only.",
-                              GHNO(1243) "another request was made with this transaction (%s)",
+                              GHNO(1022) "another request was made with this transaction (%s)",
                               want.found->id);
     }
     *record = want.found;
@@ -157,7 +157,7 @@ static apr_status_t make_request(gh_bytes_t *der, const char *subject, EVP_PKEY 
     }
     if (length <= 0) {
         return gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, RULE, NULL,
-                                 GHNO(1244) "the request for a device's key cannot be made");
+                                 GHNO(1023) "the request for a device's key cannot be made");
     }
     *der = gh_own_bytes(p, encoded, (apr_size_t)length, 0);
     return APR_SUCCESS;
@@ -221,7 +221,7 @@ static apr_status_t check(const gh_authoriser_t *authoriser, gh_store_t *store,
     if (record->enrolment || record->expires <= apr_time_now() || !record->sealed.length) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, RULE,
                               "Ask for a new one.",
-                              GHNO(1245) "request %s has expired, or its key was handed out",
+                              GHNO(1024) "request %s has expired, or its key was handed out",
                               record->id);
     }
     grant->rule = RULE;

@@ -31,7 +31,7 @@ apr_status_t gh_ledger_keep_question(const char **text, const gh_kept_question_t
     if (!*text) {
         return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_INTERNAL, "question",
                               "See whether the machine is short of memory.",
-                              GHNO(1000) "whom to ask about the enrolment cannot be noted");
+                              GHNO(0888) "whom to ask about the enrolment cannot be noted");
     }
     return APR_SUCCESS;
 }
@@ -51,7 +51,7 @@ apr_status_t gh_ledger_take_question(gh_kept_question_t *kept, const gh_enrolmen
         rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "question",
                             "Cancel it with gatehousectl enrolment cancel, and let the device ask "
                             "again.",
-                            GHNO(1001) "whom to ask about enrolment %s cannot be read",
+                            GHNO(0889) "whom to ask about enrolment %s cannot be read",
                             record->id);
     }
     else {

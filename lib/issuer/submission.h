@@ -96,8 +96,8 @@ apr_status_t gh_submission_again(const gh_submission_t *submission, gh_store_t *
 apr_status_t gh_submission_retry(gh_store_t *store, const char *id, const char *actor,
                                  gh_audit_event_t *event, apr_pool_t *p, gh_result_t *result);
 
-/** Gives one up: rejected, and revoked if it was confirming. @param reason for the requester; NULL: an
- *  operator did it */
+/** Gives one up: rejected, and revoked if it was confirming. @param reason for the requester; NULL:
+ * an operator did it */
 apr_status_t gh_submission_cancel(gh_store_t *store, const char *id, const char *actor,
                                   const char *reason, gh_audit_event_t *event, apr_pool_t *p,
                                   gh_result_t *result);

@@ -35,8 +35,8 @@ typedef struct {
  * @param alias      of the key to use; NULL: there is one only
  * @return APR_EINVAL with result, each with a number of its own: no PKCS#12, a passphrase that does
  *         not open it, encryption that is not supported any more, no key, several keys and none
- *         named, none of that name, no certificate for the key; and GH_FAILURE_TIME for one that has
- *         ended or has not begun, which is there all the same
+ *         named, none of that name, no certificate for the key; and GH_FAILURE_TIME for one that
+ *         has ended or has not begun, which is there all the same
  */
 apr_status_t gh_credential_parse(gh_credential_t **credential, gh_bytes_t pkcs12,
                                  gh_bytes_t passphrase, const char *alias, apr_pool_t *p,

@@ -41,7 +41,7 @@ apr_status_t gh_pkcs12_make(gh_bytes_t *pkcs12, EVP_PKEY *key, gh_bytes_t certif
     if (own != NULL && !gh_key_matches(key, own)) {
         rv = gh_result_fail(result, GH_ECORRUPT, GH_FAILURE_INTERNAL, "pkcs12.key",
                             "Report it: this is a fault of Gatehouse.",
-                            GHNO(1240) "a stored key does not belong to its certificate");
+                            GHNO(1019) "a stored key does not belong to its certificate");
         goto cleanup;
     }
     if (own != NULL && above != NULL)
@@ -51,7 +51,7 @@ apr_status_t gh_pkcs12_make(gh_bytes_t *pkcs12, EVP_PKEY *key, gh_bytes_t certif
         length = i2d_PKCS12(made, &encoded);
     if (length <= 0) {
         rv = gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, "pkcs12.make", NULL,
-                               GHNO(1241) "a PKCS#12 file cannot be made");
+                               GHNO(1020) "a PKCS#12 file cannot be made");
         goto cleanup;
     }
     *pkcs12 = gh_own_bytes(p, encoded, (apr_size_t)length, 1);

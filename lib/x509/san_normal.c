@@ -184,7 +184,7 @@ apr_status_t gh_names_given(const gh_given_names_t **given, const char *subject,
     if (rv != APR_SUCCESS)
         return gh_result_fail(result, GH_ECORRUPT, GH_FAILURE_INTERNAL, "names.given",
                               "Report it: this is a fault of Gatehouse.",
-                              GHNO(1200) "the names that were stored for a certificate cannot be "
+                              GHNO(0987) "the names that were stored for a certificate cannot be "
                               "read");
     made->subject = name;
     made->names = names;

@@ -2,8 +2,8 @@
 
 /*
  * An answer of a CMP server to a request for a certificate, or for what has become of one: the
- * first byte chooses which, and whether refusals need protection. No answer is protected by our secret,
- * so that nothing but a refusal may come of one.
+ * first byte chooses which, and whether refusals need protection. No answer is protected by our
+ * secret, so that nothing but a refusal may come of one.
  */
 
 #include <stdint.h>

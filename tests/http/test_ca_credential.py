@@ -74,7 +74,7 @@ def test_enrolled_and_renewed_under_load(make_server, gateway, subject):
     succeeded(remote, remote.enrol(subject), subject)
     call, = [call for call in gateway.calls[since:] if call.endpoint == "enroll"]
     assert peer(call).serial_number == second.serial
-    assert remote.server.log.text().count("GH1405") == 2
+    assert remote.server.log.text().count("GH1069") == 2
     # it lies in the store: a server that starts uses it from the beginning, whatever has become of
     # the file
     remote.server.stop()
@@ -93,10 +93,10 @@ def test_enrolled_and_renewed_under_load(make_server, gateway, subject):
 def test_one_that_is_not_accepted(make_server, gateway, subject):
     """A name that nobody has registered: the file's stays in use, and nothing is refused."""
     remote = make(make_server, gateway, ENROLLED + " subject=CN=stranger").ready()
-    remote.server.expect("GH1404")
-    wait_until(lambda: "GH1404" in remote.server.log.text(), 40, 0.3, "the warning")
+    remote.server.expect("GH1068")
+    wait_until(lambda: "GH1068" in remote.server.log.text(), 40, 0.3, "the warning")
     succeeded(remote, remote.enrol(subject), subject)
-    assert "GH0827" in remote.server.log.text() and "GH1405" not in remote.server.log.text()
+    assert "GH0827" in remote.server.log.text() and "GH1069" not in remote.server.log.text()
     gateway.clients["stranger"] = "integrator"
 
 
@@ -110,12 +110,12 @@ def test_one_that_is_withdrawn(make_server, gateway, subject):
     if reply.pending:
         reply = remote.wait(reply, 60)
     succeeded(remote, reply, subject)
-    assert "GH1405" in remote.server.log.text()
+    assert "GH1069" in remote.server.log.text()
 
 
 @pytest.mark.parametrize("words,number", [
-    ("", "GH1401"), ("profile=nobody", "GH1402"), (ENROLLED + " key=P-111", "GH1402"),
-    (ENROLLED + " passphrase=secret", "GH1400"), (ENROLLED + " profile=again", "GH1400"),
+    ("", "GH1065"), ("profile=nobody", "GH1066"), (ENROLLED + " key=P-111", "GH1066"),
+    (ENROLLED + " passphrase=secret", "GH1064"), (ENROLLED + " profile=again", "GH1064"),
 ])
 def test_configuration(make_server, gateway, words, number):
     remote = make(make_server, gateway, words or " ", start=False)
@@ -131,7 +131,7 @@ def test_sealing_key_is_needed(make_server, gateway):
                                     if not line.startswith("GatehouseSealingKey")))
     checked = remote.server.configtest()
     if "GatehouseSealingKey" in text:
-        assert "GH1403" in checked.stderr and checked.returncode != 0, checked
+        assert "GH1067" in checked.stderr and checked.returncode != 0, checked
 
 
 # other keys of our own whose certificates the CA makes

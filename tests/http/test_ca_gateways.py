@@ -151,7 +151,7 @@ def test_trust(make_server, gateway, tmp_path, subject):
     assert reply.pending and not remote.at_ca(subject)
     wait_until(lambda: "GH0803" in remote.server.log.text(), 20, 0.3, "the reason")
     for words, number in ((f'IssuerTrust "{store}"', "GH0799"),
-                          (f'IssuerTrust "{store}" passphrase=trusted', "GH1432")):
+                          (f'IssuerTrust "{store}" passphrase=trusted', "GH1088")):
         remote.server.configure(text.replace(pem, words))
         checked = remote.server.configtest()
         assert number in checked.stderr and checked.returncode != 0, checked
@@ -212,9 +212,9 @@ def test_proxy_with_password(make_server, gateway, proxy, subject):
 
 
 @pytest.mark.parametrize("words,number", [
-    ("user=gatehouse", "GH1431"), ("password=file:/nowhere", "GH1431"),
-    ("user=gatehouse password=secret", "GH1430"), ("user=a:b password=file:/nowhere", "GH1430"),
-    ("more", "GH1430"),
+    ("user=gatehouse", "GH1087"), ("password=file:/nowhere", "GH1087"),
+    ("user=gatehouse password=secret", "GH1086"), ("user=a:b password=file:/nowhere", "GH1086"),
+    ("more", "GH1086"),
 ])
 def test_proxy_configuration(make_server, gateway, words, number):
     remote = Remote(make_server, gateway, start=False, proxy=f"http://127.0.0.1:3128 {words}")
@@ -265,13 +265,13 @@ def test_what_is_asked_for(make_server, gateway, subject):
 
 
 @pytest.mark.parametrize("words,number", [
-    ("IssuerGatewayProfile * x validity=", "GH1433"),
-    ("IssuerGatewayProfile * x validity=30", "GH1433"),
-    ("IssuerGatewayProfile * x property=lonely", "GH1433"),
-    ("IssuerGatewayProfile * x extensions=all", "GH1433"),
+    ("IssuerGatewayProfile * x validity=", "GH1089"),
+    ("IssuerGatewayProfile * x validity=30", "GH1089"),
+    ("IssuerGatewayProfile * x property=lonely", "GH1089"),
+    ("IssuerGatewayProfile * x extensions=all", "GH1089"),
     ("IssuerGatewayProfile *", "GH0867"),
-    ("IssuerGatewaySpelling validity=a/b", "GH1434"),
-    ("IssuerGatewaySpelling other=word", "GH1434"),
+    ("IssuerGatewaySpelling validity=a/b", "GH1090"),
+    ("IssuerGatewaySpelling other=word", "GH1090"),
 ])
 def test_words_that_are_not_understood(make_server, gateway, words, number):
     remote = Remote(make_server, gateway, start=False)

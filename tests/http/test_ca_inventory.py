@@ -52,7 +52,7 @@ def test_takes_up_what_the_store_lacks(remote):
     assert {rows[serial(one)] for one in made[5:]} == {"good"}
     assert rows[serial(made[3])] == "revoked" and rows[serial(made[4])] == "held"
     assert {key: rows[key] for key in before} == before
-    assert "GH1423" in remote.server.log.text()
+    assert "GH1080" in remote.server.log.text()
     again = sync(remote)
     assert again["added"] == again["changed"] == 0 and again["events"] == result["events"]
 
@@ -81,7 +81,7 @@ def test_old_holds_do_not_come_back(remote):
 
 def test_a_bad_event_costs_no_other(remote):
     gateway = remote.gateway
-    remote.server.expect("GH1424")
+    remote.server.expect("GH1081")
     gateway.faults.add("bad-event", on="events", times=1)
     other = elsewhere(gateway, "beside-a-bad-one")
     assert sync(remote, ISSUER, status=1)["skipped"] == 1
@@ -95,7 +95,7 @@ def test_a_page_that_fails(remote):
     other = elsewhere(gateway, "after-a-failure")
     assert sync(remote, ISSUER)["added"] == 1
     assert known(remote)[serial(other)] == "good"
-    remote.server.expect("GH1422", "GH0843")
+    remote.server.expect("GH1079", "GH0843")
     gateway.faults.add("status", on="events", times=1, code=403)
     assert "GH08" in sync(remote, ISSUER, status=1)["failure"]
     remote.server.ctl_ok("issuer", "test", ISSUER)

@@ -302,18 +302,18 @@ def test_issuer_test(telling):
 def test_what_the_ca_lacks(telling):
     """It says itself which profiles there are, and what it can do."""
     remote, gateway = telling
-    remote.server.expect("GH1414")
+    remote.server.expect("GH1076")
     gateway.capabilities = {"EnrollmentByCSR": True, "HoldAction": False, "RevokeAction": True}
     try:
         result = remote.server.ctl("issuer", "test", "corporate")
         assert result.status == 1 and result.objects[0]["up"], result
         lacking, = result.objects[0]["findings"]
-        assert lacking["gh"] == "GH1412" and "HoldAction" in lacking["message"]
+        assert lacking["gh"] == "GH1074" and "HoldAction" in lacking["message"]
         verdict, = [row for row in remote.server.ctl("check").objects
                     if row["name"] == "gateway.corporate"]
-        assert verdict["verdict"] == "warning" and verdict["gh"] == "GH1412"
-        assert "GH1412" in remote.server.ctl("issuer", "test", "corporate", as_json=False).out
-        assert remote.server.log.text().count("GH1414") == 1
+        assert verdict["verdict"] == "warning" and verdict["gh"] == "GH1074"
+        assert "GH1074" in remote.server.ctl("issuer", "test", "corporate", as_json=False).out
+        assert remote.server.log.text().count("GH1076") == 1
     finally:
         gateway.capabilities = None
     assert remote.server.ctl("issuer", "test", "corporate").status == 0
@@ -325,12 +325,12 @@ def test_names_that_the_gateway_does_not_know(make_server, gateway):
     remote = Remote(make_server, gateway, more=more, start=False,
                     gatewayprofile=f"est-* nowhere\n    IssuerGatewayProfile {PROFILE} {PROFILE}"
                     .replace("est-*", "est-digital-signature"))
-    remote.server.expect("GH1414")
+    remote.server.expect("GH1076")
     remote.server.start()
     remote.ready()
     result = remote.server.ctl("issuer", "test", "corporate")
     lacking, = result.objects[0]["findings"]
-    assert result.status == 1 and lacking["gh"] == "GH1411" and '"nowhere"' in lacking["message"]
+    assert result.status == 1 and lacking["gh"] == "GH1073" and '"nowhere"' in lacking["message"]
     wait_until(lambda: b'"degraded"' in remote.server.get("/health").body, 15, 0.5, "the state")
     assert remote.server.get("/health").status == 200
     metrics = remote.server.get("/metrics").body.decode()
@@ -341,10 +341,10 @@ def test_names_that_the_gateway_does_not_know(make_server, gateway):
     assert 80 * 86400 < left < 90 * 86400
     gateway.profiles["nowhere"] = {"requestedProperties": [{"name": "owner", "required": True}]}
     lacking, = remote.server.ctl("issuer", "test", "corporate").objects[0]["findings"]
-    assert lacking["gh"] == "GH1413" and '"owner"' in lacking["message"]
+    assert lacking["gh"] == "GH1075" and '"owner"' in lacking["message"]
     del gateway.cas[ID]
     result = remote.server.ctl("issuer", "test", "corporate")
-    assert result.status == 1 and "GH1410" in result.objects[0]["failure"]
+    assert result.status == 1 and "GH1072" in result.objects[0]["failure"]
     assert ID in result.objects[0]["failure"]
 
 

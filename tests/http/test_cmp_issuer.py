@@ -95,7 +95,7 @@ def test_waiting_while_the_worker_is_killed(remote, subject):
 def test_forgotten_while_waiting(remote, subject):
     remote.cmp.fault("p10cr", "wait", 3)
     remote.cmp.fault("pollreq", "unknown")
-    in_doubt(remote, subject, "GH1301")
+    in_doubt(remote, subject, "GH1032")
 
 
 def test_the_cas_reason_reaches_the_device(remote, subject):
@@ -123,7 +123,7 @@ def test_not_now(remote, subject, kind, value):
 
 
 @pytest.mark.parametrize("kind,number", [
-    ("lost", "GH0804"), ("garbage", "GH1307"), ("status", "GH1307"), ("unprotected", "GH1310")])
+    ("lost", "GH0804"), ("garbage", "GH1038"), ("status", "GH1038"), ("unprotected", "GH1041")])
 def test_nobody_knows(remote, subject, kind, number):
     """No answer that can be trusted: an operator decides, and it is never sent again by itself."""
     remote.cmp.fault("p10cr", kind, 500)
@@ -147,14 +147,14 @@ def test_wrong_certificate(remote, subject, kind):
 
 
 def test_confirmation_without_answer(remote, subject):
-    remote.server.expect("GH1317")
+    remote.server.expect("GH1048")
     remote.cmp.fault("certconf", "lost")
     one_certificate(remote, remote.enrol(subject), subject)
 
 
 def test_refused_confirmation(remote, subject):
     remote.cmp.fault("certconf", "reject", "too late")
-    in_doubt(remote, subject, "GH1308")
+    in_doubt(remote, subject, "GH1039")
     wait_issued(remote, subject, "revoked")
 
 
@@ -192,7 +192,7 @@ def test_issuer_test(remote):
     remote.server.allow("GH0843", "GH0844")
     remote.cmp.fault("genm", "status", 403, 5)
     result = remote.server.ctl("issuer", "test", ISSUER)
-    assert result.status == 1 and "GH1306" in result.out + result.err, result
+    assert result.status == 1 and "GH1037" in result.out + result.err, result
     remote.cmp.clear()
     remote.server.ctl_ok("issuer", "test", ISSUER)
 
@@ -249,26 +249,26 @@ def test_over_tls(make_server, tmp_path, subject):
 
 
 @pytest.mark.parametrize("directives,number,line", [
-    ({"Backend": "cmp"}, "GH1329", "IssuerBackend"),
-    ({"Backend": "cmp http://127.0.0.1/cmp ca=CA1"}, "GH1329", "IssuerBackend"),
-    ({"Backend": "cmp ldap://127.0.0.1/cmp"}, "GH1330", "IssuerBackend"),
-    ({"Backend": "cmp http://127.0.0.1"}, "GH1330", "IssuerBackend"),
-    ({"Backend": "cmp http://user:hidden-secret@127.0.0.1/cmp"}, "GH1330", "IssuerBackend"),
-    ({"Backend": "cagw https://127.0.0.1/cagw ca=CA1"}, "GH1331", "IssuerCMP"),
+    ({"Backend": "cmp"}, "GH1060", "IssuerBackend"),
+    ({"Backend": "cmp http://127.0.0.1/cmp ca=CA1"}, "GH1060", "IssuerBackend"),
+    ({"Backend": "cmp ldap://127.0.0.1/cmp"}, "GH1061", "IssuerBackend"),
+    ({"Backend": "cmp http://127.0.0.1"}, "GH1061", "IssuerBackend"),
+    ({"Backend": "cmp http://user:hidden-secret@127.0.0.1/cmp"}, "GH1061", "IssuerBackend"),
+    ({"Backend": "cagw https://127.0.0.1/cagw ca=CA1"}, "GH1062", "IssuerCMP"),
     ({"Backend": "local"}, "GH0875", "IssuerCMP"),
-    ({"CMP": "secret=hidden-secret ref=a"}, "GH1321", "IssuerCMP"),
-    ({"CMP": "message=kur"}, "GH1321", "IssuerCMP"),
-    ({"CMP": "sender=nobody"}, "GH1321", "IssuerCMP"),
-    ({"CMP": "ref=a"}, "GH1322", "IssuerCMP"),
-    ({"CMP": None}, "GH1327", "IssuerBackend"),
-    ({"CMP": 'ref=a secret=file:{short}'}, "GH1323", "IssuerCMP"),
-    ({"CMP": 'ref=a secret=file:{long} trust={folder}/root.pem'}, "GH1328", "IssuerCMP"),
+    ({"CMP": "secret=hidden-secret ref=a"}, "GH1052", "IssuerCMP"),
+    ({"CMP": "message=kur"}, "GH1052", "IssuerCMP"),
+    ({"CMP": "sender=nobody"}, "GH1052", "IssuerCMP"),
+    ({"CMP": "ref=a"}, "GH1053", "IssuerCMP"),
+    ({"CMP": None}, "GH1058", "IssuerBackend"),
+    ({"CMP": 'ref=a secret=file:{short}'}, "GH1054", "IssuerCMP"),
+    ({"CMP": 'ref=a secret=file:{long} trust={folder}/root.pem'}, "GH1059", "IssuerCMP"),
     ({"CMP": 'ref=a secret=file:/nowhere'}, "GH0001", "IssuerCMP"),
     ({"Credential": "enrolled profile=basic-tls-client from={folder}/ra.p12 "
-                    "passphrase=file:{passphrase}"}, "GH1332", "IssuerCredential"),
-    ({"Search": "on lag=5s"}, "GH1324", "IssuerSearch"),
-    ({"Events": "on"}, "GH1325", "IssuerEvents"),
-    ({"Trust": "system"}, "GH1326", "IssuerTrust"),
+                    "passphrase=file:{passphrase}"}, "GH1063", "IssuerCredential"),
+    ({"Search": "on lag=5s"}, "GH1055", "IssuerSearch"),
+    ({"Events": "on"}, "GH1056", "IssuerEvents"),
+    ({"Trust": "system"}, "GH1057", "IssuerTrust"),
 ])
 def test_configtest(module_remote, directives, number, line):
     server = Server(modules=MODULES)

@@ -24,7 +24,7 @@ ELSEWHERE = "/scep/acme/devices/intune-non-repudiation"
 HELLO = "/scep/acme/devices/test-hello"
 OTHER_INTUNE = "0000000b-1111-2222-3333-000000000000"
 # what the log may have while Intune is away: that is tested apart
-TROUBLE = ("GH1122",)
+TROUBLE = ("GH0944",)
 
 
 def more(cloud):
@@ -190,7 +190,7 @@ def test_answers_that_say_nothing(managed, subject, kind):
 
 def test_success_is_not_taken(managed, subject):
     """Strict: nothing is handed out, and the certificate is revoked."""
-    managed.server.expect("GH1124")
+    managed.server.expect("GH0946")
     managed.cloud.faults.add("code", on="success", times=1, value="SignatureValidationFailed")
     reply = managed.enrol(subject)
     final = managed.wait(reply) if reply.pending else reply
@@ -240,7 +240,7 @@ def test_the_ca_refuses(managed, subject):
 
 def test_second_secret(managed, subject):
     """The one that was made before the first ended is used by itself."""
-    managed.server.expect("GH1118")
+    managed.server.expect("GH0940")
     contoso = managed.cloud.tenants["contoso"]
     contoso.secret = SECRETS[1]
     with managed.cloud.lock:

@@ -20,7 +20,7 @@ def module_managed(make_module_server, tmp_path_factory):
     cloud = start_intune(tmp_path_factory.mktemp("intune"))
     made = Managed(make_module_server, cloud, revocation='"* * * * * ?" maxRequests=500')
     yield made
-    made.server.allow("GH1122")         # it goes on asking
+    made.server.allow("GH0944")         # it goes on asking
     cloud.close()
     cloud.check()
 
@@ -81,7 +81,7 @@ def test_what_it_may_not_revoke(managed, subject):
 def test_killed_between_revoking_and_telling(managed, subject):
     """What was revoked is told as that, by another worker; an enrolment that was with Intune goes
     on, and there is one certificate."""
-    managed.server.allow("GH1122", *remote.KILLED)
+    managed.server.allow("GH0944", *remote.KILLED)
     serial, issuer = enrolled(managed, subject)
     fault = managed.cloud.faults.add("no", on="upload")
     context = managed.cloud.add_revocation(serial, issuer)
@@ -127,26 +127,26 @@ def idle(tmp_path_factory):
 
 
 @pytest.mark.parametrize("line, number", [
-    ("IntuneTenant other.example", "GH1144"),
-    ("IntuneSecret secret", "GH1149"),
-    ("IntuneSecret file:%(secret)s expires=tomorrow", "GH1149"),
-    ("IntuneSecret file:%(secret)s\nIntuneSecret file:%(secret)s", "GH1148"),
+    ("IntuneTenant other.example", "GH0962"),
+    ("IntuneSecret secret", "GH0967"),
+    ("IntuneSecret file:%(secret)s expires=tomorrow", "GH0967"),
+    ("IntuneSecret file:%(secret)s\nIntuneSecret file:%(secret)s", "GH0966"),
     ("IntuneSecret file:/nonexistent", "GH0001"),
     ("IntuneCredential /nonexistent.p12", "GH0"),
-    ("IntuneCredential a.p12 secret", "GH1150"),
-    ("IntuneEndpoints authority=http://login.example.com/", "GH1151"),
-    ("IntuneEndpoints application=intune", "GH1151"),
-    ("IntuneEndpoints where=https://a", "GH1151"),
-    ('IntuneRevocation "0 0/15 * * *"', "GH1152"),
-    ('IntuneRevocation "0 0 0 31 2 ?"', "GH1153"),
-    ('IntuneRevocation "0 0 * * * ?" maxRequests=501', "GH1154"),
-    ("IntuneNotify perhaps", "GH1155"),
+    ("IntuneCredential a.p12 secret", "GH0968"),
+    ("IntuneEndpoints authority=http://login.example.com/", "GH0969"),
+    ("IntuneEndpoints application=intune", "GH0969"),
+    ("IntuneEndpoints where=https://a", "GH0969"),
+    ('IntuneRevocation "0 0/15 * * *"', "GH0970"),
+    ('IntuneRevocation "0 0 0 31 2 ?"', "GH0971"),
+    ('IntuneRevocation "0 0 * * * ?" maxRequests=501', "GH0972"),
+    ("IntuneNotify perhaps", "GH0973"),
     ("IntuneTrust /nonexistent.pem", "GH"),
-    ("IntuneProxy ftp://proxy", "GH1157"),
-    ("IntuneProxy http://user:pa55w0rd@proxy", "GH1157"),
-    ("IntuneLimits concurrent=0", "GH1158"),
-    ("IntuneLimits deadline=1s", "GH1158"),
-    ("SCEPIntune c", "GH1142"),
+    ("IntuneProxy ftp://proxy", "GH0975"),
+    ("IntuneProxy http://user:pa55w0rd@proxy", "GH0975"),
+    ("IntuneLimits concurrent=0", "GH0976"),
+    ("IntuneLimits deadline=1s", "GH0976"),
+    ("SCEPIntune c", "GH0960"),
 ])
 def test_directives(idle, line, number):
     secret = idle.make_secret("s", "a client secret")
@@ -160,21 +160,21 @@ def test_directives(idle, line, number):
 
 
 @pytest.mark.parametrize("content, number", [
-    ("<IntuneConnection>\n</IntuneConnection>\n", "GH1140"),
-    ("<IntuneConnection a.b>\n</IntuneConnection>\n", "GH1140"),
+    ("<IntuneConnection>\n</IntuneConnection>\n", "GH0958"),
+    ("<IntuneConnection a.b>\n</IntuneConnection>\n", "GH0958"),
     ("<IntuneConnection c>\n</IntuneConnection>\n<IntuneConnection c>\n</IntuneConnection>\n",
-     "GH1141"),
-    ("<IntuneConnection c>\n</IntuneConnection>\n", "GH1163"),
-    ("<IntuneConnection c>\nIntuneTenant t\nIntuneApplication x\n</IntuneConnection>\n", "GH1147"),
-    ("<IntuneConnection c>\nIntuneTenant a/b\n</IntuneConnection>\n", "GH1146"),
+     "GH0959"),
+    ("<IntuneConnection c>\n</IntuneConnection>\n", "GH0980"),
+    ("<IntuneConnection c>\nIntuneTenant t\nIntuneApplication x\n</IntuneConnection>\n", "GH0965"),
+    ("<IntuneConnection c>\nIntuneTenant a/b\n</IntuneConnection>\n", "GH0964"),
     ("<IntuneConnection c>\nIntuneTenant t\n"
-     "IntuneApplication 0b1d2f3a-1111-4222-8333-444455556666\n</IntuneConnection>\n", "GH1164"),
-    ("IntuneTenant t\n", "GH1143"),
-    (location(f"{LOCAL}/intune", "SCEPIntune nowhere"), "GH1167"),
-    (location(f"{LOCAL}/intune", "SCEPIntune a", "SCEPIntune b"), "GH1145"),
-    (location(f"{LOCAL}/intune", "SCEPChallenge onetime"), "GH1168"),
+     "IntuneApplication 0b1d2f3a-1111-4222-8333-444455556666\n</IntuneConnection>\n", "GH0981"),
+    ("IntuneTenant t\n", "GH0961"),
+    (location(f"{LOCAL}/intune", "SCEPIntune nowhere"), "GH0984"),
+    (location(f"{LOCAL}/intune", "SCEPIntune a", "SCEPIntune b"), "GH0963"),
+    (location(f"{LOCAL}/intune", "SCEPChallenge onetime"), "GH0985"),
     (location(f"{LOCAL}/intune", "SCEPAllow none"), "GH0251"),
-    (location(f"{LOCAL}/intune", "SCEPRenewal by-certificate"), "GH1169"),
+    (location(f"{LOCAL}/intune", "SCEPRenewal by-certificate"), "GH0986"),
 ])
 def test_sections(idle, content, number):
     idle.configure(lambda s: clouds.config.issuer(s.authority) + remote.worker_path(s)
@@ -190,4 +190,4 @@ def test_warnings(idle):
                    + FULL % (f"{secret} expires=2020-01-31", ""))
     tested = idle.configtest()
     assert not tested.returncode, tested.stderr
-    assert "GH1160" in tested.stderr and "GH1166" in tested.stderr
+    assert "GH0977" in tested.stderr and "GH0983" in tested.stderr

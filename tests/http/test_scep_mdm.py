@@ -152,13 +152,13 @@ def test_who_may(server, subject):
     assert ask(server, SERVICE, user=None, headers={"Authorization": f"Basic {wrong}"},
                tls=True).status == 401
     name = common_name(subject)
-    problem(post(server, "/challenges", "other", **person(name)), 404, "GH1226")
-    problem(post(server, "/challenges", "guest", **laptop(name)), 404, "GH1226")
+    problem(post(server, "/challenges", "other", **person(name)), 404, "GH1013")
+    problem(post(server, "/challenges", "guest", **laptop(name)), 404, "GH1013")
     made = challenge(server, "other", **laptop(name))
     answer(get(server, f"/requests/{made['id']}", "mdm"))
-    problem(get(server, f"/requests/{made['id']}", "guest"), 404, "GH1230")
-    problem(get(server, f"/requests/{made['id']}", service="/mdm/services/beta"), 404, "GH1230")
-    problem(get(server, "", service="/mdm/services/gamma"), 404, "GH1223")
+    problem(get(server, f"/requests/{made['id']}", "guest"), 404, "GH1017")
+    problem(get(server, f"/requests/{made['id']}", service="/mdm/services/beta"), 404, "GH1017")
+    problem(get(server, "", service="/mdm/services/gamma"), 404, "GH1010")
 
 
 def test_transport(server):
@@ -166,29 +166,29 @@ def test_transport(server):
     assert answer(ask(server, SERVICE))["version"] == 1
     problem(ask(server, SERVICE + "/challenges", tls=True), 405, "GH0519")
     problem(ask(server, SERVICE + "/challenges", "POST", "{}", tls=True), 415, "GH0528")
-    problem(post(server, "/challenges", body="[]"), 400, "GH1224")
+    problem(post(server, "/challenges", body="[]"), 400, "GH1011")
     problem(post(server, "/challenges", body="x" * 20000), 413, "GH0529")
     problem(post(server, "/nothing"), 405, "GH0519")
-    problem(get(server, "/nothing"), 404, "GH1223")
+    problem(get(server, "/nothing"), 404, "GH1010")
 
 
 @pytest.mark.parametrize("change, number", [
-    ({"variables": {"firstname": "A", "lastname": "B"}}, "GH1201"),
-    ({"variables": {"firstname": "A", "lastname": "B", "mail": "a@b.example", "x": "y"}}, "GH1202"),
-    ({"variables": {"firstname": "A", "lastname": "B\n", "mail": "a@b.example"}}, "GH1203"),
-    ({"variables": {"firstname": "A", "lastname": "B" * 100, "mail": "a@b.example"}}, "GH1204"),
-    ({"variables": {"firstname": "A", "lastname": "B", "mail": "nobody"}}, "GH1205"),
-    ({"variables": {"firstname": 1}}, "GH1225"),
-    ({"variables": []}, "GH1225"),
-    ({"expires": -1}, "GH1225"),
-    ({"device": ""}, "GH1225"),
-    ({"subject": "CN=a"}, "GH1225"),
-    ({"password": "secret"}, "GH1225"),
+    ({"variables": {"firstname": "A", "lastname": "B"}}, "GH0988"),
+    ({"variables": {"firstname": "A", "lastname": "B", "mail": "a@b.example", "x": "y"}}, "GH0989"),
+    ({"variables": {"firstname": "A", "lastname": "B\n", "mail": "a@b.example"}}, "GH0990"),
+    ({"variables": {"firstname": "A", "lastname": "B" * 100, "mail": "a@b.example"}}, "GH0991"),
+    ({"variables": {"firstname": "A", "lastname": "B", "mail": "nobody"}}, "GH0992"),
+    ({"variables": {"firstname": 1}}, "GH1012"),
+    ({"variables": []}, "GH1012"),
+    ({"expires": -1}, "GH1012"),
+    ({"device": ""}, "GH1012"),
+    ({"subject": "CN=a"}, "GH1012"),
+    ({"password": "secret"}, "GH1012"),
 ])
 def test_requests_that_are_refused(server, change, number):
     response = post(server, "/challenges", **{**person("Berg"), **change})
     refusal = problem(response, 400, number)
-    if number == "GH1201":
+    if number == "GH0988":
         assert "<mail>" in refusal["detail"]
     line = audited(server, response)
     assert (line["event"], line["protocol"], line["user"], line["gh"]) == (
@@ -207,7 +207,7 @@ def test_enrolment(server, subject):
     assert made["caFingerprint"] == ca.fingerprint(hashes.SHA256()).hex()
     state = answer(get(server, f"/requests/{made['id']}"))
     assert (state["state"], state["device"], state["requester"]) == ("waiting", "phone-1", "mdm")
-    problem(get(server, f"/requests/{made['id']}/certificate"), 404, "GH1228")
+    problem(get(server, f"/requests/{made['id']}/certificate"), 404, "GH1015")
 
     reply = enrol(server, made)
     assert reply.succeeded, reply
@@ -232,7 +232,7 @@ def test_enrolment(server, subject):
     assert [one["id"] for one in answer(get(server, f"/certificates?subject={quoted}"))["requests"]] \
         == [made["id"]]
     assert answer(get(server, "/certificates?device=phone-2"))["requests"] == []
-    problem(get(server, "/certificates"), 400, "GH1231")
+    problem(get(server, "/certificates"), 400, "GH1018")
 
 
 def test_audit_links_user_and_challenge(server, subject):
@@ -325,8 +325,8 @@ def test_renew_and_revoke(server, subject):
     subjects = {x509.load_der_x509_certificate(one.issued).subject for one in (reply, second)}
     assert len(subjects) == 1
 
-    problem(post(server, f"/requests/{made['id']}/revoke", reason="because"), 400, "GH1229")
-    problem(post(server, f"/requests/{made['id']}/revoke", "other"), 404, "GH1230")
+    problem(post(server, f"/requests/{made['id']}/revoke", reason="because"), 400, "GH1016")
+    problem(post(server, f"/requests/{made['id']}/revoke", "other"), 404, "GH1017")
     response = post(server, f"/requests/{made['id']}/revoke", reason="keyCompromise")
     assert answer(response)["status"] == "revoked"
     line = audited(server, response)
@@ -336,7 +336,7 @@ def test_renew_and_revoke(server, subject):
               for one in answer(get(server, "/certificates?device=phone-3"))["requests"]}
     assert states == {made["id"]: ("revoked", "keyCompromise"), renewed["id"]: ("good", None)}
     waiting = challenge(server, **laptop(common_name(subject)))
-    problem(post(server, f"/requests/{waiting['id']}/revoke"), 404, "GH1228")
+    problem(post(server, f"/requests/{waiting['id']}/revoke"), 404, "GH1015")
 
 
 def test_strongswan(server, subject, tmp_path):
@@ -376,28 +376,28 @@ def broken(server, old, new):
 
 
 @pytest.mark.parametrize("old, new, number", [
-    ('"Mobile Devices"', '"Mob"', "GH1215"),
-    ('"Mobile Devices"', '"Mobile/Devices"', "GH1215"),
-    ('"Mobile Devices"', '"laptops"', "GH1218"),
-    ("    DigitalIDTenant  acme\n", "", "GH1217"),
-    ("DigitalIDIssuer  devices", "DigitalIDIssuer  nobody", "GH1219"),
-    (f"DigitalIDProfile {PROFILE}", "DigitalIDProfile nothing", "GH1219"),
-    ("DigitalIDModes   scep", "DigitalIDModes   p12", "GH1219"),
-    ("DigitalIDModes   scep", "DigitalIDModes   both", "GH1212"),
-    ("DigitalIDModes   scep", "DigitalIDKeySize 1024", "GH1210"),
-    ("DigitalIDModes   scep", "DigitalIDModes", "GH1213"),
-    ("DigitalIDUsers   mdm\n", "DigitalIDUsers\n", "GH1214"),
-    ("DigitalIDLifetime 10m", "DigitalIDLifetime 10", "GH1209"),
-    ("DigitalIDLifetime 10m", "DigitalIDLifetime 10m\n    DigitalIDLifetime 10m", "GH1208"),
-    ("DigitalIDLifetime 10m", "SetHandler none", "GH1216"),
-    ('"cn=<host>"', '"cn=<host"', "GH1211"),
-    ('"ou=Devices,o=Example,c=DE"', '"Devices"', "GH1211"),
-    ("email \"<mail:lower>\"", "mail \"<mail:lower>\"", "GH1211"),
-    ("SetHandler gatehouse-scep", "SetHandler default-handler", "GH1206"),
-    ('<Location "/mdm/services">', '<Location "/mdm/other">', "GH1220"),
+    ('"Mobile Devices"', '"Mob"', "GH1002"),
+    ('"Mobile Devices"', '"Mobile/Devices"', "GH1002"),
+    ('"Mobile Devices"', '"laptops"', "GH1005"),
+    ("    DigitalIDTenant  acme\n", "", "GH1004"),
+    ("DigitalIDIssuer  devices", "DigitalIDIssuer  nobody", "GH1006"),
+    (f"DigitalIDProfile {PROFILE}", "DigitalIDProfile nothing", "GH1006"),
+    ("DigitalIDModes   scep", "DigitalIDModes   p12", "GH1006"),
+    ("DigitalIDModes   scep", "DigitalIDModes   both", "GH0999"),
+    ("DigitalIDModes   scep", "DigitalIDKeySize 1024", "GH0997"),
+    ("DigitalIDModes   scep", "DigitalIDModes", "GH1000"),
+    ("DigitalIDUsers   mdm\n", "DigitalIDUsers\n", "GH1001"),
+    ("DigitalIDLifetime 10m", "DigitalIDLifetime 10", "GH0996"),
+    ("DigitalIDLifetime 10m", "DigitalIDLifetime 10m\n    DigitalIDLifetime 10m", "GH0995"),
+    ("DigitalIDLifetime 10m", "SetHandler none", "GH1003"),
+    ('"cn=<host>"', '"cn=<host"', "GH0998"),
+    ('"ou=Devices,o=Example,c=DE"', '"Devices"', "GH0998"),
+    ("email \"<mail:lower>\"", "mail \"<mail:lower>\"", "GH0998"),
+    ("SetHandler gatehouse-scep", "SetHandler default-handler", "GH0993"),
+    ('<Location "/mdm/services">', '<Location "/mdm/other">', "GH1007"),
     ("SetHandler gatehouse-mdm", "SetHandler gatehouse-mdm\n    SCEPChallengeFor acme devices "
-                                 "scep-digital-signature", "GH1221"),
-    ("SCEPFailureLimit off", "DigitalIDTenant acme", "GH1207"),
+                                 "scep-digital-signature", "GH1008"),
+    ("SCEPFailureLimit off", "DigitalIDTenant acme", "GH0994"),
 ])
 def test_configtest(make_server, old, new, number):
     server = make_server(content, modules=MODULES, start=False)

@@ -127,7 +127,7 @@ def test_issue(server, subject, tmp_path):
     state = answer(ask(server, f"{SERVICE}/requests/{made['id']}"))
     assert (state["mode"], state["state"], state["status"], state["device"]) == (
         "p12", "issued", "good", "user-1")
-    problem(post(server, f"/requests/{made['id']}/p12"), 404, "GH1248")
+    problem(post(server, f"/requests/{made['id']}/p12"), 404, "GH1027")
     assert sealed(server, made["id"])[0] is None
     text = server.audit_path.read_text() + server.error_log_path.read_text(errors="replace")
     assert PASSWORD not in text and made["pkcs12"][:60] not in text
@@ -158,13 +158,13 @@ def test_password_made_here(server, subject):
 
 
 def test_refusals(server, subject):
-    problem(post(server, "/p12s", **person(subject, password="short")), 400, "GH1246")
-    problem(post(server, "/p12s", **{**person(subject), "variables": {}}), 400, "GH1201")
-    problem(post(server, "/challenges", **person(subject)), 400, "GH1227")
+    problem(post(server, "/p12s", **person(subject, password="short")), 400, "GH1025")
+    problem(post(server, "/p12s", **{**person(subject), "variables": {}}), 400, "GH0988")
+    problem(post(server, "/challenges", **person(subject)), 400, "GH1014")
     problem(post(server, "/p12s", "other", **{**person(subject), "digitalId": "managers"}), 404,
-            "GH1226")
+            "GH1013")
     response = post(server, "/p12s", **{**person(subject), "digitalId": "nobody"})
-    problem(response, 404, "GH1226")
+    problem(response, 404, "GH1013")
     assert audited(server, response)["user"] == "mdm"
     assert server.get("/scep/acme/people/mdm?operation=GetCACaps").status == 404
 
@@ -174,9 +174,9 @@ def test_transaction(server, subject):
     first = post(server, "/p12s", **person(subject, password=PASSWORD, transaction=subject))
     made = fetched(server, first, password=PASSWORD)
     again = post(server, "/p12s", **person(subject, password=PASSWORD, transaction=subject))
-    assert made["id"] in problem(again, 404, "GH1248")["detail"]
+    assert made["id"] in problem(again, 404, "GH1027")["detail"]
     other = {**person(subject, transaction=subject), "variables": {"name": "other"}}
-    problem(post(server, "/p12s", **other), 409, "GH1243")
+    problem(post(server, "/p12s", **other), 409, "GH1022")
 
 
 def test_renew_and_revoke(server, subject):
@@ -276,8 +276,8 @@ def test_ca_elsewhere(make_server, tmp_path, subject):
 
 
 @pytest.mark.parametrize("old, new, number", [
-    (f"DigitalIDProfile {PROFILE}", "DigitalIDProfile scep-digital-signature", "GH1219"),
-    ("DigitalIDKeySize 3072", "DigitalIDKeySize 4096", "GH1210"),
+    (f"DigitalIDProfile {PROFILE}", "DigitalIDProfile scep-digital-signature", "GH1006"),
+    ("DigitalIDKeySize 3072", "DigitalIDKeySize 4096", "GH0997"),
 ])
 def test_configtest(make_server, old, new, number):
     server = make_server(lambda s: content(s).replace(old, new), modules=MODULES, start=False)

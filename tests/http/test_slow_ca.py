@@ -310,7 +310,7 @@ def test_what_cannot_be_found_out_is_told_at_once(make_server, gateway, subject,
     first = remote.enrol(subject)
     row = remote.wait_state(first, "in-doubt")
     shown = str(remote.server.ctl_ok("enrolment", "show", row["id"]).objects)
-    assert ("GH1500" if kind == "accepted" else "GH0834") in shown
+    assert ("GH1091" if kind == "accepted" else "GH0834") in shown
     assert remote.posts() == posts + 1 and len(remote.at_ca(subject)) == 1
 
 

@@ -197,18 +197,18 @@ def test_kill_of_children_in_a_call(hooked, subject):
 # configuration
 
 @pytest.mark.parametrize("change, number", [
-    ({"WebhookURL": "http://hooks.example.com/"}, "GH1010"),
-    ({"WebhookURL": "https://user:secret@hooks.example.com/"}, "GH1010"),
-    ({"WebhookID": '"two words"'}, "GH1011"),
-    ({"WebhookSecret": "plain-secret"}, "GH1012"),
-    ({"WebhookSecret": None}, "GH1025"),
-    ({"WebhookURL": None}, "GH1025"),
-    ({"WebhookAuthorization": "digest file:/etc/passwd"}, "GH1013"),
-    ({"WebhookCredential": "x.p12 passphrase=secret"}, "GH1014"),
-    ({"WebhookTrust": '""'}, "GH1015"),
-    ({"WebhookProxy": "http://user:secret@proxy.example.com:3128"}, "GH1016"),
-    ({"WebhookWait": "2m"}, "GH1017"),
-    ({"WebhookLimits": "timeout=1d"}, "GH1018"),
+    ({"WebhookURL": "http://hooks.example.com/"}, "GH0891"),
+    ({"WebhookURL": "https://user:secret@hooks.example.com/"}, "GH0891"),
+    ({"WebhookID": '"two words"'}, "GH0892"),
+    ({"WebhookSecret": "plain-secret"}, "GH0893"),
+    ({"WebhookSecret": None}, "GH0906"),
+    ({"WebhookURL": None}, "GH0906"),
+    ({"WebhookAuthorization": "digest file:/etc/passwd"}, "GH0894"),
+    ({"WebhookCredential": "x.p12 passphrase=secret"}, "GH0895"),
+    ({"WebhookTrust": '""'}, "GH0896"),
+    ({"WebhookProxy": "http://user:secret@proxy.example.com:3128"}, "GH0897"),
+    ({"WebhookWait": "2m"}, "GH0898"),
+    ({"WebhookLimits": "timeout=1d"}, "GH0899"),
 ])
 def test_refused_by_configtest(make_server, hooked, change, number):
     server = make_server(lambda server: section(server, hooked.webhook, **change), start=False)
@@ -220,10 +220,10 @@ def test_refused_by_configtest(make_server, hooked, change, number):
 
 
 @pytest.mark.parametrize("text, number", [
-    ("WebhookURL https://hooks.example.com/\n", "GH1019"),
-    ("<Webhook a>\nWebhookID a\nWebhookID b\n</Webhook>\n", "GH1020"),
-    ("<Webhook a:b>\n</Webhook>\n", "GH1021"),
-    ("<Webhook a>\n</Webhook>\n<Webhook a>\n</Webhook>\n", "GH1022"),
+    ("WebhookURL https://hooks.example.com/\n", "GH0900"),
+    ("<Webhook a>\nWebhookID a\nWebhookID b\n</Webhook>\n", "GH0901"),
+    ("<Webhook a:b>\n</Webhook>\n", "GH0902"),
+    ("<Webhook a>\n</Webhook>\n<Webhook a>\n</Webhook>\n", "GH0903"),
 ])
 def test_sections(make_server, text, number):
     tested = make_server(text, start=False).configtest()
@@ -233,9 +233,9 @@ def test_sections(make_server, text, number):
 def test_secrets_that_cannot_be_used(make_server, hooked):
     for change, number in (
             (lambda server: {"WebhookSecret": f"file:{server.make_secret('bad', 'not Base64!')}"},
-             "GH1023"),
+             "GH0904"),
             (lambda server: {"WebhookAuthorization": "basic file:"
-                             + str(server.make_secret('bad', 'no colon'))}, "GH1024")):
+                             + str(server.make_secret('bad', 'no colon'))}, "GH0905")):
         server = make_server(lambda server: section(server, hooked.webhook, **change(server)),
                              start=False)
         tested = server.configtest()

@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
 
-         /* What comes of an enrolment at a CA behind a gateway: answers, what searches tell, what was known
+/* What comes of an enrolment at a CA behind a gateway: answers, what searches tell, what was known
  * before, and the end that each has in the store. */
 
 #include "ca_world.h"
@@ -51,8 +51,8 @@ typedef struct {
 
     gh_enrolment_state_t state;
 
-             int sent;                       /* 1: the job is there, with a call that may have had its effect;
-                                       0: it is there, to be called; -1: it is gone */
+    int sent;                       /* 1: the job is there, with a call that may have had its
+                                       effect; 0: it is there, to be called; -1: it is gone */
     const char *reference;          /* of the job */
     const char *number;             /* of why it is not over; NULL: none */
 } case_t;
@@ -217,8 +217,8 @@ static void test_taken_up(void **state)
         { .before = WAS("id:7"), .search = NOTHING_FOUND,
           .state = GH_ENROLMENT_SUBMITTED, 1, "id:7", NULL },
         { .before = WAS("id:7"), .search = NOT_NOW, .state = OPEN("id:7", "GH0998") },
-        { .before = WAS("id:7"), .search = NEVER, .state = DOUBT("id:7", "GH1500") },
-        { .before = WAS("id:7"), .unsearchable = 1, .state = DOUBT("id:7", "GH1500") },
+        { .before = WAS("id:7"), .search = NEVER, .state = DOUBT("id:7", "GH1091") },
+        { .before = WAS("id:7"), .unsearchable = 1, .state = DOUBT("id:7", "GH1091") },
         { .before = WAS_LATE("id:7"), .search = NOTHING_FOUND, .state = DOUBT("id:7", "GH0833") },
         { .before = WAS("serial:1267"), .answer = SAYS(200, "GOOD"), .unsearchable = 1,
           .state = ISSUED },
@@ -231,7 +231,7 @@ static void test_taken_up(void **state)
         { .before = WAS("serial:1267"), .answer = SAYS(404, ERROR), .search = NEVER,
           .state = GH_ENROLMENT_SUBMITTED, 1, "serial:1267", NULL },
         { .before = WAS("serial:1267"), .answer = SAYS(501, ERROR), .unsearchable = 1,
-          .state = DOUBT("serial:1267", "GH1500") },
+          .state = DOUBT("serial:1267", "GH1091") },
         { .before = WAS_LATE("serial:1267"), .answer = SAYS(404, ERROR), .unsearchable = 1,
           .state = DOUBT("serial:1267", "GH0833") },
         { .before = { .late = 1 }, .state = REJECTED }

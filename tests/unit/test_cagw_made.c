@@ -171,7 +171,7 @@ static void test_weak_key(void **state)
     got.key = gh_own_key(test_pool, EVP_RSA_gen(1024));
     got.certificate = give(&(given_t) { .key = got.key });
     enrol((ca_answer_t) SAYS(200, "PKCS12"));
-    refused(CAGW_UNTOLD, "GH1504");
+    refused(CAGW_UNTOLD, "GH1095");
 }
 
 static void test_other_ends(void **state)
@@ -179,9 +179,9 @@ static void test_other_ends(void **state)
     enrol((ca_answer_t) SAYS(400, ERROR));
     refused(CAGW_REFUSED, "GH0822");
     enrol((ca_answer_t) SAYS(200, "{\"enrollment\":{\"status\":\"REJECTED\"}}"));
-    refused(CAGW_REFUSED, "GH1502");
+    refused(CAGW_REFUSED, "GH1093");
     enrol((ca_answer_t) SAYS(202, "{\"enrollment\":{\"id\":\"7\"}}"));
-    refused(CAGW_UNTOLD, "GH1503");
+    refused(CAGW_UNTOLD, "GH1094");
     enrol((ca_answer_t) SAYS(429, ERROR));
     refused(CAGW_BUSY, "GH0825");
     enrol((ca_answer_t) SAYS(503, ERROR));

@@ -320,16 +320,16 @@ static void test_refusals(void **state)
     world.refuse = OSSL_CMP_CTX_FAILINFO_badCertTemplate;
     assert_int_equal(enrol(), CMP_REFUSED);
     assert_string_equal(world.reply.words, "beyond policy");
-    assert_number("GH1304");
+    assert_number("GH1035");
     assert_non_null(strstr(world.reply.result.message, "beyond policy"));
     start_server();
     world.refuse = OSSL_CMP_CTX_FAILINFO_systemUnavail;
     assert_int_equal(enrol(), CMP_BUSY);
-    assert_number("GH1302");
+    assert_number("GH1033");
     start_server();
     world.refuse = OSSL_CMP_CTX_FAILINFO_notAuthorized;
     assert_int_equal(enrol(), CMP_MISCONFIGURED);
-    assert_number("GH1303");
+    assert_number("GH1034");
 }
 
 static void test_waiting(void **state)
@@ -360,11 +360,11 @@ static void test_waiting_in_vain(void **state)
     world.deaf = -1;
     world.garble = POLL_REQ;
     assert_int_equal(enrol(), CMP_WAITING);
-    assert_number("GH1310");
+    assert_number("GH1041");
     world.garble = -1;
     /* OpenSSL's server wants to hear of the answer that was lost, and ends the transaction */
     assert_int_equal(enrol(), CMP_UNKNOWN);
-    assert_number("GH1301");
+    assert_number("GH1032");
 }
 
 static void test_refused_after_waiting(void **state)
@@ -384,7 +384,7 @@ static void test_forgotten_while_waiting(void **state)
     OSSL_CMP_MSG_free(world.waiting);
     world.waiting = NULL;
     assert_int_equal(enrol(), CMP_UNKNOWN);
-    assert_number("GH1301");
+    assert_number("GH1032");
 }
 
 static void test_broken_state(void **state)
@@ -392,7 +392,7 @@ static void test_broken_state(void **state)
     world.request.waiting.data = (const unsigned char *)"garbage";
     world.request.waiting.length = 7;
     assert_int_equal(enrol(), CMP_UNKNOWN);
-    assert_number("GH1313");
+    assert_number("GH1044");
     assert_int_equal(world.sent[OSSL_CMP_P10CR], 0);
 }
 
@@ -409,21 +409,21 @@ static void test_lost_answers(void **state)
     world.lose = -1;
     world.deaf = CERT_CONF;
     assert_int_equal(enrol(), CMP_WRONG);
-    assert_number("GH1308");
+    assert_number("GH1039");
 }
 
 static void test_untrusted_answers(void **state)
 {
     world.garble = OSSL_CMP_P10CR;
     assert_int_equal(enrol(), CMP_UNKNOWN);
-    assert_number("GH1310");
+    assert_number("GH1041");
     start_server();
     OSSL_CMP_CTX_set_option(OSSL_CMP_SRV_CTX_get0_cmp_ctx(world.server),
                             OSSL_CMP_OPT_UNPROTECTED_SEND, 1);
     world.garble = -1;
     world.refuse = OSSL_CMP_CTX_FAILINFO_badRequest;
     assert_int_equal(enrol(), CMP_UNKNOWN);
-    assert_number("GH1310");
+    assert_number("GH1041");
     start_server();
     OSSL_CMP_CTX_set_option(OSSL_CMP_SRV_CTX_get0_cmp_ctx(world.server),
                             OSSL_CMP_OPT_UNPROTECTED_SEND, 1);
@@ -467,7 +467,7 @@ static void test_signatures(void **state)
     world.party.sender = X509_get_subject_name(gh_ca_certificate(world.ca));
     cmp_probe(&world.reply, &world.party, &world.transport, test_pool);
     assert_int_equal(world.reply.verdict, CMP_UNKNOWN);
-    assert_number("GH1310");
+    assert_number("GH1041");
     X509_STORE_free(ours);
     sk_X509_free(known);
 }
