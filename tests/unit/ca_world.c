@@ -218,6 +218,8 @@ int ca_setup(void **state)
     play.issuer.name = "slow";
     play.issuer.issuer = world.issuer;
     play.issuer.searchable = 1;
+    play.issuer.profiles = apr_hash_make(test_pool);
+    play.issuer.options = apr_hash_make(test_pool);
     play.service.issuer = &play.issuer;
     play.service.gateway.log = &play.log;
     cagw_spelling_default(&play.service.gateway.spelling);

@@ -92,7 +92,8 @@ static const char *parse(gh_bytes_t bytes, const char *passphrase, const char *a
     gh_result_clear(&result);
     rv = gh_credential_parse(&credential, bytes, secret, alias, test_pool, &result);
     assert_int_equal(rv, *result.number ? APR_EINVAL : APR_SUCCESS);
-    assert_int_equal(credential == NULL, rv != APR_SUCCESS);
+    /* what has only ended, or not begun, is there all the same */
+    assert_int_equal(credential == NULL, rv != APR_SUCCESS && result.failure != GH_FAILURE_TIME);
     return apr_pstrdup(test_pool, result.number);
 }
 
