@@ -65,7 +65,7 @@ def test_what_it_may_not_revoke(managed, subject):
     client = managed.server.client(standard.STATIC)
     assert client.enrol(next(FRESH), CHALLENGE, subject).succeeded
     foreign = issued_to(managed.server, subject)[0]["serial"].upper()
-    own, issuer = enrolled(managed, subject + "-own")
+    own, issuer = enrolled(managed, subject.replace("O=", "OU=own,O="))
     wanted = {
         managed.cloud.add_revocation(foreign, issuer): "NotSupportedError",
         managed.cloud.add_revocation("0123456789ABCDEF", issuer): "CertificateNotFoundError",
@@ -89,13 +89,14 @@ def test_killed_between_revoking_and_telling(managed, subject):
                "the revocation")
     wait_until(lambda: fault.hits, 30, 0.2, "an upload")
     managed.cloud.faults.add("late", on="validate", times=1, seconds=4)
-    pending = managed.enrol(subject + "-pending")
+    other = subject.replace("CN=", "CN=pending-")
+    pending = managed.enrol(other)
     assert pending.pending
     os.kill(managed.worker(), signal.SIGKILL)
     managed.cloud.faults.clear()
     assert result(managed, context, 60)["errorCode"] == "None"
     assert managed.wait(pending, seconds=60).succeeded
-    assert len(issued_to(managed.server, subject + "-pending")) == 1
+    assert len(issued_to(managed.server, other)) == 1
 
 
 def test_one_of_all_asks(managed):
