@@ -99,6 +99,7 @@ static void end_wrong(enrolment_t *enrolment, const cmp_reply_t *reply)
     if (reply->certificate) {
         APR_ARRAY_PUSH(enrolment->candidates, X509 *) = reply->certificate;
     }
+    enrolment->answered = 1;
     enrolment_found(enrolment, ENROLMENT_SEARCH_ENDED);
 }
 
