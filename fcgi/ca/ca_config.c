@@ -101,7 +101,8 @@ static int describe_reach(ca_issuer_t *one, const described_t *said, const json_
     reach->proxy = apr_pstrdup(p, said->proxy);
     reach->proxy_user = apr_pstrdup(p, json_string_value(json_object_get(object, "proxy_user")));
     reach->timeout = said->timeout;
-    reach->connections = said->concurrent;
+    /* as of a CMP issuer's threads, one more: for the look at the server */
+    reach->connections = said->concurrent + (said->cmp ? 1 : 0);
     return take_secret(&reach->proxy_password,
                        json_string_value(json_object_get(object, "proxy_password")), p);
 }

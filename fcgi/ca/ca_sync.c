@@ -207,7 +207,7 @@ static void again(sync_t *sync, const cagw_outcome_t *outcome)
 {
     apr_time_t now = apr_time_now(), when = now + TRY_WAIT;
     int later = outcome->verdict == CAGW_BUSY || outcome->verdict == CAGW_BROKEN
-        || outcome->verdict == CAGW_NOT_SENT;
+        || outcome->verdict == CAGW_UNTOLD || outcome->verdict == CAGW_NOT_SENT;
 
     if (!later || ++sync->tries >= TRIES) {
         sync->state.failure = outcome->result;
