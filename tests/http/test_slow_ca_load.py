@@ -204,7 +204,8 @@ def test_a_crowd_takes_no_more_threads_than_may_wait(make_server, gateway):
     """A thousand requests at once for a CA that hangs: so many wait as may, others come back."""
     most, count = 5, 1000
     remote = Remote(make_server, gateway, wait=f"18s max-waiting={most}", limits="timeout=60s",
-                    more=location("/metrics", "SetHandler gatehouse-metrics")).ready()
+                    more=location("/metrics", "SetHandler gatehouse-metrics")
+                    + location("/status", "SetHandler server-status"), modules=("status",)).ready()
     # the last two: httpd says that all of its threads have something to do
     remote.server.allow(*TROUBLE, "AH00484", "AH10159")
     gateway.faults.add("hang", on="enroll")
@@ -227,3 +228,11 @@ def test_a_crowd_takes_no_more_threads_than_may_wait(make_server, gateway):
     assert len(crowd.answered) > count // 4, len(crowd.answered)
     # "come back later", or 503 of the limit of messages that are worked on at once
     assert {line.split()[1] for line in crowd.answered} <= {b"200", b"503"}, set(crowd.answered)
+
+    def busy():
+        """How many threads have something to do, this one's too."""
+        status = remote.server.get("/status?auto").body.decode()
+        return int(re.search(r"BusyWorkers: (\d+)", status)[1])
+
+    # see Server.stop(): the threads give up many sockets at once
+    wait_until(lambda: busy() <= most + 1, 60, 0.2, "the end of the crowd")
