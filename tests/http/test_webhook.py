@@ -98,11 +98,11 @@ def test_without_a_challenge_nobody_is_asked(hooked, subject):
 
 @BOTH
 def test_slower_than_the_device_waits(hooked, subject, path):
-    hooked.webhook.latency = 7.0
+    hooked.webhook.latency = 12.0
     first = hooked.ask(subject, "ok-slow", path)
     assert first.pending, first
     assert hooked.row(first)["state"] in ("submitted", "retry")
-    hooked.webhook.latency = 0.0
+    hooked.webhook.release()
     final = hooked.final(first, path)
     assert final.succeeded
     one_certificate(hooked, subject, path)
@@ -153,12 +153,12 @@ def test_an_operator_decides_afterwards(hooked, subject):
 
 def test_no_secret_is_to_be_seen(hooked, subject):
     challenge = "ok-seeded-secret-of-this-test"
-    hooked.webhook.latency = 7.0
+    hooked.webhook.latency = 12.0
     first = hooked.ask(subject, challenge)
     store = b"".join(path.read_bytes() for path in (hooked.server.root / "store").iterdir()
                      if path.is_file())
     assert challenge.encode() not in store
-    hooked.webhook.latency = 0.0
+    hooked.webhook.release()
     assert hooked.final(first).succeeded
     texts = [path.read_bytes() for path in (hooked.server.root / "log").iterdir()
              if path.is_file()]
@@ -189,11 +189,11 @@ def test_kill_of_the_worker_in_calls(hooked, subject):
 
 def test_kill_of_children_in_a_call(hooked, subject):
     hooked.server.allow(*KILLED)
-    hooked.webhook.latency = 7.0
+    hooked.webhook.latency = 12.0
     first = hooked.ask(subject, "ok-children")
     assert first.pending
     hooked.server.kill_children()
-    hooked.webhook.latency = 0.0
+    hooked.webhook.release()
     assert hooked.final(first).succeeded
     one_certificate(hooked, subject, HERE)
 
