@@ -59,7 +59,8 @@ static apr_status_t begin_work(gh_transaction_t *transaction, void *data)
     const baton_t *baton = data;
     apr_time_t now = apr_time_now();
     gh_job_record_t job = {
-        .id = baton->job, .kind = GH_GATEWAY_TEST, .queue = baton->issuer, .subject = baton->job,
+        .id = baton->job, .kind = GH_GATEWAY_TEST,
+        .queue = gh_gateway_test_queue(baton->issuer, baton->p), .subject = baton->job,
         .created = now, .due = now
     };
 

@@ -9,6 +9,7 @@
 
 #include "fcgi/mdm/mdm_keys.h"
 #include "fcgi/webhook/webhook.h"
+#include "issuer/gateway_state.h"
 #include "issuer/mdm_key.h"
 #include "text.h"
 
@@ -101,8 +102,8 @@ static int describe_reach(ca_issuer_t *one, const described_t *said, const json_
     reach->proxy = apr_pstrdup(p, said->proxy);
     reach->proxy_user = apr_pstrdup(p, json_string_value(json_object_get(object, "proxy_user")));
     reach->timeout = said->timeout;
-    /* as of a CMP issuer's threads, one more: for the look at the server */
-    reach->connections = said->concurrent + (said->cmp ? 1 : 0);
+    /* as many as a CMP issuer's threads: looks at the server wait for nothing that hangs */
+    reach->connections = said->concurrent + (said->cmp ? 2 : 0);
     return take_secret(&reach->proxy_password,
                        json_string_value(json_object_get(object, "proxy_password")), p);
 }
@@ -260,7 +261,7 @@ static apr_status_t read_issuer(ca_worker_t *worker, const json_t *object, apr_p
                                 gh_result_t *result)
 {
     ca_issuer_t *one = apr_pcalloc(p, sizeof(*one));
-    framework_limits_t limits;
+    framework_limits_t limits, tests = { .concurrent = 1 };
     described_t said;
     json_error_t error;
     apr_status_t rv;
@@ -299,6 +300,10 @@ static apr_status_t read_issuer(ca_worker_t *worker, const json_t *object, apr_p
     limits.concurrent = said.concurrent;
     limits.rate = said.rate;
     rv = framework_add_queue(&one->queue, worker->framework, one->name, &limits, result);
+    if (rv == APR_SUCCESS) {
+        rv = framework_add_queue(&one->tests, worker->framework,
+                                 gh_gateway_test_queue(one->name, p), &tests, result);
+    }
     if (rv == APR_SUCCESS) {
         rv = make_issuer(one, &said, p, result);
     }

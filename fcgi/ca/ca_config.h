@@ -55,6 +55,7 @@ typedef struct {
     apr_interval_time_t timeout;    /* of a call */
     ca_events_t events;
     framework_queue_t *queue;       /* named as the issuer */
+    framework_queue_t *tests;       /* gh_gateway_test_queue() */
     http_peer_config_t reach;       /* how the gateway is reached, without
                                        credential */
     http_peer_t *peer;              /* with the credential of the file */

@@ -55,7 +55,7 @@ void ca_service_start(ca_issuer_t *issuer, apr_pool_t *p)
     framework_handle(issuer->queue, GH_REMOTE_REVOKE, ca_revoke, service);
     framework_handle(issuer->queue, GH_REMOTE_HOLD, ca_hold, service);
     framework_handle(issuer->queue, GH_REMOTE_RELEASE, ca_release, service);
-    framework_handle(issuer->queue, GH_GATEWAY_TEST, ca_test, service);
+    framework_handle(issuer->tests, GH_GATEWAY_TEST, ca_test, service);
     if (!issuer->cmp) {
         framework_handle(issuer->queue, GH_GATEWAY_SYNC, ca_sync, service);
     }

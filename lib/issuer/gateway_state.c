@@ -16,6 +16,11 @@ static const char *setting_of(const char *issuer, apr_pool_t *p)
     return apr_pstrcat(p, "gateway.", issuer, NULL);
 }
 
+const char *gh_gateway_test_queue(const char *issuer, apr_pool_t *p)
+{
+    return apr_pstrcat(p, issuer, "/test", NULL);
+}
+
 static json_t *write_findings(const apr_array_header_t *findings)
 {
     json_t *list = json_array();

@@ -10,6 +10,9 @@
 /** Kind of a job by which a worker is asked to look now; it is gone once it has. */
 #define GH_GATEWAY_TEST "test"
 
+/** The queue of such jobs, apart from the issuer's, whose calls may hang. */
+const char *gh_gateway_test_queue(const char *issuer, apr_pool_t *p);
+
 /** Purpose of keys by which a gateway knows us, see own_keys.h. */
 #define GH_GATEWAY_PURPOSE "gateway-client"
 
