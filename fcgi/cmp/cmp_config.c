@@ -238,8 +238,8 @@ apr_status_t cmp_service_create(cmp_service_t **out, framework_t *framework, gh_
     service->party.name = gh_issuer_name(issuer);
     rv = take_settings(&service->party, issuer, said, p, result);
     if (rv == APR_SUCCESS) {
-        /* two more, so that looks at the server, our own and gatehousectl's, never wait for one that
-         * hangs */
+        /* two more, so that looks at the server, our own and gatehousectl's, never wait for those
+         * that hang */
         rv = framework_add_lane(&service->lane, framework, said->threads + 2, result);
     }
     *out = service;
