@@ -2,6 +2,7 @@
 
 #include "store_support.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -197,7 +198,11 @@ static void test_killed_writer(void **state)
     int output, round, count = 0;
 
     for (round = 0; round < 5; round++) {
+        struct pollfd acknowledged = { .events = POLLIN };
+
         child = start_writer(test, "8", "0", &output);
+        acknowledged.fd = output;
+        assert_int_equal(poll(&acknowledged, 1, 30000), 1);
         usleep(60000 + 17000 * round);
         must_write(test->store, insert_enrolment, enrolment_of(2000 + round, test->p));
         assert_int_equal(kill(child, SIGKILL), 0);
