@@ -151,6 +151,8 @@ def test_enrolled(server):
 
 
 def test_check_tells_of_enrolled(server):
+    wait_until(lambda: {"ocsp.devices.P-256", "ocsp.devices.RSA-2048"} <= set(rows(server)), 10,
+               what="both signers")
     found = rows(server)
     for kind in ("P-256", "RSA-2048"):
         row = found[f"ocsp.devices.{kind}"]
