@@ -228,6 +228,28 @@ const json_t *gh_worker_configuration(const gh_worker_t *worker)
     return worker->configuration;
 }
 
+static apr_status_t overwrite(void *data)
+{
+    const gh_bytes_t *bytes = data;
+
+    OPENSSL_cleanse((void *)bytes->data, bytes->length);
+    return APR_SUCCESS;
+}
+
+int gh_worker_secret(gh_bytes_t *bytes, const char *hex, apr_pool_t *p)
+{
+    memset(bytes, 0, sizeof(*bytes));
+    if (!hex || !*hex) {
+        return 1;
+    }
+    if (gh_hex_parse(bytes, hex, p) != APR_SUCCESS) {
+        return 0;
+    }
+    apr_pool_cleanup_register(p, apr_pmemdup(p, bytes, sizeof(*bytes)), overwrite,
+                              apr_pool_cleanup_null);
+    return 1;
+}
+
 const char *gh_worker_name(const gh_worker_t *worker)
 {
     return worker->name;

@@ -9,6 +9,7 @@
 
 #include "log.h"
 #include "result.h"
+#include "text.h"
 
 /*
  * The inside of a worker: a process that mod_gatehouse starts and keeps alive for work that may not
@@ -51,6 +52,13 @@ int gh_worker_refuse(const char *program, const gh_result_t *result);
 
 /** What the module has configured; an object; borrowed. */
 const json_t *gh_worker_configuration(const gh_worker_t *worker);
+/**
+ * A secret of the configuration, which has it in hexadecimal.
+ * @param bytes in p, and overwritten with it; data NULL if there is nothing
+ * @param hex may be NULL or empty
+ * @return 0 if it is not hexadecimal
+ */
+int gh_worker_secret(gh_bytes_t *bytes, const char *hex, apr_pool_t *p);
 const char *gh_worker_name(const gh_worker_t *worker);
 
 /** Writes lines in the form of httpd's error log to standard error, or to syslog where httpd has no

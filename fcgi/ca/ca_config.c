@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include <apr_strings.h>
-#include <openssl/crypto.h>
 
 #include "fcgi/mdm/mdm_keys.h"
 #include "fcgi/webhook/webhook.h"
@@ -31,30 +30,6 @@ static apr_status_t not_understood(gh_result_t *result, const char *what, const 
                           "Reinstall Gatehouse, so that modules and workers are of one version.",
                           GHNO(0808) "the worker for CAs does not understand its configuration: "
                           "%s: %s", what, why);
-}
-
-static apr_status_t overwrite(void *data)
-{
-    const gh_bytes_t *bytes = data;
-
-    OPENSSL_cleanse((void *)bytes->data, bytes->length);
-    return APR_SUCCESS;
-}
-
-/* @return 0 if it is not hexadecimal; nothing for nothing */
-static int take_secret(gh_bytes_t *bytes, const char *hex, apr_pool_t *p)
-{
-    bytes->data = NULL;
-    bytes->length = 0;
-    if (!hex || !*hex) {
-        return 1;
-    }
-    if (gh_hex_parse(bytes, hex, p) != APR_SUCCESS) {
-        return 0;
-    }
-    apr_pool_cleanup_register(p, apr_pmemdup(p, bytes, sizeof(*bytes)), overwrite,
-                              apr_pool_cleanup_null);
-    return 1;
 }
 
 static apr_status_t make_issuer(ca_issuer_t *one, const described_t *said, apr_pool_t *p,
@@ -104,8 +79,8 @@ static int describe_reach(ca_issuer_t *one, const described_t *said, const json_
     reach->timeout = said->timeout;
     /* as many as a CMP issuer's threads: looks at the server wait for nothing that hangs */
     reach->connections = said->concurrent + (said->cmp ? 2 : 0);
-    return take_secret(&reach->proxy_password,
-                       json_string_value(json_object_get(object, "proxy_password")), p);
+    return gh_worker_secret(&reach->proxy_password,
+                            json_string_value(json_object_get(object, "proxy_password")), p);
 }
 
 static apr_status_t make_cmp(ca_issuer_t *one, const described_t *said,
@@ -135,8 +110,8 @@ static apr_status_t make_peer(ca_issuer_t *one, const described_t *said, apr_poo
     apr_status_t rv;
 
     apr_pool_create(&ptemp, p);
-    if (take_secret(&config.credential, said->credential, ptemp)
-        && take_secret(&config.passphrase, said->passphrase, ptemp)) {
+    if (gh_worker_secret(&config.credential, said->credential, ptemp)
+        && gh_worker_secret(&config.passphrase, said->passphrase, ptemp)) {
         rv = http_peer_create(&one->peer, http, &config, p, result);
         if (rv == APR_SUCCESS && said->cmp) {
             rv = make_cmp(one, said, &config, p, result);
@@ -326,7 +301,7 @@ static apr_status_t read_sealer(ca_worker_t *worker, const char *hex, apr_pool_t
         return APR_SUCCESS;
     }
     apr_pool_create(&ptemp, p);
-    rv = take_secret(&key, hex, ptemp) ? gh_sealer_create(&sealer, key, p, result)
+    rv = gh_worker_secret(&key, hex, ptemp) ? gh_sealer_create(&sealer, key, p, result)
         : not_understood(result, "the whole", "the sealing key");
     apr_pool_destroy(ptemp);
     worker->sealer = rv == APR_SUCCESS ? sealer : NULL;

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include <apr_strings.h>
-#include <openssl/crypto.h>
 
 #include "issuer/intune.h"
 #include "issuer/question.h"
@@ -24,29 +23,6 @@ static apr_status_t not_understood(gh_result_t *result, const char *what, const 
                           "Reinstall Gatehouse, so that modules and workers are of one version.",
                           GHNO(0942) "the worker does not understand its configuration of a "
                           "connection to Intune: %s: %s", what, why);
-}
-
-static apr_status_t overwrite(void *data)
-{
-    const gh_bytes_t *bytes = data;
-
-    OPENSSL_cleanse((void *)bytes->data, bytes->length);
-    return APR_SUCCESS;
-}
-
-/** @return 0 if it is not hexadecimal; nothing for nothing */
-static int take_secret(gh_bytes_t *bytes, const char *hex, apr_pool_t *p)
-{
-    memset(bytes, 0, sizeof(*bytes));
-    if (!hex || !*hex) {
-        return 1;
-    }
-    if (gh_hex_parse(bytes, hex, p) != APR_SUCCESS) {
-        return 0;
-    }
-    apr_pool_cleanup_register(p, apr_pmemdup(p, bytes, sizeof(*bytes)), overwrite,
-                              apr_pool_cleanup_null);
-    return 1;
 }
 
 static void handle_all(intune_service_t *service)
@@ -141,8 +117,8 @@ static apr_status_t read_secrets(intune_service_t *service, const json_t *object
     for (i = 0; i < json_array_size(secrets); ++i) {
         const json_t *one = json_array_get(secrets, i);
 
-        if (!take_secret(&connection->secrets[i],
-                         json_string_value(json_object_get(one, "secret")), p)
+        if (!gh_worker_secret(&connection->secrets[i],
+                              json_string_value(json_object_get(one, "secret")), p)
             || !connection->secrets[i].length) {
             return not_understood(result, connection->name, "a secret");
         }
@@ -153,7 +129,8 @@ static apr_status_t read_secrets(intune_service_t *service, const json_t *object
         return APR_SUCCESS;
     }
     apr_pool_create(&ptemp, p);
-    rv = take_secret(&pkcs12, credential, ptemp) && take_secret(&secret, passphrase, ptemp)
+    rv = gh_worker_secret(&pkcs12, credential, ptemp)
+            && gh_worker_secret(&secret, passphrase, ptemp)
         ? intune_credential_open(&connection->credential, pkcs12, secret, p, result)
         : not_understood(result, connection->name, "credential");
     apr_pool_destroy(ptemp);

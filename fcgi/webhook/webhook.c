@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include <apr_strings.h>
-#include <openssl/crypto.h>
 
 #include "fcgi/webhook/webhook_codec.h"
 #include "issuer/question.h"
@@ -319,29 +318,6 @@ static void begin(void *baton, framework_job_t *job)
 
 /* Configuration */
 
-static apr_status_t overwrite(void *data)
-{
-    const gh_bytes_t *bytes = data;
-
-    OPENSSL_cleanse((void *)bytes->data, bytes->length);
-    return APR_SUCCESS;
-}
-
-/** Secrets are in hexadecimal; nothing for nothing. @return 0 if one is not */
-static int take_secret(gh_bytes_t *bytes, const char *hex, apr_pool_t *p)
-{
-    memset(bytes, 0, sizeof(*bytes));
-    if (!hex) {
-        return 1;
-    }
-    if (gh_hex_parse(bytes, hex, p) != APR_SUCCESS) {
-        return 0;
-    }
-    apr_pool_cleanup_register(p, apr_pmemdup(p, bytes, sizeof(*bytes)), overwrite,
-                              apr_pool_cleanup_null);
-    return 1;
-}
-
 static apr_status_t not_understood(gh_result_t *result, const char *why)
 {
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "webhook",
@@ -384,9 +360,10 @@ static apr_status_t read_webhook(webhook_t *webhook, const json_t *object, apr_p
                        &timeout)) {
         return not_understood(result, error.text);
     }
-    if (!take_secret(&webhook->secret, secret, p) || !take_secret(&header, authorization, p)
-        || !take_secret(&config.credential, credential, p)
-        || !take_secret(&config.passphrase, passphrase, p)) {
+    if (!gh_worker_secret(&webhook->secret, secret, p)
+        || !gh_worker_secret(&header, authorization, p)
+        || !gh_worker_secret(&config.credential, credential, p)
+        || !gh_worker_secret(&config.passphrase, passphrase, p)) {
         return not_understood(result, "a secret is not hexadecimal");
     }
     webhook->name = apr_pstrdup(p, name);
