@@ -171,9 +171,7 @@ def test_server_starts_without_its_database(make_server):
 
 def shim():
     """A library whose fdatasync() and fsync() fail while the file that it is told of exists."""
-    path = environment.build() / "tests" / "fixtures" / ".libs" / "failfsync.so"
-    assert path.exists(), f"build the check libraries first: {path}"
-    return path
+    return environment.check_library("failfsync")
 
 
 def test_disk_that_does_not_flush(make_server):

@@ -416,8 +416,8 @@ def test_postgresql(make_server, cluster, subject):
 
 def test_disk_that_does_not_flush(make_server):
     """What is not stored is not given away."""
-    server = make_server(content, modules=MODULES, start=False, preload=environment.build()
-                         / "tests" / "fixtures" / ".libs" / "failfsync.so")
+    server = make_server(content, modules=MODULES, start=False,
+                         preload=environment.check_library("failfsync"))
     switch = server.root / "run" / "fail"
     server.environment["FAILFSYNC_TRIGGER"] = str(switch)
     announce(server.start())

@@ -15,14 +15,6 @@ from harness.server import CHALLENGE, wait_until
 STOPS = environment.count(6, 60)
 
 
-def sparesockets():
-    """With it, httpd's event MPM does not fall over its own sockets, so nothing has to be excused:
-    whatever a process dies of here is ours."""
-    path = environment.build() / "tests" / "fixtures" / ".libs" / "sparesockets.so"
-    assert path.exists(), f"build the check libraries first: {path}"
-    return path
-
-
 class Browsers:
     """Clients that get a CRL or capabilities, keep the connection or break it, and begin again."""
 
@@ -61,14 +53,14 @@ def end(server, how):
         server.graceful()
         return
     number = signal.SIGTERM if how == "stop" else signal.SIGWINCH
-    assert server.stop(number, amid_requests=True) == 0
+    assert server.stop(number) == 0
     server.start()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["stop", "graceful-stop", "graceful"])
 def test_amid_requests(make_server, how):
-    server = make_server(standard.content, preload=sparesockets())
+    server = make_server(standard.content)
     load = Load(server.client(standard.STATIC), STOPS * 40, challenge=CHALLENGE)
     with Browsers(server.port), load:
         for _ in range(STOPS):
@@ -82,4 +74,4 @@ def test_amid_requests(make_server, how):
     assert set(load.statuses) <= {503}, load.statuses
     load.devices = [device for device in load.devices if device.response is not None]
     check_store(server, load)
-    server.stop(amid_requests=True)
+    server.stop()

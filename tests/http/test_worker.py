@@ -140,7 +140,7 @@ def test_one_that_keeps_dying_waits_longer(make_server):
 def test_one_that_is_asked_to_end_before_it_has_begun(make_server):
     workers = Workers(make_server, one={}, start=False)
     server = workers.server
-    server.preload = environment.build() / "tests" / "fixtures" / ".libs" / "slowfork.so"
+    server.preload = environment.check_library("slowfork")
     assert server.preload.exists(), "run make check"
     server.start()
     for _ in range(3):      # returns with the first fork, which is the worker's

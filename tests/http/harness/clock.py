@@ -17,7 +17,7 @@ class Clock:
         self.offset = 0
         self.path.write_bytes(bytes(8))
         self.path.chmod(0o644)
-        server.preload = environment.build() / "tests" / "fixtures" / ".libs" / "otherclock.so"
+        server.preload = environment.check_library("otherclock")
         assert server.preload.exists(), "run make check"
         server.environment = {"OTHERCLOCK_FILE": str(self.path)}
 

@@ -40,6 +40,14 @@ def module(name):
     return build() / ".libs" / f"{name}.so"
 
 
+def check_library(name):
+    """A library of tests/fixtures that is to be preloaded."""
+    path = build() / "tests" / "fixtures" / ".libs" / f"{name}.so"
+    if not path.exists():
+        sys.exit(f"tests/http: build the check libraries first: {path}")
+    return path
+
+
 @functools.lru_cache(None)
 def apxs(variable):
     for program in ("apxs", "apxs2"):

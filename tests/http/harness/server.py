@@ -129,9 +129,16 @@ class Server:
         return Client(self.url(path), **options)
 
     def variables(self):
+        """Child processes of httpd 2.4's event MPM die of SIGSEGV, also without Gatehouse, where
+        SIGTERM comes while a worker gives up its socket. With sparesockets.so this cannot be, and
+        whatever a process dies of is ours. Prefork does not need it: there the main thread serves.
+        """
         more = dict(self.environment)
-        if self.preload:
-            more["LD_PRELOAD"] = str(self.preload)
+        libraries = [str(self.preload)] if self.preload else []
+        if self.mpm != "prefork":
+            libraries.append(str(environment.check_library("sparesockets")))
+        if libraries:
+            more["LD_PRELOAD"] = ":".join(libraries)
         return environment.variables(**more)
 
     def configtest(self, *options):
@@ -174,19 +181,10 @@ class Server:
         path = self.root / "log" / "stderr.txt"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def stop(self, number=signal.SIGTERM, amid_requests=False):
-        """SIGTERM, as "httpd -k stop"; or SIGWINCH, as "httpd -k graceful-stop".
-
-        amid_requests: at once, for servers with the library sparesockets, and for SIGWINCH
-        """
+    def stop(self, number=signal.SIGTERM):
+        """SIGTERM, as "httpd -k stop"; or SIGWINCH, as "httpd -k graceful-stop"."""
         if self.process is None:
             return None
-        if self.mpm != "prefork" and not amid_requests:
-            # Child processes of httpd 2.4.71 die of SIGSEGV, also without Gatehouse, where SIGTERM
-            # comes while one of their workers gives up a socket (tests/fixtures/sparesockets.c):
-            # let the workers be done with the last client. test_stop.py does not wait, so what
-            # this could hide of Gatehouse shows there.
-            time.sleep(0.2)
         children = self.children()
         self.process.send_signal(number)
         try:
