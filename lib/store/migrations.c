@@ -316,6 +316,139 @@ static const char questions[] =
     "CREATE INDEX enrolment_open ON enrolment (state, created) WHERE state <> 5;\n"
     "CREATE INDEX enrolment_approved ON enrolment (created, claimed_until) WHERE state = 2;\n";
 
+/*
+ * Escrow: who may ask (pins), credentials sealed by the vault, skeletons of profiles and what is
+ * delivered of them. A row of escrow_credential names the key-encryption key that its data key is
+ * wrapped with, so that keys rotate while all is in use.
+ */
+static const char escrow[] =
+    "CREATE TABLE pin (\n"
+    "    thumbprint {text} NOT NULL,\n"
+    "    role {text} NOT NULL,\n"
+    "    label {text},\n"
+    "    created {integer} NOT NULL,\n"
+    "    created_by {text} NOT NULL,\n"
+    "    expires {integer} NOT NULL DEFAULT 0,\n"
+    "    last_used {integer} NOT NULL DEFAULT 0,\n"
+    "    PRIMARY KEY (thumbprint, role)\n"
+    ");\n"
+
+    "CREATE TABLE escrow_endpoint (\n"
+    "    name {text} NOT NULL PRIMARY KEY,\n"
+    "    generation {integer} NOT NULL CHECK (generation > 0),\n"
+    "    chain {bytes} NOT NULL,\n"
+    "    key_id {text} NOT NULL,\n"
+    "    wrapped {bytes} NOT NULL,\n"
+    "    sealed {bytes} NOT NULL,\n"
+    "    updated {integer} NOT NULL,\n"
+    "    updated_by {text} NOT NULL\n"
+    ");\n"
+
+    "CREATE TABLE escrow_upload (\n"
+    "    id {text} NOT NULL PRIMARY KEY CHECK (length(id) = 32),\n"
+    "    device {text} NOT NULL,\n"
+    "    user_id {text} NOT NULL,\n"
+    "    digest {bytes} NOT NULL CHECK (length(digest) = 32),\n"
+    "    provider {text} NOT NULL,\n"
+    "    created {integer} NOT NULL,\n"
+    "    expires {integer} NOT NULL,\n"
+    "    receipt {text} NOT NULL,\n"
+    "    UNIQUE (device, user_id)\n"
+    ");\n"
+
+    "CREATE TABLE escrow_credential (\n"
+    "    id {text} NOT NULL PRIMARY KEY CHECK (length(id) = 32),\n"
+    "    device {text} NOT NULL,\n"
+    "    user_id {text} NOT NULL,\n"
+    "    purpose {integer} NOT NULL CHECK (purpose BETWEEN 1 AND 3),\n"
+    "    position {integer} NOT NULL CHECK (position >= 0),\n"
+    "    sha256 {bytes} NOT NULL CHECK (length(sha256) = 32),\n"
+    "    serial {bytes} NOT NULL,\n"
+    "    subject {text} NOT NULL,\n"
+    "    email {text},\n"
+    "    not_before {integer} NOT NULL,\n"
+    "    not_after {integer} NOT NULL,\n"
+    "    certificate {bytes} NOT NULL,\n"
+    "    chain {bytes},\n"
+    "    key_id {text} NOT NULL,\n"
+    "    wrapped {bytes} NOT NULL,\n"
+    "    sealed {bytes} NOT NULL,\n"
+    "    origin {text} NOT NULL,\n"
+    "    enrolment {text},\n"
+    "    created {integer} NOT NULL,\n"
+    "    expires {integer} NOT NULL,\n"
+    "    consume {integer} NOT NULL DEFAULT 0,\n"
+    "    UNIQUE (device, user_id, purpose, position)\n"
+    ");\n"
+    "CREATE INDEX escrow_credential_user ON escrow_credential (user_id, purpose);\n"
+    "CREATE INDEX escrow_credential_expires ON escrow_credential (expires);\n"
+    "CREATE INDEX escrow_credential_key ON escrow_credential (key_id, id);\n"
+
+    "CREATE TABLE escrow_recipient (\n"
+    "    device {text} NOT NULL PRIMARY KEY,\n"
+    "    spki_sha256 {bytes} NOT NULL CHECK (length(spki_sha256) = 32),\n"
+    "    sha256 {bytes} NOT NULL CHECK (length(sha256) = 32),\n"
+    "    bound {integer} NOT NULL,\n"
+    "    bound_by {text} NOT NULL\n"
+    ");\n"
+
+    "CREATE TABLE escrow_profile (\n"
+    "    id {text} NOT NULL PRIMARY KEY CHECK (length(id) = 32),\n"
+    "    profile {text} NOT NULL UNIQUE,\n"
+    "    device {text} NOT NULL,\n"
+    "    user_id {text} NOT NULL,\n"
+    "    format {text} NOT NULL,\n"
+    "    needs {text} NOT NULL,\n"
+    "    skeleton {bytes} NOT NULL,\n"
+    "    recipient {bytes} NOT NULL,\n"
+    "    sign {integer} NOT NULL DEFAULT 0,\n"
+    "    labels {text},\n"
+    "    uem {text},\n"
+    "    provider {text} NOT NULL,\n"
+    "    state {integer} NOT NULL CHECK (state BETWEEN 1 AND 7),\n"
+    "    reason {text},\n"
+    "    generation {integer} NOT NULL DEFAULT 1,\n"
+    "    completed {bytes},\n"
+    "    delivery {text},\n"
+    "    created {integer} NOT NULL,\n"
+    "    updated {integer} NOT NULL,\n"
+    "    expires {integer} NOT NULL\n"
+    ");\n"
+    "CREATE INDEX escrow_profile_pair ON escrow_profile (device, user_id);\n"
+    "CREATE INDEX escrow_profile_expires ON escrow_profile (expires) WHERE state < 4;\n"
+
+    "CREATE TABLE delivery (\n"
+    "    id {text} NOT NULL PRIMARY KEY CHECK (length(id) = 32),\n"
+    "    profile {text} NOT NULL,\n"
+    "    kind {text} NOT NULL,\n"
+    "    uem {text} NOT NULL,\n"
+    "    state {integer} NOT NULL CHECK (state BETWEEN 1 AND 4),\n"
+    "    attempts {integer} NOT NULL DEFAULT 0,\n"
+    "    status {integer} NOT NULL DEFAULT 0,\n"
+    "    number {text},\n"
+    "    message {text},\n"
+    "    created {integer} NOT NULL,\n"
+    "    updated {integer} NOT NULL\n"
+    ");\n"
+    "CREATE INDEX delivery_profile ON delivery (profile, id);\n"
+
+    "CREATE TABLE escrow_event (\n"
+    "    id {text} NOT NULL PRIMARY KEY CHECK (length(id) = 32),\n"
+    "    event_key {text} NOT NULL UNIQUE,\n"
+    "    device {text} NOT NULL,\n"
+    "    user_id {text} NOT NULL,\n"
+    "    email {text} NOT NULL,\n"
+    "    rule {text} NOT NULL,\n"
+    "    state {integer} NOT NULL CHECK (state BETWEEN 1 AND 4),\n"
+    "    reason {text},\n"
+    "    keys {bytes},\n"
+    "    enrolments {text},\n"
+    "    created {integer} NOT NULL,\n"
+    "    updated {integer} NOT NULL\n"
+    ");\n"
+    "CREATE INDEX escrow_event_pair ON escrow_event (device, user_id);\n"
+    "CREATE INDEX escrow_event_open ON escrow_event (created) WHERE state < 3;\n";
+
 static const gh_migration_t steps[] = {
     { "first schema", first_schema },
     { "renewals, devices, bound challenges", second_schema },
@@ -323,7 +456,8 @@ static const gh_migration_t steps[] = {
     { "new certificates in their order", new_certificates },
     { "jobs", jobs },
     { "requests of device management", mdm_requests },
-    { "questions", questions }
+    { "questions", questions },
+    { "escrow", escrow }
 };
 
 const gh_migrations_t gh_migrations = { steps, sizeof(steps) / sizeof(steps[0]) };
