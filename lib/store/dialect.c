@@ -27,6 +27,7 @@ const gh_dialect_t gh_dialect_sqlite = {
     .next_change = "SELECT value FROM change_seq WHERE id = 1",
     .status_lock = NULL,
     .challenge_lock = NULL,
+    .user_lock = NULL,
     .row_locks = 0,
     .now = NULL
 };
@@ -51,6 +52,7 @@ const gh_dialect_t gh_dialect_pgsql = {
     .next_change = "SELECT nextval('change_seq')",
     .status_lock = "SELECT 1 FROM pg_advisory_xact_lock(5134717092)",
     .challenge_lock = "SELECT 1 FROM pg_advisory_xact_lock(5134717093)",
+    .user_lock = "SELECT 1 FROM pg_advisory_xact_lock(513471, hashtext($1))",
     .row_locks = 1,
     .now = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
 };

@@ -23,6 +23,8 @@ typedef struct {
     const char *status_lock;        /* makes transactions that change a status take turns; NULL
                                        where all that write do */
     const char *challenge_lock;     /* the same for those that count challenges to make one more */
+    const char *user_lock;          /* the same for those that change what a user ($1) has in
+                                       escrow */
     int row_locks;                  /* rows can be locked, and locked ones skipped; otherwise a
                                        transaction that writes has all of them */
     const char *now;                /* NULL: the clock of this machine is the database's */

@@ -330,6 +330,23 @@ apr_status_t gh_job_remove(gh_transaction_t *transaction, const char *id, const 
     return change_one(query, transaction);
 }
 
+apr_status_t gh_job_drop(gh_transaction_t *transaction, const char *queue, const char *subject)
+{
+    gh_query_t *query;
+    apr_time_t now;
+    apr_status_t rv;
+
+    if ((rv = gh_store_now(transaction, &now)) != APR_SUCCESS) {
+        return rv;
+    }
+    query = gh_query(transaction, "DELETE FROM job WHERE queue = $1 AND subject = $2"
+                     " AND held_until <= $3");
+    gh_bind_text(query, queue);
+    gh_bind_text(query, subject);
+    gh_bind_int64(query, now);
+    return gh_execute(query);
+}
+
 /* For operators */
 
 /** Why a change of a job that nobody holds has changed nothing. */

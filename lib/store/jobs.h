@@ -109,6 +109,10 @@ apr_status_t gh_job_doubt(gh_transaction_t *transaction, const char *id, const c
 /** Removes what is done, in the transaction that stores its outcome. */
 apr_status_t gh_job_remove(gh_transaction_t *transaction, const char *id, const char *holder);
 
+/** Removes those about a subject that nobody holds, since what they are for has changed. Who holds
+ *  one has to find that out by himself. */
+apr_status_t gh_job_drop(gh_transaction_t *transaction, const char *queue, const char *subject);
+
 /* For operators. */
 
 /** Makes one due at once and forgets how often it was tried; the time up to its deadline begins

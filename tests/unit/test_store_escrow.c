@@ -1,0 +1,606 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#include "store_support.h"
+
+#include <string.h>
+
+#include <apr_strings.h>
+
+#include "escrow/needs.h"
+#include "store/escrow_credentials.h"
+#include "store/escrow_profiles.h"
+#include "store/escrow_uploads.h"
+#include "store/jobs.h"
+
+/* What the escrow stores, on both back ends. */
+
+#define DAY apr_time_from_sec(86400)
+#define DEVICE "0b36f5c2-0000-4000-8000-000000000001"
+#define USER "5d2a3c11-0000-4000-8000-00000000000a"
+
+typedef struct {
+    store_test_t *test;
+    const char *id;
+    const char *device;
+    const char *user;
+    int purpose;
+    gh_escrow_state_t from, to;
+    apr_int64_t generation;
+    apr_time_t now;
+    apr_int64_t count;
+    int counts[GH_ESCROW_PURPOSES + 1];
+    gh_bytes_t bytes;
+    const char *text;
+    apr_array_header_t *records;
+    apr_array_header_t *numbers;
+    gh_escrow_upload_record_t *upload;
+    gh_escrow_profile_record_t *profile;
+    gh_escrow_profile_filter_t filter;
+    gh_escrow_recipient_record_t *recipient;
+    gh_escrow_counts_t all;
+} work_t;
+
+#define WORK(name, call) \
+    static apr_status_t name(gh_transaction_t *t, void *baton) \
+    { \
+        work_t *w = baton; \
+        apr_pool_t *p = w->test->p; \
+\
+        (void)p; \
+        return call; \
+    }
+
+WORK(pair, gh_escrow_credential_pair(t, w->device, w->user, w->purpose, &w->records, p))
+WORK(describe, gh_escrow_credential_describe(t, w->device, w->user, &w->records, p))
+WORK(of_user, gh_escrow_credential_of_user(t, w->user, w->purpose, 5, &w->records, p))
+WORK(count, gh_escrow_credential_count(t, w->device, w->user, w->counts))
+WORK(take_away, gh_escrow_credential_remove(t, w->id))
+WORK(take_pair, gh_escrow_credential_remove_pair(t, w->device, w->user, &w->count))
+WORK(consume, gh_escrow_credential_consume(t, w->device, w->user, w->text, w->id))
+WORK(purge, gh_escrow_credential_purge(t, w->now, 10, &w->count))
+WORK(not_under, gh_escrow_credential_not_under(t, w->text, w->id, 2, &w->records, p))
+WORK(rewrap, gh_escrow_credential_rewrap(t, w->id, w->text, "second", w->bytes))
+WORK(keys, gh_escrow_credential_keys(t, &w->records, &w->numbers, p))
+WORK(put_upload, gh_escrow_upload_put(t, w->upload))
+WORK(find_upload, gh_escrow_upload_find(t, w->id, &w->upload, p))
+WORK(upload_of, gh_escrow_upload_of_pair(t, w->device, w->user, &w->upload, p))
+WORK(purge_uploads, gh_escrow_upload_purge(t, w->now, 10, &w->count))
+WORK(add_profile, gh_escrow_profile_insert(t, w->profile))
+WORK(replace, gh_escrow_profile_replace(t, w->profile))
+WORK(find_profile, gh_escrow_profile_find(t, w->id, &w->profile, p))
+WORK(profile_of, gh_escrow_profile_of(t, w->text, w->device, w->user, &w->profile, p))
+WORK(list, gh_escrow_profile_list(t, &w->filter, &w->records, p))
+WORK(profiles, gh_escrow_profile_pair(t, w->device, w->user, &w->records, p))
+WORK(move, gh_escrow_profile_move(t, w->id, w->generation, w->from, w->to, w->text, w->now))
+WORK(enqueue, gh_escrow_profile_queue(t, w->id, w->generation, w->bytes, w->text, w->now))
+WORK(begin, gh_escrow_profile_begin(t, w->id, &w->generation, w->now))
+WORK(wait_again, gh_escrow_profile_wait(t, w->id, w->now + DAY, w->now))
+WORK(cancel, gh_escrow_profile_cancel(t, w->id, w->now))
+WORK(lock, gh_escrow_profile_lock(t, w->id))
+WORK(expire, gh_escrow_profile_expire(t, w->now, 10, &w->count))
+WORK(purge_profiles, gh_escrow_profile_purge(t, w->now, 10, &w->count))
+WORK(count_all, gh_escrow_count(t, &w->all))
+WORK(bind_key, gh_escrow_recipient_bind(t, w->recipient))
+WORK(find_recipient, gh_escrow_recipient_find(t, w->device, &w->recipient, p))
+WORK(unbind, gh_escrow_recipient_remove(t, w->device))
+
+static apr_status_t add(gh_transaction_t *t, void *baton)
+{
+    const gh_escrow_credential_record_t *record = baton;
+    apr_status_t rv = gh_escrow_take_turn(t, record->user);
+
+    return rv == APR_SUCCESS ? gh_escrow_credential_insert(t, record) : rv;
+}
+
+static work_t work_for(store_test_t *test)
+{
+    work_t w = { .test = test, .device = DEVICE, .user = USER, .now = apr_time_now() };
+
+    return w;
+}
+
+static apr_status_t try(gh_store_work_fn *work, work_t *w)
+{
+    return gh_store_write(w->test->store, work, w, NULL);
+}
+
+static gh_escrow_credential_record_t *credential_of(const char *device, int purpose, int position,
+                                                    apr_pool_t *p)
+{
+    gh_escrow_credential_record_t *record = apr_pcalloc(p, sizeof(*record));
+
+    record->id = gh_ordered_id(apr_time_now(), p);
+    record->device = device;
+    record->user = USER;
+    record->purpose = purpose;
+    record->position = position;
+    record->sha256 = digest_of(purpose * 10 + position, p);
+    record->serial = bytes_of("\x01\x02");
+    record->subject = "CN=Ann";
+    record->email = position ? NULL : "ann@example.com";
+    record->not_before = 1000;
+    record->not_after = 2000 + DAY;
+    record->certificate = bytes_of("certificate");
+    record->key_id = "first";
+    record->wrapped = bytes_of("wrapped");
+    record->sealed = bytes_of("sealed");
+    record->origin = "upload";
+    record->created = apr_time_now();
+    record->expires = record->created + (position + 1) * DAY;
+    record->consume = purpose == GH_ESCROW_SIGNING;
+    return record;
+}
+
+static gh_escrow_profile_record_t *profile_of_pair(const char *device, const char *uuid,
+                                                   apr_pool_t *p)
+{
+    gh_escrow_profile_record_t *record = apr_pcalloc(p, sizeof(*record));
+
+    record->id = gh_ordered_id(apr_time_now(), p);
+    record->profile = uuid;
+    record->device = device;
+    record->user = USER;
+    record->format = "text";
+    record->needs = "signing";
+    record->skeleton = bytes_of("skeleton");
+    record->recipient = bytes_of("recipient");
+    record->provider = "sha256:00";
+    record->uem = "ws1";
+    record->state = GH_ESCROW_WAITING;
+    record->created = apr_time_now();
+    record->updated = record->created;
+    record->expires = record->created + DAY;
+    return record;
+}
+
+static void test_credentials(void **state)
+{
+    store_test_t *test = *state;
+    work_t w = work_for(test);
+    gh_escrow_credential_record_t *one, *other, *found;
+
+    one = credential_of(DEVICE, GH_ESCROW_SIGNING, 0, test->p);
+    other = credential_of(DEVICE, GH_ESCROW_ENCRYPTION, 1, test->p);
+    other->chain = bytes_of("chain");
+    other->enrolment = "e1";
+    must_write(test->store, add, other);
+    must_write(test->store, add, one);
+    must_write(test->store, add, credential_of("another", GH_ESCROW_ENCRYPTION, 0, test->p));
+    assert_int_equal(gh_store_write(test->store, add, credential_of(DEVICE, GH_ESCROW_SIGNING, 0,
+                                                                    test->p), NULL),
+                     GH_ECONFLICT);
+
+    must_read(test->store, pair, &w);
+    assert_int_equal(w.records->nelts, 2);
+    found = APR_ARRAY_IDX(w.records, 0, gh_escrow_credential_record_t *);
+    assert_string_equal(found->id, one->id);
+    assert_int_equal(found->purpose, GH_ESCROW_SIGNING);
+    assert_string_equal(found->email, "ann@example.com");
+    assert_int_equal(found->consume, 1);
+    assert_null(found->chain.data);
+    assert_null(found->enrolment);
+    found = APR_ARRAY_IDX(w.records, 1, gh_escrow_credential_record_t *);
+    assert_string_equal(found->device, DEVICE);
+    assert_string_equal(found->user, USER);
+    assert_int_equal(found->position, 1);
+    assert_memory_equal(found->sha256.data, other->sha256.data, 32);
+    assert_memory_equal(found->serial.data, "\x01\x02", 2);
+    assert_string_equal(found->subject, "CN=Ann");
+    assert_null(found->email);
+    assert_true(found->not_before == 1000 && found->not_after == 2000 + DAY);
+    assert_memory_equal(found->certificate.data, "certificate", 11);
+    assert_memory_equal(found->chain.data, "chain", 5);
+    assert_string_equal(found->key_id, "first");
+    assert_memory_equal(found->wrapped.data, "wrapped", 7);
+    assert_memory_equal(found->sealed.data, "sealed", 6);
+    assert_string_equal(found->origin, "upload");
+    assert_string_equal(found->enrolment, "e1");
+    assert_true(found->created == other->created && found->expires == other->expires);
+
+    w.purpose = GH_ESCROW_ENCRYPTION;
+    must_read(test->store, pair, &w);
+    assert_int_equal(w.records->nelts, 1);
+    must_read(test->store, of_user, &w);
+    assert_int_equal(w.records->nelts, 2);
+    assert_string_equal(APR_ARRAY_IDX(w.records, 0, gh_escrow_credential_record_t *)->device,
+                        "another");
+    must_read(test->store, describe, &w);
+    assert_int_equal(w.records->nelts, 2);
+    assert_null(APR_ARRAY_IDX(w.records, 0, gh_escrow_credential_record_t *)->sealed.data);
+    must_read(test->store, count, &w);
+    assert_int_equal(w.counts[GH_ESCROW_SIGNING], 1);
+    assert_int_equal(w.counts[GH_ESCROW_ENCRYPTION], 1);
+    assert_int_equal(w.counts[GH_ESCROW_ARCHIVED], 0);
+
+    w.id = one->id;
+    must_write(test->store, take_away, &w);
+    must_write(test->store, take_away, &w);
+    must_write(test->store, take_pair, &w);
+    assert_true(w.count == 1);
+    w.now = apr_time_now() + DAY / 2;
+    must_write(test->store, purge, &w);
+    assert_true(w.count == 0);
+    w.now = apr_time_now() + 2 * DAY;
+    must_write(test->store, purge, &w);
+    assert_true(w.count == 1);
+}
+
+/* What a profile has used goes; not what another one has yet to be made of, nor what stays. */
+static void test_consume(void **state)
+{
+    store_test_t *test = *state;
+    work_t w = work_for(test), other = work_for(test);
+
+    w.device = other.device = "consume";
+    must_write(test->store, add, credential_of("consume", GH_ESCROW_SIGNING, 0, test->p));
+    must_write(test->store, add, credential_of("consume", GH_ESCROW_ENCRYPTION, 0, test->p));
+    other.profile = profile_of_pair("consume", "p2", test->p);
+    other.profile->state = GH_ESCROW_COMPLETING;
+    must_write(test->store, add_profile, &other);
+    w.id = "p1";
+    w.text = "signing,encryption";
+    must_write(test->store, consume, &w);
+    must_read(test->store, count, &w);
+    assert_int_equal(w.counts[GH_ESCROW_SIGNING], 1);
+    w.id = other.profile->id;
+    w.text = "encryption";
+    must_write(test->store, consume, &w);
+    must_read(test->store, count, &w);
+    assert_int_equal(w.counts[GH_ESCROW_SIGNING], 1);
+    w.text = "signing,encryption";
+    must_write(test->store, consume, &w);
+    must_read(test->store, count, &w);
+    assert_int_equal(w.counts[GH_ESCROW_SIGNING], 0);
+    assert_int_equal(w.counts[GH_ESCROW_ENCRYPTION], 1);
+    must_write(test->store, take_pair, &w);
+    other.id = other.profile->id;
+    must_write(test->store, cancel, &other);
+}
+
+static void test_rotation(void **state)
+{
+    store_test_t *test = *state;
+    work_t w = work_for(test);
+    int i;
+
+    w.device = "rotation";
+    for (i = 0; i < 3; i++) {
+        must_write(test->store, add, credential_of(w.device, GH_ESCROW_ARCHIVED, i, test->p));
+    }
+    w.text = "second";
+    w.id = "";
+    must_read(test->store, not_under, &w);
+    assert_int_equal(w.records->nelts, 2);
+    w.id = APR_ARRAY_IDX(w.records, 1, gh_escrow_credential_record_t *)->id;
+    assert_string_equal(APR_ARRAY_IDX(w.records, 1, gh_escrow_credential_record_t *)->key_id,
+                        "first");
+    w.bytes = bytes_of("wrapped anew");
+    assert_int_equal(try(rewrap, &w), APR_NOTFOUND);
+    w.text = "first";
+    must_write(test->store, rewrap, &w);
+    assert_int_equal(try(rewrap, &w), APR_NOTFOUND);
+    must_read(test->store, keys, &w);
+    assert_int_equal(w.records->nelts, 2);
+    assert_string_equal(APR_ARRAY_IDX(w.records, 1, const char *), "second");
+    assert_true(APR_ARRAY_IDX(w.numbers, 1, apr_int64_t) == 1);
+    must_write(test->store, take_pair, &w);
+}
+
+static void test_uploads(void **state)
+{
+    store_test_t *test = *state;
+    work_t w = work_for(test);
+    gh_escrow_upload_record_t upload = {
+        .id = gh_ordered_id(apr_time_now(), test->p), .device = DEVICE, .user = USER,
+        .digest = digest_of(1, test->p), .provider = "sha256:01", .created = 5, .expires = 7,
+        .receipt = "{}"
+    };
+
+    assert_int_equal(try(upload_of, &w), APR_NOTFOUND);
+    w.upload = &upload;
+    must_write(test->store, put_upload, &w);
+    upload.id = gh_ordered_id(apr_time_now(), test->p);
+    upload.digest = digest_of(2, test->p);
+    upload.receipt = "{\"id\":1}";
+    must_write(test->store, put_upload, &w);
+    w.id = upload.id;
+    must_read(test->store, find_upload, &w);
+    assert_memory_equal(w.upload->digest.data, upload.digest.data, 32);
+    must_read(test->store, upload_of, &w);
+    assert_string_equal(w.upload->id, upload.id);
+    assert_string_equal(w.upload->receipt, "{\"id\":1}");
+    assert_string_equal(w.upload->provider, "sha256:01");
+    w.now = 6;
+    must_write(test->store, purge_uploads, &w);
+    assert_true(w.count == 0);
+    w.now = 7;
+    must_write(test->store, purge_uploads, &w);
+    assert_true(w.count == 1);
+    assert_int_equal(try(find_upload, &w), APR_NOTFOUND);
+}
+
+static void test_profile(void **state)
+{
+    store_test_t *test = *state;
+    work_t w = work_for(test);
+    gh_escrow_profile_record_t *profile = profile_of_pair(DEVICE, "p1", test->p);
+    gh_escrow_change_t change;
+    const char *history;
+
+    profile->labels = "{\"a\":\"b\"}";
+    w.profile = profile;
+    w.id = profile->id;
+    must_write(test->store, add_profile, &w);
+    assert_int_equal(try(add_profile, &w), GH_ECONFLICT);
+    must_read(test->store, find_profile, &w);
+    assert_string_equal(w.profile->profile, "p1");
+    assert_string_equal(w.profile->format, "text");
+    assert_string_equal(w.profile->labels, "{\"a\":\"b\"}");
+    assert_string_equal(w.profile->uem, "ws1");
+    assert_memory_equal(w.profile->skeleton.data, "skeleton", 8);
+    assert_memory_equal(w.profile->recipient.data, "recipient", 9);
+    assert_int_equal(w.profile->state, GH_ESCROW_WAITING);
+    assert_true(w.profile->generation == 1);
+    assert_null(w.profile->completed.data);
+    must_write(test->store, lock, &w);
+
+    must_write(test->store, begin, &w);
+    assert_true(w.generation == 2);
+    w.generation = 1;
+    w.bytes = bytes_of("completed");
+    w.text = "d1";
+    assert_int_equal(try(enqueue, &w), APR_NOTFOUND);
+    w.generation = 2;
+    must_write(test->store, enqueue, &w);
+    assert_int_equal(try(enqueue, &w), APR_NOTFOUND);
+    w.from = GH_ESCROW_QUEUED;
+    w.to = GH_ESCROW_FAILED;
+    w.text = "because";
+    must_write(test->store, move, &w);
+    assert_int_equal(try(move, &w), APR_NOTFOUND);
+    w.text = "p1";
+    must_read(test->store, profile_of, &w);
+    assert_memory_equal(w.profile->completed.data, "completed", 9);
+    assert_string_equal(w.profile->delivery, "d1");
+    assert_string_equal(w.profile->reason, "because");
+
+    profile->format = "json";
+    profile->updated = apr_time_now();
+    w.profile = profile;
+    must_write(test->store, replace, &w);
+    must_read(test->store, find_profile, &w);
+    assert_int_equal(w.profile->state, GH_ESCROW_WAITING);
+    assert_true(w.profile->generation == 3);
+    assert_null(w.profile->completed.data);
+    assert_null(w.profile->reason);
+    must_write(test->store, wait_again, &w);
+    must_write(test->store, cancel, &w);
+    assert_int_equal(try(cancel, &w), APR_NOTFOUND);
+    must_read(test->store, find_profile, &w);
+
+    history = w.profile->history;
+    assert_true(gh_escrow_history_next(&history, &change));
+    assert_true(change.time == profile->created && change.generation == 1);
+    assert_int_equal(change.state, GH_ESCROW_WAITING);
+    assert_true(gh_escrow_history_next(&history, &change));
+    assert_int_equal(change.state, GH_ESCROW_COMPLETING);
+    assert_true(change.generation == 2);
+    assert_true(gh_escrow_history_next(&history, &change));
+    assert_int_equal(change.state, GH_ESCROW_QUEUED);
+    assert_true(gh_escrow_history_next(&history, &change));
+    assert_int_equal(change.state, GH_ESCROW_FAILED);
+    assert_true(gh_escrow_history_next(&history, &change));
+    assert_true(gh_escrow_history_next(&history, &change));
+    assert_true(change.generation == 4);
+    assert_true(gh_escrow_history_next(&history, &change));
+    assert_int_equal(change.state, GH_ESCROW_CANCELLED);
+    assert_false(gh_escrow_history_next(&history, &change));
+}
+
+/* However often it changes, its history stays small and readable. */
+static void test_long_history(void **state)
+{
+    store_test_t *test = *state;
+    work_t w = work_for(test);
+    gh_escrow_change_t change;
+    const char *history;
+    int i;
+
+    w.profile = profile_of_pair(DEVICE, "long", test->p);
+    w.id = w.profile->id;
+    must_write(test->store, add_profile, &w);
+    for (i = 0; i < 300; i++) {
+        w.now = 1000000000000000 + i;
+        must_write(test->store, begin, &w);
+    }
+    must_read(test->store, find_profile, &w);
+    assert_true(strlen(w.profile->history) < 3200);
+    history = w.profile->history;
+    for (i = 0; gh_escrow_history_next(&history, &change); i++) {
+        assert_int_equal(change.state, GH_ESCROW_COMPLETING);
+        assert_true(change.time >= 1000000000000000 && change.time == w.now
+                    - (301 - change.generation));
+    }
+    assert_true(i > 40);
+    assert_true(change.generation == 301);
+    must_write(test->store, cancel, &w);
+}
+
+static void test_expiry_of_profiles(void **state)
+{
+    store_test_t *test = *state;
+    work_t w = work_for(test);
+    const char *waiting, *completing;
+
+    w.profile = profile_of_pair("expiry", "p1", test->p);
+    waiting = w.profile->id;
+    must_write(test->store, add_profile, &w);
+    w.profile = profile_of_pair("expiry", "p2", test->p);
+    w.profile->state = GH_ESCROW_COMPLETING;
+    completing = w.profile->id;
+    must_write(test->store, add_profile, &w);
+    w.device = "expiry";
+    must_read(test->store, profiles, &w);
+    assert_int_equal(w.records->nelts, 2);
+
+    w.now = apr_time_now();
+    must_write(test->store, expire, &w);
+    assert_true(w.count == 0);
+    must_read(test->store, count_all, &w);
+    assert_true(w.all.states[GH_ESCROW_WAITING] == 1 && w.all.states[GH_ESCROW_COMPLETING] == 1);
+    w.now += 2 * DAY;
+    must_write(test->store, expire, &w);
+    assert_true(w.count == 1);
+    w.id = waiting;
+    must_read(test->store, find_profile, &w);
+    assert_int_equal(w.profile->state, GH_ESCROW_EXPIRED);
+
+    w.filter.device = "expiry";
+    must_read(test->store, list, &w);
+    assert_int_equal(w.records->nelts, 2);
+    assert_string_equal(APR_ARRAY_IDX(w.records, 0, gh_escrow_profile_record_t *)->id, completing);
+    w.filter.device = NULL;
+    w.filter.user = USER;
+    w.filter.state = GH_ESCROW_EXPIRED;
+    must_read(test->store, list, &w);
+    assert_int_equal(w.records->nelts, 1);
+    w.filter.after = waiting;
+    must_read(test->store, list, &w);
+    assert_int_equal(w.records->nelts, 0);
+
+    w.now += DAY;
+    must_write(test->store, purge_profiles, &w);
+    assert_true(w.count >= 1);
+    assert_int_equal(try(find_profile, &w), APR_NOTFOUND);
+    w.id = completing;
+    must_read(test->store, find_profile, &w);
+}
+
+static void test_recipients(void **state)
+{
+    store_test_t *test = *state;
+    work_t w = work_for(test);
+    gh_escrow_recipient_record_t mine = {
+        .device = DEVICE, .spki_sha256 = digest_of(1, test->p), .sha256 = digest_of(2, test->p),
+        .bound = 5, .bound_by = "sha256:01"
+    };
+
+    assert_int_equal(try(find_recipient, &w), APR_NOTFOUND);
+    w.recipient = &mine;
+    must_write(test->store, bind_key, &w);
+    mine.sha256 = digest_of(3, test->p);
+    must_write(test->store, bind_key, &w);
+    must_read(test->store, find_recipient, &w);
+    assert_memory_equal(w.recipient->sha256.data, mine.sha256.data, 32);
+    assert_true(w.recipient->bound == 5);
+    w.recipient = &mine;
+    mine.spki_sha256 = digest_of(4, test->p);
+    assert_int_equal(try(bind_key, &w), GH_EREFUSED);
+    must_write(test->store, unbind, &w);
+    assert_int_equal(try(unbind, &w), APR_NOTFOUND);
+    must_write(test->store, bind_key, &w);
+}
+
+static apr_status_t add_job(gh_transaction_t *t, void *baton)
+{
+    const gh_job_record_t *job = baton;
+
+    return gh_job_insert(t, job);
+}
+
+static apr_status_t drop(gh_transaction_t *t, void *baton)
+{
+    return gh_job_drop(t, "uem:drop", "0a");
+}
+
+static apr_status_t find_job(gh_transaction_t *t, void *baton)
+{
+    work_t *w = baton;
+    gh_job_record_t *found;
+
+    return gh_job_find(t, w->id, &found, w->test->p);
+}
+
+static apr_status_t claim_job(gh_transaction_t *t, void *baton)
+{
+    work_t *w = baton;
+    gh_job_record_t *found;
+
+    return gh_job_claim(t, w->id, "one", DAY, &found, w->test->p);
+}
+
+/* The job for a generation that is over goes, unless somebody holds it. */
+static void test_drop(void **state)
+{
+    store_test_t *test = *state;
+    work_t w = work_for(test);
+    gh_job_record_t job = {
+        .kind = "escrow.deliver", .queue = "uem:drop", .subject = "0a", .payload = bytes_of("1")
+    };
+    const char *held, *free, *other;
+
+    job.id = held = gh_ordered_id(w.now, test->p);
+    must_write(test->store, add_job, &job);
+    job.id = free = gh_ordered_id(w.now, test->p);
+    must_write(test->store, add_job, &job);
+    job.id = other = gh_ordered_id(w.now, test->p);
+    job.subject = "0b";
+    must_write(test->store, add_job, &job);
+    w.id = held;
+    must_write(test->store, claim_job, &w);
+    must_write(test->store, drop, NULL);
+    must_read(test->store, find_job, &w);
+    w.id = other;
+    must_read(test->store, find_job, &w);
+    w.id = free;
+    assert_int_equal(try(find_job, &w), APR_NOTFOUND);
+}
+
+static void test_needs(void **state)
+{
+    store_test_t *test = *state;
+    const struct { const char *needs; int counts[4]; const char *missing; } cases[] = {
+        { "", { 0, 0, 0, 0 }, "" },
+        { "signing", { 0, 0, 1, 1 }, "signing" },
+        { "signing,encryption[1]", { 0, 1, 1, 0 }, "encryption[1]" },
+        { "signing,encryption[1]", { 0, 1, 2, 0 }, "" },
+        { "archived[*]", { 0, 0, 0, 0 }, "" },
+        { "archived", { 0, 0, 0, 0 }, "archived" },
+        { "encryptionx,signings", { 0, 1, 1, 1 }, "encryptionx signings" }
+    };
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        apr_array_header_t *missing = gh_escrow_needs_missing(cases[i].needs, cases[i].counts,
+                                                              test->p);
+
+        assert_string_equal(apr_array_pstrcat(test->p, missing, ' ') ? : "", cases[i].missing);
+    }
+    assert_true(gh_escrow_needs_purpose("signing,encryption[1]", GH_ESCROW_ENCRYPTION));
+    assert_false(gh_escrow_needs_purpose("signing,encryption[1]", GH_ESCROW_ARCHIVED));
+    assert_string_equal(gh_escrow_purpose_name(GH_ESCROW_ARCHIVED), "archived");
+    assert_null(gh_escrow_purpose_name(4));
+    assert_int_equal(gh_escrow_purpose_parse("encryption"), GH_ESCROW_ENCRYPTION);
+    assert_int_equal(gh_escrow_purpose_parse("encrypt"), 0);
+    assert_int_equal(gh_escrow_state_parse("queued"), GH_ESCROW_QUEUED);
+    assert_int_equal(gh_escrow_state_parse(""), 0);
+}
+
+int run_escrow_tests(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_credentials),
+        cmocka_unit_test(test_consume),
+        cmocka_unit_test(test_rotation),
+        cmocka_unit_test(test_uploads),
+        cmocka_unit_test(test_profile),
+        cmocka_unit_test(test_long_history),
+        cmocka_unit_test(test_expiry_of_profiles),
+        cmocka_unit_test(test_recipients),
+        cmocka_unit_test(test_drop),
+        cmocka_unit_test(test_needs)
+    };
+
+    return cmocka_run_group_tests_name("escrow, SQLite", tests, open_sqlite, close_store)
+        + cmocka_run_group_tests_name("escrow, PostgreSQL", tests, open_pgsql, close_store);
+}
