@@ -1,0 +1,87 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/* Directives. What can be said of one alone is checked here, so that httpd names file and line. */
+
+#include "mod_escrow/escrow_config.h"
+
+#include "mod_escrow/thumbprint.h"
+
+static escrow_global_t *global;
+
+static apr_status_t forget_global(void *data)
+{
+    global = NULL;
+    return APR_SUCCESS;
+}
+
+escrow_global_t *escrow_global(apr_pool_t *pconf)
+{
+    if (!global) {
+        global = apr_pcalloc(pconf, sizeof(*global));
+        global->pin_files = apr_array_make(pconf, 2, sizeof(escrow_file_t *));
+        global->headers = apr_array_make(pconf, 2, sizeof(const char *));
+        apr_pool_cleanup_register(pconf, NULL, forget_global, apr_pool_cleanup_null);
+    }
+    return global;
+}
+
+const escrow_global_t *escrow_global_now(void)
+{
+    return global;
+}
+
+void *escrow_create_server(apr_pool_t *p, server_rec *s)
+{
+    return apr_pcalloc(p, sizeof(escrow_server_t));
+}
+
+void *escrow_merge_servers(apr_pool_t *p, void *base, void *add)
+{
+    const escrow_server_t *main_server = base;
+    const escrow_server_t *host = add;
+    escrow_server_t *merged = apr_pmemdup(p, host, sizeof(*host));
+
+    merged->proxies = host->proxies ? host->proxies : main_server->proxies;
+    return merged;
+}
+
+escrow_server_t *escrow_server(const server_rec *s)
+{
+    return ap_get_module_config(s->module_config, &escrow_module);
+}
+
+void *escrow_create_section(apr_pool_t *p, char *path)
+{
+    return apr_pcalloc(p, sizeof(escrow_section_t));
+}
+
+void *escrow_merge_sections(apr_pool_t *p, void *base, void *add)
+{
+    const escrow_section_t *wider = base;
+    const escrow_section_t *narrower = add;
+    escrow_section_t *merged = apr_pmemdup(p, narrower, sizeof(*narrower));
+
+    if (!merged->source) {
+        merged->source = wider->source;
+        merged->header = wider->header;
+        merged->format = wider->format;
+    }
+    return merged;
+}
+
+#define SERVER_ITERATE(name, function, help) \
+    AP_INIT_ITERATE(name, function, NULL, RSRC_CONF, help)
+#define SERVER_ARGV(name, function, help) \
+    AP_INIT_TAKE_ARGV(name, function, NULL, RSRC_CONF, help)
+#define GLOBAL_ONE(name, function, help) AP_INIT_TAKE1(name, function, NULL, RSRC_CONF, help)
+#define ANYWHERE_ARGV(name, function, help) \
+    AP_INIT_TAKE_ARGV(name, function, NULL, RSRC_CONF | ACCESS_CONF, help)
+
+const command_rec escrow_directives[] = {
+    ANYWHERE_ARGV("ThumbprintSource", thumbprint_set_source,
+                  "tls, or header NAME FORMAT: where the certificate of a client comes from"),
+    SERVER_ARGV("ThumbprintTrustedProxy", thumbprint_set_proxy,
+                "ADDRESS or ADDRESS/BITS ... [thumbprint=VALUE ...]: proxies whose header counts"),
+    GLOBAL_ONE("EscrowPinFile", thumbprint_set_pin_file, "a file of pins"),
+    { NULL }
+};

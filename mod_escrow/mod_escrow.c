@@ -1,0 +1,69 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/* Escrow of S/MIME credentials, and authorisation by thumbprints, for Apache httpd. Here are the
+ * module record and its hooks. */
+
+#include <httpd.h>
+#include <http_config.h>
+#include <http_log.h>
+#include <http_protocol.h>
+
+#include "log.h"
+#include "mod_escrow/escrow_config.h"
+#include "mod_escrow/thumbprint.h"
+
+#if !AP_MODULE_MAGIC_AT_LEAST(20120211, 105)
+#error "mod_escrow needs a newer httpd 2.4"
+#endif
+
+/* the only symbol that httpd looks up */
+extern module __attribute__((visibility("default"))) escrow_module;
+
+APLOG_USE_MODULE(escrow);
+
+static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    int problems;
+
+    if (!escrow_find_gatehouse()) {
+        ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s, GHNO(1251) "mod_escrow needs "
+                     "mod_gatehouse; add LoadModule gatehouse_module");
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (!escrow_gatehouse()->config()) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    problems = thumbprint_check(s, pconf, ptemp);
+    return problems ? HTTP_INTERNAL_SERVER_ERROR : OK;
+}
+
+static void child_init(apr_pool_t *pchild, server_rec *s)
+{
+    thumbprint_pins_child_init(pchild, s);
+}
+
+static void register_hooks(apr_pool_t *p)
+{
+    static const char *const after_gatehouse[] = { "mod_gatehouse.c", NULL };
+
+    thumbprint_connection_hooks(p);
+    thumbprint_require_hooks(p);
+    thumbprint_refusal_hooks(p);
+    /* before any module sees a header that only a proxy may send */
+    ap_hook_post_read_request(thumbprint_clean_headers, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    /* issuers and profiles are known then */
+    ap_hook_check_config(check_config, after_gatehouse, NULL, APR_HOOK_MIDDLE);
+    /* the store is open then */
+    ap_hook_child_init(child_init, after_gatehouse, NULL, APR_HOOK_MIDDLE);
+}
+
+module AP_MODULE_DECLARE_DATA escrow_module = {
+    STANDARD20_MODULE_STUFF,
+    escrow_create_section,
+    escrow_merge_sections,
+    escrow_create_server,
+    escrow_merge_servers,
+    escrow_directives,
+    register_hooks,
+    AP_MODULE_FLAG_NONE
+};

@@ -1,0 +1,94 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""Require thumbprint, and AuthType gatehouse-cert: who is let in by his certificate."""
+
+import json
+import ssl
+
+import pytest
+
+from harness.config import location
+from harness.escrow import (MODULES, OWN_MODULES, SSL_CHATTER, Identity, ask, curl, problem,
+                            tls_host)
+from harness.server import wait_until
+
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+
+
+def guarded(path, *lines, auth=True):
+    return location(path, *(["AuthType gatehouse-cert"] if auth else []), *lines)
+
+
+def content(server):
+    folder = server.root / "ca"
+    server.known = Identity(folder, "known", "p256-01")
+    server.by_sha1 = Identity(folder, "by-sha1", "rsa2048-01")
+    server.stranger = Identity(folder, "stranger", "p384-01")
+    (server.root / "htdocs").mkdir(exist_ok=True)
+    (server.root / "htdocs" / "index.html").write_text("inside\n")
+    pages = [
+        guarded("/literal", f"Require thumbprint {server.known.pin} sha1:{server.by_sha1.sha1}"),
+        guarded("/bare", f"Require thumbprint {server.by_sha1.sha1}"),
+        guarded("/open", f"Require thumbprint {server.known.pin}", auth=False),
+        guarded("/any", "Require valid-user"),
+    ]
+    return f'DocumentRoot "{server.root}/htdocs"\n' + "".join(
+        f'Alias "/{name}" "{server.root}/htdocs/index.html"\n'
+        for name in ("literal", "bare", "open", "any")) + tls_host(server, "".join(pages))
+
+
+def announce(server):
+    server.expect("GH1258")
+    server.allow(*SSL_CHATTER)
+    return server
+
+
+@pytest.fixture(scope="module")
+def server(make_module_server):
+    return announce(make_module_server(content, own_modules=OWN_MODULES,
+                                       modules=(*MODULES, "alias", "authz_user")))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_literal(server, version):
+    """SHA-256 and SHA-1, self-signed; another certificate, and none, are refused."""
+    assert ask(server, "/literal", server.known, version=version).body == b"inside\n"
+    assert ask(server, "/literal", server.by_sha1, version=version).status == 200
+    assert ask(server, "/bare", server.by_sha1, version=version).status == 200
+    answer = problem(ask(server, "/literal", server.stranger, version=version), 403, "GH1253")
+    assert server.stranger.sha256 in answer["detail"]
+    refusal = ask(server, "/literal", version=version)
+    problem(refusal, 401, "GH1252")
+    assert refusal.headers["WWW-Authenticate"]
+
+
+def test_curl(server):
+    for option in ("--tls-max", "1.2"), ("--tlsv1.3",):
+        assert curl(server, "/literal", server.known, *option)[0] == 200
+        status, headers, body = curl(server, "/literal", server.stranger, *option)
+        assert status == 403 and headers["content-type"] == "application/problem+json"
+        assert json.loads(body)["gh"] == "GH1253"
+        assert curl(server, "/literal", None, *option)[0] == 401
+
+
+def test_refusal_is_logged(server):
+    refusal = ask(server, "/literal", server.stranger)
+    wanted = refusal.headers["X-Request-Id"]
+    line, = wait_until(lambda: [line for line in server.audit() if line["id"] == wanted], 5)
+    assert line["user"] == server.stranger.pin and line["result"] == "refused"
+    assert line["gh"] == "GH1253" and line["event"] == "authorise"
+    text = server.log.text()
+    seen = [line for line in text.splitlines() if server.stranger.sha256 in line]
+    assert seen and all("Require thumbprint" in line for line in seen)
+
+
+def test_without_auth_type(server):
+    """403 for both, since there is nobody who could ask for a certificate."""
+    server.allow("AH01630")
+    assert ask(server, "/open", server.known).status == 200
+    problem(ask(server, "/open", server.stranger), 403, "GH1253")
+    problem(ask(server, "/open"), 403, "GH1252")
+
+
+def test_user_is_the_thumbprint(server):
+    assert ask(server, "/any", server.stranger).status == 200
+    problem(ask(server, "/any"), 401, "GH1252")
