@@ -4,6 +4,8 @@
 
 #include "mod_escrow/escrow_config.h"
 
+#include <apr_strings.h>
+
 #include "mod_escrow/thumbprint.h"
 
 static escrow_global_t *global;
