@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from scep import private_pem
+from scep.identity import private_pem
 from scep.transport import Response
 
 from .pki import PEM, key, write_secret
