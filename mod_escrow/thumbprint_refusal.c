@@ -103,10 +103,10 @@ static void insert_error_filter(request_rec *r)
     }
     if (r->status == HTTP_UNAUTHORIZED) {
         /* RFC 9110 11.6.1 wants a challenge; TLS has no scheme of its own */
-        apr_table_setn(r->headers_out, "WWW-Authenticate", "ClientCertificate");
+        apr_table_setn(r->err_headers_out, "WWW-Authenticate", "ClientCertificate");
     }
     if (r->status == HTTP_SERVICE_UNAVAILABLE) {
-        apr_table_setn(r->headers_out, "Retry-After", "1");
+        apr_table_setn(r->err_headers_out, "Retry-After", "1");
     }
     ap_add_output_filter_handle(problem_filter,
                                 (void *)escrow_problem_text(r, r->status, &result), r,
