@@ -118,6 +118,7 @@ apr_status_t http_peer_create(http_peer_t **out, http_client_t *client,
     copy->alias = apr_pstrdup(p, config->alias);
     copy->trust = apr_pstrdup(p, config->trust);
     copy->proxy = apr_pstrdup(p, config->proxy);
+    copy->no_proxy = apr_pstrdup(p, config->no_proxy);
     copy->proxy_user = apr_pstrdup(p, config->proxy_user);
     copy->proxy_password = copy_bytes(config->proxy_password, p);
     peer->proxy_password = apr_pstrmemdup(p, config->proxy_password.data

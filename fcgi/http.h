@@ -33,6 +33,7 @@ typedef struct {
     const char *trust;              /* PEM: who may have issued the server's certificate; NULL:
                                        those of the system */
     const char *proxy;              /* URL, perhaps with user and password; NULL: none */
+    const char *no_proxy;           /* hosts that are reached without it, as in NO_PROXY; or NULL */
     const char *proxy_user;         /* or NULL */
     gh_bytes_t proxy_password;
     apr_interval_time_t connect_timeout;    /* 0: 5 s */

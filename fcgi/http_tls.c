@@ -130,7 +130,7 @@ void http_tls_prepare(http_call_t *call)
     curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, call);
     /* an empty one is none, and keeps those of the environment out */
     curl_easy_setopt(easy, CURLOPT_PROXY, peer->config.proxy ? peer->config.proxy : "");
-    curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
+    curl_easy_setopt(easy, CURLOPT_NOPROXY, peer->config.no_proxy ? peer->config.no_proxy : "");
     if (peer->config.proxy_user) {
         curl_easy_setopt(easy, CURLOPT_PROXYUSERNAME, peer->config.proxy_user);
         curl_easy_setopt(easy, CURLOPT_PROXYPASSWORD, peer->proxy_password);
