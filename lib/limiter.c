@@ -20,7 +20,8 @@
 
 typedef struct {
     pid_t pid;                      /* 0: free */
-    int running;
+    int running;                    /* with those who are about to be sent away */
+    int inside;                     /* who was let in */
 } place_t;
 
 typedef struct {
@@ -72,6 +73,7 @@ static void sweep(gh_limiter_t *limiter)
 
         if (pid && has_ended(pid)) {
             __atomic_store_n(&place->running, 0, __ATOMIC_RELEASE);
+            __atomic_store_n(&place->inside, 0, __ATOMIC_RELEASE);
             __atomic_compare_exchange_n(&place->pid, &pid, 0, 0, __ATOMIC_ACQ_REL,
                                         __ATOMIC_RELAXED);
         }
@@ -99,6 +101,7 @@ static apr_status_t give_place_back(void *data)
     gh_limiter_t *limiter = data;
 
     __atomic_store_n(&limiter->own->running, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&limiter->own->inside, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&limiter->own->pid, 0, __ATOMIC_RELEASE);
     return APR_SUCCESS;
 }
@@ -136,25 +139,31 @@ int gh_limiter_enter(gh_limiter_t *limiter)
 {
     /* first in, then counted: of two at once, both may be sent away, never both let in */
     __atomic_add_fetch(&limiter->own->running, 1, __ATOMIC_ACQ_REL);
-    if (running(limiter) <= limiter->limits.concurrent) {
-        return 1;
+    if (running(limiter) > limiter->limits.concurrent) {
+        sweep(limiter);
+        if (running(limiter) > limiter->limits.concurrent) {
+            __atomic_sub_fetch(&limiter->own->running, 1, __ATOMIC_ACQ_REL);
+            return 0;
+        }
     }
-    sweep(limiter);
-    if (running(limiter) <= limiter->limits.concurrent) {
-        return 1;
-    }
-    gh_limiter_leave(limiter);
-    return 0;
+    __atomic_add_fetch(&limiter->own->inside, 1, __ATOMIC_ACQ_REL);
+    return 1;
 }
 
 void gh_limiter_leave(gh_limiter_t *limiter)
 {
+    __atomic_sub_fetch(&limiter->own->inside, 1, __ATOMIC_ACQ_REL);
     __atomic_sub_fetch(&limiter->own->running, 1, __ATOMIC_ACQ_REL);
 }
 
 int gh_limiter_inside(const gh_limiter_t *limiter)
 {
-    return running(limiter);
+    int i, sum = __atomic_load_n(&limiter->alone.inside, __ATOMIC_ACQUIRE);
+
+    for (i = 0; i < limiter->processes; ++i) {
+        sum += __atomic_load_n(&limiter->shared->places[i].inside, __ATOMIC_ACQUIRE);
+    }
+    return sum;
 }
 
 /* Failures */

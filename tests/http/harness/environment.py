@@ -8,6 +8,7 @@ GH_FULL      1: the large counts
 GH_KEEP      1: keep server roots
 """
 
+import atexit
 import functools
 import os
 import pathlib
@@ -15,6 +16,7 @@ import pwd
 import shutil
 import subprocess
 import sys
+import tempfile
 
 SOURCE = pathlib.Path(__file__).resolve().parents[3]
 KEYS = SOURCE / "tests" / "fixtures" / "keys"
@@ -46,6 +48,17 @@ def check_library(name):
     if not path.exists():
         sys.exit(f"tests/http: build the check libraries first: {path}")
     return path
+
+
+@functools.lru_cache(None)
+def pooled_keys():
+    """Variables with which the library pooledkeys gives new RSA keys from a pool, instead of making
+    them. No key comes twice before all were given, whichever server asks."""
+    handle, path = tempfile.mkstemp(prefix="gatehouse-keys-")
+    os.fchmod(handle, 0o666)
+    os.close(handle)
+    atexit.register(os.unlink, path)
+    return {"GH_POOLED_KEYS": str(KEYS), "GH_POOLED_KEYS_NEXT": path}
 
 
 @functools.lru_cache(None)

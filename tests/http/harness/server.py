@@ -133,13 +133,12 @@ class Server:
         SIGTERM comes while a worker gives up its socket. With sparesockets.so this cannot be, and
         whatever a process dies of is ours. Prefork does not need it: there the main thread serves.
         """
-        more = dict(self.environment)
-        libraries = [str(self.preload)] if self.preload else []
+        libraries = [self.preload] if self.preload else []
+        libraries.append(environment.check_library("pooledkeys"))
         if self.mpm != "prefork":
-            libraries.append(str(environment.check_library("sparesockets")))
-        if libraries:
-            more["LD_PRELOAD"] = ":".join(libraries)
-        return environment.variables(**more)
+            libraries.append(environment.check_library("sparesockets"))
+        return environment.variables(**{**environment.pooled_keys(), **self.environment,
+                                        "LD_PRELOAD": ":".join(map(str, libraries))})
 
     def configtest(self, *options):
         return subprocess.run([environment.httpd(), "-t", "-f", str(self.conf), *options],
