@@ -6,6 +6,8 @@
 
 #include <apr_strings.h>
 
+#include "mod_escrow/escrow_tls.h"
+#include "mod_escrow/escrow_vault.h"
 #include "mod_escrow/thumbprint.h"
 
 static escrow_global_t *global;
@@ -21,6 +23,7 @@ escrow_global_t *escrow_global(apr_pool_t *pconf)
     if (!global) {
         global = apr_pcalloc(pconf, sizeof(*global));
         global->pin_files = apr_array_make(pconf, 2, sizeof(escrow_file_t *));
+        global->vault_keys = apr_array_make(pconf, 2, sizeof(escrow_vault_key_t *));
         global->headers = apr_array_make(pconf, 2, sizeof(const char *));
         apr_pool_cleanup_register(pconf, NULL, forget_global, apr_pool_cleanup_null);
     }
@@ -71,11 +74,11 @@ void *escrow_merge_sections(apr_pool_t *p, void *base, void *add)
     return merged;
 }
 
-#define SERVER_ITERATE(name, function, help) \
-    AP_INIT_ITERATE(name, function, NULL, RSRC_CONF, help)
+#define SERVER_ONE(name, function, help) AP_INIT_TAKE1(name, function, NULL, RSRC_CONF, help)
 #define SERVER_ARGV(name, function, help) \
     AP_INIT_TAKE_ARGV(name, function, NULL, RSRC_CONF, help)
 #define GLOBAL_ONE(name, function, help) AP_INIT_TAKE1(name, function, NULL, RSRC_CONF, help)
+#define GLOBAL_TWO(name, function, help) AP_INIT_TAKE2(name, function, NULL, RSRC_CONF, help)
 #define ANYWHERE_ARGV(name, function, help) \
     AP_INIT_TAKE_ARGV(name, function, NULL, RSRC_CONF | ACCESS_CONF, help)
 
@@ -85,5 +88,9 @@ const command_rec escrow_directives[] = {
     SERVER_ARGV("ThumbprintTrustedProxy", thumbprint_set_proxy,
                 "ADDRESS or ADDRESS/BITS ... [thumbprint=VALUE ...]: proxies whose header counts"),
     GLOBAL_ONE("EscrowPinFile", thumbprint_set_pin_file, "a file of pins"),
+    SERVER_ONE("EscrowTLS", escrow_set_tls,
+               "NAME: the certificate of that name in the store, if there is one, is this host's"),
+    GLOBAL_TWO("EscrowVaultKey", escrow_set_vault_key,
+               "ID SOURCE: a key of the vault, by file:PATH, exec:PATH or pkcs11:"),
     { NULL }
 };

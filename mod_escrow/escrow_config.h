@@ -36,11 +36,14 @@ typedef struct {
 /** Of a server; what a virtual host does not say is what the main server says. */
 typedef struct {
     apr_array_header_t *proxies;    /* escrow_proxy_t */
+    const char *tls;                /* EscrowTLS; not of the main server's for others */
 } escrow_server_t;
 
 /** Of the whole process, for as long as a configuration is; emptied with pconf. */
 typedef struct {
     apr_array_header_t *pin_files;  /* escrow_file_t *, see thumbprint.h */
+    apr_array_header_t *vault_keys; /* escrow_vault_key_t *, see escrow_vault.h; first seals */
+    int tls;                        /* somewhere is EscrowTLS */
     apr_array_header_t *headers;    /* const char *: names of headers with certificates */
     int pinned;                     /* somewhere is "Require thumbprint pinned" */
     int required;                   /* somewhere is "Require thumbprint" */

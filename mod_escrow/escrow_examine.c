@@ -94,11 +94,27 @@ static X509 *above(X509 *certificate, const STACK_OF(X509) *certificates)
     return NULL;
 }
 
+/** Whether the file has the root that has issued a certificate, which may be itself. */
+static int has_root(X509 *certificate, const STACK_OF(X509) *certificates)
+{
+    int i;
+
+    for (i = 0; i < sk_X509_num(certificates); i++) {
+        X509 *one = sk_X509_value(certificates, i);
+
+        if (X509_check_issued(one, certificate) == X509_V_OK
+            && X509_check_issued(one, one) == X509_V_OK)
+            return 1;
+    }
+    return 0;
+}
+
 /* The way up as far as the file goes, without the root: who verifies has it. */
 static apr_status_t take_chain(escrow_credential_t *credential, X509 *certificate,
                                const STACK_OF(X509) *certificates, apr_pool_t *p)
 {
     X509 *chain[CHAIN_MAX];
+    X509 *first = certificate;
     apr_size_t size = 0;
     unsigned char *at;
     int count, i;
@@ -109,6 +125,7 @@ static apr_status_t take_chain(escrow_credential_t *credential, X509 *certificat
         chain[count] = certificate;
         size += (apr_size_t)i2d_X509(certificate, NULL);
     }
+    credential->rooted = has_root(count > 0 ? chain[count - 1] : first, certificates);
     credential->chain.data = at = apr_palloc(p, size + 1);
     credential->chain.length = size;
     for (i = 0; i < count; i++) {

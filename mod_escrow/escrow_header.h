@@ -12,7 +12,7 @@
 typedef enum {
     ESCROW_HEADER_NONE = 0,
     ESCROW_HEADER_RFC9440,          /* Client-Cert: :base64 of DER: */
-    ESCROW_HEADER_XFCC,             /* X-Forwarded-Client-Cert of Envoy: Hash= and Cert= of the last */
+    ESCROW_HEADER_XFCC,             /* of Envoy: Hash= and Cert= of the last element */
     ESCROW_HEADER_NGINX,            /* PEM, escaped as in URLs, or with blanks for line ends */
     ESCROW_HEADER_HAPROXY,          /* base64 of DER, or a digest in hexadecimal */
     ESCROW_HEADER_ALB               /* PEM of a chain, escaped as in URLs */

@@ -7,8 +7,8 @@
 
 #include "mod_escrow/escrow_client.h"
 
-/* Sets of pins: thumbprints of those who may come in, and what for. A set is made once and only read
- * from then on, by any number of threads. */
+/* Sets of pins: thumbprints of those who may come in, and what for. A set is made once and only
+ * read from then on, by any number of threads. */
 
 #define ESCROW_ROLE_PROVIDER    1u
 #define ESCROW_ROLE_UEM         2u

@@ -34,6 +34,8 @@ typedef struct {
     gh_bytes_t key;                 /* DER of PKCS#8, not encrypted: a secret, in locked memory */
     gh_bytes_t chain;               /* DER certificates above it, one behind the other; may be
                                        empty; no root */
+    int rooted;                     /* the root of that chain is in the file too, or the certificate
+                                       is self-signed */
     unsigned char sha256[32];       /* of the certificate */
     gh_bytes_t serial;              /* big endian, as the store has it */
     const char *subject;            /* RFC 4514 */

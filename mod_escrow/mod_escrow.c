@@ -5,11 +5,14 @@
 
 #include <httpd.h>
 #include <http_config.h>
+#include <http_core.h>
 #include <http_log.h>
 #include <http_protocol.h>
 
 #include "log.h"
 #include "mod_escrow/escrow_config.h"
+#include "mod_escrow/escrow_tls.h"
+#include "mod_escrow/escrow_vault.h"
 #include "mod_escrow/thumbprint.h"
 
 #if !AP_MODULE_MAGIC_AT_LEAST(20120211, 105)
@@ -34,11 +37,15 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     problems = thumbprint_check(s, pconf, ptemp);
+    problems += escrow_vault_load(s, pconf);
     return problems ? HTTP_INTERNAL_SERVER_ERROR : OK;
 }
 
 static void child_init(apr_pool_t *pchild, server_rec *s)
 {
+    escrow_vault_child_init(pchild, s);
+    escrow_tls_child_init(pchild, s);
+    thumbprint_files_child_init(pchild, s);
     thumbprint_pins_child_init(pchild, s);
 }
 
@@ -49,6 +56,9 @@ static void register_hooks(apr_pool_t *p)
     thumbprint_connection_hooks(p);
     thumbprint_require_hooks(p);
     thumbprint_refusal_hooks(p);
+    escrow_tls_hooks(p);
+    /* after the answer was sent */
+    ap_hook_log_transaction(thumbprint_note_used, NULL, NULL, APR_HOOK_LAST);
     /* before any module sees a header that only a proxy may send */
     ap_hook_post_read_request(thumbprint_clean_headers, NULL, NULL, APR_HOOK_REALLY_FIRST);
     /* issuers and profiles are known then */

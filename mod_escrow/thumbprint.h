@@ -85,15 +85,28 @@ void thumbprint_require_hooks(apr_pool_t *p);
 
 void thumbprint_refusal_hooks(apr_pool_t *p);
 
-/* thumbprint_pins.c: pins of files and of the store, in a child */
+/* thumbprint_files.c: pins of files, in a child */
 
-void thumbprint_pins_child_init(apr_pool_t *pchild, server_rec *s);
-/** A pin of a file. */
+void thumbprint_files_child_init(apr_pool_t *pchild, server_rec *s);
+/** Whether a file has a pin for a client. */
 int thumbprint_in_file(request_rec *r, int index, const escrow_client_t *client, unsigned roles,
                        apr_time_t now);
+/** The same of all EscrowPinFile. */
+int thumbprint_in_pin_files(request_rec *r, const escrow_client_t *client, unsigned roles,
+                            apr_time_t now);
+
+/* thumbprint_pins.c: pins of the store, in a child */
+
+void thumbprint_pins_child_init(apr_pool_t *pchild, server_rec *s);
 /** A pin of EscrowPinFile or of the store. @return APR_SUCCESS, GH_EREFUSED, or GH_EUNAVAILABLE if
  *  it is not known what the store has now */
 apr_status_t thumbprint_pinned(request_rec *r, const escrow_client_t *client, unsigned roles,
                                apr_time_t now);
+/** Has pins and TLS certificates of the last second at hand. @return 0 if that is not possible */
+int thumbprint_refresh(void);
+/** For log_transaction: tells the store now and then which pins were used. */
+int thumbprint_note_used(request_rec *r);
+/** A clock that nobody sets. */
+apr_time_t thumbprint_clock(void);
 
 #endif /* mod_escrow_thumbprint_h */

@@ -144,8 +144,8 @@ int thumbprint_check(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp)
         return 0;
     }
     if (global->bare) {
-        ap_log_error(APLOG_MARK, APLOG_NOTICE | APLOG_STARTUP, 0, s, GHNO(1258) "%d thumbprint%s of "
-                     "the configuration %s 40 digits without a prefix, and %s taken for SHA-1; "
+        ap_log_error(APLOG_MARK, APLOG_NOTICE | APLOG_STARTUP, 0, s, GHNO(1258) "%d thumbprint%s "
+                     "of the configuration %s 40 digits without a prefix, and %s taken for SHA-1; "
                      "write sha1: before %s, or better pin SHA-256", global->bare,
                      global->bare == 1 ? "" : "s", global->bare == 1 ? "has" : "have",
                      global->bare == 1 ? "is" : "are", global->bare == 1 ? "it" : "them");

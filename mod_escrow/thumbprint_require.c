@@ -117,9 +117,9 @@ static int is_ours(request_rec *r)
     return type && !ap_cstr_casecmp(type, THUMBPRINT_AUTH_TYPE);
 }
 
-/* httpd asks before there is a user, and a second time when somebody has refused and an AuthType may
- * change that. With our own, check_authn() below then says 401 or 403: mod_authz_core alone knows
- * 403 only. */
+/* httpd asks before there is a user, and a second time when somebody has refused and an AuthType
+ * may change that. With our own, check_authn() below then says 401 or 403: mod_authz_core alone
+ * knows 403 only. */
 static authz_status check(request_rec *r, const char *line, const void *parsed)
 {
     const rule_t *rule = parsed;

@@ -36,6 +36,8 @@ extern const ctl_option_t ctl_challenge_new_options[];
 extern const ctl_option_t ctl_device_add_options[];
 extern const ctl_option_t ctl_device_list_options[];
 extern const ctl_option_t ctl_device_one_options[];
+extern const ctl_option_t ctl_pin_add_options[];
+extern const ctl_option_t ctl_pin_remove_options[];
 extern const ctl_option_t ctl_scep_explain_options[];
 extern const ctl_option_t ctl_ocsp_produce_options[];
 
@@ -69,6 +71,9 @@ ctl_command_fn ctl_device_add;
 ctl_command_fn ctl_device_list;
 ctl_command_fn ctl_device_show;
 ctl_command_fn ctl_device_remove;
+ctl_command_fn ctl_pin_add;
+ctl_command_fn ctl_pin_list;
+ctl_command_fn ctl_pin_remove;
 ctl_command_fn ctl_check;
 ctl_command_fn ctl_urls;
 

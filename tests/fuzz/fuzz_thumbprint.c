@@ -1,6 +1,7 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-/* Thumbprints as they are pasted, headers with certificates, files of pins: the first byte chooses. */
+/* Thumbprints as they are pasted, headers with certificates, files of pins: the first byte
+ * chooses. */
 
 #include <stdint.h>
 #include <stdlib.h>
