@@ -24,6 +24,7 @@ escrow_global_t *escrow_global(apr_pool_t *pconf)
         global = apr_pcalloc(pconf, sizeof(*global));
         global->pin_files = apr_array_make(pconf, 2, sizeof(escrow_file_t *));
         global->vault_keys = apr_array_make(pconf, 2, sizeof(escrow_vault_key_t *));
+        global->tls_names = apr_array_make(pconf, 2, sizeof(const char *));
         global->headers = apr_array_make(pconf, 2, sizeof(const char *));
         apr_pool_cleanup_register(pconf, NULL, forget_global, apr_pool_cleanup_null);
     }

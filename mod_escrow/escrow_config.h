@@ -43,7 +43,7 @@ typedef struct {
 typedef struct {
     apr_array_header_t *pin_files;  /* escrow_file_t *, see thumbprint.h */
     apr_array_header_t *vault_keys; /* escrow_vault_key_t *, see escrow_vault.h; first seals */
-    int tls;                        /* somewhere is EscrowTLS */
+    apr_array_header_t *tls_names;  /* const char *: each EscrowTLS once */
     apr_array_header_t *headers;    /* const char *: names of headers with certificates */
     int pinned;                     /* somewhere is "Require thumbprint pinned" */
     int required;                   /* somewhere is "Require thumbprint" */

@@ -193,6 +193,13 @@ int escrow_endpoint_use(const escrow_endpoint_t *endpoint, SSL *ssl)
     int ok = SSL_use_cert_and_key(ssl, endpoint->certificate, endpoint->key, endpoint->above, 1)
              == 1;
 
+    if (ok) {
+        /* one of the files that has a key of another kind must not be chosen instead */
+        SSL_certs_clear(ssl);
+        ok = SSL_use_cert_and_key(ssl, endpoint->certificate, endpoint->key, endpoint->above, 1)
+             == 1;
+    }
+
     ERR_clear_error();
     return ok;
 }

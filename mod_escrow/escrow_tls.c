@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-/* EscrowTLS: a virtual host whose certificate changes while httpd runs. mod_ssl gives the
- * SSL_CTX of each virtual host; OpenSSL calls back in every full handshake, after SNI has chosen. */
+/* EscrowTLS: a virtual host whose certificate changes while httpd runs. mod_ssl gives the SSL_CTX
+ * of each virtual host; OpenSSL calls back in every full handshake, once SNI has chosen. */
 
 #include "mod_escrow/escrow_tls.h"
 
@@ -31,13 +31,21 @@ static struct {
 const char *escrow_set_tls(cmd_parms *cmd, void *dir, const char *name)
 {
     escrow_server_t *server = escrow_server(cmd->server);
+    apr_array_header_t *names;
+    int i;
 
     if (!gh_name_valid(name)) {
         return apr_psprintf(cmd->pool, GHNO(1281) "EscrowTLS takes the name of a certificate, of "
                             "1 to 64 characters of A-Z a-z 0-9 _ ~ -, not \"%s\"", name);
     }
     server->tls = name;
-    escrow_global(cmd->pool)->tls = 1;
+    names = escrow_global(cmd->pool)->tls_names;
+    for (i = 0; i < names->nelts; ++i) {
+        if (!strcmp(APR_ARRAY_IDX(names, i, const char *), name)) {
+            return NULL;
+        }
+    }
+    APR_ARRAY_PUSH(names, const char *) = name;
     return NULL;
 }
 
@@ -45,7 +53,7 @@ int escrow_tls_used(void)
 {
     const escrow_global_t *global = escrow_global_now();
 
-    return global && global->tls && global->vault_keys->nelts;
+    return global && global->tls_names->nelts && global->vault_keys->nelts;
 }
 
 void escrow_tls_child_init(apr_pool_t *pchild, server_rec *s)
@@ -70,7 +78,8 @@ void escrow_tls_publish(const apr_array_header_t *records)
     }
     endpoints = apr_hash_make(pool);
     for (i = 0; i < records->nelts; ++i) {
-        const gh_endpoint_record_t *record = APR_ARRAY_IDX(records, i, const gh_endpoint_record_t *);
+        const gh_endpoint_record_t *record
+            = APR_ARRAY_IDX(records, i, const gh_endpoint_record_t *);
         escrow_endpoint_t *endpoint;
         gh_result_t result;
 

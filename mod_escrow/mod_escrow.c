@@ -10,6 +10,7 @@
 #include <http_protocol.h>
 
 #include "log.h"
+#include "mod_escrow/escrow_admin.h"
 #include "mod_escrow/escrow_config.h"
 #include "mod_escrow/escrow_tls.h"
 #include "mod_escrow/escrow_vault.h"
@@ -57,6 +58,7 @@ static void register_hooks(apr_pool_t *p)
     thumbprint_require_hooks(p);
     thumbprint_refusal_hooks(p);
     escrow_tls_hooks(p);
+    ap_hook_handler(escrow_admin_handler, NULL, NULL, APR_HOOK_MIDDLE);
     /* after the answer was sent */
     ap_hook_log_transaction(thumbprint_note_used, NULL, NULL, APR_HOOK_LAST);
     /* before any module sees a header that only a proxy may send */

@@ -103,7 +103,8 @@ void thumbprint_files_child_init(apr_pool_t *pchild, server_rec *s)
     const escrow_global_t *global = escrow_global_now();
     int i;
 
-    if (!global || !global->required) {
+    child.count = 0;
+    if (!global || !global->pin_files->nelts) {
         return;
     }
     child.server = s;

@@ -127,7 +127,8 @@ static int read_label(const ctl_arguments_t *arguments, const char **label)
         return CTL_OK;
     }
     gh_result_clear(&result);
-    gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE, "Give a shorter one, in one line.",
+    gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
+                   "Give a shorter one, in one line.",
                    GHNO(1287) "a label has at most %d characters that can be printed", LABEL_MAX);
     return ctl_fail_usage(&result);
 }

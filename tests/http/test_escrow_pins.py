@@ -1,0 +1,277 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""Pins and TLS certificates that change while httpd runs, on two nodes with one store; and the API
+that changes them."""
+
+import base64
+import datetime
+import json
+import os
+import pathlib
+import signal
+import ssl
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import pkcs12
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from harness import escrow
+from harness.config import location
+from harness.escrow import (MODULES, OWN_MODULES, SSL_CHATTER, Identity, ask, connect, context, on,
+                            problem, tls_host)
+from harness.pki import key
+from harness.server import free_port, wait_until
+
+SERVER = ExtendedKeyUsageOID.SERVER_AUTH
+
+
+def content(server):
+    folder = server.root / "ca"
+    for name in ("provider", "uem", "admin", "stranger"):
+        if not hasattr(server, name):
+            setattr(server, name, Identity(folder, name, "p256-01"))
+    (server.root / "htdocs").mkdir(exist_ok=True)
+    (server.root / "htdocs" / "page").write_text("inside\n")
+    pins = server.root / "pins"
+    if not pins.exists():
+        pins.write_text(f"# ours\n{server.admin.pin} admin the administrator\n")
+    server.make_secret("vault-key", "17" * 32)
+    os.chmod(server.root / "htdocs", 0o755)
+    pages = "".join(location(f"/{role}", "AuthType gatehouse-cert",
+                             f"Require thumbprint pinned role={role}")
+                    for role in ("provider", "uem", "admin"))
+    pages += location("/both", "AuthType gatehouse-cert", "Require thumbprint pinned")
+    admin = (location("/v1", "SetHandler gatehouse-escrow-configuration",
+                      "AuthType gatehouse-cert", "Require thumbprint pinned role=admin")
+             + location("/v1/hc", "Require all granted"))
+    server.admin_port = getattr(server, "admin_port", None) or free_port()
+    server.listening = ()
+    return (f'DocumentRoot "{server.root}/htdocs"\n' + "".join(
+        f'Alias "/{name}" "{server.root}/htdocs/page"\n'
+        for name in ("provider", "uem", "admin", "both"))
+        + f'EscrowPinFile "{pins}"\nEscrowVaultKey k1 file:{server.secret("vault-key")}\n'
+        + tls_host(server, pages + "    EscrowTLS api\n")
+        + tls_host(server, "", name="other.example")
+        + tls_host(server, admin + "    EscrowTLS api\n", port=server.admin_port))
+
+
+@pytest.fixture(scope="module")
+def nodes(make_module_server):
+    """Two servers with one store."""
+    first = make_module_server(content, own_modules=OWN_MODULES, modules=(*MODULES, "alias"))
+    first.allow(*SSL_CHATTER)
+
+    def same(server):
+        for name in ("provider", "uem", "admin", "stranger", "tls"):
+            setattr(server, name, getattr(first, name))
+        (server.root / "pins").write_text((first.root / "pins").read_text())
+        return content(server)
+
+    second = make_module_server(same, own_modules=OWN_MODULES, modules=(*MODULES, "alias"),
+                                store=first.store_uri)
+    second.allow(*SSL_CHATTER)
+    return first, second
+
+
+@pytest.fixture(autouse=True)
+def chatter(nodes):
+    for node in nodes:
+        node.allow(*SSL_CHATTER)
+
+
+def configure(server, method="GET", body=None, identity=None, headers=None, query=""):
+    return ask(server, "/v1/configuration" + query, identity or server.admin, method, body, headers,
+               port=server.admin_port)
+
+
+def test_pins_of_the_store(nodes):
+    """A pin counts for the next request on another node, and so does its end; roles are apart."""
+    first, second = nodes
+    problem(ask(second, "/provider", first.provider), 403, "GH1253")
+    pin = first.ctl_ok("pin", "add", first.provider.pin, "--role", "provider", "--label", "ours",
+                       "--expires", "30d").object
+    assert pin["thumbprint"] == first.provider.pin and pin["role"] == "provider"
+    for node in nodes:
+        assert ask(node, "/provider", first.provider).body == b"inside\n"
+        assert ask(node, "/both", first.provider).status == 200
+        problem(ask(node, "/uem", first.provider), 403, "GH1253")
+        problem(ask(node, "/admin", first.provider), 403, "GH1253")
+    listed, = first.ctl_ok("pin", "list").objects
+    assert listed["label"] == "ours" and listed["created_by"]
+    wait_until(lambda: first.ctl_ok("pin", "list").object["last_used"], 10, 0.2,
+               what="when it was used")
+    first.ctl_ok("pin", "remove", first.provider.sha256)
+    for node in nodes:
+        problem(ask(node, "/provider", first.provider), 403, "GH1253")
+    missing = first.ctl("pin", "remove", first.provider.pin)
+    assert missing.status == 3 and "GH1288" in missing.err
+    events = [line["event"] for line in wait_until(
+        lambda: [line for line in first.audit() + second.audit()
+                 if line.get("subject") == first.provider.pin
+                 and line["event"] in ("pin", "unpin")][1:] and
+        [line for line in first.audit() + second.audit()
+         if line.get("subject") == first.provider.pin], 5, what="the audit log")]
+    assert {"pin", "unpin"} <= set(events)
+
+
+def test_ctl_refuses(nodes):
+    first, _ = nodes
+    for arguments, number in (((first.uem.pin, "--role", "admin"), "GH1284"),
+                              ((first.uem.pin,), "GH1285"), (("x", "--role", "uem"), "GH1250"),
+                              ((first.uem.pin, "--role", "uem", "--expires", "2020-01-01T00:00:00Z"),
+                               "GH1286"),
+                              ((first.uem.pin, "--role", "uem", "--label", "x" * 201), "GH1287")):
+        result = first.ctl("pin", "add", *arguments)
+        assert result.status == 2 and number in result.err, result
+
+
+def test_pin_file(nodes):
+    """The file is read again; one with a mistake changes nothing."""
+    first, _ = nodes
+    path = first.root / "pins"
+    kept = path.read_text()
+    path.write_text(kept + f"{first.uem.pin} uem\n")
+    wait_until(lambda: ask(first, "/uem", first.uem).status == 200, 10, 0.1)
+    first.allow("GH1263")
+    path.write_text(kept + f"{first.uem.pin} uem\nrubbish\n")
+    wait_until(lambda: ask(first, "/uem", first.uem).status == 200
+               and "GH1263" in first.log.text(), 10, 0.1, what="a complaint")
+    path.write_text(kept)
+    wait_until(lambda: ask(first, "/uem", first.uem).status == 403, 10, 0.1)
+
+
+def test_configuration(nodes):
+    """Pins by the API: pasted ones too; the version guards against lost updates."""
+    first, second = nodes
+    before = configure(first)
+    assert before.status == 200, before
+    assert json.loads(before.body)["client_certificate_thumbprints"] == []
+    pasted = "\u200e" + ":".join(first.uem.sha1[i:i + 2] for i in range(0, 40, 2)).upper() + " \0"
+    wish = {"client_certificate_thumbprints":
+            [pasted, {"thumbprint": first.provider.sha256, "role": "provider", "label": "a"}]}
+    made = configure(first, "PUT", wish, headers={"If-Match": before.headers["ETag"]})
+    assert made.status == 200, made.body
+    answer = json.loads(made.body)
+    assert set(answer["client_certificate_thumbprints"]) == {f"sha1:{first.uem.sha1}",
+                                                             first.provider.pin}
+    assert made.headers["ETag"] != before.headers["ETag"]
+    for node in nodes:
+        assert ask(node, "/uem", first.uem).status == 200
+        assert ask(node, "/provider", first.uem).status == 200
+        assert ask(node, "/provider", first.provider).status == 200
+        assert ask(node, "/uem", first.provider).status == 403
+    problem(configure(second, "PUT", wish, headers={"If-Match": before.headers["ETag"]}), 412,
+            "GH1295")
+    problem(configure(first, "PUT", {"client_certificate_thumbprints": []}), 409, "GH1294")
+    assert ask(first, "/uem", first.uem).status == 200
+    done = configure(second, "PUT", {"client_certificate_thumbprints": []}, query="?force=true")
+    assert json.loads(done.body)["pins"] == []
+    for node in nodes:
+        assert ask(node, "/uem", first.uem).status == 403
+    wait_until(lambda: [line for line in first.audit() + second.audit()
+                        if line["event"] == "configure" and line["result"] == "done"
+                        and f"before: {first.provider.pin}" in line.get("message", "")
+                        or f"sha1:{first.uem.sha1}" in line.get("message", "")], 5)
+
+
+def test_configuration_refuses(nodes):
+    first, _ = nodes
+    for body, number in ((b"{", "GH1292"), (b"[]", "GH1292"), (b'{"a": 1}', "GH1293"),
+                         ({"client_certificate_thumbprints": ["zz"]}, "GH1293"),
+                         ({"client_certificate_thumbprints": "zz"}, "GH1293"),
+                         ({"client_certificate_thumbprints": [
+                             {"thumbprint": first.uem.pin, "role": "admin"}]}, "GH1293"),
+                         ({"server_certificate": {"pkcs12": "!"}}, "GH1293"),
+                         ({"server_certificate": {"pkcs12": "AAAA"}}, "GH1220"),
+                         ({"server_certificate": {"pkcs12": "AAAA", "name": "x"}}, "GH1298")):
+        problem(configure(first, "PUT", body), 400, number)
+    problem(configure(first, "POST", {}), 405, "GH1291")
+    problem(ask(first, "/v1/other", first.admin, port=first.admin_port), 404, "GH1291")
+    hosts = [json.loads(ask(node, "/v1/hc", port=node.admin_port).body)["host"] for node in nodes]
+    assert all(len(host) == 32 for host in hosts)
+
+
+def test_configuration_is_for_administrators_of_this_machine(nodes):
+    first, _ = nodes
+    problem(configure(first, identity=first.stranger), 403, "GH1253")
+    problem(ask(first, "/v1/configuration", port=first.admin_port), 401, "GH1252")
+
+
+def server_p12(name, chain=(), password=b"a password", **options):
+    issuer = options.pop("issuer", None)
+    made = escrow.make_certificate(name, "rsa2048-02", usage=options.pop("usage", SERVER),
+                                   hosts=("localhost",), issuer=issuer,
+                                   issuer_key="p256-01" if issuer else None, **options)
+    data = pkcs12.serialize_key_and_certificates(
+        b"tls", key("rsa2048-02"), made, list(chain) or None,
+        serialization.BestAvailableEncryption(password))
+    return made, {"pkcs12": base64.b64encode(data).decode(), "password": password.decode()}
+
+
+def presented(node, version, name="localhost"):
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname = False
+    made.verify_mode = ssl.CERT_NONE
+    made.minimum_version = made.maximum_version = version
+    connection = connect(node, made=made, name=name)
+    der = connection.sock.getpeercert(True)
+    connection.close()
+    return x509.load_der_x509_certificate(der)
+
+
+def test_tls_certificate(nodes):
+    """It is presented to the next handshake, on every node, for that virtual host alone; a connection
+    that is there goes on."""
+    first, second = nodes
+    versions = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+    first.ctl_ok("pin", "add", first.uem.pin, "--role", "uem")
+    kept = [(connect(node, first.uem, version)) for node in nodes for version in versions]
+    for connection in kept:
+        assert on(connection, "/uem").status == 200
+    now = datetime.datetime.utcnow()
+    root = escrow.make_certificate("a root", "p256-01", ca=True)
+    for options, number in (({"usage": ExtendedKeyUsageOID.CLIENT_AUTH}, "GH1277"),
+                            ({"start": now - datetime.timedelta(days=90), "days": 30}, "GH1276"),
+                            ({"issuer": root}, "GH1278")):
+        problem(configure(first, "PUT", {"server_certificate": server_p12("bad", **options)[1]}),
+                400, number)
+    wrong = server_p12("bad")[1]
+    problem(configure(first, "PUT", {"server_certificate": {**wrong, "password": "x"}}), 400,
+            "GH1218")
+    made, wish = server_p12("new", issuer=root, chain=[root])
+    answer = configure(first, "PUT", {"server_certificate": wish})
+    assert answer.status == 200, answer.body
+    assert b"PRIVATE KEY" not in answer.body
+    stored, = json.loads(answer.body)["server_certificates"]
+    assert stored["name"] == "api" and "BEGIN CERTIFICATE" in stored["certificates"]
+    for node in nodes:
+        for version in versions:
+            assert presented(node, version) == made
+            assert presented(node, version, "other.example") == first.tls.certificate
+    for connection in kept:
+        assert on(connection, "/uem").status == 200
+        connection.close()
+    first.restart()
+    first.allow(*SSL_CHATTER)
+    assert presented(first, versions[1]) == made
+    first.ctl_ok("pin", "remove", first.uem.pin)
+    secret = key("rsa2048-02").private_bytes(serialization.Encoding.DER,
+                                             serialization.PrivateFormat.PKCS8,
+                                             serialization.NoEncryption())
+    for path in [path for node in nodes for path in node.root.rglob("*") if path.is_file()]:
+        data = path.read_bytes()
+        assert secret[200:300] not in data and b"a password" not in data, path
+
+
+def test_no_core(nodes):
+    """Children hold keys of the vault: no core file is written of them, and nobody else of their user
+    may look."""
+    first, _ = nodes
+    child = next(pid for pid in first.children() if first._serves(pid))
+    owner = pathlib.Path(f"/proc/{child}/mem").stat().st_uid
+    assert owner == 0
+    first.allow("AH00051", "AH00052")
+    os.kill(child, signal.SIGSEGV)
+    wait_until(lambda: not pathlib.Path(f"/proc/{child}").exists(), 10)
+    assert not [path for path in first.root.rglob("core*") if path.is_file()]
