@@ -50,7 +50,8 @@ def content(server):
     return (f'DocumentRoot "{server.root}/htdocs"\n' + "".join(
         f'Alias "/{name}" "{server.root}/htdocs/page"\n'
         for name in ("provider", "uem", "admin", "both"))
-        + f'EscrowPinFile "{pins}"\nEscrowVaultKey k1 file:{server.secret("vault-key")}\n'
+        + f'EscrowPinFile "{pins}"\n'
+        + f'EscrowVaultKey k1 file:{server.secret("vault-key")}\n'
         + tls_host(server, pages + "    EscrowTLS api\n")
         + tls_host(server, "", name="other.example")
         + tls_host(server, admin + "    EscrowTLS api\n", port=server.admin_port))
