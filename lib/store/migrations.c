@@ -440,15 +440,26 @@ static const char escrow[] =
     "    user_id {text} NOT NULL,\n"
     "    email {text} NOT NULL,\n"
     "    rule {text} NOT NULL,\n"
+    "    provider {text} NOT NULL,\n"
     "    state {integer} NOT NULL CHECK (state BETWEEN 1 AND 4),\n"
     "    reason {text},\n"
-    "    keys {bytes},\n"
-    "    enrolments {text},\n"
     "    created {integer} NOT NULL,\n"
     "    updated {integer} NOT NULL\n"
     ");\n"
-    "CREATE INDEX escrow_event_pair ON escrow_event (device, user_id);\n"
-    "CREATE INDEX escrow_event_open ON escrow_event (created) WHERE state < 3;\n";
+    "CREATE INDEX escrow_event_pair ON escrow_event (device, user_id, created);\n"
+    "CREATE INDEX escrow_event_open ON escrow_event (user_id) WHERE state < 3;\n"
+    "CREATE UNIQUE INDEX escrow_event_user ON escrow_event (user_id) WHERE state = 2;\n"
+
+    "CREATE TABLE escrow_event_key (\n"
+    "    event {text} NOT NULL REFERENCES escrow_event (id),\n"
+    "    purpose {integer} NOT NULL CHECK (purpose BETWEEN 1 AND 2),\n"
+    "    request {bytes} NOT NULL,\n"
+    "    key_id {text} NOT NULL,\n"
+    "    wrapped {bytes} NOT NULL,\n"
+    "    sealed {bytes} NOT NULL,\n"
+    "    enrolment {text},\n"
+    "    PRIMARY KEY (event, purpose)\n"
+    ");\n";
 
 static const gh_migration_t steps[] = {
     { "first schema", first_schema },
