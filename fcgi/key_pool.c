@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <string.h>
 
+#include <openssl/rsa.h>
+
 #include "log.h"
 
 /** Keys that are made ahead, of each size. */

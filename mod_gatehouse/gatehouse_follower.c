@@ -59,6 +59,14 @@ typedef struct {
     apr_time_t reported;
 } job_t;
 
+/** What another module does in the thread. */
+typedef struct {
+    job_t job;
+    gatehouse_round_fn *fn;
+} round_t;
+
+static apr_array_header_t *rounds;  /* round_t; lives in pconf */
+
 enum {
     JOB_PREPARE, JOB_OPEN, JOB_READ,    /* while one of these fails, the others would fail too */
     JOB_ISSUERS,
@@ -78,7 +86,28 @@ struct follower {
     apr_time_t purge_next;
     apr_time_t trim_next;
     job_t jobs[JOBS];
+    apr_array_header_t *rounds;     /* round_t, of this process */
 };
+
+static apr_status_t forget_rounds(void *data)
+{
+    rounds = NULL;
+    return APR_SUCCESS;
+}
+
+void gatehouse_register_round(const char *what, gatehouse_round_fn *fn, apr_pool_t *pconf)
+{
+    round_t *round;
+
+    if (!rounds) {
+        rounds = apr_array_make(pconf, 2, sizeof(round_t));
+        apr_pool_cleanup_register(pconf, NULL, forget_rounds, apr_pool_cleanup_null);
+    }
+    round = apr_array_push(rounds);
+    memset(round, 0, sizeof(*round));
+    round->job.what = what;
+    round->fn = fn;
+}
 
 static apr_status_t prepare_store(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
 {
@@ -284,6 +313,15 @@ static void run_jobs(follower_t *follower, apr_pool_t *ptemp)
             break;
         }
     }
+    for (i = 0; !lagging && i < follower->rounds->nelts
+         && !apr_atomic_read32(&follower->stop); ++i) {
+        round_t *round = &APR_ARRAY_IDX(follower->rounds, i, round_t);
+
+        gh_result_clear(&result);
+        rv = round->fn(&follower->child->service, ptemp, &result);
+        report(follower, &round->job, rv, &result, ptemp);
+        apr_pool_clear(ptemp);
+    }
     apr_atomic_set32(&follower->lagging, lagging);
 }
 
@@ -372,6 +410,8 @@ apr_status_t gatehouse_follower_start(gatehouse_child_t *child)
 
     follower->child = child;
     memcpy(follower->jobs, jobs, sizeof(jobs));
+    follower->rounds = rounds ? apr_array_copy(child->pool, rounds)
+                              : apr_array_make(child->pool, 0, sizeof(round_t));
     if (pipe2(follower->wake, O_CLOEXEC | O_NONBLOCK)) {
         return errno;
     }

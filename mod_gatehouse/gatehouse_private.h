@@ -371,6 +371,7 @@ void gatehouse_add_health(gatehouse_health_t *health, const char *name, int ok,
                           const char *message);
 /** Something does not work, and no other node would do better: the answer stays 200. */
 void gatehouse_add_degraded(gatehouse_health_t *health, const char *name, const char *message);
+void gatehouse_register_round(const char *what, gatehouse_round_fn *fn, apr_pool_t *pconf);
 void gatehouse_register_health(gatehouse_health_fn *fn, apr_pool_t *pconf);
 
 /* gatehouse_metrics.c */

@@ -162,6 +162,19 @@ APR_DECLARE_OPTIONAL_FN(void, gatehouse_add_worker_section,
                         (const gatehouse_worker_section_t *section, apr_pool_t *pconf));
 
 /**
+ * Work of a module in the thread of each child that follows the store, several times a second: at
+ * most a few transactions and signatures. What fails is logged with its result, not again and again.
+ * @param ptemp cleared afterwards
+ */
+typedef apr_status_t gatehouse_round_fn(const gatehouse_service_t *service, apr_pool_t *ptemp,
+                                        gh_result_t *result);
+
+/** Registers such work; in each start, in a check_config or post_config hook. The list is emptied
+ *  with pconf. @param what it is, for the log: "enrolling for events" */
+APR_DECLARE_OPTIONAL_FN(void, gatehouse_register_round,
+                        (const char *what, gatehouse_round_fn *fn, apr_pool_t *pconf));
+
+/**
  * What a responder offers to mod_gatehouse, which retrieves it: the URL at which this configuration
  * answers OCSP for an issuer, for the certificates of that. Called once everything was read.
  * @param public_url GatehousePublicURL of the issuer, or NULL

@@ -122,6 +122,23 @@ apr_status_t gh_escrow_event_move(gh_transaction_t *transaction, const char *id,
     return rv == APR_SUCCESS && gh_rows_changed(transaction) != 1 ? APR_NOTFOUND : rv;
 }
 
+apr_status_t gh_escrow_event_restart(gh_transaction_t *transaction, const char *id,
+                                     const gh_escrow_event_record_t *record)
+{
+    gh_query_t *query = gh_query(transaction, "UPDATE escrow_event SET state = 1, reason = NULL,"
+                                 " rule = $1, email = $2, provider = $3, updated = $4"
+                                 " WHERE id = $5 AND state = 4");
+    apr_status_t rv;
+
+    gh_bind_text(query, record->rule);
+    gh_bind_text(query, record->email);
+    gh_bind_text(query, record->provider);
+    gh_bind_int64(query, record->updated);
+    gh_bind_text(query, id);
+    rv = gh_execute(query);
+    return rv == APR_SUCCESS && gh_rows_changed(transaction) != 1 ? APR_NOTFOUND : rv;
+}
+
 apr_status_t gh_escrow_event_enrolling(gh_transaction_t *transaction, int limit,
                                        apr_array_header_t **records, apr_pool_t *p)
 {
@@ -136,7 +153,8 @@ apr_status_t gh_escrow_event_list(gh_transaction_t *transaction, int state, int 
                                   apr_array_header_t **records, apr_pool_t *p)
 {
     gh_query_t *query = gh_query(transaction, "SELECT " COLUMNS " FROM escrow_event"
-                                 " WHERE CAST($1 AS BIGINT) = 0 OR state = $1 ORDER BY id DESC LIMIT $2");
+                                 " WHERE CAST($1 AS BIGINT) = 0 OR state = $1"
+                                 " ORDER BY id DESC LIMIT $2");
 
     gh_bind_int64(query, state);
     gh_bind_int64(query, limit ? limit : LIMIT);

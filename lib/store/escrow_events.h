@@ -7,9 +7,10 @@
 #include "store/store.h"
 
 /*
- * Enrolment events of a UEM, for which keys are made and certificates enrolled here. escrow/provide.h
- * has the rules; here is only what is stored. Of one user at most one event is enrolling at a time,
- * which the store's index sees to: so a user never gets two keys for encryption.
+ * Enrolment events of a UEM, for which keys are made and certificates enrolled here.
+ * escrow/provide.h has the rules; here is only what is stored. Of one user at most one event is
+ * enrolling at a time, which the store's index sees to: so a user never gets two keys for
+ * encryption.
  */
 
 typedef enum {
@@ -66,6 +67,11 @@ apr_status_t gh_escrow_event_latest(gh_transaction_t *transaction, const char *d
 apr_status_t gh_escrow_event_move(gh_transaction_t *transaction, const char *id,
                                   gh_escrow_event_state_t from, gh_escrow_event_state_t to,
                                   const char *reason, apr_time_t now);
+
+/** Has a failed one begin anew, with the rule, address and sender of a record.
+ *  @return APR_NOTFOUND if it has not failed */
+apr_status_t gh_escrow_event_restart(gh_transaction_t *transaction, const char *id,
+                                     const gh_escrow_event_record_t *record);
 
 /** Those that are enrolling, oldest first. @param records gh_escrow_event_record_t * */
 apr_status_t gh_escrow_event_enrolling(gh_transaction_t *transaction, int limit,
