@@ -50,7 +50,7 @@ static int set_up(void **state)
 
 /* Steps */
 
-static gh_escrow_event_record_t *send_as(const char *device, const char *email,
+static gh_escrow_event_record_t *notify_as(const char *device, const char *email,
                                          const gh_provide_rule_t *rule, const char *key, int *added)
 {
     gh_escrow_event_record_t *record = apr_pcalloc(test_pool, sizeof(*record));
@@ -69,12 +69,12 @@ static gh_escrow_event_record_t *send_as(const char *device, const char *email,
     return record;
 }
 
-static gh_escrow_event_record_t *send(const char *device)
+static gh_escrow_event_record_t *notify(const char *device)
 {
     gh_provide_rule_t rule = rule_of();
     int added;
 
-    return send_as(device, EMAIL, &rule, NULL, &added);
+    return notify_as(device, EMAIL, &rule, NULL, &added);
 }
 
 typedef struct {
@@ -233,11 +233,11 @@ static void an_event_twice(void **state)
 {
     gh_provide_rule_t rule = rule_of();
     int added;
-    gh_escrow_event_record_t *first = send_as(DEVICE, EMAIL, &rule, "key", &added);
+    gh_escrow_event_record_t *first = notify_as(DEVICE, EMAIL, &rule, "key", &added);
     gh_escrow_event_record_t *second;
 
     assert_int_equal(added, 1);
-    second = send_as(DEVICE, EMAIL, &rule, "key", &added);
+    second = notify_as(DEVICE, EMAIL, &rule, "key", &added);
     assert_int_equal(added, 0);
     assert_string_equal(first->id, second->id);
     assert_int_equal(jobs_of(GH_PROVIDE_QUEUE)->nelts, 1);
@@ -247,14 +247,14 @@ static void a_failed_event_again(void **state)
 {
     gh_provide_rule_t rule = rule_of();
     int added;
-    gh_escrow_event_record_t *record = send_as(DEVICE, EMAIL, &rule, "key", &added);
+    gh_escrow_event_record_t *record = notify_as(DEVICE, EMAIL, &rule, "key", &added);
 
     assert_success(make_keys(record->id));
     end(record, "the CA said no");
     assert_int_equal(read_event(record->id)->state, GH_ESCROW_EVENT_FAILED);
     assert_string_equal(read_event(record->id)->reason, "the CA said no");
     assert_int_equal(keys_of(record->id)->nelts, 0);
-    send_as(DEVICE, EMAIL, &rule, "key", &added);
+    notify_as(DEVICE, EMAIL, &rule, "key", &added);
     assert_int_equal(added, 1);
     assert_int_equal(read_event(record->id)->state, GH_ESCROW_EVENT_KEYS);
     assert_success(make_keys(record->id));
@@ -263,7 +263,7 @@ static void a_failed_event_again(void **state)
 
 static void keys_once(void **state)
 {
-    gh_escrow_event_record_t *record = send(DEVICE);
+    gh_escrow_event_record_t *record = notify(DEVICE);
     gh_escrow_event_key_record_t *key;
     gh_bytes_t der;
     EVP_PKEY *opened;
@@ -287,8 +287,8 @@ static void keys_once(void **state)
 
 static void one_event_of_a_user_at_a_time(void **state)
 {
-    gh_escrow_event_record_t *first = send(DEVICE);
-    gh_escrow_event_record_t *second = send(OTHER);
+    gh_escrow_event_record_t *first = notify(DEVICE);
+    gh_escrow_event_record_t *second = notify(OTHER);
 
     assert_success(make_keys(first->id));
     assert_int_equal(make_keys(second->id), GH_EBUSY);
@@ -306,7 +306,7 @@ static void one_event_of_a_user_at_a_time(void **state)
 
 static void more_is_lacking_than_was_made(void **state)
 {
-    gh_escrow_event_record_t *record = send(DEVICE);
+    gh_escrow_event_record_t *record = notify(DEVICE);
     row_t row = { .id = record->id };
 
     assert_success(gh_store_write(world.store, claim_work, &row, &world.result));
@@ -319,7 +319,7 @@ static void more_is_lacking_than_was_made(void **state)
 
 static void who_has_lost_the_job_stores_nothing(void **state)
 {
-    gh_escrow_event_record_t *record = send(DEVICE);
+    gh_escrow_event_record_t *record = notify(DEVICE);
 
     assert_int_equal(gh_provide_keys(world.store, vault, record->id, "another",
                                      fixture_key("rsa2048-02"), fixture_key("rsa2048-03"),
@@ -336,17 +336,17 @@ static void lacking(void **state)
 
     store_credential(DEVICE, GH_ESCROW_SIGNING, EMAIL, YEAR, YEAR, 1);
     store_credential(DEVICE, GH_ESCROW_ENCRYPTION, "ADA@example.com", YEAR, YEAR, 2);
-    id = send(OTHER)->id;
+    id = notify(OTHER)->id;
     assert_success(gh_provide_lacks(world.store, id, &lack, test_pool, &world.result));
     assert_false(lack.signing);
     assert_false(lack.encryption);
     rule.signing_per_device = 1;
-    id = send_as(OTHER, EMAIL, &rule, NULL, &added)->id;
+    id = notify_as(OTHER, EMAIL, &rule, NULL, &added)->id;
     assert_success(gh_provide_lacks(world.store, id, &lack, test_pool, &world.result));
     assert_true(lack.signing);
     assert_false(lack.encryption);
     /* somebody who has another address by now needs other certificates */
-    id = send_as(DEVICE, "lovelace@example.com", &rule, NULL, &added)->id;
+    id = notify_as(DEVICE, "lovelace@example.com", &rule, NULL, &added)->id;
     assert_success(gh_provide_lacks(world.store, id, &lack, test_pool, &world.result));
     assert_true(lack.signing);
     assert_true(lack.encryption);
@@ -354,7 +354,7 @@ static void lacking(void **state)
 
 static void enrolled_once(void **state)
 {
-    const char *id = send(DEVICE)->id;
+    const char *id = notify(DEVICE)->id;
     apr_array_header_t *first;
     apr_array_header_t *again;
     int over;
@@ -389,7 +389,7 @@ static void refused(void **state)
 
     rule.signing = NULL;
     rule.encryption = "no-such-profile";
-    record = send_as(DEVICE, EMAIL, &rule, NULL, &added);
+    record = notify_as(DEVICE, EMAIL, &rule, NULL, &added);
     assert_success(make_keys(record->id));
     outcomes = enrol(record->id, &over);
     assert_int_equal(over, 1);
@@ -424,7 +424,7 @@ static int renew(void)
 
 static void renewal(void **state)
 {
-    gh_escrow_event_record_t *record = send(DEVICE);
+    gh_escrow_event_record_t *record = notify(DEVICE);
 
     assert_success(make_keys(record->id));
     store_credential(DEVICE, GH_ESCROW_SIGNING, EMAIL, 60 * 86400, YEAR, 1);
@@ -442,7 +442,7 @@ static void renewal(void **state)
 static void spreading(void **state)
 {
     gh_provide_rule_t rule = rule_of();
-    gh_escrow_event_record_t *record = send(OTHER);
+    gh_escrow_event_record_t *record = notify(OTHER);
     gh_provide_spread_t spread;
 
     store_credential(DEVICE, GH_ESCROW_SIGNING, EMAIL, YEAR, YEAR, 1);
