@@ -3,6 +3,7 @@
 
 import json
 import ssl
+import subprocess
 
 import pytest
 
@@ -33,7 +34,7 @@ def content(server):
     ]
     return f'DocumentRoot "{server.root}/htdocs"\n' + "".join(
         f'Alias "/{name}" "{server.root}/htdocs/index.html"\n'
-        for name in ("literal", "bare", "open", "any")) + tls_host(server, "".join(pages))
+        for name in ("literal", "bare", "open", "any")) + tls_host(server, "".join(pages) + "    Protocols h2 http/1.1\n")
 
 
 def announce(server):
@@ -45,7 +46,7 @@ def announce(server):
 @pytest.fixture(scope="module")
 def server(make_module_server):
     return announce(make_module_server(content, own_modules=OWN_MODULES,
-                                       modules=(*MODULES, "alias", "authz_user")))
+                                       modules=(*MODULES, "alias", "authz_user", "http2")))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -68,6 +69,23 @@ def test_curl(server):
         assert status == 403 and headers["content-type"] == "application/problem+json"
         assert json.loads(body)["gh"] == "GH1253"
         assert curl(server, "/literal", None, *option)[0] == 401
+
+
+def test_http2(server):
+    """Requests of one connection run at the same time; the certificate is that of the connection."""
+    paths = [f"/literal?{number}" for number in range(20)]
+    for identity, wanted in ((server.known, "200"), (server.stranger, "403"), (None, "401")):
+        command = ["curl", "-sS", "--max-time", "30", "--noproxy", "*", "--http2", "--parallel",
+                   "--cacert", str(server.tls.path),
+                   "--resolve", f"localhost:{server.tls_port}:127.0.0.1",
+                   "-w", "%{http_code} %{http_version}\\n", "-o", "/dev/null"]
+        command += ["--cert", str(identity.path), "--key", str(identity.key_path)] \
+            if identity else []
+        done = subprocess.run(
+            command + [f"https://localhost:{server.tls_port}{path}" for path in paths],
+            stdout=subprocess.PIPE, check=False, text=True, timeout=60)
+        lines = [line for line in done.stdout.splitlines() if line.startswith(wanted)]
+        assert lines and set(lines) == {f"{wanted} 2"}, done.stdout
 
 
 def test_refusal_is_logged(server):
