@@ -4,10 +4,13 @@ that changes them."""
 
 import base64
 import datetime
+import http.client
 import json
 import os
 import pathlib
+import re
 import signal
+import socket
 import ssl
 
 import pytest
@@ -21,9 +24,14 @@ from harness.config import location
 from harness.escrow import (MODULES, OWN_MODULES, SSL_CHATTER, Identity, ask, connect, context, on,
                             problem, tls_host)
 from harness.pki import key
+from harness.postgres import Cluster
+from harness.redis import Proxy
 from harness.server import free_port, wait_until
 
 SERVER = ExtendedKeyUsageOID.SERVER_AUTH
+# what is said of a store that does not answer
+AWAY = ("GH0014", "GH0078", "GH0082", "GH0083", "GH0087", "GH0088", "GH0089", "GH0034", "GH0072",
+        "GH0074", "GH0075", "GH0039", "GH0554", "GH0561", "GH1265", "GH1256")
 
 
 def content(server):
@@ -46,7 +54,11 @@ def content(server):
                       "AuthType gatehouse-cert", "Require thumbprint pinned role=admin")
              + location("/v1/hc", "Require all granted"))
     server.admin_port = getattr(server, "admin_port", None) or free_port()
+    server.outer_port = getattr(server, "outer_port", None) or free_port()
     server.listening = ()
+    outer = tls_host(server, location("/v1", "SetHandler gatehouse-escrow-configuration",
+                                      "Require all granted"), port=server.outer_port)
+    outer = outer.replace(f"127.0.0.1:{server.outer_port}", f"*:{server.outer_port}")
     return (f'DocumentRoot "{server.root}/htdocs"\n' + "".join(
         f'Alias "/{name}" "{server.root}/htdocs/page"\n'
         for name in ("provider", "uem", "admin", "both"))
@@ -54,7 +66,7 @@ def content(server):
         + f'EscrowVaultKey k1 file:{server.secret("vault-key")}\n'
         + tls_host(server, pages + "    EscrowTLS api\n")
         + tls_host(server, "", name="other.example")
-        + tls_host(server, admin + "    EscrowTLS api\n", port=server.admin_port))
+        + tls_host(server, admin + "    EscrowTLS api\n", port=server.admin_port) + outer)
 
 
 @pytest.fixture(scope="module")
@@ -193,8 +205,27 @@ def test_configuration_refuses(nodes):
     assert all(len(host) == 32 for host in hosts)
 
 
+def own_address():
+    """An address of this machine that is no loopback one, or None."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return None
+        return probe.getsockname()[0]
+
+
 def test_configuration_is_for_administrators_of_this_machine(nodes):
     first, _ = nodes
+    if address := own_address():
+        made = context(first, first.admin)
+        connection = http.client.HTTPConnection(address, first.outer_port, timeout=30)
+        raw = socket.create_connection((address, first.outer_port), timeout=30)
+        connection.sock = made.wrap_socket(raw, server_hostname="localhost")
+        problem(on(connection, "/v1/configuration"), 403, "GH1289")
+        connection.close()
+    # Require lets him in there, and he is no administrator
+    problem(ask(first, "/v1/configuration", first.stranger, port=first.outer_port), 403, "GH1290")
     problem(configure(first, identity=first.stranger), 403, "GH1253")
     problem(ask(first, "/v1/configuration", port=first.admin_port), 401, "GH1252")
 
@@ -276,3 +307,29 @@ def test_no_core(nodes):
     os.kill(child, signal.SIGSEGV)
     wait_until(lambda: not pathlib.Path(f"/proc/{child}").exists(), 10)
     assert not [path for path in first.root.rglob("core*") if path.is_file()]
+
+
+def test_store_away(make_server):
+    """Nobody is let in by pins that are older than a second; those of files go on."""
+    with Cluster() as cluster:
+        uri = cluster.database()
+        folder = re.search(r"host=(\S+)", uri)[1]
+        proxy = Proxy(f"{folder}/.s.PGSQL.5432")
+        through = re.sub(r"host=\S+", f"host=127.0.0.1 port={proxy.port} sslmode=disable", uri)
+        node = make_server(content, own_modules=OWN_MODULES, modules=(*MODULES, "alias"),
+                           store=through)
+        node.allow(*SSL_CHATTER, *AWAY)
+        node.ctl_ok("pin", "add", node.uem.pin, "--role", "uem")
+        assert ask(node, "/uem", node.uem).status == 200
+        proxy.refuse()
+        refusal = wait_until(lambda: (lambda one: one if one.status != 200 else None)(
+            ask(node, "/uem", node.uem)), 10, 0.1, what="a refusal")
+        problem(refusal, 503, "GH1256")
+        assert refusal.headers["Retry-After"]
+        assert ask(node, "/admin", node.admin).status == 200
+        assert ask(node, "/uem").status == 401
+        node.expect("GH1265")
+        proxy.open()
+        wait_until(lambda: ask(node, "/uem", node.uem).status == 200, 20, 0.2, what="the store")
+        node.stop()
+        proxy.close()

@@ -99,6 +99,7 @@ int main(int argc, char **argv)
         { "ledger", run_ledger_tests },
         { "jobs", run_job_tests },
         { "escrow", run_escrow_tests },
+        { "pins", run_pin_tests },
         { "remote", run_remote_tests },
         { "migrations", run_migration_tests },
         { "load", run_load_tests },
