@@ -73,6 +73,7 @@ typedef struct {
     APR_OPTIONAL_FN_TYPE(gatehouse_request_log) *request_log;
     APR_OPTIONAL_FN_TYPE(gatehouse_begin_work) *begin_work;
     APR_OPTIONAL_FN_TYPE(gatehouse_end_work) *end_work;
+    APR_OPTIONAL_FN_TYPE(gatehouse_begin_work_in) *begin_work_in;
     APR_OPTIONAL_FN_TYPE(gatehouse_dump_problem) *dump_problem;
     APR_OPTIONAL_FN_TYPE(gatehouse_register_dump) *register_dump;
     APR_OPTIONAL_FN_TYPE(gatehouse_register_worker) *register_worker;

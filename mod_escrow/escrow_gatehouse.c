@@ -16,6 +16,7 @@ int escrow_find_gatehouse(void)
     offered.request_log = APR_RETRIEVE_OPTIONAL_FN(gatehouse_request_log);
     offered.begin_work = APR_RETRIEVE_OPTIONAL_FN(gatehouse_begin_work);
     offered.end_work = APR_RETRIEVE_OPTIONAL_FN(gatehouse_end_work);
+    offered.begin_work_in = APR_RETRIEVE_OPTIONAL_FN(gatehouse_begin_work_in);
     offered.dump_problem = APR_RETRIEVE_OPTIONAL_FN(gatehouse_dump_problem);
     offered.register_dump = APR_RETRIEVE_OPTIONAL_FN(gatehouse_register_dump);
     offered.register_worker = APR_RETRIEVE_OPTIONAL_FN(gatehouse_register_worker);

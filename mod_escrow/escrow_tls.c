@@ -109,10 +109,15 @@ static int choose(SSL *ssl, void *data)
     const server_rec *s = data;
     const escrow_server_t *server = escrow_server(s);
     const escrow_endpoint_t *endpoint;
+    apr_pool_t *pool;
 
     if (!server->tls || !child.lock) {
         return 1;
     }
+    if (apr_pool_create(&pool, NULL) != APR_SUCCESS) {
+        return 1;
+    }
+    escrow_gatehouse()->begin_work_in(pool);
     thumbprint_refresh();
     apr_thread_rwlock_rdlock(child.lock);
     endpoint = child.endpoints ? apr_hash_get(child.endpoints, server->tls, APR_HASH_KEY_STRING)
@@ -122,6 +127,8 @@ static int choose(SSL *ssl, void *data)
                      "TLS certificate %s of the store", server->tls);
     }
     apr_thread_rwlock_unlock(child.lock);
+    escrow_gatehouse()->end_work();
+    apr_pool_destroy(pool);
     return 1;
 }
 

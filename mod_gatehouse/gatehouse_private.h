@@ -302,6 +302,7 @@ int gatehouse_turn_is_on(void);
 void gatehouse_signals_init(void);
 void gatehouse_begin_work(request_rec *r);
 void gatehouse_end_work(void);
+void gatehouse_begin_work_in(apr_pool_t *p);
 
 /* gatehouse_log.c */
 

@@ -53,13 +53,18 @@ void gatehouse_signals_init(void)
 
 /* What the work leaves in the request's pool is work to be freed: its cleanups come after the
  * pre-cleanup and, as the last is run first, before the cleanup that is registered here. */
-void gatehouse_begin_work(request_rec *r)
+void gatehouse_begin_work_in(apr_pool_t *p)
 {
     if (work.active) {
         hold(NULL);
-        apr_pool_pre_cleanup_register(r->pool, NULL, hold);
-        apr_pool_cleanup_register(r->pool, NULL, let_go, apr_pool_cleanup_null);
+        apr_pool_pre_cleanup_register(p, NULL, hold);
+        apr_pool_cleanup_register(p, NULL, let_go, apr_pool_cleanup_null);
     }
+}
+
+void gatehouse_begin_work(request_rec *r)
+{
+    gatehouse_begin_work_in(r->pool);
 }
 
 void gatehouse_end_work(void)

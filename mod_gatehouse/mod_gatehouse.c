@@ -208,6 +208,7 @@ static void register_hooks(apr_pool_t *p)
     APR_REGISTER_OPTIONAL_FN(gatehouse_expand);
     APR_REGISTER_OPTIONAL_FN(gatehouse_begin_work);
     APR_REGISTER_OPTIONAL_FN(gatehouse_end_work);
+    APR_REGISTER_OPTIONAL_FN(gatehouse_begin_work_in);
     APR_REGISTER_OPTIONAL_FN(gatehouse_turn_need);
     APR_REGISTER_OPTIONAL_FN(gatehouse_turn_begin);
     APR_REGISTER_OPTIONAL_FN(gatehouse_turn_end);

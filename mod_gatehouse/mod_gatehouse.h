@@ -78,6 +78,9 @@ APR_DECLARE_OPTIONAL_FN(apr_status_t, gatehouse_expand,
 APR_DECLARE_OPTIONAL_FN(void, gatehouse_begin_work, (request_rec *r));
 APR_DECLARE_OPTIONAL_FN(void, gatehouse_end_work, (void));
 
+/** The same where there is no request: p takes the place of its pool. */
+APR_DECLARE_OPTIONAL_FN(void, gatehouse_begin_work_in, (apr_pool_t *p));
+
 /**
  * Tells a worker of an enrolment that was committed as "submitted", and waits until something has
  * come of its job, for the time that IssuerWait gives, or who owns the queue; does not wait if
