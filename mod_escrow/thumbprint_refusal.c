@@ -11,6 +11,7 @@
 #include <http_core.h>
 #include <http_protocol.h>
 #include <http_request.h>
+#include <mod_core.h>
 #include <util_filter.h>
 
 #include "log.h"
@@ -107,6 +108,10 @@ static void insert_error_filter(request_rec *r)
     }
     if (r->status == HTTP_SERVICE_UNAVAILABLE) {
         apr_table_setn(r->err_headers_out, "Retry-After", "1");
+    }
+    if (ap_response_code_string(r, ap_index_of_response(r->status))) {
+        /* ErrorDocument with a text */
+        return;
     }
     ap_add_output_filter_handle(problem_filter,
                                 (void *)escrow_problem_text(r, r->status, &result), r,

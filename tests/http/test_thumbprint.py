@@ -1,6 +1,7 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
 """Require thumbprint, and AuthType gatehouse-cert: who is let in by his certificate."""
 
+import datetime
 import json
 import ssl
 import subprocess
@@ -8,8 +9,8 @@ import subprocess
 import pytest
 
 from harness.config import location
-from harness.escrow import (MODULES, OWN_MODULES, SSL_CHATTER, Identity, ask, curl, problem,
-                            tls_host)
+from harness.escrow import (MODULES, OWN_MODULES, SSL_CHATTER, Identity, ask, curl,
+                            make_certificate, problem, tls_host)
 from harness.server import wait_until
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -24,6 +25,11 @@ def content(server):
     server.known = Identity(folder, "known", "p256-01")
     server.by_sha1 = Identity(folder, "by-sha1", "rsa2048-01")
     server.stranger = Identity(folder, "stranger", "p384-01")
+    root = make_certificate("a root", "p521-01", ca=True)
+    server.issued = Identity(folder, "issued", "rsa2048-03", issuer=root, issuer_key="p521-01")
+    server.old = Identity(folder, "old", "p256-01", days=30,
+                          start=datetime.datetime.utcnow() - datetime.timedelta(days=60))
+    server.sibling = Identity(folder, "sibling", "rsa2048-03", issuer=root, issuer_key="p521-01")
     (server.root / "htdocs").mkdir(exist_ok=True)
     (server.root / "htdocs" / "index.html").write_text("inside\n")
     pages = [
@@ -31,10 +37,14 @@ def content(server):
         guarded("/bare", f"Require thumbprint {server.by_sha1.sha1}"),
         guarded("/open", f"Require thumbprint {server.known.pin}", auth=False),
         guarded("/any", "Require valid-user"),
+        guarded("/issued", f"Require thumbprint {server.issued.pin} {server.old.pin}"),
+        guarded("/text", f"Require thumbprint {server.known.pin}", 'ErrorDocument 403 "not you"'),
+        guarded("/page", f"Require thumbprint {server.known.pin}", "ErrorDocument 403 /literal.txt"),
+        location("/literal.txt", "Require all granted"),
     ]
     return f'DocumentRoot "{server.root}/htdocs"\n' + "".join(
         f'Alias "/{name}" "{server.root}/htdocs/index.html"\n'
-        for name in ("literal", "bare", "open", "any")) + tls_host(server, "".join(pages) + "    Protocols h2 http/1.1\n")
+        for name in ("literal.txt", "literal", "bare", "open", "any", "issued", "text", "page")) + tls_host(server, "".join(pages) + "    Protocols h2 http/1.1\n")
 
 
 def announce(server):
@@ -69,6 +79,29 @@ def test_curl(server):
         assert status == 403 and headers["content-type"] == "application/problem+json"
         assert json.loads(body)["gh"] == "GH1253"
         assert curl(server, "/literal", None, *option)[0] == 401
+
+
+def test_issued_and_old(server):
+    """A certificate of some CA, and not its siblings; one that has expired is refused by mod_ssl."""
+    for version in VERSIONS:
+        assert ask(server, "/issued", server.issued, version=version).status == 200
+        problem(ask(server, "/issued", server.sibling, version=version), 403, "GH1253")
+        try:
+            assert ask(server, "/issued", server.old, version=version).status == 403
+        except (ssl.SSLError, ConnectionError):
+            pass
+
+
+def test_error_document(server):
+    """What the administrator has chosen is sent, and the refusal is written down all the same."""
+    def told():
+        return len([line for line in server.audit() if line.get("gh") == "GH1253"])
+
+    for path, body in (("/text", b"not you"), ("/page", b"inside\n")):
+        before = told()
+        refusal = ask(server, path, server.stranger)
+        assert refusal.status == 403 and refusal.body == body, refusal
+        wait_until(lambda count=before: told() == count + 1, 5, what="a line of the audit log")
 
 
 def test_http2(server):
