@@ -74,6 +74,9 @@ ctl_command_fn ctl_device_remove;
 ctl_command_fn ctl_pin_add;
 ctl_command_fn ctl_pin_list;
 ctl_command_fn ctl_pin_remove;
+ctl_command_fn ctl_vault_status;
+ctl_command_fn ctl_vault_rotate;
+ctl_command_fn ctl_vault_verify;
 ctl_command_fn ctl_check;
 ctl_command_fn ctl_urls;
 

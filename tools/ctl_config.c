@@ -265,6 +265,23 @@ static apr_array_header_t *parse_responders(const json_t *root, apr_pool_t *p)
     return responders;
 }
 
+static apr_array_header_t *parse_vault_keys(const json_t *root, apr_pool_t *p)
+{
+    apr_array_header_t *keys = apr_array_make(p, 2, sizeof(ctl_vault_key_t));
+    const json_t *escrow = json_object_get(root, "escrow");
+    const json_t *element;
+    size_t i;
+
+    json_array_foreach(json_object_get(escrow, "vault_keys"), i, element) {
+        ctl_vault_key_t key = { member_text(element, "id", p), member_text(element, "source", p) };
+
+        if (key.id != NULL && key.source != NULL) {
+            APR_ARRAY_PUSH(keys, ctl_vault_key_t) = key;
+        }
+    }
+    return keys;
+}
+
 static apr_array_header_t *parse_problems(const json_t *root, apr_pool_t *p)
 {
     apr_array_header_t *problems = apr_array_make(p, 2, sizeof(ctl_problem_t *));
@@ -323,6 +340,7 @@ apr_status_t ctl_config_parse(ctl_config_t **config, const char *text, apr_size_
     parsed->ocsp_directory = member_text(json_object_get(root, "ocsp"), "directory", p);
     parsed->authorities = parse_authorities(root, p);
     parsed->responders = parse_responders(root, p);
+    parsed->vault_keys = parse_vault_keys(root, p);
     parsed->problems = parse_problems(root, p);
     json_decref(root);
     *config = parsed;

@@ -91,6 +91,12 @@ typedef struct {
     const char *action;
 } ctl_problem_t;
 
+/** An EscrowVaultKey. */
+typedef struct {
+    const char *id;
+    const char *source;         /* gh_vault_key_open() form */
+} ctl_vault_key_t;
+
 typedef struct {
     const char *version;
     const char *store;
@@ -112,6 +118,7 @@ typedef struct {
     const char *ocsp_directory;
     apr_array_header_t *authorities;    /* ctl_authority_t * */
     apr_array_header_t *responders; /* ctl_responder_t * */
+    apr_array_header_t *vault_keys; /* ctl_vault_key_t; the first one wraps */
     apr_array_header_t *problems;   /* ctl_problem_t * */
 } ctl_config_t;
 

@@ -4,6 +4,7 @@
 #define gatehouse_escrow_vault_h
 
 #include <apr_pools.h>
+#include <apr_tables.h>
 #include <openssl/types.h>
 
 #include "escrow/locked.h"
@@ -115,5 +116,39 @@ const char *gh_vault_endpoint_identity(const char *name, apr_int64_t generation,
  */
 apr_status_t gh_vault_check(const gh_vault_t *vault, gh_store_t *store, apr_pool_t *p,
                             gh_result_t *result);
+
+/** Of one key, for people. */
+typedef struct {
+    const char *id;
+    int configured;             /* 1; 2: it is the one that wraps */
+    int checked;                /* the store has a check value of it */
+    int wrong;                  /* and the key that is configured is another one */
+    apr_int64_t rows;           /* wrapped under it */
+} gh_vault_status_t;
+
+/** gh_vault_status_t elements: keys that are configured, in their order, then others of the
+ *  store. Counting reads an index of all rows. */
+apr_status_t gh_vault_status(const gh_vault_t *vault, gh_store_t *store,
+                             apr_array_header_t **keys, apr_pool_t *p, gh_result_t *result);
+
+/** How far a rotation or verification has come. */
+typedef struct {
+    apr_int64_t done;
+    apr_int64_t failed;         /* rows that cannot be unwrapped; the first one is the result's */
+} gh_vault_progress_t;
+
+/**
+ * Wraps under the current key whatever is wrapped under another one, in batches, while all is in
+ * use; ended early, it goes on where it was when it is called again. Then check values of keys that
+ * are not configured any more and wrap nothing are forgotten.
+ * @param progress also if it fails
+ * @return APR_EACCES with result if rows are left that cannot be unwrapped; errors of the store
+ */
+apr_status_t gh_vault_rotate(const gh_vault_t *vault, gh_store_t *store,
+                             gh_vault_progress_t *progress, apr_pool_t *p, gh_result_t *result);
+
+/** Opens every row, and finds what was changed or swapped. Errors as gh_vault_rotate(). */
+apr_status_t gh_vault_verify(const gh_vault_t *vault, gh_store_t *store,
+                             gh_vault_progress_t *progress, apr_pool_t *p, gh_result_t *result);
 
 #endif /* gatehouse_escrow_vault_h */
