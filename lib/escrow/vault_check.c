@@ -137,8 +137,8 @@ apr_status_t gh_vault_check(const gh_vault_t *vault, gh_store_t *store, apr_pool
             return gh_result_fail(result, APR_EACCES, GH_FAILURE_INTEGRITY, "vault.key",
                                   "Restore the key that had this name; give another key another "
                                   "name.",
-                                  GHNO(1244) "the vault's key %s is not the one that was used under "
-                                  "this name before", vault->keys[i].id);
+                                  GHNO(1244) "the vault's key %s is not the one that was used "
+                                  "under this name before", vault->keys[i].id);
     }
     return APR_SUCCESS;
 }
