@@ -9,6 +9,7 @@
 
 #include <apr_strings.h>
 
+#include "escrow/provide_private.h"
 #include "escrow/vault.h"
 #include "store/escrow_credentials.h"
 #include "store/vaulted.h"
@@ -72,8 +73,8 @@ static apr_status_t insert_work(gh_transaction_t *transaction, void *data)
 static apr_status_t endpoint_work(gh_transaction_t *transaction, void *data)
 {
     baton_t *baton = data;
-    gh_query_t *query = gh_query(transaction, "INSERT INTO escrow_endpoint (name, generation, chain,"
-                                 " key_id, wrapped, sealed, updated, updated_by)"
+    gh_query_t *query = gh_query(transaction, "INSERT INTO escrow_endpoint (name, generation,"
+                                 " chain, key_id, wrapped, sealed, updated, updated_by)"
                                  " VALUES ($1, 1, $2, $3, $4, $5, 1, 'x')");
     gh_vaulted_t row;
 
@@ -82,6 +83,33 @@ static apr_status_t endpoint_work(gh_transaction_t *transaction, void *data)
                                    &result), APR_SUCCESS);
     gh_bind_text(query, "api");
     gh_bind_bytes(query, bytes_of("chain"));
+    gh_bind_text(query, row.key_id);
+    gh_bind_bytes(query, row.wrapped);
+    gh_bind_bytes(query, row.sealed);
+    return gh_execute(query);
+}
+
+static apr_status_t event_work(gh_transaction_t *transaction, void *data)
+{
+    baton_t *baton = data;
+    gh_query_t *query;
+    gh_vaulted_t row;
+    apr_status_t rv;
+
+    assert_int_equal(gh_vault_seal(&row, baton->vault, bytes_of("secret"),
+                                   gh_provide_identity("00000000000000000000000000000009",
+                                                       GH_ESCROW_SIGNING, baton->p), baton->p,
+                                   &result), APR_SUCCESS);
+    rv = gh_execute(gh_query(transaction, "INSERT INTO escrow_event (id, event_key, device,"
+                             " user_id, email, rule, provider, state, created, updated) VALUES"
+                             " ('00000000000000000000000000000009', 'e', 'd', 'u', 'm', 'r', 'p',"
+                             " 2, 1, 1)"));
+    if (rv != APR_SUCCESS)
+        return rv;
+    query = gh_query(transaction, "INSERT INTO escrow_event_key (event, purpose, request, key_id,"
+                     " wrapped, sealed) VALUES ('00000000000000000000000000000009', 1, $1, $2, $3,"
+                     " $4)");
+    gh_bind_bytes(query, bytes_of("request"));
     gh_bind_text(query, row.key_id);
     gh_bind_bytes(query, row.wrapped);
     gh_bind_bytes(query, row.sealed);
@@ -105,6 +133,10 @@ static apr_status_t empty_work(gh_transaction_t *transaction, void *data)
 
     if (rv == APR_SUCCESS)
         rv = gh_execute(gh_query(transaction, "DELETE FROM escrow_endpoint"));
+    if (rv == APR_SUCCESS)
+        rv = gh_execute(gh_query(transaction, "DELETE FROM escrow_event_key"));
+    if (rv == APR_SUCCESS)
+        rv = gh_execute(gh_query(transaction, "DELETE FROM escrow_event"));
     return rv == APR_SUCCESS
         ? gh_execute(gh_query(transaction, "DELETE FROM setting WHERE name LIKE 'vault.%'")) : rv;
 }
@@ -122,6 +154,8 @@ static void fill(store_test_t *test, gh_vault_t *vault, int from, int count)
     must_write(test->store, insert_work, &baton);
     if (from == 0)
         must_write(test->store, endpoint_work, &baton);
+    if (from == 0)
+        must_write(test->store, event_work, &baton);
 }
 
 static void assert_check(store_test_t *test, const char *ids, const char *digits,
@@ -170,19 +204,19 @@ static void test_rotation(void **state)
     assert_string_equal(status[1].id, "old");
     assert_int_equal(status[1].configured, 1);
     assert_int_equal(status[1].checked, 1);
-    assert_int_equal(status[1].rows, ROWS + 1);
+    assert_int_equal(status[1].rows, ROWS + 2);
     assert_int_equal(gh_vault_verify(both, test->store, &progress, test->p, &result), APR_SUCCESS);
-    assert_int_equal(progress.done, ROWS + 4);
+    assert_int_equal(progress.done, ROWS + 5);
     /* half of the keys are not enough */
     assert_int_equal(gh_vault_verify(new, test->store, &progress, test->p, &result), APR_EACCES);
-    assert_int_equal(progress.failed, ROWS + 1);
+    assert_int_equal(progress.failed, ROWS + 2);
     assert_string_equal(result.number, "GH1211");
     assert_int_equal(gh_vault_rotate(both, test->store, &progress, test->p, &result), APR_SUCCESS);
-    assert_int_equal(progress.done, ROWS + 1);
+    assert_int_equal(progress.done, ROWS + 2);
     assert_int_equal(gh_vault_rotate(both, test->store, &progress, test->p, &result), APR_SUCCESS);
     assert_int_equal(progress.done, 0);
     assert_int_equal(gh_vault_verify(new, test->store, &progress, test->p, &result), APR_SUCCESS);
-    assert_int_equal(progress.done, ROWS + 4);
+    assert_int_equal(progress.done, ROWS + 5);
     assert_check(test, "new", "b", "");
     /* a key that nothing needs is forgotten, and may come back as another one */
     assert_int_equal(gh_vault_rotate(new, test->store, &progress, test->p, &result), APR_SUCCESS);
@@ -200,7 +234,7 @@ static void test_rotation_goes_on(void **state)
     gh_result_clear(&result);
     assert_int_equal(gh_vault_rotate(both, test->store, &progress, test->p, &result), APR_EACCES);
     assert_string_equal(result.number, "GH1202");
-    assert_int_equal(progress.done, 3);
+    assert_int_equal(progress.done, 4);
     assert_int_equal(progress.failed, 1);
 }
 
@@ -218,7 +252,7 @@ static void test_swapped_rows(void **state)
     assert_int_equal(gh_vault_verify(vault, test->store, &progress, test->p, &result), APR_EACCES);
     assert_string_equal(result.number, "GH1212");
     assert_int_equal(progress.failed, 1);
-    assert_int_equal(progress.done, 3);
+    assert_int_equal(progress.done, 4);
 }
 
 static int run_all(const char *name, CMFixtureFunction open)
