@@ -27,6 +27,9 @@ const char *escrow_set_vault_key(cmd_parms *cmd, void *dir, const char *id, cons
 int escrow_vault_load(server_rec *s, apr_pool_t *pconf);
 /** The vault of a process that was started after the configuration was read. */
 apr_status_t escrow_vault_make(gh_vault_t **vault, apr_pool_t *p, gh_result_t *result);
+/** In post_config: compares keys with what the store has been sealed under, as the user of the
+ *  children. @return number of problems */
+int escrow_vault_check(server_rec *s, apr_pool_t *ptemp);
 /** Makes the vault of a child, which nobody can dump from then on. */
 void escrow_vault_child_init(apr_pool_t *pchild, server_rec *s);
 

@@ -42,6 +42,14 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
     return problems ? HTTP_INTERNAL_SERVER_ERROR : OK;
 }
 
+static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
+        return OK;
+    }
+    return escrow_vault_check(s, ptemp) ? HTTP_INTERNAL_SERVER_ERROR : OK;
+}
+
 static void child_init(apr_pool_t *pchild, server_rec *s)
 {
     escrow_vault_child_init(pchild, s);
@@ -59,6 +67,8 @@ static void register_hooks(apr_pool_t *p)
     thumbprint_refusal_hooks(p);
     escrow_tls_hooks(p);
     ap_hook_handler(escrow_admin_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    /* the store is ready then */
+    ap_hook_post_config(post_config, after_gatehouse, NULL, APR_HOOK_MIDDLE);
     /* after the answer was sent */
     ap_hook_log_transaction(thumbprint_note_used, NULL, NULL, APR_HOOK_LAST);
     /* before any module sees a header that only a proxy may send */

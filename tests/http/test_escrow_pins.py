@@ -296,6 +296,20 @@ def test_tls_certificate(nodes):
         assert secret[200:300] not in data and b"a password" not in data, path
 
 
+def test_wrong_key_of_the_vault(nodes):
+    """It is found at the start."""
+    first, second = nodes
+    second.stop()
+    right = second.secret("vault-key").read_text()
+    second.make_secret("vault-key", "18" * 32)
+    with pytest.raises(AssertionError, match="GH1274"):
+        second.start()
+    second.expect("GH1274")
+    second.make_secret("vault-key", right)
+    second.start()
+    assert ask(second, "/admin", first.admin).status == 200
+
+
 def test_no_core(nodes):
     """Children hold keys of the vault: no core file is written of them, and nobody else of their user
     may look."""
