@@ -247,6 +247,17 @@ static int not_here(request_rec *r, int status)
     return refuse(r, status, &result);
 }
 
+static int bad_body(request_rec *r, int status)
+{
+    gh_result_t result;
+
+    gh_result_clear(&result);
+    gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE, "Send a smaller one, whole.",
+                   GHNO(1267) "the body is larger than %d bytes, or did not come to its end",
+                   ESCROW_CHANGE_MAX);
+    return refuse(r, status, &result);
+}
+
 int escrow_admin_handler(request_rec *r)
 {
     int hc = !strcmp(r->uri, "/v1/hc"), put = !strcmp(r->method, "PUT"), answered;
@@ -269,7 +280,7 @@ int escrow_admin_handler(request_rec *r)
         return answered;
     }
     if (put && (answered = read_body(r, &body)) != OK) {
-        return not_here(r, answered);
+        return bad_body(r, answered);
     }
     escrow_gatehouse()->begin_work(r);
     answered = put ? change(r, body) : OK;

@@ -199,6 +199,7 @@ def test_configuration_refuses(nodes):
                          ({"server_certificate": {"pkcs12": "AAAA"}}, "GH1220"),
                          ({"server_certificate": {"pkcs12": "AAAA", "name": "x"}}, "GH1298")):
         problem(configure(first, "PUT", body), 400, number)
+    problem(configure(first, "PUT", b" " * (8 * 1024 * 1024 + 1)), 413, "GH1267")
     problem(configure(first, "POST", {}), 405, "GH1291")
     problem(ask(first, "/v1/other", first.admin, port=first.admin_port), 404, "GH1291")
     hosts = [json.loads(ask(node, "/v1/hc", port=node.admin_port).body)["host"] for node in nodes]
