@@ -14,6 +14,7 @@
 #include <apr_strings.h>
 #include <apr_thread_proc.h>
 
+#include "escrow/flow.h"
 #include "gatehouse_child.h"
 #include "gatehouse_memory.h"
 #include "gatehouse_remote.h"
@@ -238,8 +239,10 @@ static apr_status_t purge(gh_transaction_t *transaction, void *baton)
     if (rv == APR_SUCCESS) {
         rv = gh_challenge_purge(transaction, purge->before, NULL);
     }
-    return rv == APR_SUCCESS
-        ? gh_mdm_request_purge(transaction, purge->before, purge->now) : rv;
+    if (rv == APR_SUCCESS) {
+        rv = gh_mdm_request_purge(transaction, purge->before, purge->now);
+    }
+    return rv == APR_SUCCESS ? gh_escrow_clean(transaction, purge->now) : rv;
 }
 
 static apr_status_t purge_challenges(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
@@ -402,7 +405,7 @@ apr_status_t gatehouse_follower_start(gatehouse_child_t *child)
         [JOB_CRLS] = { .what = "publishing CRLs", .run = publish_crls },
         [JOB_COUNT] = { .what = "counting what waits for CAs", .run = count_jobs },
         [JOB_CREDENTIALS] = { .what = "enrolling our credentials", .run = renew_credentials },
-        [JOB_PURGE] = { .what = "removing old challenges", .run = purge_challenges },
+        [JOB_PURGE] = { .what = "removing what has expired", .run = purge_challenges },
         [JOB_TRIM] = { .what = "giving memory back", .run = trim_memory },
     };
     follower_t *follower = apr_pcalloc(child->pool, sizeof(*follower));

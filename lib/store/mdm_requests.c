@@ -130,6 +130,22 @@ apr_status_t gh_mdm_request_erase(gh_transaction_t *transaction, const char *id,
     return gh_execute(query);
 }
 
+apr_status_t gh_mdm_request_of_enrolment(gh_transaction_t *transaction, const char *enrolment,
+                                         const char **mode, const char **device, apr_pool_t *p)
+{
+    gh_query_t *query = gh_query(transaction, "SELECT mode, device FROM mdm_request"
+                                 " WHERE enrolment = $1");
+    apr_status_t rv;
+
+    gh_bind_text(query, enrolment);
+    if ((rv = gh_step(query)) == APR_SUCCESS) {
+        *mode = gh_column_text(query, 0, p);
+        *device = gh_column_text(query, 1, p);
+        gh_query_end(query);
+    }
+    return rv == APR_EOF ? APR_NOTFOUND : rv;
+}
+
 apr_status_t gh_mdm_request_list(gh_transaction_t *transaction, const char *tenant,
                                  const char *device, const char *subject, int limit,
                                  apr_array_header_t **records, apr_pool_t *p)

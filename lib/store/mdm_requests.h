@@ -50,6 +50,11 @@ apr_status_t gh_mdm_request_set_key(gh_transaction_t *transaction, const char *i
 /** Erases the private key: it was handed out. Harmless if there is none. */
 apr_status_t gh_mdm_request_erase(gh_transaction_t *transaction, const char *id, apr_time_t now);
 
+/** How it was asked for, and for which device, in p. @param device NULL: not said
+ *  @return APR_NOTFOUND if the enrolment is none of device management */
+apr_status_t gh_mdm_request_of_enrolment(gh_transaction_t *transaction, const char *enrolment,
+                                         const char **mode, const char **device, apr_pool_t *p);
+
 /** Those of a tenant for a device, or for a subject, newest first, without request and sealed.
  *  @param device, subject one of them is NULL
  *  @param records gh_mdm_request_record_t *, at most limit */

@@ -322,6 +322,9 @@ static const char questions[] =
  * wrapped with, so that keys rotate while all is in use.
  */
 static const char escrow[] =
+    "CREATE INDEX mdm_request_enrolment ON mdm_request (enrolment)\n"
+    "    WHERE enrolment IS NOT NULL;\n"
+
     "CREATE TABLE pin (\n"
     "    thumbprint {text} NOT NULL,\n"
     "    role {text} NOT NULL,\n"
