@@ -167,18 +167,17 @@ static json_t *history_of(const gh_escrow_profile_record_t *record, apr_pool_t *
 
 static json_t *deliveries_of(const apr_array_header_t *deliveries, apr_pool_t *p)
 {
-    static const char *const states[] = { "unknown", "open", "delivered", "failed", "cancelled" };
+    static const char *const states[] = { "none", "open", "delivered", "failed", "cancelled" };
     json_t *array = json_array();
     int i;
 
     for (i = 0; deliveries && i < deliveries->nelts; ++i) {
-        const escrow_delivery_t *delivery = APR_ARRAY_IDX(deliveries, i, escrow_delivery_t *);
+        const gh_delivery_record_t *delivery = APR_ARRAY_IDX(deliveries, i,
+                                                             gh_delivery_record_t *);
         json_t *one = json_object();
 
         json_object_set_new(one, "id", json_string(delivery->id));
-        json_object_set_new(one, "status", json_string(states[delivery->state >= 1
-                                                              && delivery->state <= 4
-                                                              ? delivery->state : 0]));
+        json_object_set_new(one, "status", json_string(states[delivery->state]));
         json_object_set_new(one, "attempts", json_integer(delivery->attempts));
         json_object_set_new(one, "http_status", delivery->status
                             ? json_integer(delivery->status) : json_null());

@@ -8,6 +8,7 @@
 
 #include "escrow_upload.h"
 #include "result.h"
+#include "store/deliveries.h"
 #include "store/escrow_credentials.h"
 #include "store/escrow_profiles.h"
 #include "store/escrow_uploads.h"
@@ -32,20 +33,7 @@ const char *escrow_answer_status(const char *device, const char *user,
 const char *escrow_answer_accepted(const gh_escrow_profile_record_t *record,
                                    const apr_array_header_t *missing, apr_pool_t *p);
 
-/** An attempt to deliver a profile. */
-typedef struct {
-    const char *id;
-    int state;                      /* of the table delivery: 1 open, 2 delivered, 3 failed, 4
-                                       cancelled */
-    int attempts;
-    int status;                     /* of HTTP; 0: none */
-    const char *number;
-    const char *message;
-    apr_time_t created;
-    apr_time_t updated;
-} escrow_delivery_t;
-
-/** A profile with its history. @param deliveries escrow_delivery_t * */
+/** A profile with its history. @param deliveries gh_delivery_record_t * */
 const char *escrow_answer_profile(const gh_escrow_profile_record_t *record,
                                   const apr_array_header_t *missing,
                                   const apr_array_header_t *deliveries, apr_pool_t *p);

@@ -6,6 +6,7 @@
 
 #include <apr_strings.h>
 
+#include "mod_escrow/escrow_settings.h"
 #include "mod_escrow/escrow_tls.h"
 #include "mod_escrow/escrow_vault.h"
 #include "mod_escrow/thumbprint.h"
@@ -72,7 +73,21 @@ void *escrow_merge_sections(apr_pool_t *p, void *base, void *add)
         merged->header = wider->header;
         merged->format = wider->format;
     }
+    merged->deliver = narrower->deliver ? narrower->deliver : wider->deliver;
     return merged;
+}
+
+const char *escrow_section_uem(const request_rec *r)
+{
+    const escrow_section_t *section = ap_get_module_config(r->per_dir_config, &escrow_module);
+
+    return section->deliver;
+}
+
+static const char *set_deliver(cmd_parms *cmd, void *dir, const char *name)
+{
+    ((escrow_section_t *)dir)->deliver = name;
+    return NULL;
 }
 
 #define SERVER_ONE(name, function, help) AP_INIT_TAKE1(name, function, NULL, RSRC_CONF, help)
@@ -80,6 +95,12 @@ void *escrow_merge_sections(apr_pool_t *p, void *base, void *add)
     AP_INIT_TAKE_ARGV(name, function, NULL, RSRC_CONF, help)
 #define GLOBAL_ONE(name, function, help) AP_INIT_TAKE1(name, function, NULL, RSRC_CONF, help)
 #define GLOBAL_TWO(name, function, help) AP_INIT_TAKE2(name, function, NULL, RSRC_CONF, help)
+#define GLOBAL_FLAG(name, function, help) AP_INIT_FLAG(name, function, NULL, RSRC_CONF, help)
+#define GLOBAL_MANY(name, function, help) AP_INIT_ITERATE(name, function, NULL, RSRC_CONF, help)
+#define GLOBAL_TWO_OR_THREE(name, function, help) \
+    AP_INIT_TAKE23(name, function, NULL, RSRC_CONF, help)
+#define SECTION_ONE(name, function, help) \
+    AP_INIT_TAKE1(name, function, NULL, RSRC_CONF | ACCESS_CONF, help)
 #define ANYWHERE_ARGV(name, function, help) \
     AP_INIT_TAKE_ARGV(name, function, NULL, RSRC_CONF | ACCESS_CONF, help)
 
@@ -93,5 +114,24 @@ const command_rec escrow_directives[] = {
                "NAME: the certificate of that name in the store, if there is one, is this host's"),
     GLOBAL_TWO("EscrowVaultKey", escrow_set_vault_key,
                "ID SOURCE: a key of the vault, by file:PATH, exec:PATH or pkcs11:"),
+    SECTION_ONE("EscrowDeliver", set_deliver, "NAME: the <UEM> that profiles go to"),
+    GLOBAL_ONE("EscrowMaxBody", escrow_set_max_body, "largest body of a request, in bytes"),
+    GLOBAL_ONE("EscrowMaxCredentials", escrow_set_max_credentials, "so many in one upload"),
+    GLOBAL_ONE("EscrowRetention", escrow_set_retention,
+               "expiry, consumption, or a number of days: how long credentials are kept"),
+    GLOBAL_FLAG("EscrowArchiveReplaced", escrow_set_archive,
+                "on or off: credentials for encryption that are replaced are kept"),
+    GLOBAL_MANY("EscrowDeviceCA", escrow_set_device_ca,
+                "files with certificates of the CAs of devices"),
+    GLOBAL_ONE("EscrowRecipient", escrow_set_recipient,
+               "device-ca or first-use-insecure: whose certificates profiles are encrypted to"),
+    GLOBAL_ONE("EscrowProfileLife", escrow_set_profile_life,
+               "so many days a profile waits for credentials"),
+    GLOBAL_ONE("EscrowPKCS12", escrow_set_pkcs12,
+               "legacy or modern: ciphers of what devices get"),
+    GLOBAL_ONE("EscrowKeyTransport", escrow_set_transport,
+               "pkcs1 or oaep: how keys of profiles are encrypted to RSA"),
+    GLOBAL_TWO_OR_THREE("EscrowProfileSigner", escrow_set_signer,
+                        "CERTIFICATE KEY [PASSPHRASE]: who signs profiles"),
     { NULL }
 };

@@ -25,6 +25,7 @@ typedef struct {
     escrow_source_t source;
     const char *header;             /* of ESCROW_SOURCE_HEADER */
     int format;                     /* escrow_header_format_t */
+    const char *deliver;            /* EscrowDeliver: name of the <UEM> that profiles go to */
 } escrow_section_t;
 
 /** ThumbprintTrustedProxy: one of those whose headers are believed. */
@@ -56,6 +57,9 @@ void *escrow_create_server(apr_pool_t *p, server_rec *s);
 void *escrow_merge_servers(apr_pool_t *p, void *base, void *add);
 void *escrow_create_section(apr_pool_t *p, char *path);
 void *escrow_merge_sections(apr_pool_t *p, void *base, void *add);
+
+/** The <UEM> that profiles of a request go to; NULL: none. */
+const char *escrow_section_uem(const request_rec *r);
 
 escrow_server_t *escrow_server(const server_rec *s);
 /** Made on first use in a configuration. */

@@ -11,6 +11,7 @@
 
 #include "log.h"
 #include "mod_escrow/escrow_admin.h"
+#include "mod_escrow/escrow_api.h"
 #include "mod_escrow/escrow_config.h"
 #include "mod_escrow/escrow_tls.h"
 #include "mod_escrow/escrow_vault.h"
@@ -39,6 +40,8 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
     }
     problems = thumbprint_check(s, pconf, ptemp);
     problems += escrow_vault_load(s, pconf);
+    problems += escrow_settings_check(s, pconf, ptemp);
+    escrow_gatehouse()->register_dump(escrow_dump, pconf);
     return problems ? HTTP_INTERNAL_SERVER_ERROR : OK;
 }
 
@@ -53,6 +56,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
 static void child_init(apr_pool_t *pchild, server_rec *s)
 {
     escrow_vault_child_init(pchild, s);
+    escrow_api_child_init(s);
     escrow_tls_child_init(pchild, s);
     thumbprint_files_child_init(pchild, s);
     thumbprint_pins_child_init(pchild, s);
@@ -69,6 +73,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_handler(escrow_admin_handler, NULL, NULL, APR_HOOK_MIDDLE);
     /* the store is ready then */
     ap_hook_post_config(post_config, after_gatehouse, NULL, APR_HOOK_MIDDLE);
+    ap_hook_handler(escrow_api_handler, NULL, NULL, APR_HOOK_MIDDLE);
     /* after the answer was sent */
     ap_hook_log_transaction(thumbprint_note_used, NULL, NULL, APR_HOOK_LAST);
     /* before any module sees a header that only a proxy may send */

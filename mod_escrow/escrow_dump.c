@@ -1,0 +1,80 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/* What "httpd -t -D DUMP_GATEHOUSE" says of the escrow, and what a child says at its start. */
+
+#include <jansson.h>
+
+#include <httpd.h>
+#include <http_config.h>
+#include <http_log.h>
+
+#include "log.h"
+#include "mod_escrow/escrow_api.h"
+#include "mod_escrow/escrow_config.h"
+#include "mod_escrow/escrow_json.h"
+#include "mod_escrow/escrow_vault.h"
+
+APLOG_USE_MODULE(escrow);
+
+static const char *const retentions[] = { "expiry", "days", "consumption" };
+
+static json_t *dump_keys(const escrow_global_t *global)
+{
+    json_t *array = json_array();
+    int i;
+
+    for (i = 0; i < global->vault_keys->nelts; ++i) {
+        const escrow_vault_key_t *key = APR_ARRAY_IDX(global->vault_keys, i,
+                                                      escrow_vault_key_t *);
+
+        json_array_append_new(array, json_pack("{s:s, s:s}", "id", key->id, "source",
+                                               key->source));
+    }
+    return array;
+}
+
+void escrow_dump(void *json, server_rec *s, apr_pool_t *p)
+{
+    const escrow_global_t *global = escrow_global(p);
+    const escrow_settings_t *settings = escrow_settings(p);
+    json_t *object = json_object(), *cas = json_array();
+    int i;
+
+    for (i = 0; i < settings->device_cas->nelts; ++i) {
+        json_array_append_new(cas, json_string(APR_ARRAY_IDX(settings->device_cas, i,
+                                                             const char *)));
+    }
+    json_object_set_new(object, "vault_keys", dump_keys(global));
+    json_object_set_new(object, "retention", json_string(retentions[settings->retention]));
+    json_object_set_new(object, "retention_days", settings->retention == ESCROW_RETAIN_DAYS
+                        ? json_real((double)settings->days / (double)apr_time_from_sec(86400))
+                        : json_null());
+    json_object_set_new(object, "archive_replaced", json_boolean(settings->archive));
+    json_object_set_new(object, "device_cas", cas);
+    json_object_set_new(object, "recipient", json_string(settings->insecure
+                                                         ? "first-use-insecure" : "device-ca"));
+    json_object_set_new(json, "escrow", object);
+}
+
+void escrow_api_child_init(server_rec *s)
+{
+    const gatehouse_service_t *service = escrow_gatehouse()->service();
+    const gh_vault_t *vault = escrow_vault();
+    gh_result_t result;
+    apr_pool_t *ptemp;
+
+    if (!vault) {
+        return;
+    }
+    escrow_json_protect();
+    if (!service || !service->store) {
+        return;
+    }
+    gh_result_clear(&result);
+    apr_pool_create(&ptemp, s->process->pool);
+    if (gh_vault_check(vault, service->store, ptemp, &result) != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "%s: %s. %s", result.number, result.message,
+                     result.action);
+    }
+    apr_pool_destroy(ptemp);
+}

@@ -1,0 +1,242 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#include "mod_escrow/escrow_settings.h"
+
+#include <stdlib.h>
+
+#include <apr_strings.h>
+#include <http_core.h>
+#include <http_log.h>
+
+#include "log.h"
+#include "mod_escrow/escrow_config.h"
+
+APLOG_USE_MODULE(escrow);
+
+#define MAX_BODY        (1024 * 1024)
+#define MAX_CREDENTIALS 50
+#define DAY             ((double)apr_time_from_sec(86400))
+
+/** A hundred years. */
+#define MAX_DAYS        36500
+
+static escrow_settings_t *settings;
+
+static apr_status_t forget(void *data)
+{
+    settings = NULL;
+    return APR_SUCCESS;
+}
+
+escrow_settings_t *escrow_settings(apr_pool_t *pconf)
+{
+    if (!settings) {
+        settings = apr_pcalloc(pconf, sizeof(*settings));
+        settings->max_body = MAX_BODY;
+        settings->max_credentials = MAX_CREDENTIALS;
+        settings->archive = 1;
+        settings->patience = ESCROW_PATIENCE;
+        settings->device_cas = apr_array_make(pconf, 2, sizeof(const char *));
+        apr_pool_cleanup_register(pconf, NULL, forget, apr_pool_cleanup_null);
+    }
+    return settings;
+}
+
+const escrow_settings_t *escrow_settings_now(void)
+{
+    return settings;
+}
+
+/** @return NULL if arg is no whole number within these limits */
+static const char *read_number(const char *arg, long least, long most, long *number)
+{
+    char *end;
+
+    *number = strtol(arg, &end, 10);
+    return *arg && !*end && *number >= least && *number <= most ? arg : NULL;
+}
+
+/** @return 0 if arg is no number of days, perhaps with a fraction */
+static int read_days(const char *arg, apr_interval_time_t *days)
+{
+    char *end;
+    double number = strtod(arg, &end);
+
+    if (!*arg || *end || !(number > 0) || number > MAX_DAYS) {
+        return 0;
+    }
+    *days = (apr_interval_time_t)(number * DAY);
+    return *days > 0;
+}
+
+const char *escrow_set_max_body(cmd_parms *cmd, void *dir, const char *arg)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    long number;
+
+    if (error) {
+        return error;
+    }
+    if (!read_number(arg, 1024, 64L * 1024 * 1024, &number)) {
+        return GHNO(1325) "EscrowMaxBody takes a number of bytes from 1024 to 67108864";
+    }
+    escrow_settings(cmd->pool)->max_body = (apr_size_t)number;
+    return NULL;
+}
+
+const char *escrow_set_max_credentials(cmd_parms *cmd, void *dir, const char *arg)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    long number;
+
+    if (error) {
+        return error;
+    }
+    if (!read_number(arg, 1, ESCROW_ELEMENTS_MAX, &number)) {
+        return apr_psprintf(cmd->pool, GHNO(1326) "EscrowMaxCredentials takes a number from 1 to "
+                            "%d", ESCROW_ELEMENTS_MAX);
+    }
+    escrow_settings(cmd->pool)->max_credentials = (int)number;
+    return NULL;
+}
+
+const char *escrow_set_retention(cmd_parms *cmd, void *dir, const char *arg)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    escrow_settings_t *said;
+
+    if (error) {
+        return error;
+    }
+    said = escrow_settings(cmd->pool);
+    if (!ap_cstr_casecmp(arg, "expiry")) {
+        said->retention = ESCROW_RETAIN_EXPIRY;
+    }
+    else if (!ap_cstr_casecmp(arg, "consumption")) {
+        said->retention = ESCROW_RETAIN_CONSUMPTION;
+    }
+    else if (read_days(arg, &said->days)) {
+        said->retention = ESCROW_RETAIN_DAYS;
+    }
+    else {
+        return GHNO(1327) "EscrowRetention takes expiry, consumption, or a number of days, such as "
+               "0.5";
+    }
+    return NULL;
+}
+
+const char *escrow_set_archive(cmd_parms *cmd, void *dir, int on)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    if (!error) {
+        escrow_settings(cmd->pool)->archive = on;
+    }
+    return error;
+}
+
+const char *escrow_set_device_ca(cmd_parms *cmd, void *dir, const char *file)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    if (!error) {
+        APR_ARRAY_PUSH(escrow_settings(cmd->pool)->device_cas, const char *)
+            = ap_server_root_relative(cmd->pool, file);
+    }
+    return error;
+}
+
+const char *escrow_set_recipient(cmd_parms *cmd, void *dir, const char *arg)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    if (error) {
+        return error;
+    }
+    if (ap_cstr_casecmp(arg, "device-ca") && ap_cstr_casecmp(arg, "first-use-insecure")) {
+        return GHNO(1328) "EscrowRecipient takes device-ca or first-use-insecure";
+    }
+    escrow_settings(cmd->pool)->insecure = !ap_cstr_casecmp(arg, "first-use-insecure");
+    return NULL;
+}
+
+const char *escrow_set_profile_life(cmd_parms *cmd, void *dir, const char *arg)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    if (error) {
+        return error;
+    }
+    if (!read_days(arg, &escrow_settings(cmd->pool)->patience)) {
+        return GHNO(1329) "EscrowProfileLife takes a number of days, such as 14";
+    }
+    return NULL;
+}
+
+const char *escrow_set_pkcs12(cmd_parms *cmd, void *dir, const char *arg)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    if (error) {
+        return error;
+    }
+    if (ap_cstr_casecmp(arg, "legacy") && ap_cstr_casecmp(arg, "modern")) {
+        return GHNO(1330) "EscrowPKCS12 takes legacy or modern";
+    }
+    escrow_settings(cmd->pool)->pkcs12 = !ap_cstr_casecmp(arg, "modern") ? ESCROW_PKCS12_MODERN
+        : ESCROW_PKCS12_LEGACY;
+    return NULL;
+}
+
+const char *escrow_set_transport(cmd_parms *cmd, void *dir, const char *arg)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    if (error) {
+        return error;
+    }
+    if (ap_cstr_casecmp(arg, "pkcs1") && ap_cstr_casecmp(arg, "oaep")) {
+        return GHNO(1331) "EscrowKeyTransport takes pkcs1 or oaep";
+    }
+    escrow_settings(cmd->pool)->transport = !ap_cstr_casecmp(arg, "oaep") ? ESCROW_TRANSPORT_OAEP
+        : ESCROW_TRANSPORT_PKCS1;
+    return NULL;
+}
+
+const char *escrow_set_signer(cmd_parms *cmd, void *dir, const char *certificate,
+                              const char *key, const char *passphrase)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    escrow_settings_t *said;
+
+    if (error) {
+        return error;
+    }
+    said = escrow_settings(cmd->pool);
+    said->signer_certificate = ap_server_root_relative(cmd->pool, certificate);
+    said->signer_key = key;
+    said->signer_passphrase = passphrase;
+    return NULL;
+}
+
+static int complain(server_rec *s, const gh_result_t *result)
+{
+    ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s, "%s: %s. %s", result->number,
+                 result->message, result->action);
+    return 1;
+}
+
+int escrow_settings_check(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp)
+{
+    const escrow_settings_t *said = escrow_settings(pconf);
+    gh_result_t result;
+    int problems = 0;
+
+    gh_result_clear(&result);
+    if (said->device_cas->nelts
+        && escrow_device_cas_open(&settings->cas, settings->device_cas, pconf, &result)
+            != APR_SUCCESS) {
+        problems += complain(s, &result);
+    }
+    return problems;
+}
