@@ -14,6 +14,7 @@
 #include "log.h"
 #include "mod_escrow/escrow_config.h"
 #include "mod_escrow/escrow_problem.h"
+#include "mod_escrow/escrow_uem.h"
 #include "mod_escrow/escrow_vault.h"
 #include "status.h"
 
@@ -217,6 +218,7 @@ static int prepare(escrow_call_t *call, const route_t *route, gh_result_t *resul
         return HTTP_SERVICE_UNAVAILABLE;
     }
     call->keep.store = service->store;
+    call->keep.lives = escrow_uem_lives();
     return 0;
 }
 

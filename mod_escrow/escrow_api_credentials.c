@@ -8,6 +8,7 @@
 #include "mod_escrow/escrow_api.h"
 #include "mod_escrow/escrow_config.h"
 #include "mod_escrow/escrow_problem.h"
+#include "mod_escrow/escrow_uem.h"
 #include "mod_escrow/escrow_vault.h"
 
 apr_status_t escrow_api_upload(escrow_call_t *call, gh_result_t *result)
@@ -16,7 +17,8 @@ apr_status_t escrow_api_upload(escrow_call_t *call, gh_result_t *result)
     const escrow_settings_t *settings = call->settings;
     escrow_upload_options_t options = {
         .retention = settings->retention, .days = settings->days, .archive = settings->archive,
-        .provider = call->provider, .origin = "upload"
+        .provider = call->provider, .origin = "upload",
+        .available = escrow_uem_told()
     };
     gh_audit_event_t *event = escrow_audit_event(r, "upload");
     escrow_upload_t *upload;

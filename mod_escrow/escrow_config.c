@@ -8,6 +8,7 @@
 
 #include "mod_escrow/escrow_settings.h"
 #include "mod_escrow/escrow_tls.h"
+#include "mod_escrow/escrow_uem.h"
 #include "mod_escrow/escrow_vault.h"
 #include "mod_escrow/thumbprint.h"
 
@@ -84,12 +85,6 @@ const char *escrow_section_uem(const request_rec *r)
     return section->deliver;
 }
 
-static const char *set_deliver(cmd_parms *cmd, void *dir, const char *name)
-{
-    ((escrow_section_t *)dir)->deliver = name;
-    return NULL;
-}
-
 #define SERVER_ONE(name, function, help) AP_INIT_TAKE1(name, function, NULL, RSRC_CONF, help)
 #define SERVER_ARGV(name, function, help) \
     AP_INIT_TAKE_ARGV(name, function, NULL, RSRC_CONF, help)
@@ -101,6 +96,7 @@ static const char *set_deliver(cmd_parms *cmd, void *dir, const char *name)
     AP_INIT_TAKE23(name, function, NULL, RSRC_CONF, help)
 #define SECTION_ONE(name, function, help) \
     AP_INIT_TAKE1(name, function, NULL, RSRC_CONF | ACCESS_CONF, help)
+#define UEM_ARGV(name, help) AP_INIT_TAKE_ARGV(name, escrow_set_uem, NULL, RSRC_CONF, help)
 #define ANYWHERE_ARGV(name, function, help) \
     AP_INIT_TAKE_ARGV(name, function, NULL, RSRC_CONF | ACCESS_CONF, help)
 
@@ -114,7 +110,7 @@ const command_rec escrow_directives[] = {
                "NAME: the certificate of that name in the store, if there is one, is this host's"),
     GLOBAL_TWO("EscrowVaultKey", escrow_set_vault_key,
                "ID SOURCE: a key of the vault, by file:PATH, exec:PATH or pkcs11:"),
-    SECTION_ONE("EscrowDeliver", set_deliver, "NAME: the <UEM> that profiles go to"),
+    SECTION_ONE("EscrowDeliver", escrow_set_deliver, "NAME: the <UEM> that profiles go to"),
     GLOBAL_ONE("EscrowMaxBody", escrow_set_max_body, "largest body of a request, in bytes"),
     GLOBAL_ONE("EscrowMaxCredentials", escrow_set_max_credentials, "so many in one upload"),
     GLOBAL_ONE("EscrowRetention", escrow_set_retention,
@@ -133,5 +129,20 @@ const command_rec escrow_directives[] = {
                "pkcs1 or oaep: how keys of profiles are encrypted to RSA"),
     GLOBAL_TWO_OR_THREE("EscrowProfileSigner", escrow_set_signer,
                         "CERTIFICATE KEY [PASSPHRASE]: who signs profiles"),
+    GLOBAL_ONE("EscrowPoll", escrow_set_poll, "a time: how often the worker looks for work"),
+    AP_INIT_RAW_ARGS("<UEM", escrow_uem_section, NULL, RSRC_CONF, "<UEM NAME>"),
+    UEM_ARGV("UEMURL", "a URL with tokens: where profiles are delivered"),
+    UEM_ARGV("UEMMethod", "POST, PUT or PATCH"),
+    UEM_ARGV("UEMHeader", "NAME TEMPLATE: a header"),
+    UEM_ARGV("UEMHeaderSecret", "NAME file:PATH or exec:PATH: a header whose value is a secret"),
+    UEM_ARGV("UEMBody", "TEMPLATE or file:PATH, and perhaps its media type"),
+    UEM_ARGV("UEMCredential", "basic SOURCE, oauth2 URL client=ID secret=SOURCE ..., or mtls FILE "
+             "..."),
+    UEM_ARGV("UEMTrust", "a PEM file with CA certificates, or system"),
+    UEM_ARGV("UEMProxy", "URL, env or none"),
+    UEM_ARGV("UEMLimits", "concurrent=, rate=, timeout=, retry=, pause="),
+    UEM_ARGV("UEMLife", "a time: how long a delivery is tried"),
+    UEM_ARGV("UEMAvailable", "a URL that is called when there are credentials, and perhaps a body "
+             "with its media type"),
     { NULL }
 };

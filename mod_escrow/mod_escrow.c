@@ -14,7 +14,9 @@
 #include "mod_escrow/escrow_api.h"
 #include "mod_escrow/escrow_config.h"
 #include "mod_escrow/escrow_tls.h"
+#include "mod_escrow/escrow_uem.h"
 #include "mod_escrow/escrow_vault.h"
+#include "mod_escrow/escrow_worker_start.h"
 #include "mod_escrow/thumbprint.h"
 
 #if !AP_MODULE_MAGIC_AT_LEAST(20120211, 105)
@@ -40,6 +42,7 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
     }
     problems = thumbprint_check(s, pconf, ptemp);
     problems += escrow_vault_load(s, pconf);
+    problems += escrow_uem_check(s, pconf);
     problems += escrow_settings_check(s, pconf, ptemp);
     escrow_gatehouse()->register_dump(escrow_dump, pconf);
     return problems ? HTTP_INTERNAL_SERVER_ERROR : OK;
@@ -70,6 +73,7 @@ static void register_hooks(apr_pool_t *p)
     thumbprint_require_hooks(p);
     thumbprint_refusal_hooks(p);
     escrow_tls_hooks(p);
+    escrow_worker_hooks(p);
     ap_hook_handler(escrow_admin_handler, NULL, NULL, APR_HOOK_MIDDLE);
     /* the store is ready then */
     ap_hook_post_config(post_config, after_gatehouse, NULL, APR_HOOK_MIDDLE);

@@ -356,6 +356,7 @@ int gatehouse_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
 
     settings->shared.store = settings->store;
     settings->shared.public_url = settings->public_url;
+    settings->shared.node = settings->node;
     if (settings->issuers->nelts && !settings->store) {
         const gatehouse_issuer_section_t *first
             = APR_ARRAY_IDX(settings->issuers, 0, gatehouse_issuer_section_t *);

@@ -26,6 +26,7 @@ typedef struct {
     apr_hash_t *profiles;           /* gh_profile_t * by name and by alias */
     const char *store;              /* GatehouseStore, NULL if not configured */
     const char *public_url;         /* GatehousePublicURL, NULL if not configured */
+    const char *node;               /* GatehouseNode */
     int sealing_configured;         /* GatehouseSealingKey is there */
     const gh_sealer_t *sealer;      /* NULL if not configured, or, for the dump, not to be had */
 } gatehouse_config_t;

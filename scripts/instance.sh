@@ -137,7 +137,7 @@ find_httpd() {
 # Copies what "make install" installs, if the build is newer than what is there.
 install_software() {
     local build=$top/build stage=$top/build/stage newest
-    newest=$(find "$build" -path "$stage" -prune -o \( -name '*.so' -o -name gatehousectl -o -name gatehouse-ocsp-feeder -o -name gatehouse-ca-worker \) -newer \
+    newest=$(find "$build" -path "$stage" -prune -o \( -name '*.so' -o -name gatehousectl -o -name gatehouse-ocsp-feeder -o -name gatehouse-ca-worker -o -name gatehouse-uem-worker \) -newer \
         "$state/software/.installed" -print 2>/dev/null | head -n 1) || true
     if [ -f "$state/software/.installed" ] && [ -z "$newest" ] && ! find "$top/conf.d" -newer \
         "$state/software/.installed" | grep -q .; then
@@ -182,7 +182,7 @@ TXT
 write_programs() {
     local modules=$1 library program found
     library=$(installed libgatehouse.so)
-    for program in gatehouse-ocsp-feeder gatehouse-ca-worker; do
+    for program in gatehouse-ocsp-feeder gatehouse-ca-worker gatehouse-uem-worker; do
         found=$(find "$state/software" -path "$modules" -prune -o -name "$program" -print | head -n 1)
         [ -n "$found" ] || die "the installation in $state/software has no $program"
         put "$modules/$program" 755 <<TXT
@@ -242,11 +242,12 @@ scep_location() {
 
 write_configuration() {
     local static="SCEPChallenge static \"file:$state/secrets/scep-challenge\"" user=''
-    local library gatehouse scep ocsp shipped
+    local library gatehouse scep ocsp escrow shipped
     library=$(installed libgatehouse.so)
     gatehouse=$(installed mod_gatehouse.so)
     scep=$(installed mod_scep.so)
     ocsp=$(installed mod_ocsp.so)
+    escrow=$(installed mod_escrow.so)
     shipped=$(installed gatehouse.conf)
     if is_root; then user=$(printf 'User %s\nGroup %s' "$run_as" "$(id -gn "$run_as")"); fi
     write_ctl
@@ -288,6 +289,7 @@ LoadFile "$library"
 LoadModule gatehouse_module "$gatehouse"
 LoadModule scep_module "$scep"
 LoadModule ocsp_module "$ocsp"
+LoadModule escrow_module "$escrow"
 Include "${shipped%/*}/*.conf"
 
 GatehouseStore "$(store_uri)"

@@ -95,6 +95,7 @@ int run_record_tests(void);
 int run_device_tests(void);
 int run_ledger_tests(void);
 int run_job_tests(void);
+int run_delivery_tests(void);
 int run_escrow_tests(void);
 int run_pin_tests(void);
 int run_remote_tests(void);

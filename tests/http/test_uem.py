@@ -1,0 +1,303 @@
+# Licensed under the Apache License, Version 2.0. See LICENSE.
+"""Profiles are completed and delivered to a UEM, whatever that does."""
+
+import json
+import os
+import re
+import signal
+import uuid
+
+import pytest
+
+from harness.server import wait_until
+from harness.uem import KILLED, TROUBLE, Delivering, section, start_uem
+from uem import CLIENT, PASSWORD, SECRET, TENANT, Proxy
+
+
+@pytest.fixture(scope="module")
+def module_delivering(make_module_server, tmp_path_factory):
+    uem = start_uem(tmp_path_factory.mktemp("uem"))
+    yield Delivering(make_module_server, uem, tmp_path_factory.mktemp("devices"),
+                     UEMAvailable=uem.url + "/api/devices/{{device.uuid}}/credentials")
+    uem.close()
+
+
+@pytest.fixture
+def delivering(module_delivering):
+    uem = module_delivering.uem
+    module_delivering.server.allow(*TROUBLE)
+    uem.faults.clear()
+    uem.latency = 0.0
+    uem.start()
+    yield module_delivering
+    uem.faults.clear()
+    uem.latency = 0.0
+    uem.start()
+    uem.check()
+
+
+def one_delivery(delivering, device, made, serial):
+    """Exactly one, which the device can open."""
+    taken, = delivering.delivered(device)
+    assert device.open(taken["document"]) == [serial]
+    state = delivering.wait_state(made, "delivered")
+    assert len(delivering.uem.of_device(device.uuid)) == 1
+    return taken, state
+
+
+def test_upload_then_skeleton(delivering):
+    device = delivering.device()
+    serial = delivering.upload(device)
+    profile = str(uuid.uuid4())
+    made = delivering.skeleton(device, profile)
+    taken, state = one_delivery(delivering, device, made, serial)
+    assert taken["profile"] == profile and taken["type"] == "application/json"
+    assert taken["said"]["user_uuid"] == device.user
+    assert taken["document_type"] == "application/x-apple-aspen-config"
+    assert len(state["deliveries"]) == 1
+
+
+def test_skeleton_then_upload(delivering):
+    device = delivering.device()
+    made = delivering.skeleton(device)
+    assert made["status"] == "waiting" and made["waiting_for"] == ["encryption"]
+    serial = delivering.upload(device)
+    one_delivery(delivering, device, made, serial)
+
+
+def test_notice(delivering):
+    """The UEM is told that there are credentials."""
+    device = delivering.device()
+    delivering.upload(device)
+    notice = wait_until(lambda: [one for one in delivering.uem.notices.values()
+                                 if one["device"] == device.uuid], 30)[0]
+    assert notice["said"] == {"device_uuid": device.uuid, "user_uuid": device.user}
+
+
+def test_newer_credentials_are_delivered_anew(delivering):
+    device = delivering.device()
+    first = delivering.upload(device)
+    made = delivering.skeleton(device)
+    one_delivery(delivering, device, made, first)
+    second = delivering.upload(device, key_name="rsa2048-02")
+    before, after = delivering.delivered(device, 2)
+    assert device.open(after["document"]) == [second] and before["key"] != after["key"]
+
+
+@pytest.mark.parametrize("fault", [
+    {"kind": "status", "code": 500}, {"kind": "status", "code": 502, "bare": True},
+    {"kind": "status", "code": 429, "retry_after": 1},
+    {"kind": "status", "code": 409}, {"kind": "drop"}, {"kind": "half"}, {"kind": "lost"},
+    {"kind": "hang"}, {"kind": "failed", "code": 503}])
+def test_trouble_ends_in_one_effect(delivering, fault):
+    """Whatever is no answer is tried again, under the same key, with the same bytes."""
+    fault = delivering.uem.faults.add(on="deliver", times=1, **fault)
+    device = delivering.device()
+    serial = delivering.upload(device)
+    made = delivering.skeleton(device)
+    one_delivery(delivering, device, made, serial)
+    assert fault.hits == 1
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 422])
+def test_final(delivering, code):
+    """A status that another try will not change."""
+    delivering.server.expect("GH1360")
+    delivering.uem.faults.add("status", on="deliver", times=1, code=code)
+    device = delivering.device()
+    delivering.upload(device)
+    made = delivering.skeleton(device)
+    state = delivering.wait_state(made, "failed")
+    assert "GH1354" in state["reason"] and str(code) in state["reason"]
+    assert not delivering.uem.of_device(device.uuid)
+
+
+def test_down_and_up_again(delivering):
+    """The breaker opens; when the UEM is back all is delivered, once."""
+    delivering.uem.stop()
+    waiting = []
+    for _ in range(8):
+        device = delivering.device()
+        waiting.append((device, delivering.upload(device), delivering.skeleton(device)))
+    wait_until(lambda: "GH0817" in delivering.server.log.text(), 60)
+    delivering.uem.start()
+    for device, serial, made in waiting:
+        one_delivery(delivering, device, made, serial)
+
+
+def test_kill_of_the_worker_in_calls(delivering):
+    """What the UEM had taken when the worker died is the same delivery when it comes again."""
+    delivering.server.allow(*KILLED)
+    delivering.uem.faults.add("late", on="deliver", times=3, seconds=1.5)
+    waiting = []
+    for _ in range(3):
+        device = delivering.device()
+        waiting.append((device, delivering.upload(device), delivering.skeleton(device)))
+    wait_until(lambda: all(delivering.uem.of_device(device.uuid) for device, _, _ in waiting), 60)
+    os.kill(delivering.worker(), signal.SIGKILL)
+    for device, serial, made in waiting:
+        one_delivery(delivering, device, made, serial)
+
+
+def test_no_secret_is_to_be_seen(delivering):
+    """In logs, the store, the processes, and what the UEM gets of profiles."""
+    device = delivering.device()
+    delivering.upload(device)
+    delivering.delivered(device) if delivering.skeleton(device) else None
+    root = delivering.server.root
+    texts = [path.read_bytes() for folder in ("log", "store", "run")
+             if (root / folder).is_dir() for path in (root / folder).iterdir() if path.is_file()]
+    for pid in (*delivering.workers(), *delivering.server.children()):
+        texts += [open(f"/proc/{pid}/{name}", "rb").read() for name in ("environ", "cmdline")]
+    for secret in (PASSWORD, TENANT):
+        assert not [text for text in texts if secret.encode() in text]
+
+
+# other ways to say it
+
+def deliver_one(delivering):
+    device = delivering.device()
+    serial = delivering.upload(device)
+    made = delivering.skeleton(device, labels={"group": "a b/?&"})
+    return one_delivery(delivering, device, made, serial)[0]
+
+
+def test_oauth2(make_server, tmp_path):
+    """A token is fetched once; one that is not good any more is fetched anew."""
+    uem = start_uem(tmp_path, authentication="oauth2", tenant=False)
+    delivering = Delivering(
+        make_server, uem, tmp_path, UEMHeaderSecret=None, UEMCredential="", uems=lambda server:
+        section(server, uem, UEMHeaderSecret=None, UEMCredential=(
+            f"oauth2 {uem.url}/oauth/token client={CLIENT} scope=escrow "
+            f"secret=file:{server.make_secret('uem-client', SECRET)}")))
+    deliver_one(delivering)
+    deliver_one(delivering)
+    assert len(uem.calls_of("token")) == 1
+    uem.forget_tokens()
+    deliver_one(delivering)
+    assert len(uem.calls_of("token")) == 2
+    uem.close()
+    uem.check()
+
+
+def test_client_certificate_templates_and_proxy(make_server, tmp_path):
+    """mTLS; a body of bytes, labels in the URL and a header; over a proxy, which is told of the
+    host."""
+    uem = start_uem(tmp_path, authentication=None, clients=True, tenant=False)
+    proxy = Proxy()
+    uem.tls.credential("uem.p12", passphrase="mtls", alias="gatehouse")
+
+    def uems(server):
+        return section(
+            server, uem, UEMHeaderSecret=None, UEMMethod="POST", UEMProxy=proxy.url,
+            UEMURL=uem.url + "/api/devices/{{device.uuid}}/profiles/{{profile.uuid}}"
+                             "?group={{labels.group}}",
+            UEMHeader='X-Group "of {{labels.group}}"', UEMBody='"{{document}}"',
+            UEMCredential=f'mtls "{tmp_path}/uem.p12" alias=gatehouse '
+                          f'passphrase=file:{server.make_secret("mtls", "mtls")}')
+
+    taken = deliver_one(Delivering(make_server, uem, tmp_path, uems=uems))
+    assert taken["target"].endswith("?group=a%20b%2F%3F%26")
+    assert taken["headers"]["X-Group"] == "of a b/?&"
+    assert taken["type"] == "application/x-apple-aspen-config"
+    assert uem.peers[-1] == "gatehouse"
+    assert proxy.asked == [("CONNECT", f"127.0.0.1:{uem.port}")]
+    uem.close()
+    proxy.close()
+    uem.check()
+
+
+@pytest.mark.parametrize("no_proxy, used", [("", 1), ("127.0.0.1,other.example", 0)])
+def test_proxy_of_the_environment(make_server, tmp_path, monkeypatch, no_proxy, used):
+    uem = start_uem(tmp_path)
+    proxy = Proxy(user="somebody:secret")
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", "//somebody:secret@"))
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    delivering = Delivering(make_server, uem, tmp_path, UEMProxy="env")
+    deliver_one(delivering)
+    assert (len(proxy.asked) > 0) == used
+    assert "somebody:secret" not in delivering.server.log.text()
+    uem.close()
+    proxy.close()
+
+
+def test_life(make_server, tmp_path):
+    """After UEMLife nothing is tried any more, and somebody is told."""
+    uem = start_uem(tmp_path)
+    delivering = Delivering(make_server, uem, tmp_path, UEMLife="3s")
+    delivering.server.expect("GH1360")
+    uem.faults.add("status", on="deliver", code=503)
+    device = delivering.device()
+    delivering.upload(device)
+    state = delivering.wait_state(delivering.skeleton(device), "failed")
+    assert "GH1364" in state["reason"]
+    uem.close()
+
+
+# configuration
+
+@pytest.mark.parametrize("change, number", [
+    ({"UEMURL": None}, "GH1383"),
+    ({"UEMURL": "http://uem.example.com/"}, "GH1368"),
+    ({"UEMURL": "https://{{device.uuid}}.example.com/"}, "GH1368"),
+    ({"UEMURL": "https://user:secret@uem.example.com/"}, "GH1368"),
+    ({"UEMURL": "https://uem.example.com/{{nothing}}"}, "GH1350"),
+    ({"UEMURL": "https://uem.example.com/{{document.base64}}"}, "GH1350"),
+    ({"UEMMethod": "GET"}, "GH1369"),
+    ({"UEMHeader": "Authorization x"}, "GH1370"),
+    ({"UEMHeader": '"X-A\r" x'}, "GH1370"),
+    ({"UEMHeaderSecret": "aw-tenant-code secret"}, "GH1371"),
+    ({"UEMBody": "{} nonsense"}, "GH1372"),
+    ({"UEMBody": "file:/nowhere/body.json"}, "GH1389"),
+    ({"UEMBody": '"{{document}} x"'}, "GH1350"),
+    ({"UEMCredential": "basic secret"}, "GH1373"),
+    ({"UEMCredential": "oauth2 https://uem.example.com/token client=a"}, "GH1373"),
+    ({"UEMCredential": "mtls /a.p12 passphrase=secret"}, "GH1373"),
+    ({"UEMTrust": '""'}, "GH1374"),
+    ({"UEMProxy": "http://user:secret@proxy.example.com:3128"}, "GH1375"),
+    ({"UEMLimits": "timeout=1d"}, "GH1376"),
+    ({"UEMLife": "1y"}, "GH1377"),
+    ({"UEMAvailable": "http://uem.example.com/"}, "GH1378"),
+    ({"SetHandler": "none"}, "GH1390"),
+])
+def test_refused_by_configtest(make_server, delivering, tmp_path, change, number):
+    made = Delivering(make_server, delivering.uem, tmp_path, start=False, **change)
+    tested = made.server.configtest()
+    assert tested.returncode != 0
+    assert number in tested.stderr, tested.stderr
+    assert "secret" not in re.sub(r"UEMHeaderSecret|passphrase=|secret=SOURCE|secret never", "",
+                                  tested.stderr), tested.stderr
+
+
+@pytest.mark.parametrize("text, number", [
+    ("UEMURL https://uem.example.com/\n", "GH1379"),
+    ("<UEM a>\nUEMMethod PUT\nUEMMethod PUT\n</UEM>\n", "GH1380"),
+    ("<UEM a:b>\n</UEM>\n", "GH1381"),
+    ("<UEM mdm>\n</UEM>\n", "GH1382"),
+    ("<Location /x>\nEscrowDeliver nowhere\n</Location>\n", "GH1386"),
+    ("EscrowPoll 1ms\n", "GH1388"),
+])
+def test_sections(make_server, delivering, tmp_path, text, number):
+    made = Delivering(make_server, delivering.uem, tmp_path, start=False, more=text)
+    tested = made.server.configtest()
+    assert tested.returncode != 0 and number in tested.stderr, tested.stderr
+
+
+def test_secrets_that_cannot_be_used(make_server, delivering, tmp_path):
+    made = Delivering(make_server, delivering.uem, tmp_path, start=False, uems=lambda server:
+                      section(server, delivering.uem, UEMCredential="basic file:"
+                              + str(server.make_secret("bad", "no colon"))))
+    tested = made.server.configtest()
+    assert tested.returncode != 0 and "GH1384" in tested.stderr, tested.stderr
+
+
+def test_store_has_what_became_of_it(delivering):
+    """The audit log says to whom what was delivered, without keys."""
+    device = delivering.device()
+    serial = delivering.upload(device)
+    made = delivering.skeleton(device)
+    taken, _ = one_delivery(delivering, device, made, serial)
+    line, = wait_until(lambda: [line for line in delivering.server.audit()
+                                if line.get("transaction") == taken["key"]], 10)
+    assert line["event"] == "deliver" and line["result"] == "done"
+    assert device.uuid in line["subject"] and json.dumps(line)
