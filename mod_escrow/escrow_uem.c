@@ -501,8 +501,8 @@ static const char *walk(cmd_parms *cmd)
     for (child = section->first_child; child; child = child->next) {
         if (ap_cstr_casecmpn(child->directive, "UEM", 3)) {
             cmd->err_directive = child;
-            return apr_psprintf(cmd->pool, GHNO(1390) "%s does not belong in <UEM ...>: only UEM... "
-                                "directives do", child->directive);
+            return apr_psprintf(cmd->pool, GHNO(1390) "%s does not belong in <UEM ...>: only "
+                                "UEM... directives do", child->directive);
         }
     }
     if (section->first_child) {

@@ -75,8 +75,8 @@ const escrow_uem_t *escrow_uem(const char *name);
 /** How often the worker looks for work. */
 apr_interval_time_t escrow_poll(void);
 
-/** For jobs: how long deliveries to each are tried, apr_interval_time_t * by name; and const char *:
- *  those that are told when there are credentials. Both may be NULL. */
+/** For jobs: how long deliveries to each are tried, apr_interval_time_t * by name; and names,
+ *  const char *, of those that are told when there are credentials. Both may be NULL. */
 apr_hash_t *escrow_uem_lives(void);
 const apr_array_header_t *escrow_uem_told(void);
 

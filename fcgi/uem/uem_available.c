@@ -84,8 +84,8 @@ static void end(void *baton)
     framework_blocking(framework_of(one), end_blocking, end_done, one);
 }
 
-/* What cannot be stored is taken up again by whoever gets the job next: the UEM is told twice, under
- * one id. */
+/* What cannot be stored is taken up again by whoever gets the job next: the UEM is told twice,
+ * under one id. */
 static void end_done(void *baton)
 {
     notice_t *one = baton;

@@ -41,7 +41,8 @@ static apr_status_t open_key(escrow_credential_t *credential, const uem_worker_t
 
 /** Those that the template does not use are there without a key, so that positions are right. */
 static apr_status_t make_set(escrow_set_t *set, const uem_worker_t *worker,
-                             const gh_escrow_profile_record_t *profile, const escrow_template_t *template,
+                             const gh_escrow_profile_record_t *profile,
+                             const escrow_template_t *template,
                              const apr_array_header_t *credentials, apr_pool_t *p,
                              gh_result_t *result)
 {
@@ -106,7 +107,8 @@ static apr_status_t complete(escrow_document_t *document, const uem_worker_t *wo
 }
 
 apr_status_t uem_complete(gh_bytes_t *out, const uem_worker_t *worker,
-                          const gh_escrow_profile_record_t *profile, const apr_array_header_t *credentials,
+                          const gh_escrow_profile_record_t *profile,
+                          const apr_array_header_t *credentials,
                           apr_pool_t *p, gh_result_t *result)
 {
     escrow_document_t document;

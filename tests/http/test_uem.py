@@ -207,6 +207,15 @@ def test_client_certificate_templates_and_proxy(make_server, tmp_path):
     uem.check()
 
 
+def test_other_ciphers(make_server, tmp_path):
+    """EscrowPKCS12 modern, EscrowKeyTransport oaep; EscrowProfileLife and EscrowMaxCredentials."""
+    uem = start_uem(tmp_path)
+    deliver_one(Delivering(make_server, uem, tmp_path, more="EscrowPKCS12 modern\n"
+                           "EscrowKeyTransport oaep\nEscrowProfileLife 1\n"
+                           "EscrowMaxCredentials 5\n"))
+    uem.close()
+
+
 @pytest.mark.parametrize("no_proxy, used", [("", 1), ("127.0.0.1,other.example", 0)])
 def test_proxy_of_the_environment(make_server, tmp_path, monkeypatch, no_proxy, used):
     uem = start_uem(tmp_path)
