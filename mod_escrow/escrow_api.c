@@ -13,6 +13,7 @@
 
 #include "log.h"
 #include "mod_escrow/escrow_config.h"
+#include "mod_escrow/escrow_events.h"
 #include "mod_escrow/escrow_problem.h"
 #include "mod_escrow/escrow_uem.h"
 #include "mod_escrow/escrow_vault.h"
@@ -37,6 +38,7 @@ static const route_t routes[] = {
     { "/v1/profiles", 0, "POST", "profile", 0, escrow_api_skeleton },
     { "/v1/profiles", 1, "GET", "profile", 0, escrow_api_profile },
     { "/v1/profiles", 1, "DELETE", "cancel", 0, escrow_api_cancel },
+    { "/v1/events", 0, "POST", "provide", 1, escrow_api_event },
     { "/v1/openapi.json", 0, "GET", "document", 0, escrow_api_document }
 };
 
@@ -194,7 +196,7 @@ static int look_at_request(request_rec *r, const route_t *route, const char *all
         return HTTP_UNSUPPORTED_MEDIA_TYPE;
     }
     /* a location that lets everybody in is a mistake: keys could be planted */
-    if (!r->user) {
+    if (!r->user && !(route->call == escrow_api_event && escrow_events_signed(r))) {
         gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, RULE,
                        "Protect the location: AuthType gatehouse-cert and Require thumbprint.",
                        GHNO(1338) "nobody has been authenticated here");

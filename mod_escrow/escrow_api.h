@@ -55,6 +55,9 @@ apr_status_t escrow_api_skeleton(escrow_call_t *call, gh_result_t *result);
 apr_status_t escrow_api_profile(escrow_call_t *call, gh_result_t *result);
 apr_status_t escrow_api_cancel(escrow_call_t *call, gh_result_t *result);
 
+/* escrow_events_post.c */
+apr_status_t escrow_api_event(escrow_call_t *call, gh_result_t *result);
+
 /* escrow_api_document.c */
 apr_status_t escrow_api_document(escrow_call_t *call, gh_result_t *result);
 

@@ -6,6 +6,7 @@
 
 #include <apr_strings.h>
 
+#include "mod_escrow/escrow_events.h"
 #include "mod_escrow/escrow_settings.h"
 #include "mod_escrow/escrow_tls.h"
 #include "mod_escrow/escrow_uem.h"
@@ -75,6 +76,9 @@ void *escrow_merge_sections(apr_pool_t *p, void *base, void *add)
         merged->format = wider->format;
     }
     merged->deliver = narrower->deliver ? narrower->deliver : wider->deliver;
+    if (!merged->hmac.header) {
+        merged->hmac = wider->hmac;
+    }
     return merged;
 }
 
@@ -144,5 +148,12 @@ const command_rec escrow_directives[] = {
     UEM_ARGV("UEMLife", "a time: how long a delivery is tried"),
     UEM_ARGV("UEMAvailable", "a URL that is called when there are credentials, and perhaps a body "
              "with its media type"),
+    SERVER_ARGV("EscrowProvide", escrow_set_provide,
+                "event=NUMBER issuer=NAME [signing=PROFILE] [encryption=PROFILE] ...: credentials "
+                "that are made for an event"),
+    SERVER_ITERATE("EscrowMailDomains", escrow_set_mail_domain,
+                   "domains of mail that credentials may be made for"),
+    AP_INIT_TAKE2("EscrowEventHMAC", escrow_set_event_hmac, NULL, RSRC_CONF | ACCESS_CONF,
+                  "a header, and where the secret comes from by which it authenticates events"),
     { NULL }
 };

@@ -20,12 +20,19 @@ typedef enum {
     ESCROW_SOURCE_HEADER
 } escrow_source_t;
 
+/** EscrowEventHMAC, see escrow_events.h. */
+typedef struct {
+    const char *header;             /* NULL: not configured */
+    gh_bytes_t secret;              /* overwritten with pconf */
+} escrow_hmac_t;
+
 /** Of a directory, a location, or, by its defaults, of a server. */
 typedef struct {
     escrow_source_t source;
     const char *header;             /* of ESCROW_SOURCE_HEADER */
     int format;                     /* escrow_header_format_t */
     const char *deliver;            /* EscrowDeliver: name of the <UEM> that profiles go to */
+    escrow_hmac_t hmac;             /* EscrowEventHMAC */
 } escrow_section_t;
 
 /** ThumbprintTrustedProxy: one of those whose headers are believed. */
@@ -81,6 +88,7 @@ typedef struct {
     APR_OPTIONAL_FN_TYPE(gatehouse_dump_problem) *dump_problem;
     APR_OPTIONAL_FN_TYPE(gatehouse_register_dump) *register_dump;
     APR_OPTIONAL_FN_TYPE(gatehouse_register_worker) *register_worker;
+    APR_OPTIONAL_FN_TYPE(gatehouse_register_round) *register_round;
 } escrow_gatehouse_t;
 
 /** @return 0 if mod_gatehouse is not loaded */

@@ -258,6 +258,10 @@ int escrow_events_check(server_rec *s, apr_pool_t *pconf)
                          GHNO(1421) "EscrowMailDomains is not there: name the domains of mail that "
                          "certificates may be made for");
     }
+    if (!escrow_global_now() || !escrow_global_now()->vault_keys->nelts) {
+        problems += tell(s, APR_ARRAY_IDX(provider->places, 0, const char *),
+                         GHNO(1428) "EscrowVaultKey is not there, and keys need a vault");
+    }
     if (!problems && escrow_gatehouse()->register_round) {
         escrow_gatehouse()->register_round("enrolling for events", escrow_events_round, pconf);
     }

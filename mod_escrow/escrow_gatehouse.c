@@ -20,6 +20,7 @@ int escrow_find_gatehouse(void)
     offered.dump_problem = APR_RETRIEVE_OPTIONAL_FN(gatehouse_dump_problem);
     offered.register_dump = APR_RETRIEVE_OPTIONAL_FN(gatehouse_register_dump);
     offered.register_worker = APR_RETRIEVE_OPTIONAL_FN(gatehouse_register_worker);
+    offered.register_round = APR_RETRIEVE_OPTIONAL_FN(gatehouse_register_round);
     return offered.config != NULL;
 }
 

@@ -17,6 +17,7 @@
 
 #include "log.h"
 #include "mod_escrow/escrow_config.h"
+#include "mod_escrow/escrow_events.h"
 #include "mod_escrow/escrow_settings.h"
 #include "mod_escrow/escrow_uem.h"
 #include "mod_escrow/escrow_vault.h"
@@ -177,20 +178,22 @@ static json_t *describe_output(apr_pool_t *p, gh_result_t *result)
 static json_t *describe(const gatehouse_config_t *config, json_t *output, apr_pool_t *p)
 {
     const apr_array_header_t *all = escrow_uems();
+    const char *sizes = escrow_events_sizes(p);
     json_t *list = json_array();
     int i;
 
-    for (i = 0; i < all->nelts; ++i) {
+    for (i = 0; all && i < all->nelts; ++i) {
         if (json_array_append_new(list, describe_uem(APR_ARRAY_IDX(all, i, escrow_uem_t *), p))) {
             json_decref(list);
             json_decref(output);
             return NULL;            /* something that is not UTF-8 */
         }
     }
-    return json_pack("{s:s, s:s, s:I, s:I, s:o, s:o, s:o}", "store", config->store, "node",
+    return json_pack("{s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o*}", "store", config->store, "node",
                      config->node,
                      "lease", (json_int_t)LEASE, "poll", (json_int_t)escrow_poll(), "vault",
-                     describe_vault(p), "output", output, "uems", list);
+                     describe_vault(p), "output", output, "uems", list, "provide",
+                     sizes ? json_loads(sizes, 0, NULL) : NULL);
 }
 
 static int start_worker(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
@@ -201,8 +204,8 @@ static int start_worker(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
     gh_result_t result;
     char *text;
 
-    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG || !escrow_uems()
-        || !escrow_uems()->nelts) {
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG
+        || (!(escrow_uems() && escrow_uems()->nelts) && !escrow_events_sizes(ptemp))) {
         return OK;
     }
     gh_result_clear(&result);

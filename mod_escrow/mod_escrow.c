@@ -13,6 +13,7 @@
 #include "mod_escrow/escrow_admin.h"
 #include "mod_escrow/escrow_api.h"
 #include "mod_escrow/escrow_config.h"
+#include "mod_escrow/escrow_events.h"
 #include "mod_escrow/escrow_tls.h"
 #include "mod_escrow/escrow_uem.h"
 #include "mod_escrow/escrow_vault.h"
@@ -41,6 +42,7 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     problems = thumbprint_check(s, pconf, ptemp);
+    problems += escrow_events_check(s, pconf);
     problems += escrow_vault_load(s, pconf);
     problems += escrow_uem_check(s, pconf);
     problems += escrow_settings_check(s, pconf, ptemp);

@@ -2,6 +2,8 @@
 
 #include "fcgi/uem/uem_config.h"
 
+#include "fcgi/uem/uem_provide.h"
+
 #include <string.h>
 
 #include <apr_strings.h>
@@ -294,6 +296,10 @@ apr_status_t uem_configure(uem_worker_t *worker, const json_t *configuration, ap
     }
     for (i = 0; rv == APR_SUCCESS && i < json_array_size(list); ++i) {
         rv = read_uem(worker, json_array_get(list, i), p, result);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = uem_provide_configure(worker->framework, worker->vault,
+                                   json_object_get(configuration, "provide"), p, result);
     }
     return rv;
 }
