@@ -151,8 +151,8 @@ const command_rec escrow_directives[] = {
     SERVER_ARGV("EscrowProvide", escrow_set_provide,
                 "event=NUMBER issuer=NAME [signing=PROFILE] [encryption=PROFILE] ...: credentials "
                 "that are made for an event"),
-    SERVER_ITERATE("EscrowMailDomains", escrow_set_mail_domain,
-                   "domains of mail that credentials may be made for"),
+    AP_INIT_ITERATE("EscrowMailDomains", escrow_set_mail_domain, NULL, RSRC_CONF,
+                    "domains of mail that credentials may be made for"),
     AP_INIT_TAKE2("EscrowEventHMAC", escrow_set_event_hmac, NULL, RSRC_CONF | ACCESS_CONF,
                   "a header, and where the secret comes from by which it authenticates events"),
     { NULL }

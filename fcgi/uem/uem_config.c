@@ -2,14 +2,13 @@
 
 #include "fcgi/uem/uem_config.h"
 
-#include "fcgi/uem/uem_provide.h"
-
 #include <string.h>
 
 #include <apr_strings.h>
 #include <openssl/crypto.h>
 
 #include "escrow/flow.h"
+#include "fcgi/uem/uem_provide.h"
 #include "log.h"
 
 /** Threads that make documents: it is CPU work, beside httpd's. */
