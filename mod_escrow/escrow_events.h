@@ -31,8 +31,8 @@ int escrow_events_check(server_rec *s, apr_pool_t *pconf);
 /** Sizes of keys that the worker is to make ahead, as JSON text in p: "[2048]"; NULL: none */
 const char *escrow_events_sizes(apr_pool_t *p);
 
-/** @return 1 if events of a request's location have to be signed: that takes the place of whom httpd
- *  lets in */
+/** @return 1 if events of a request's location have to be signed: that takes the place of whom
+ *  httpd lets in */
 int escrow_events_signed(request_rec *r);
 
 /** The work that gatehouse_register_round() is given. */

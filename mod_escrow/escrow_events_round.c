@@ -104,7 +104,7 @@ static void tell(const gatehouse_service_t *service, const gh_escrow_event_recor
     }
 }
 
-/* Kept until they expire, whatever is said of uploads: another device of the user gets them, too. */
+/* Kept until they expire, whatever is said of uploads: other devices of the user get them, too. */
 static void fill_options(escrow_upload_options_t *options, const gh_escrow_event_record_t *record)
 {
     const escrow_settings_t *settings = escrow_settings_now();

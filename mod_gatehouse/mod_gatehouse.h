@@ -167,7 +167,8 @@ APR_DECLARE_OPTIONAL_FN(void, gatehouse_add_worker_section,
 
 /**
  * Work of a module in the thread of each child that follows the store, several times a second: at
- * most a few transactions and signatures. What fails is logged with its result, not again and again.
+ * most a few transactions and signatures. What fails is logged with its result, not again and
+ * again.
  * @param ptemp cleared afterwards
  */
 typedef apr_status_t gatehouse_round_fn(const gatehouse_service_t *service, apr_pool_t *ptemp,

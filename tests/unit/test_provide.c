@@ -458,23 +458,21 @@ static void spreading(void **state)
     assert_int_equal(spread.others[GH_ESCROW_SIGNING]->nelts, 0);
 }
 
-#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, x509_test_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(rules),
-        TEST(an_event_twice),
-        TEST(a_failed_event_again),
-        TEST(keys_once),
-        TEST(one_event_of_a_user_at_a_time),
-        TEST(more_is_lacking_than_was_made),
-        TEST(who_has_lost_the_job_stores_nothing),
-        TEST(lacking),
-        TEST(enrolled_once),
-        TEST(refused),
-        TEST(renewal),
-        TEST(spreading),
+        cmocka_unit_test_setup_teardown(rules, set_up, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(an_event_twice, set_up, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(a_failed_event_again, set_up, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(keys_once, set_up, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(one_event_of_a_user_at_a_time, set_up, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(more_is_lacking_than_was_made, set_up, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(who_has_lost_the_job_stores_nothing, set_up, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(lacking, set_up, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(enrolled_once, set_up, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(refused, set_up, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(renewal, set_up, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(spreading, set_up, x509_test_teardown),
     };
 
     return cmocka_run_group_tests_name("provide", tests, x509_group_setup, x509_group_teardown);
