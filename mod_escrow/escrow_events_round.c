@@ -114,6 +114,7 @@ static void fill_options(escrow_upload_options_t *options, const gh_escrow_event
     options->archive = !settings || settings->archive;
     options->provider = record->provider;
     options->origin = GH_PROVIDE_ORIGIN;
+    options->available = escrow_uem_told();
 }
 
 static apr_status_t proceed(const gatehouse_service_t *service,
