@@ -74,8 +74,10 @@ def wait_stored(delivering, device, *uses, seconds=60):
 
 
 def done(delivering, event, seconds=60):
-    return wait_until(lambda: (lambda answer: answer if answer["status"] != "accepted" else None)(
-        delivering.ask("/v1/events", "POST", event).json()), seconds, 0.1, "the end of an event")
+    def look():
+        answer = delivering.ask("/v1/events", "POST", event)
+        return answer.json() if answer.status == 200 else None
+    return wait_until(look, seconds, 0.1, "the end of an event")
 
 
 def thumbprint(found, use):
