@@ -14,7 +14,7 @@ from harness.postgres import Cluster
 from harness.server import wait_until
 from harness.uem import KILLED, Delivering, start_uem
 
-COUNT = environment.count(200, 2000)
+COUNT = environment.count(100, 2000)
 SEED = 41
 # what clients see while processes are killed: they come again, as they would
 AGAIN = (500, 502, 503, 504)
