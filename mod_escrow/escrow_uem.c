@@ -74,7 +74,7 @@ const apr_array_header_t *escrow_uem_wanted(void)
 
 apr_interval_time_t escrow_poll(void)
 {
-    return uems.poll;
+    return uems.poll ? uems.poll : POLL;
 }
 
 const escrow_uem_t *escrow_uem(const char *name)
