@@ -178,5 +178,8 @@ int ctl_vault_verify(ctl_t *ctl, const ctl_arguments_t *arguments)
     gh_result_clear(&result);
     rv = gh_vault_verify(vault, ctl->store, &progress, ctl->p, &result);
     print_progress(ctl, "good", &progress);
-    return rv == APR_SUCCESS ? CTL_OK : ctl_fail(&result);
+    if (rv == APR_SUCCESS)
+        return CTL_OK;
+    code = ctl_fail(&result);
+    return progress.failed > 0 ? CTL_FAILED : code;
 }
