@@ -28,7 +28,7 @@ typedef apr_status_t escrow_call_fn(escrow_call_t *call, gh_result_t *result);
 
 int escrow_api_handler(request_rec *r);
 
-/** In a child, after its vault was made: says if its keys are not those of the store. */
+/** In a child, after its vault was made, before threads are started. */
 void escrow_api_child_init(server_rec *s);
 
 /** escrow_dump.c: a gatehouse_dump_fn */

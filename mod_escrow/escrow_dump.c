@@ -1,20 +1,15 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-/* What "httpd -t -D DUMP_GATEHOUSE" says of the escrow, and what a child says at its start. */
+/* What "httpd -t -D DUMP_GATEHOUSE" says of the escrow. */
 
 #include <jansson.h>
 
 #include <httpd.h>
-#include <http_config.h>
-#include <http_log.h>
 
-#include "log.h"
 #include "mod_escrow/escrow_api.h"
 #include "mod_escrow/escrow_config.h"
 #include "mod_escrow/escrow_json.h"
 #include "mod_escrow/escrow_vault.h"
-
-APLOG_USE_MODULE(escrow);
 
 static const char *const retentions[] = { "expiry", "days", "consumption" };
 
@@ -58,23 +53,7 @@ void escrow_dump(void *json, server_rec *s, apr_pool_t *p)
 
 void escrow_api_child_init(server_rec *s)
 {
-    const gatehouse_service_t *service = escrow_gatehouse()->service();
-    const gh_vault_t *vault = escrow_vault();
-    gh_result_t result;
-    apr_pool_t *ptemp;
-
-    if (!vault) {
-        return;
+    if (escrow_vault()) {
+        escrow_json_protect();
     }
-    escrow_json_protect();
-    if (!service || !service->store) {
-        return;
-    }
-    gh_result_clear(&result);
-    apr_pool_create(&ptemp, s->process->pool);
-    if (gh_vault_check(vault, service->store, ptemp, &result) != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "%s: %s. %s", result.number, result.message,
-                     result.action);
-    }
-    apr_pool_destroy(ptemp);
 }
