@@ -10,6 +10,7 @@
 
 #include <apr_strings.h>
 
+#include "fcgi/backoff.h"
 #include "fcgi/framework_private.h"
 #include "pool.h"
 
@@ -23,6 +24,7 @@
 /** Before the worker's patience is at its end, calls are given up, so that what is known of them is
  *  still stored. */
 #define LAST_MINUTE apr_time_from_sec(4)
+#define LAST_MINUTE_HURRIED (GH_WORKER_HURRY / 2)
 
 /** Memory of jobs that have ended, kept for the next ones. */
 #define KEPT_MEMORY ((apr_size_t)4 * 1024 * 1024)
@@ -259,6 +261,18 @@ int framework_queue_paused(const framework_queue_t *queue)
     return queue->breaker.pause != 0;
 }
 
+int framework_queue_enter(framework_queue_t *queue)
+{
+    return breaker_enter(&queue->breaker, monotonic_now());
+}
+
+apr_interval_time_t framework_queue_pause(const framework_queue_t *queue)
+{
+    apr_time_t now = monotonic_now();
+
+    return breaker_until(&queue->breaker, now) - now + backoff_jitter(apr_time_from_sec(1));
+}
+
 void framework_queue_note(framework_queue_t *queue, int alive, apr_time_t retry_after)
 {
     apr_time_t now = monotonic_now();
@@ -297,6 +311,8 @@ static void turn(framework_t *framework)
     apr_time_t now = monotonic_now(), next = now + TURN, due;
     int running;
 
+    due = holders_step(framework, now);
+    next = due < next ? due : next;
     due = jobs_step(framework, now);
     next = due < next ? due : next;
     due = timers_run(framework->timers, now);
@@ -318,23 +334,25 @@ static void turn(framework_t *framework)
 
 static void drain(framework_t *framework)
 {
-    apr_time_t end = monotonic_now() + FRAMEWORK_PATIENCE - LAST_MINUTE;
-    int given_up = 0;
+    apr_interval_time_t left;
+    int given_up = 0, hurried;
 
     framework->stopping = 1;
     jobs_stop(framework);
     while (apr_hash_count(framework->jobs) || framework->blocking) {
         turn(framework);
-        if (monotonic_now() >= end && !given_up) {
+        left = gh_worker_left(framework->worker, &hurried);
+        if (left <= (hurried ? LAST_MINUTE_HURRIED : LAST_MINUTE) && !given_up) {
             http_client_stop(framework->http);
             given_up = 1;
         }
-        if (monotonic_now() >= end + LAST_MINUTE) {
+        if (left <= 0) {
             return;
         }
     }
     waiters_stop(framework);
     turn(framework);
+    holders_end(framework);
 }
 
 apr_status_t framework_run(framework_t *framework, gh_result_t *result)
@@ -348,6 +366,7 @@ apr_status_t framework_run(framework_t *framework, gh_result_t *result)
     }
     gh_log(framework->log, GH_LOG_INFO, APR_SUCCESS, GHNO(0819) "%s works for %d queues as %s",
            gh_worker_name(framework->worker), framework->queues->nelts, framework->holder);
+    holders_begin(framework, gh_worker_folder(framework->worker));
     while (!gh_worker_stopping(framework->worker)) {
         turn(framework);
     }
@@ -372,7 +391,7 @@ const gh_log_t *framework_log(framework_t *framework)
     return framework->log;
 }
 
-const char *framework_holder(framework_t *framework)
+const char *framework_process(framework_t *framework)
 {
     return framework->holder;
 }
@@ -385,6 +404,16 @@ const char *framework_node(framework_t *framework)
 const gh_job_record_t *framework_job_record(const framework_job_t *job)
 {
     return job->record;
+}
+
+const char *framework_job_holder(const framework_job_t *job)
+{
+    return job->record->holder;
+}
+
+apr_time_t framework_job_time(const framework_job_t *job)
+{
+    return job->record->taken + monotonic_now() - job->begun;
 }
 
 framework_queue_t *framework_job_queue(const framework_job_t *job)

@@ -30,7 +30,8 @@ typedef struct framework framework_t;
 typedef struct framework_queue framework_queue_t;
 typedef struct framework_job framework_job_t;
 
-/** How long a worker that is asked to end may take: calls that have begun are finished. */
+/** How long a worker that is asked to end may take: calls that have begun are finished. When httpd
+ *  itself stops it is GH_WORKER_HURRY. */
 #define FRAMEWORK_PATIENCE apr_time_from_sec(30)
 
 /** Limits of a queue, of this process. 0: the default. */
@@ -76,7 +77,8 @@ apr_status_t framework_run(framework_t *framework, gh_result_t *result);
 http_client_t *framework_http(framework_t *framework);
 gh_store_t *framework_store(framework_t *framework);
 const gh_log_t *framework_log(framework_t *framework);
-const char *framework_holder(framework_t *framework);
+/** Names this process, for leases. */
+const char *framework_process(framework_t *framework);
 const char *framework_node(framework_t *framework);
 
 /** Work on a lane's thread, where the store may be used; then done in the loop. Both are called
@@ -107,6 +109,12 @@ typedef struct framework_post {
 void framework_post(framework_t *framework, framework_post_t *post);
 
 const gh_job_record_t *framework_job_record(const framework_job_t *job);
+/** In whose name a job is held; what is stored for it names that. It is another one each time that
+ *  a job is taken: another job of the same id, or the same one taken again since the time of the
+ *  first was over, is not ended by what comes late of the one before. */
+const char *framework_job_holder(const framework_job_t *job);
+/** Now, by the clock of what the store says of a job. The machine's own may be another one's. */
+apr_time_t framework_job_time(const framework_job_t *job);
 framework_queue_t *framework_job_queue(const framework_job_t *job);
 framework_t *framework_job_framework(const framework_job_t *job);
 /** Lives as long as the job is worked on. */
@@ -122,6 +130,11 @@ void framework_job_begin_call(framework_job_t *job, void (*go)(void *baton), voi
 /** How a call went, for the breaker: 1 if the other side is alive, whatever it said.
  *  @param retry_after when it wants to be asked again, 0: not said; see breaker_hold() */
 void framework_queue_note(framework_queue_t *queue, int alive, apr_time_t retry_after);
+
+/** Begins a call that does not begin a job: a look-up, a search. @return 0: it may not be made now,
+ *  ask again after framework_queue_pause(); 1: framework_queue_note() says how it went */
+int framework_queue_enter(framework_queue_t *queue);
+apr_interval_time_t framework_queue_pause(const framework_queue_t *queue);
 
 /** 1: nothing is tried for a while, since the other side has not answered. */
 int framework_queue_paused(const framework_queue_t *queue);

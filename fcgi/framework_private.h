@@ -33,6 +33,7 @@ typedef struct {
 } handler_t;
 
 typedef struct posts posts_t;
+typedef struct holders holders_t;
 
 struct framework {
     gh_worker_t *worker;
@@ -43,7 +44,8 @@ struct framework {
     http_client_t *http;
     gh_store_t *store;
     const char *node;
-    const char *holder;
+    const char *holder;             /* of all that this process holds: the beginning of names */
+    apr_uint64_t taken;             /* how often jobs were taken */
     apr_interval_time_t lease;
     apr_interval_time_t poll;
     apr_array_header_t *queues;     /* framework_queue_t * */
@@ -52,6 +54,7 @@ struct framework {
     gh_lane_t *leasing;             /* of its own, so that no lease waits behind other work */
     apr_array_header_t *lanes;      /* gh_lane_t *: those that handlers have added */
     posts_t *posts;
+    holders_t *holders;             /* NULL: other workers of this node are not looked at */
     listener_t *listener;           /* NULL: nobody tells anything here */
     apr_hash_t *jobs;               /* framework_job_t * by id: those that are held */
     apr_hash_t *claims;             /* claim_t * by id: those that may be held soon */
@@ -75,8 +78,10 @@ struct framework_job {
     void (*go)(void *baton);
     void *baton;
     apr_status_t status;            /* of what was done on a lane */
-    apr_time_t due;                 /* when let go; by the clock of the world */
+    apr_time_t due;                 /* when let go; by the clock of the store */
+    apr_time_t begun;               /* here: a little later than record->taken */
     framework_job_t *next;          /* in the list of those that have ended */
+    framework_job_t *successor;     /* another one of the same id, to be begun when this is over */
 };
 
 apr_time_t monotonic_now(void);
@@ -93,6 +98,20 @@ apr_time_t jobs_step(framework_t *framework, apr_time_t now);
 void jobs_stop(framework_t *framework);
 /** Frees what has ended. */
 void jobs_finish(framework_t *framework);
+
+/* holders.c */
+
+/** Has others of this node know when this worker is dead. @param folder NULL: they do not */
+void holders_begin(framework_t *framework, const char *folder);
+/** It has nothing any more that others might take up. */
+void holders_end(framework_t *framework);
+/** Frees what workers of this node held that have died. @return when to call again */
+apr_time_t holders_step(framework_t *framework, apr_time_t now);
+
+/* leases.c */
+
+/** Extends the time of all jobs that are held. */
+void leases_extend(framework_t *framework);
 
 /* lanes.c */
 

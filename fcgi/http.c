@@ -17,6 +17,9 @@
 #define KEPT_MEMORY ((apr_size_t)1024 * 1024)
 #define CONNECTIONS 16
 
+/** How often those that wait are looked at. */
+#define LOOK_EVERY apr_time_from_sec(1)
+
 /** A connection that was idle for longer is not used again: the other side, or a firewall between,
  *  may have forgotten it. In seconds. */
 #define IDLE_MAX 15L
@@ -134,6 +137,18 @@ apr_status_t http_peer_create(http_peer_t **out, http_client_t *client,
         *out = peer;
     }
     return rv;
+}
+
+const gh_result_t *http_peer_fault(const http_peer_t *peer)
+{
+    apr_time_t now = apr_time_now();
+
+    /* one that had not begun, or a clock that was wrong */
+    if (peer->fault.failure == GH_FAILURE_TIME && now >= peer->credential->not_before
+        && now < peer->credential->not_after) {
+        return NULL;
+    }
+    return peer->fault.number[0] ? &peer->fault : NULL;
 }
 
 apr_time_t http_peer_not_after(const http_peer_t *peer)
@@ -270,7 +285,6 @@ static int set_headers(http_call_t *call, const http_request_t *request)
 static void set_options(http_call_t *call, const http_request_t *request)
 {
     const http_peer_config_t *config = &call->peer->config;
-    apr_interval_time_t timeout = request->timeout ? request->timeout : config->timeout;
     CURL *easy = call->easy;
 
     curl_easy_setopt(easy, CURLOPT_URL, apr_pstrcat(call->pool, config->url, request->path, NULL));
@@ -288,7 +302,6 @@ static void set_options(http_call_t *call, const http_request_t *request)
     /* HTTP/2 would repeat streams that were refused, and has many calls hang on one connection */
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(config->connect_timeout / 1000));
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)(timeout / 1000));
     curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, IDLE_MAX);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
@@ -331,6 +344,7 @@ static void free_call(http_call_t *call)
     struct curl_slist *header;
 
     curl_easy_cleanup(call->easy);
+    http_tls_forget(call);
     for (header = call->headers; header; header = header->next) {
         OPENSSL_cleanse(header->data, strlen(header->data));
     }
@@ -340,6 +354,12 @@ static void free_call(http_call_t *call)
 
 static int run_call(http_call_t *call)
 {
+    apr_interval_time_t left = call->timeout - (apr_time_now() - call->begun);
+
+    if (left < call->timeout / HTTP_WAIT_SHARE || left > call->timeout) {
+        left = call->timeout / HTTP_WAIT_SHARE;      /* somebody has set the clock */
+    }
+    curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, (long)(left / 1000));
     if (curl_multi_add_handle(call->peer->client->multi, call->easy) != CURLM_OK) {
         return 0;
     }
@@ -348,37 +368,20 @@ static int run_call(http_call_t *call)
     return 1;
 }
 
-static void push_waiting(http_call_t *call)
-{
-    http_peer_t *peer = call->peer;
-
-    if (peer->last) {
-        peer->last->next_waiting = call;
-    }
-    else {
-        peer->first = call;
-    }
-    peer->last = call;
-}
-
-static http_call_t *pop_waiting(http_peer_t *peer)
-{
-    http_call_t *call = peer->first;
-
-    if (call) {
-        peer->first = call->next_waiting;
-        peer->last = peer->first ? peer->last : NULL;
-    }
-    return call;
-}
-
 apr_status_t http_call(http_peer_t *peer, const http_request_t *request, http_done_fn *done,
                        void *baton, gh_result_t *result)
 {
     http_call_t *call;
     apr_pool_t *pool;
-    apr_status_t rv = apr_pool_create_unmanaged_ex(&pool, NULL, peer->client->allocator);
+    apr_status_t rv;
 
+    if (http_peer_fault(peer)) {
+        if (result) {
+            *result = peer->fault;
+        }
+        return peer->fault.status;
+    }
+    rv = apr_pool_create_unmanaged_ex(&pool, NULL, peer->client->allocator);
     if (rv != APR_SUCCESS || peer->client->stopped) {
         if (rv == APR_SUCCESS) {
             apr_pool_destroy(pool);
@@ -391,6 +394,7 @@ apr_status_t http_call(http_peer_t *peer, const http_request_t *request, http_do
     call->done = done;
     call->baton = baton;
     call->begun = apr_time_now();
+    call->timeout = request->timeout ? request->timeout : peer->config.timeout;
     call->has_effect = request->has_effect;
     call->easy = curl_easy_init();
     if (request->body.length) {
@@ -407,7 +411,7 @@ apr_status_t http_call(http_peer_t *peer, const http_request_t *request, http_do
     http_tls_prepare(call);
     http_connections_prepare(call);
     if (peer->running >= peer->config.connections) {
-        push_waiting(call);
+        http_push_waiting(call);
     }
     else if (!run_call(call)) {
         free_call(call);
@@ -514,7 +518,7 @@ static void start_waiting(http_peer_t *peer)
 {
     http_call_t *call;
 
-    while (peer->running < peer->config.connections && (call = pop_waiting(peer)) != NULL) {
+    while (peer->running < peer->config.connections && (call = http_pop_waiting(peer)) != NULL) {
         if (!run_call(call)) {
             end_call(call, CURLE_OUT_OF_MEMORY, 0);
             return;
@@ -538,6 +542,22 @@ static int repeat_call(http_call_t *call)
     return curl_multi_add_handle(multi, call->easy) == CURLM_OK;
 }
 
+static void end_late(http_client_t *client, apr_time_t now)
+{
+    http_call_t *call;
+
+    if (client->looked && now - client->looked < LOOK_EVERY && now >= client->looked) {
+        return;
+    }
+    client->looked = now;
+    while ((call = http_find_late(client, now)) != NULL) {
+        apr_cpystrn(call->error, "no connection to it has become free in time",
+                    sizeof(call->error));
+        http_drop_waiting(call);
+        end_call(call, CURLE_OPERATION_TIMEDOUT, 0);
+    }
+}
+
 void http_client_finish(http_client_t *client)
 {
     CURLMsg *message;
@@ -554,6 +574,7 @@ void http_client_finish(http_client_t *client)
             }
         }
     }
+    end_late(client, apr_time_now());
 }
 
 int http_client_busy(const http_client_t *client)

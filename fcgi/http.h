@@ -41,6 +41,8 @@ typedef struct {
     apr_size_t body_max;                    /* of an answer, 0: 1 MiB */
     long connections;                       /* at once, 0: 16 */
     int plain;                              /* 1: http:// will do as well */
+    int lenient;                    /* 1: a credential that cannot be used is no reason not to make
+                                       the peer, see http_peer_fault() */
 } http_peer_config_t;
 
 typedef enum {
@@ -79,6 +81,9 @@ apr_status_t http_client_create(http_client_t **client, CURLM *multi, const gh_l
 apr_status_t http_peer_create(http_peer_t **peer, http_client_t *client,
                               const http_peer_config_t *config, apr_pool_t *p,
                               gh_result_t *result);
+
+/** Why no call can be made: the credential cannot be used. Calls fail with that. NULL: they can. */
+const gh_result_t *http_peer_fault(const http_peer_t *peer);
 
 /** End of the client certificate; 0: there is none. */
 apr_time_t http_peer_not_after(const http_peer_t *peer);

@@ -8,15 +8,14 @@
 
 /* What the files of the HTTP client share. */
 
-/** Connections whose handshake is watched at once; see http_tls_watch(). */
-#define HTTP_WATCHED 4096
-
 /** Connections that are looked at before they are used again; see http_connections_prepare(). */
 #define HTTP_SOCKETS 4096
 
-/** An alert that a server has sent over a connection, 0: none. */
+/** An alert that a server has sent over a connection, 0: none. Of the call that has opened it, and
+ *  of the connection, which may be there for longer: the last of them frees it. */
 typedef struct {
     int alert;
+    int users;
 } http_watched_t;
 
 struct http_client {
@@ -27,8 +26,7 @@ struct http_client {
     http_call_t *calls;             /* all, running or waiting */
     int busy;
     int stopped;
-    unsigned int number;            /* of calls */
-    http_watched_t watched[HTTP_WATCHED];
+    apr_time_t looked;              /* at those that wait */
     int socket[HTTP_SOCKETS];       /* of connections */
     int sockets;
 };
@@ -41,6 +39,7 @@ struct http_peer {
     struct curl_blob key;
     struct curl_blob trust;
     const char *proxy_password;     /* "" without one */
+    gh_result_t fault;              /* of the credential; without number: none */
     http_call_t *first;             /* waiting for a connection */
     http_call_t *last;
     long running;
@@ -55,6 +54,7 @@ struct http_call {
     http_done_fn *done;
     void *baton;
     apr_time_t begun;
+    apr_interval_time_t timeout;    /* with the time for which it waits for a connection */
     http_call_t *previous;          /* in the client's list */
     http_call_t *next;
     http_call_t *next_waiting;      /* in the peer's */
@@ -82,6 +82,9 @@ apr_status_t http_check_url(const http_peer_config_t *config, gh_result_t *resul
 /** Sets all that has to do with TLS and proxies on the handle of a call. */
 void http_tls_prepare(http_call_t *call);
 
+/** The call is over. */
+void http_tls_forget(http_call_t *call);
+
 /** @return 1 if the server has refused the handshake after this side took it as finished, as TLS
  *          1.3 permits: then it has not read what was sent over the connection */
 int http_tls_refused(const http_call_t *call);
@@ -92,6 +95,17 @@ void http_connections_prepare(http_call_t *call);
 /** Within PREREQFUNCTION. @return 1 if a connection was used before and has something to read, or
  *          has ended: the request must not be sent over it */
 int http_connection_has_surplus(const http_call_t *call, int local_port);
+
+/** A call may wait for a connection for so much of its time: what is left has to be enough for an
+ *  answer. */
+#define HTTP_WAIT_SHARE 2
+
+void http_push_waiting(http_call_t *call);
+void http_drop_waiting(http_call_t *call);
+/** @return NULL: none waits */
+http_call_t *http_pop_waiting(http_peer_t *peer);
+/** One that has waited for too long; NULL: none has. */
+http_call_t *http_find_late(const http_client_t *client, apr_time_t now);
 
 /** Looks at credential and trust of a peer. */
 apr_status_t http_tls_load(http_peer_t *peer, apr_pool_t *p, gh_result_t *result);

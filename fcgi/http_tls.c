@@ -2,6 +2,7 @@
 
 /* Client certificates, trust and proxies of calls. */
 
+#include <stdlib.h>
 #include <string.h>
 
 #include <apr_strings.h>
@@ -38,7 +39,12 @@ apr_status_t http_tls_load(http_peer_t *peer, apr_pool_t *p, gh_result_t *result
     if (!config->identity && config->credential.data) {
         rv = gh_credential_parse(&parsed, config->credential, config->passphrase, config->alias,
                                  p, result);
-        peer->credential = parsed;
+        peer->credential = rv == APR_SUCCESS || result->failure == GH_FAILURE_TIME ? parsed : NULL;
+    }
+    if (rv != APR_SUCCESS && config->lenient) {
+        peer->fault = *result;
+        gh_result_clear(result);
+        rv = APR_SUCCESS;
     }
     if (rv == APR_SUCCESS && peer->credential) {
         peer->certificate = blob(peer->credential->certificate);
@@ -60,10 +66,42 @@ static void see_message(int is_written, int version, int type, const void *data,
     }
 }
 
+static void let_go(http_watched_t *watched)
+{
+    if (watched && --watched->users == 0) {
+        OPENSSL_free(watched);
+    }
+}
+
+static CRYPTO_ONCE once = CRYPTO_ONCE_STATIC_INIT;
+static int place = -1;              /* of a http_watched_t in a context */
+
+static void context_freed(void *context, void *watched, CRYPTO_EX_DATA *data, int at, long number,
+                          void *pointer)
+{
+    let_go(watched);
+}
+
+static void make_place(void)
+{
+    place = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, context_freed);
+}
+
+void http_tls_forget(http_call_t *call)
+{
+    let_go(call->watched);
+}
+
+/* libcurl has a context for each connection. */
 static CURLcode prepare_context(CURL *easy, void *context, void *baton)
 {
     http_call_t *call = baton;
 
+    if (CRYPTO_THREAD_run_once(&once, make_place) != 1 || place < 0
+        || SSL_CTX_set_ex_data(context, place, call->watched) != 1) {
+        return CURLE_OUT_OF_MEMORY;
+    }
+    ++call->watched->users;
     SSL_CTX_set_msg_callback(context, see_message);
     SSL_CTX_set_msg_callback_arg(context, call->watched);
     return CURLE_OK;
@@ -124,8 +162,11 @@ void http_tls_prepare(http_call_t *call)
         curl_easy_setopt(easy, CURLOPT_SSLKEYTYPE, "PEM");
         curl_easy_setopt(easy, CURLOPT_SSLKEY_BLOB, &peer->key);
     }
-    call->watched = &peer->client->watched[peer->client->number++ % HTTP_WATCHED];
-    call->watched->alert = 0;
+    call->watched = OPENSSL_zalloc(sizeof(*call->watched));
+    if (!call->watched) {
+        abort();                    /* as APR does when a pool gets no memory */
+    }
+    call->watched->users = 1;
     curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, prepare_context);
     curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, call);
     /* an empty one is none, and keeps those of the environment out */

@@ -46,6 +46,12 @@ static gh_job_record_t *copy_record(const gh_job_record_t *record, apr_pool_t *p
     return copy;
 }
 
+/** Of what is taken now. */
+static const char *make_holder(framework_t *framework, apr_pool_t *p)
+{
+    return apr_psprintf(p, "%s/%" APR_UINT64_T_HEX_FMT, framework->holder, ++framework->taken);
+}
+
 /* Letting go */
 
 static apr_status_t let_go_work(gh_transaction_t *transaction, void *baton)
@@ -58,7 +64,7 @@ static apr_status_t let_go_work(gh_transaction_t *transaction, void *baton)
     gh_result_clear(&before);
     apr_cpystrn(before.number, record->number ? record->number : "", sizeof(before.number));
     apr_cpystrn(before.message, record->message ? record->message : "", sizeof(before.message));
-    gh_job_again(transaction, record->id, job->queue->framework->holder, job->due,
+    gh_job_again(transaction, record->id, record->holder, job->due,
                  record->sent != 0, NULL, &before);
     return APR_SUCCESS;
 }
@@ -87,15 +93,34 @@ static void let_go(framework_job_t *job, apr_time_t due)
 
 /* Beginning */
 
+static void run_job(framework_job_t *job)
+{
+    framework_t *framework = job->queue->framework;
+    const gh_job_record_t *record = job->record;
+    const handler_t *handler = apr_hash_get(job->queue->handlers, record->kind,
+                                            APR_HASH_KEY_STRING);
+
+    apr_hash_set(framework->jobs, record->id, APR_HASH_KEY_STRING, job);
+    if (framework->stopping) {
+        let_go(job, framework_job_time(job));
+    }
+    else if (!handler) {
+        gh_log(framework->log, GH_LOG_ERROR, APR_SUCCESS, GHNO(0811) "job %s of %s is of the kind "
+               "%s, which this worker does not know", record->id, record->queue, record->kind);
+        let_go(job, framework_job_time(job) + apr_time_from_sec(300));
+    }
+    else {
+        handler->handler(handler->baton, job);
+    }
+}
+
 static void begin_job(framework_t *framework, const gh_job_record_t *record)
 {
     framework_queue_t *queue = framework_queue(framework, record->queue);
-    const handler_t *handler = queue ? apr_hash_get(queue->handlers, record->kind,
-                                                    APR_HASH_KEY_STRING) : NULL;
-    framework_job_t *job;
+    framework_job_t *job, *before = apr_hash_get(framework->jobs, record->id, APR_HASH_KEY_STRING);
     apr_pool_t *pool;
 
-    if (!queue || apr_hash_get(framework->jobs, record->id, APR_HASH_KEY_STRING)) {
+    if (!queue) {
         return;
     }
     apr_pool_create_unmanaged_ex(&pool, NULL, framework->allocator);
@@ -103,19 +128,17 @@ static void begin_job(framework_t *framework, const gh_job_record_t *record)
     job->pool = pool;
     job->queue = queue;
     job->record = copy_record(record, pool);
+    job->begun = monotonic_now();
     ++queue->running;
-    apr_hash_set(framework->jobs, job->record->id, APR_HASH_KEY_STRING, job);
-    if (framework->stopping) {
-        let_go(job, apr_time_now());
+    if (!before) {
+        run_job(job);
+        return;
     }
-    else if (!handler) {
-        gh_log(framework->log, GH_LOG_ERROR, APR_SUCCESS, GHNO(0811) "job %s of %s is of the kind "
-               "%s, which this worker does not know", record->id, record->queue, record->kind);
-        let_go(job, apr_time_now() + apr_time_from_sec(300));
+    /* the one before has left the store, and ends here any moment; or this worker has lost it */
+    while (before->successor) {
+        before = before->successor;
     }
-    else {
-        handler->handler(handler->baton, job);
-    }
+    before->successor = job;
 }
 
 void framework_job_over(framework_job_t *job)
@@ -130,6 +153,9 @@ void framework_job_over(framework_job_t *job)
     }
     job->next = framework->ended;
     framework->ended = job;
+    if (job->successor) {
+        run_job(job->successor);
+    }
 }
 
 void jobs_finish(framework_t *framework)
@@ -149,6 +175,7 @@ typedef struct {
     framework_queue_t *queue;       /* NULL: not said */
     apr_pool_t *pool;
     const char *id;
+    const char *holder;
     gh_job_record_t *record;
     int early;                      /* it is not due yet */
     apr_status_t rv;
@@ -172,7 +199,7 @@ static apr_status_t claim_work(gh_transaction_t *transaction, void *baton)
     if (rv == APR_SUCCESS) {
         claim->early = record->due > now + SOON;
         if (!claim->early) {
-            rv = gh_job_claim(transaction, claim->id, claim->framework->holder,
+            rv = gh_job_claim(transaction, claim->id, claim->holder,
                               claim->framework->lease, &claim->record, claim->pool);
         }
     }
@@ -219,6 +246,7 @@ static void begin_claim(framework_t *framework, framework_queue_t *queue, const 
     claim->queue = queue;
     claim->pool = pool;
     claim->id = apr_pstrdup(pool, id);
+    claim->holder = make_holder(framework, pool);
     if (queue) {
         ++queue->claiming;
     }
@@ -271,6 +299,7 @@ void jobs_told(framework_t *framework, listener_request_t *request)
 typedef struct {
     framework_t *framework;
     apr_pool_t *pool;
+    const char *holder;
     apr_array_header_t *queues;     /* framework_queue_t * */
     apr_array_header_t *rooms;      /* int, at most so many of each */
     apr_array_header_t *found;      /* arrays of gh_job_record_t * */
@@ -309,7 +338,7 @@ static apr_status_t poll_work(gh_transaction_t *transaction, void *baton)
 
     apr_array_clear(poll->found);
     for (i = 0; rv == APR_SUCCESS && i < poll->queues->nelts; ++i) {
-        rv = gh_job_claim_due(transaction, names_of(poll, i), poll->framework->holder,
+        rv = gh_job_claim_due(transaction, names_of(poll, i), poll->holder,
                               poll->framework->lease, APR_ARRAY_IDX(poll->rooms, i, int), &records,
                               poll->pool);
         APR_ARRAY_PUSH(poll->found, apr_array_header_t *) = records;
@@ -371,6 +400,7 @@ static void begin_poll(framework_t *framework, apr_time_t now)
     poll = apr_pcalloc(pool, sizeof(*poll));
     poll->framework = framework;
     poll->pool = pool;
+    poll->holder = make_holder(framework, pool);
     poll->queues = apr_array_make(pool, 8, sizeof(framework_queue_t *));
     poll->rooms = apr_array_make(pool, 8, sizeof(int));
     poll->found = apr_array_make(pool, 8, sizeof(apr_array_header_t *));
@@ -392,80 +422,14 @@ static void begin_poll(framework_t *framework, apr_time_t now)
     framework_blocking(framework, poll_blocking, poll_done, poll);
 }
 
-/* Leases */
-
-typedef struct {
-    framework_t *framework;
-    apr_pool_t *pool;
-    apr_array_header_t *ids;        /* of the jobs that are held */
-} extend_t;
-
-static apr_status_t extend_work(gh_transaction_t *transaction, void *baton)
-{
-    const extend_t *extend = baton;
-
-    return gh_job_extend(transaction, extend->ids, extend->framework->holder,
-                         extend->framework->lease);
-}
-
-static void extend_blocking(void *baton)
-{
-    extend_t *extend = baton;
-    gh_result_t result;
-    apr_status_t rv;
-
-    gh_result_clear(&result);
-    rv = gh_store_write(extend->framework->store, extend_work, extend, &result);
-    if (rv != APR_SUCCESS) {
-        gh_log(extend->framework->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0813) "the time for which "
-               "this worker holds its jobs cannot be extended; if it passes, another takes them "
-               "up: %s: %s", result.number, result.message);
-    }
-}
-
-static void extend_done(void *baton)
-{
-    extend_t *extend = baton;
-
-    extend->framework->extending = 0;
-    --extend->framework->blocking;
-    apr_pool_destroy(extend->pool);
-}
-
-/* The jobs are named: one that the store holds for this worker, which does not know of it since the
- * answer was lost, has to come free. */
-static void begin_extend(framework_t *framework)
-{
-    apr_hash_index_t *index;
-    apr_pool_t *pool;
-    extend_t *extend;
-
-    apr_pool_create_unmanaged_ex(&pool, NULL, NULL);
-    extend = apr_pcalloc(pool, sizeof(*extend));
-    extend->framework = framework;
-    extend->pool = pool;
-    extend->ids = apr_array_make(pool, (int)apr_hash_count(framework->jobs), sizeof(const char *));
-    for (index = apr_hash_first(pool, framework->jobs); index; index = apr_hash_next(index)) {
-        const framework_job_t *job = apr_hash_this_val(index);
-
-        APR_ARRAY_PUSH(extend->ids, const char *) = apr_pstrdup(pool, job->record->id);
-    }
-    framework->extend.work = extend_blocking;
-    framework->extend.done = extend_done;
-    framework->extend.baton = extend;
-    framework->extending = 1;
-    ++framework->blocking;
-    if (gh_lane_submit(framework->leasing, &framework->extend) != APR_SUCCESS) {
-        extend_done(extend);
-    }
-}
+/* What is due */
 
 apr_time_t jobs_step(framework_t *framework, apr_time_t now)
 {
     if (now >= framework->extend_due) {
         framework->extend_due = now + framework->lease / 4;
         if (!framework->extending && apr_hash_count(framework->jobs)) {
-            begin_extend(framework);
+            leases_extend(framework);
         }
     }
     if (framework->stopping) {
@@ -488,7 +452,7 @@ static apr_status_t begin_call_work(gh_transaction_t *transaction, void *baton)
 {
     framework_job_t *job = baton;
 
-    job->status = gh_job_begin_call(transaction, job->record->id, job->queue->framework->holder);
+    job->status = gh_job_begin_call(transaction, job->record->id, job->record->holder);
     return job->status == APR_NOTFOUND ? APR_SUCCESS : job->status;
 }
 
@@ -509,7 +473,7 @@ static void begin_call_done(void *baton)
 
     if (job->status == APR_SUCCESS) {
         ++job->record->attempts;
-        job->record->sent = job->record->sent ? job->record->sent : apr_time_now();
+        job->record->sent = job->record->sent ? job->record->sent : framework_job_time(job);
         job->go(job->baton);
         return;
     }
@@ -523,14 +487,12 @@ static void begin_call_turn(void *baton)
 {
     framework_job_t *job = baton;
     framework_t *framework = job->queue->framework;
-    apr_time_t now = monotonic_now();
 
     if (framework->stopping) {
-        let_go(job, apr_time_now());
+        let_go(job, framework_job_time(job));
     }
-    else if (!breaker_enter(&job->queue->breaker, now)) {
-        let_go(job, apr_time_now() + breaker_until(&job->queue->breaker, now) - now
-               + backoff_jitter(apr_time_from_sec(1)));
+    else if (!framework_queue_enter(job->queue)) {
+        let_go(job, framework_job_time(job) + framework_queue_pause(job->queue));
     }
     else {
         framework_blocking(framework, begin_call_blocking, begin_call_done, job);
@@ -559,10 +521,13 @@ void jobs_stop(framework_t *framework)
 apr_time_t framework_job_next(const framework_job_t *job, apr_time_t retry_after)
 {
     const framework_limits_t *limits = &job->queue->limits;
-    apr_time_t now = apr_time_now(), deadline = job->record->deadline;
+    apr_time_t now = framework_job_time(job), deadline = job->record->deadline;
     apr_time_t next = now + backoff_pause(job->record->attempts, limits->backoff,
                                           limits->backoff_max);
 
+    if (retry_after) {
+        retry_after += now - apr_time_now();
+    }
     next = next > retry_after ? next : retry_after + backoff_jitter(limits->backoff);
     /* who waits for it is to be told then, however long the other side wants to be left alone */
     return deadline > now && next > deadline ? deadline : next;

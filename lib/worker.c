@@ -32,12 +32,15 @@
 
 struct gh_worker {
     const char *name;
+    const char *folder;
     json_t *document;
     const json_t *configuration;
     pid_t parent;
     gh_log_t *log;
     apr_interval_time_t patience;
     volatile apr_uint32_t stopping;
+    volatile apr_uint32_t hurried;
+    apr_time_t end;                 /* of the process; once it was asked to end */
     int stop[2];                    /* a pipe: the end that is read, the end that is closed */
     sigset_t signals;
 };
@@ -102,8 +105,14 @@ static apr_status_t become(const char *user, uid_t uid, gid_t gid, gh_result_t *
     return APR_SUCCESS;
 }
 
-static void ask_to_stop(gh_worker_t *worker)
+/** @param patience to the end of the process; it is never put off */
+static void ask_to_stop(gh_worker_t *worker, apr_interval_time_t patience)
 {
+    apr_time_t end = apr_time_now() + patience;
+
+    if (!gh_worker_stopping(worker) || end < __atomic_load_n(&worker->end, __ATOMIC_ACQUIRE)) {
+        __atomic_store_n(&worker->end, end, __ATOMIC_RELEASE);
+    }
     if (apr_atomic_cas32(&worker->stopping, 1, 0) == 0) {
         close(worker->stop[1]);
     }
@@ -113,7 +122,6 @@ static void ask_to_stop(gh_worker_t *worker)
 static void *watch(void *baton)
 {
     gh_worker_t *worker = baton;
-    apr_time_t end = 0;
 
     for (;;) {
         struct timespec soon = { .tv_sec = LOOK_EVERY };
@@ -122,16 +130,17 @@ static void *watch(void *baton)
         if (getppid() != worker->parent && !gh_worker_stopping(worker)) {
             gh_log(worker->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0658) "%s ends, since the httpd "
                    "that started it has ended", worker->name);
-            ask_to_stop(worker);
+            ask_to_stop(worker, worker->patience);
         }
-        else if (number == SIGTERM || number == SIGINT) {
-            ask_to_stop(worker);
+        else if (number == SIGTERM && !gh_worker_stopping(worker)) {
+            ask_to_stop(worker, worker->patience);
         }
-        if (gh_worker_stopping(worker)) {
-            end = end ? end : apr_time_now() + worker->patience;
-            if (apr_time_now() >= end) {
-                _exit(0);
-            }
+        else if (number == SIGINT) {
+            apr_atomic_set32(&worker->hurried, 1);
+            ask_to_stop(worker, GH_WORKER_HURRY);
+        }
+        if (gh_worker_stopping(worker) && apr_time_now() >= worker->end) {
+            _exit(0);
         }
     }
     return NULL;
@@ -199,6 +208,7 @@ apr_status_t gh_worker_start(gh_worker_t **out, apr_interval_time_t patience, ap
         return rv;
     }
     worker->name = name;
+    worker->folder = json_string_value(json_object_get(worker->document, "folder"));
     worker->parent = (pid_t)parent;
     worker->patience = patience ? patience : apr_time_from_sec(10);
     worker->log = gh_worker_log_create(name, level, use_syslog, p);
@@ -255,6 +265,11 @@ const char *gh_worker_name(const gh_worker_t *worker)
     return worker->name;
 }
 
+const char *gh_worker_folder(const gh_worker_t *worker)
+{
+    return worker->folder;
+}
+
 const gh_log_t *gh_worker_log(const gh_worker_t *worker)
 {
     return worker->log;
@@ -263,6 +278,12 @@ const gh_log_t *gh_worker_log(const gh_worker_t *worker)
 int gh_worker_stopping(const gh_worker_t *worker)
 {
     return apr_atomic_read32((volatile apr_uint32_t *)&worker->stopping) != 0;
+}
+
+apr_interval_time_t gh_worker_left(const gh_worker_t *worker, int *hurried)
+{
+    *hurried = apr_atomic_read32((volatile apr_uint32_t *)&worker->hurried) != 0;
+    return __atomic_load_n(&worker->end, __ATOMIC_ACQUIRE) - apr_time_now();
 }
 
 int gh_worker_stop_descriptor(const gh_worker_t *worker)

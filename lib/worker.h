@@ -29,6 +29,10 @@
 #define GH_WORKER_EXIT_USAGE 64     /* was not started by mod_gatehouse */
 #define GH_WORKER_EXIT_FAILED 70
 
+/** What a worker has from SIGINT to its end: httpd sends that when it stops, and kills what is
+ *  there still after this. */
+#define GH_WORKER_HURRY apr_time_from_sec(3)
+
 /** Longest configuration, in bytes. */
 #define GH_WORKER_CONFIGURATION_MAX (16 * 1024 * 1024)
 
@@ -37,9 +41,9 @@ typedef struct gh_worker gh_worker_t;
 /**
  * To be called first of all in main(), once, before there are threads: reads the configuration,
  * gives up root's rights, and starts a thread that waits for signals and for the end of the parent.
- * SIGTERM and SIGINT ask the worker to end, others do nothing.
- * @param patience when it has not ended so long after it was asked to, the process ends all the
- *                 same; 0: 10 s
+ * SIGTERM asks the worker to end, SIGINT to do so within GH_WORKER_HURRY; others do nothing.
+ * @param patience when it has not ended so long after it was asked to by SIGTERM, the process ends
+ *                 all the same; 0: 10 s
  * @return APR_EINVAL if there is no configuration that is understood; APR_EACCES if it cannot
  *         become the user; with result
  */
@@ -60,6 +64,8 @@ const json_t *gh_worker_configuration(const gh_worker_t *worker);
  */
 int gh_worker_secret(gh_bytes_t *bytes, const char *hex, apr_pool_t *p);
 const char *gh_worker_name(const gh_worker_t *worker);
+/** A folder of the user for files that last as long as the machine runs; NULL: there is none. */
+const char *gh_worker_folder(const gh_worker_t *worker);
 
 /** Writes lines in the form of httpd's error log to standard error, or to syslog where httpd has no
  *  other log. Thread-safe. */
@@ -67,6 +73,10 @@ const gh_log_t *gh_worker_log(const gh_worker_t *worker);
 
 /** @return 1 once the worker was asked to end. Thread-safe */
 int gh_worker_stopping(const gh_worker_t *worker);
+
+/** How long the process has to its end, once it was asked to end. Thread-safe.
+ *  @param hurried 1: by SIGINT */
+apr_interval_time_t gh_worker_left(const gh_worker_t *worker, int *hurried);
 
 /** A descriptor that becomes readable when the worker is asked to end, and stays so. */
 int gh_worker_stop_descriptor(const gh_worker_t *worker);

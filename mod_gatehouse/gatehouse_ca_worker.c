@@ -20,6 +20,7 @@
 #include "gatehouse_remote.h"
 #include "gatehouse_worker.h"
 #include "log.h"
+#include "secret_json.h"
 #include "text.h"
 #include "x509/ca.h"
 #include "x509/seal.h"
@@ -217,7 +218,8 @@ static json_t *describe_events(const gatehouse_remote_t *remote)
         : NULL;
 }
 
-static json_t *describe_issuer(const gatehouse_issuer_section_t *section, apr_pool_t *p)
+static json_t *describe_issuer(const gatehouse_issuer_section_t *section,
+                               gh_secret_json_t *secrets, apr_pool_t *p)
 {
     const gatehouse_remote_t *remote = &section->remote;
     const gh_issuer_config_t *config = gh_issuer_config(section->issuer);
@@ -229,7 +231,8 @@ static json_t *describe_issuer(const gatehouse_issuer_section_t *section, apr_po
                      "url", remote->url, "ca", remote->ca ? remote->ca : "",
                      "certificate", hex(gh_issuer_certificate_der(section->issuer), p),
                      "chain", describe_chain(section->issuer, p),
-                     "credential", hex(remote->pkcs12, p), "passphrase", hex(remote->secret, p),
+                     "credential", gh_secret_json_add(secrets, remote->pkcs12),
+                     "passphrase", gh_secret_json_add(secrets, remote->secret),
                      "alias", remote->alias, "trust", remote->trusted, "proxy", remote->proxy,
                      "profiles", describe_profiles(remote->profiles), "search", remote->search,
                      "lag", (json_int_t)remote->lag, "concurrent", remote->concurrent,
@@ -238,51 +241,70 @@ static json_t *describe_issuer(const gatehouse_issuer_section_t *section, apr_po
                      "subject", config->any_subject ? "any" : "authorised",
                      "enrolled", remote->enrolled,
                      "proxy_user", remote->proxy_user,
-                     "proxy_password", hex(remote->proxy_secret, p),
+                     "proxy_password", gh_secret_json_add(secrets, remote->proxy_secret),
                      "options", describe_options(remote->profile_options),
                      "spelling", describe_spelling(remote), "events", describe_events(remote),
-                     "cmp", gatehouse_describe_cmp(section, p));
+                     "cmp", gatehouse_describe_cmp(section, secrets));
 }
 
-static const char *describe(const gatehouse_settings_t *settings, apr_pool_t *p)
+/** The worker has them: nobody else needs them. */
+static void forget_secrets(const gatehouse_settings_t *settings)
 {
-    json_t *issuers = json_array(), *document;
-    gh_bytes_t sealing = { NULL, 0 };
-    const char *copy = NULL;
-    char *text;
     int i;
 
     for (i = 0; i < settings->issuers->nelts; ++i) {
+        const gatehouse_remote_t *remote
+            = &APR_ARRAY_IDX(settings->issuers, i, gatehouse_issuer_section_t *)->remote;
+        const gh_bytes_t secrets[] = {
+            remote->pkcs12, remote->secret, remote->proxy_secret, remote->cmp.secret
+        };
+        apr_size_t k;
+
+        for (k = 0; k < sizeof(secrets) / sizeof(secrets[0]); ++k) {
+            OPENSSL_cleanse((void *)secrets[k].data, secrets[k].data ? secrets[k].length : 0);
+        }
+    }
+}
+
+/** @param p is to be destroyed soon: the text has secrets */
+static const char *describe(const gatehouse_settings_t *settings, apr_pool_t *p)
+{
+    gh_secret_json_t *secrets = gh_secret_json_create(p);
+    json_t *issuers = json_array(), *document;
+    gh_bytes_t sealing = { NULL, 0 };
+    char *text;
+    int i;
+
+    for (i = 0; secrets && i < settings->issuers->nelts; ++i) {
         const gatehouse_issuer_section_t *section
             = APR_ARRAY_IDX(settings->issuers, i, gatehouse_issuer_section_t *);
 
         if (gatehouse_is_remote(section)
-            && json_array_append_new(issuers, describe_issuer(section, p))) {
+            && json_array_append_new(issuers, describe_issuer(section, secrets, p))) {
             json_decref(issuers);
             return NULL;            /* something that is not UTF-8 */
         }
+    }
+    if (!secrets) {
+        json_decref(issuers);
+        return NULL;
     }
     if (settings->sealer) {
         sealing = gh_sealer_key(settings->sealer);
     }
     document = json_pack("{s:s, s:s, s:I, s:I, s:o*, s:o}", "store", settings->store, "node",
                          settings->node, "lease", (json_int_t)LEASE, "poll", (json_int_t)POLL,
-                         "sealing", hex(sealing, p), "issuers", issuers);
-    text = document && gatehouse_describe_sections(document) ? json_dumps(document, JSON_COMPACT)
-        : NULL;
-    if (text) {
-        copy = apr_pstrdup(p, text);
-        OPENSSL_cleanse(text, strlen(text));
-        free(text);
-    }
+                         "sealing", gh_secret_json_add(secrets, sealing), "issuers", issuers);
+    text = gh_secret_json_write(secrets, document, p);
     json_decref(document);
-    return copy;
+    return text ? gatehouse_describe_sections(text, p) : NULL;
 }
 
 int gatehouse_register_ca_worker(gatehouse_settings_t *settings, server_rec *s, apr_pool_t *pconf)
 {
     const char *path = gatehouse_ca_socket(settings, pconf);
     gatehouse_worker_t worker = { .name = GATEHOUSE_CA_WORKER, .program = GATEHOUSE_CA_WORKER };
+    apr_pool_t *ptemp;
     int error = EINVAL;
 
     if (!settings->remote) {
@@ -295,14 +317,19 @@ int gatehouse_register_ca_worker(gatehouse_settings_t *settings, server_rec *s, 
                      "GatehouseRuntimeDirectory", path ? path : "for the worker");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    worker.configuration = describe(settings, pconf);
+    apr_pool_create(&ptemp, pconf);
+    worker.configuration = describe(settings, ptemp);
+    if (worker.configuration) {
+        /* that there is no such program is told when workers are started */
+        gatehouse_register_worker(&worker, pconf);
+    }
+    apr_pool_destroy(ptemp);
+    forget_secrets(settings);
     if (!worker.configuration) {
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, GHNO(0883) "what is said of issuers behind "
                      "gateways, or of others that the worker talks to, cannot be written as "
                      "JSON; use UTF-8");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    /* that there is no such program is told when workers are started */
-    gatehouse_register_worker(&worker, pconf);
     return OK;
 }

@@ -66,14 +66,27 @@ void gatehouse_log_problem(server_rec *s, gatehouse_place_t place, const char *w
     log_place(s, APLOG_ERR, place, what, explanation);
 }
 
-void gatehouse_warn(gatehouse_settings_t *settings, gatehouse_place_t place, const char *what,
-                    const char *text)
+static void note(gatehouse_settings_t *settings, int level, gatehouse_place_t place,
+                 const char *what, const char *text)
 {
     gatehouse_warning_t *warning = apr_array_push(settings->warnings);
 
+    warning->level = level;
     warning->place = place;
     warning->what = what;
     warning->text = text;
+}
+
+void gatehouse_warn(gatehouse_settings_t *settings, gatehouse_place_t place, const char *what,
+                    const char *text)
+{
+    note(settings, APLOG_WARNING, place, what, text);
+}
+
+void gatehouse_note_error(gatehouse_settings_t *settings, gatehouse_place_t place, const char *what,
+                          const char *text)
+{
+    note(settings, APLOG_ERR, place, what, text);
 }
 
 void gatehouse_log_warnings(const gatehouse_settings_t *settings, server_rec *s)
@@ -84,7 +97,7 @@ void gatehouse_log_warnings(const gatehouse_settings_t *settings, server_rec *s)
         const gatehouse_warning_t *warning
             = &APR_ARRAY_IDX(settings->warnings, i, gatehouse_warning_t);
 
-        log_place(s, APLOG_WARNING, warning->place, warning->what, warning->text);
+        log_place(s, warning->level, warning->place, warning->what, warning->text);
     }
 }
 

@@ -1,12 +1,13 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
 /* What waits for CAs elsewhere, and what workers have last seen of their gateways, for health and
- * metrics: each child looks from time to time. */
+ * metrics: one child looks from time to time, and tells the others of this node. */
 
 #include <stdlib.h>
 #include <string.h>
 #include <httpd.h>
 #include <apr_atomic.h>
+#include <apr_shm.h>
 #include <apr_strings.h>
 
 #include "gatehouse_remote.h"
@@ -16,7 +17,7 @@
 /** Between two counts. */
 #define INTERVAL apr_time_from_sec(5)
 
-/** Of a queue; lives in pconf, and is of each process by itself. */
+/** Of a queue; in memory that children share. */
 typedef struct {
     const char *queue;
     volatile apr_uint32_t open;
@@ -30,9 +31,15 @@ typedef struct {
     volatile apr_uint32_t end;      /* of the credential, seconds since 1970; 0: none */
 } counted_t;
 
-static apr_array_header_t *counted;     /* counted_t elements, or NULL */
-static volatile apr_uint32_t known;     /* 1 once they were counted */
-static apr_time_t next;                 /* of the follower's thread */
+/** What children share. */
+typedef struct {
+    apr_time_t next;                    /* when somebody counts; who puts it off does */
+    volatile apr_uint32_t known;        /* 1 once they were counted */
+    counted_t queues[];
+} shared_t;
+
+static shared_t *counted;               /* NULL: there is nothing to count */
+static int queues;
 
 static apr_status_t forget(void *data)
 {
@@ -79,18 +86,27 @@ static void keep(counted_t *one, const count_t *count)
     apr_atomic_set32(&one->seen, 1);
 }
 
+/** @return 1 if it is this process's turn to count; one that dies in the middle of it leaves that
+ *  to the next turn */
+static int take_turn(apr_time_t now)
+{
+    apr_time_t next = __atomic_load_n(&counted->next, __ATOMIC_ACQUIRE);
+
+    return (now >= next || next - now > INTERVAL)
+        && __atomic_compare_exchange_n(&counted->next, &next, now + INTERVAL, 0, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_ACQUIRE);
+}
+
 apr_status_t gatehouse_jobs_count(gh_store_t *store, apr_pool_t *ptemp, gh_result_t *result)
 {
-    apr_time_t now = apr_time_now();
     apr_status_t rv = APR_SUCCESS;
     int i;
 
-    if (!counted || (now < next && next - now <= INTERVAL)) {
+    if (!counted || !take_turn(apr_time_now())) {
         return APR_SUCCESS;
     }
-    next = now + INTERVAL;
-    for (i = 0; rv == APR_SUCCESS && i < counted->nelts; ++i) {
-        counted_t *one = &APR_ARRAY_IDX(counted, i, counted_t);
+    for (i = 0; rv == APR_SUCCESS && i < queues; ++i) {
+        counted_t *one = &counted->queues[i];
         count_t count = { .queue = one->queue, .p = ptemp };
 
         rv = gh_store_read(store, count_work, &count, result);
@@ -99,7 +115,7 @@ apr_status_t gatehouse_jobs_count(gh_store_t *store, apr_pool_t *ptemp, gh_resul
         }
     }
     if (rv == APR_SUCCESS) {
-        apr_atomic_set32(&known, 1);
+        apr_atomic_set32(&counted->known, 1);
     }
     return rv;
 }
@@ -133,8 +149,8 @@ static void tell_health(gatehouse_health_t *health, apr_pool_t *p)
 {
     int i;
 
-    for (i = 0; counted && apr_atomic_read32(&known) && i < counted->nelts; ++i) {
-        counted_t *one = &APR_ARRAY_IDX(counted, i, counted_t);
+    for (i = 0; counted && apr_atomic_read32(&counted->known) && i < queues; ++i) {
+        counted_t *one = &counted->queues[i];
 
         gatehouse_add_health(health, apr_pstrcat(p, "jobs.", one->queue, NULL), 1,
                              apr_psprintf(p, "%u wait, %u of them overdue; %u in doubt",
@@ -151,8 +167,8 @@ static void tell_metric(gatehouse_metrics_t *metrics, const char *name, const ch
     int i;
 
     gatehouse_begin_metric(metrics, name, GATEHOUSE_GAUGE, help);
-    for (i = 0; i < counted->nelts; ++i) {
-        counted_t *one = &APR_ARRAY_IDX(counted, i, counted_t);
+    for (i = 0; i < queues; ++i) {
+        counted_t *one = &counted->queues[i];
 
         gatehouse_add_metric(metrics, "issuer", one->queue,
                              apr_atomic_read32((volatile apr_uint32_t *)((char *)one + offset)));
@@ -166,8 +182,8 @@ static void tell_gateways(gatehouse_metrics_t *metrics, const char *name, const 
     int i;
 
     gatehouse_begin_metric(metrics, name, GATEHOUSE_GAUGE, help);
-    for (i = 0; i < counted->nelts; ++i) {
-        counted_t *one = &APR_ARRAY_IDX(counted, i, counted_t);
+    for (i = 0; i < queues; ++i) {
+        counted_t *one = &counted->queues[i];
 
         if (apr_atomic_read32(&one->seen)) {
             gatehouse_add_metric(metrics, "issuer", one->queue, value(one));
@@ -197,7 +213,7 @@ static double left_of(counted_t *one)
 
 static void tell_metrics(gatehouse_metrics_t *metrics, apr_pool_t *p)
 {
-    if (!counted || !apr_atomic_read32(&known)) {
+    if (!counted || !apr_atomic_read32(&counted->known)) {
         return;
     }
     tell_metric(metrics, "gatehouse_jobs_open", "Jobs that wait for a CA elsewhere, or their time",
@@ -218,23 +234,31 @@ static void tell_metrics(gatehouse_metrics_t *metrics, apr_pool_t *p)
 
 void gatehouse_jobs_create(const gatehouse_settings_t *settings, apr_pool_t *pconf)
 {
+    apr_shm_t *memory;
+    apr_size_t size;
     int i;
 
     if (!settings->remote) {
         return;
     }
-    counted = apr_array_make(pconf, 4, sizeof(counted_t));
+    size = sizeof(*counted) + sizeof(counted_t)
+        * (apr_size_t)(settings->issuers->nelts + gatehouse_worker_section_count());
+    /* without such memory each child counts for itself */
+    counted = apr_shm_create(&memory, size, NULL, pconf) == APR_SUCCESS
+        ? apr_shm_baseaddr_get(memory) : apr_palloc(pconf, size);
+    memset(counted, 0, size);
+    queues = 0;
     apr_pool_cleanup_register(pconf, NULL, forget, apr_pool_cleanup_null);
     for (i = 0; i < settings->issuers->nelts; ++i) {
         const gatehouse_issuer_section_t *section
             = APR_ARRAY_IDX(settings->issuers, i, gatehouse_issuer_section_t *);
 
         if (gatehouse_is_remote(section)) {
-            ((counted_t *)apr_array_push(counted))->queue = section->name;
+            counted->queues[queues++].queue = section->name;
         }
     }
     for (i = 0; i < gatehouse_worker_section_count(); ++i) {
-        ((counted_t *)apr_array_push(counted))->queue = gatehouse_worker_section(i)->queue;
+        counted->queues[queues++].queue = gatehouse_worker_section(i)->queue;
     }
     gatehouse_register_health(tell_health, pconf);
     gatehouse_register_metrics(tell_metrics, pconf);

@@ -144,6 +144,7 @@ typedef struct {
 
 /** Found by the check_config hook, which in a start has nowhere to write to. */
 typedef struct {
+    int level;                      /* APLOG_WARNING, APLOG_ERR */
     gatehouse_place_t place;
     const char *what;
     const char *text;
@@ -257,6 +258,9 @@ void gatehouse_log_problem(server_rec *s, gatehouse_place_t place, const char *w
 /** Notes something that does not prevent a start. The texts live as long as the settings. */
 void gatehouse_warn(gatehouse_settings_t *settings, gatehouse_place_t place, const char *what,
                     const char *text);
+/** The same for what keeps a part of the service from its work. */
+void gatehouse_note_error(gatehouse_settings_t *settings, gatehouse_place_t place, const char *what,
+                          const char *text);
 /** Logs what gatehouse_check_config() has found worth a warning: once there is an error log. */
 void gatehouse_log_warnings(const gatehouse_settings_t *settings, server_rec *s);
 

@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "gatehouse_private.h"
+#include "secret_json.h"
 
 /* Issuers whose CA is elsewhere: what a worker is told of them, how requests wait for it. */
 
@@ -66,7 +67,8 @@ const char *gatehouse_cmp_url_fault(const char *url, apr_pool_t *p);
 int gatehouse_check_cmp(gatehouse_issuer_section_t *section, server_rec *s, apr_pool_t *p,
                         apr_pool_t *ptemp);
 /** What the worker is told of it: see fcgi/cmp/cmp_config.c. @return NULL for other back ends */
-struct json_t *gatehouse_describe_cmp(const gatehouse_issuer_section_t *section, apr_pool_t *p);
+struct json_t *gatehouse_describe_cmp(const gatehouse_issuer_section_t *section,
+                                      gh_secret_json_t *secrets);
 
 /* gatehouse_ca_worker.c */
 
@@ -108,8 +110,9 @@ const gatehouse_webhook_t *gatehouse_webhook(const char *name);
 void gatehouse_add_worker_section(const gatehouse_worker_section_t *section, apr_pool_t *pconf);
 int gatehouse_worker_section_count(void);
 const gatehouse_worker_section_t *gatehouse_worker_section(int i);
-/** Adds all to the worker's configuration, and overwrites them. @return 0 if one is no JSON */
-int gatehouse_describe_sections(json_t *document);
+/** Adds all to the worker's configuration, and overwrites them. @param text a JSON object
+ *  @return in p, and overwritten with it; NULL if one is no JSON */
+const char *gatehouse_describe_sections(const char *text, apr_pool_t *p);
 
 /* gatehouse_dispatch.c */
 

@@ -6,6 +6,7 @@
 #include <httpd.h>
 #include <http_config.h>
 #include <apr_strings.h>
+#include <openssl/crypto.h>
 
 #include "gatehouse_remote.h"
 #include "log.h"
@@ -80,8 +81,11 @@ static int check_credential(gatehouse_settings_t *settings, gatehouse_issuer_sec
         rv = gh_credential_load(credential, &remote->pkcs12, remote->credential, remote->secret,
                                 remote->alias, p, &result);
     }
-    if (rv != APR_SUCCESS
-        && !(remote->enrolled && *credential && result.failure == GH_FAILURE_TIME)) {
+    if (*credential) {
+        /* the worker reads it itself */
+        OPENSSL_cleanse((void *)(*credential)->key.data, (*credential)->key.length);
+    }
+    if (rv != APR_SUCCESS && (result.failure != GH_FAILURE_TIME || !*credential)) {
         return problem(section, remote->credential_place, "IssuerCredential", &result, rv, s, p);
     }
     if (remote->enrolled) {
@@ -89,6 +93,12 @@ static int check_credential(gatehouse_settings_t *settings, gatehouse_issuer_sec
         return check_enrolled(settings, section, *credential, s, p);
     }
     remote->not_after = (*credential)->not_after;
+    if (rv != APR_SUCCESS) {
+        /* what others do is not in need of it: requests to this CA wait, see fcgi/http.h */
+        gatehouse_note_error(settings, remote->credential_place, "IssuerCredential",
+                             gatehouse_explain(&result, rv, p));
+        return 0;
+    }
     if (remote->not_after - apr_time_now() < ENDS_SOON) {
         gatehouse_warn(settings, remote->credential_place, "IssuerCredential",
                        apr_psprintf(p, GHNO(0872) "the certificate %s ends at %s; have it renewed "

@@ -219,12 +219,8 @@ int gatehouse_check_cmp(gatehouse_issuer_section_t *section, server_rec *s, apr_
     return problems + load(section, s, p);
 }
 
-static json_t *hex(gh_bytes_t bytes, apr_pool_t *p)
-{
-    return bytes.data ? json_string(gh_hex(p, bytes.data, bytes.length)) : NULL;
-}
-
-json_t *gatehouse_describe_cmp(const gatehouse_issuer_section_t *section, apr_pool_t *p)
+json_t *gatehouse_describe_cmp(const gatehouse_issuer_section_t *section,
+                               gh_secret_json_t *secrets)
 {
     const gatehouse_cmp_t *cmp = &section->remote.cmp;
 
@@ -232,8 +228,9 @@ json_t *gatehouse_describe_cmp(const gatehouse_issuer_section_t *section, apr_po
         return NULL;
     }
     return json_pack("{s:s*, s:o*, s:s*, s:s*, s:s*, s:s, s:b, s:b}", "reference", cmp->reference,
-                     "secret", hex(cmp->secret, p), "recipient", cmp->recipient, "sender",
-                     cmp->sender, "trust", cmp->trusted, "message",
+                     "secret", gh_secret_json_add(secrets, cmp->secret),
+                     "recipient", cmp->recipient, "sender", cmp->sender, "trust", cmp->trusted,
+                     "message",
                      cmp->message ? cmp->message : "p10cr", "implicit", cmp->implicit,
                      "unprotected", cmp->unprotected);
 }

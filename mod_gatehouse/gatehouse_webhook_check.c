@@ -13,6 +13,7 @@
 
 #include "gatehouse_remote.h"
 #include "log.h"
+#include "secret_json.h"
 #include "text.h"
 #include "x509/credential.h"
 
@@ -105,12 +106,33 @@ static apr_status_t open_authorization(const gatehouse_webhook_section_t *sectio
     return APR_SUCCESS;
 }
 
-static apr_status_t open_all(gatehouse_webhook_section_t *section, opened_t *opened, apr_pool_t *p,
-                             gh_result_t *result)
+/* One that has ended keeps nothing else from its work: the worker says so with each request. */
+static apr_status_t open_credential(gatehouse_settings_t *settings,
+                                    gatehouse_webhook_section_t *section, apr_pool_t *p,
+                                    gh_result_t *result)
+{
+    gatehouse_remote_t *remote = &section->remote;
+    gh_credential_t *credential = NULL;
+    apr_status_t rv = gh_credential_load(&credential, &remote->pkcs12, remote->credential,
+                                         remote->secret, remote->alias, p, result);
+
+    if (credential) {
+        /* the worker reads it itself */
+        OPENSSL_cleanse((void *)credential->key.data, credential->key.length);
+    }
+    if (rv != APR_SUCCESS && result->failure == GH_FAILURE_TIME) {
+        gatehouse_note_error(settings, section->place, "WebhookCredential",
+                             gatehouse_explain(result, rv, p));
+        rv = APR_SUCCESS;
+    }
+    return rv;
+}
+
+static apr_status_t open_all(gatehouse_settings_t *settings, gatehouse_webhook_section_t *section,
+                             opened_t *opened, apr_pool_t *p, gh_result_t *result)
 {
     gatehouse_remote_t *remote = &section->remote;
     gh_bytes_t none = { NULL, 0 };
-    gh_credential_t *credential;
     apr_status_t rv = open_secret(section, opened, p, result);
 
     if (rv == APR_SUCCESS) {
@@ -120,8 +142,7 @@ static apr_status_t open_all(gatehouse_webhook_section_t *section, opened_t *ope
         rv = gh_secret_load(&remote->secret, remote->passphrase, p, result);
     }
     if (rv == APR_SUCCESS && remote->credential) {
-        rv = gh_credential_load(&credential, &remote->pkcs12, remote->credential, remote->secret,
-                                remote->alias, p, result);
+        rv = open_credential(settings, section, p, result);
     }
     if (rv == APR_SUCCESS && remote->trust && strcmp(remote->trust, "system")) {
         rv = gh_trust_load(&remote->trusted, remote->trust, none, p, result);
@@ -129,36 +150,40 @@ static apr_status_t open_all(gatehouse_webhook_section_t *section, opened_t *ope
     return rv;
 }
 
-static json_t *hex(gh_bytes_t bytes, apr_pool_t *p)
-{
-    return bytes.data ? json_string(gh_hex(p, bytes.data, bytes.length)) : NULL;
-}
-
 static void tell_worker(const gatehouse_webhook_section_t *section, const opened_t *opened,
                         apr_pool_t *p)
 {
     const gatehouse_remote_t *remote = &section->remote;
-    json_t *json = json_pack("{s:s, s:s, s:s, s:o, s:o*, s:o*, s:o*, s:s*, s:s*, s:s*, s:i, s:f, "
-                             "s:I}", "name", section->name, "url", remote->url, "id", section->id,
-                             "secret", hex(opened->secret, p), "authorization",
-                             hex(opened->authorization, p), "credential", hex(remote->pkcs12, p),
-                             "passphrase", hex(remote->secret, p), "alias", remote->alias, "trust",
-                             remote->trusted, "proxy", remote->proxy, "concurrent",
-                             remote->concurrent, "rate", remote->rate, "timeout",
-                             (json_int_t)remote->timeout);
-    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    gh_secret_json_t *secrets = gh_secret_json_create(p);
+    json_t *json = !secrets ? NULL
+        : json_pack("{s:s, s:s, s:s, s:o, s:o*, s:o*, s:o*, s:s*, s:s*, s:s*, s:i, s:f, s:I}",
+                    "name", section->name, "url", remote->url, "id", section->id,
+                    "secret", gh_secret_json_add(secrets, opened->secret),
+                    "authorization", gh_secret_json_add(secrets, opened->authorization),
+                    "credential", gh_secret_json_add(secrets, remote->pkcs12),
+                    "passphrase", gh_secret_json_add(secrets, remote->secret),
+                    "alias", remote->alias, "trust", remote->trusted, "proxy", remote->proxy,
+                    "concurrent", remote->concurrent, "rate", remote->rate,
+                    "timeout", (json_int_t)remote->timeout);
+    const char *text = secrets ? gh_secret_json_write(secrets, json, p) : NULL;
     gatehouse_worker_section_t told = {
         .section = "webhooks", .json = text ? text : "",
         .queue = apr_pstrcat(p, "webhook:", section->name, NULL), .wait = remote->wait,
         .max_waiting = remote->max_waiting
     };
+    const gh_bytes_t known[] = {
+        opened->secret, opened->authorization, remote->pkcs12, remote->secret
+    };
+    apr_size_t i;
 
     /* what is not UTF-8 is refused when the worker's configuration is written */
     gatehouse_add_worker_section(&told, p);
-    if (text) {
-        OPENSSL_cleanse(text, strlen(text));
+    for (i = 0; i < sizeof(known) / sizeof(known[0]); ++i) {
+        OPENSSL_cleanse((void *)known[i].data, known[i].data ? known[i].length : 0);
     }
-    free(text);
+    if (text) {
+        OPENSSL_cleanse((void *)text, strlen(text));
+    }
     json_decref(json);
 }
 
@@ -185,7 +210,7 @@ static int check_one(gatehouse_settings_t *settings, gatehouse_webhook_section_t
                                            "GatehouseSealingKey", section->name));
         return 1;
     }
-    rv = open_all(section, &opened, p, &result);
+    rv = open_all(settings, section, &opened, p, &result);
     if (rv == APR_SUCCESS) {
         tell_worker(section, &opened, p);
         return 0;

@@ -24,6 +24,7 @@
 #include "gatehouse_worker_run.h"
 #include "log.h"
 #include "status.h"
+#include "worker.h"
 
 APLOG_USE_MODULE(gatehouse);
 
@@ -33,8 +34,12 @@ APLOG_USE_MODULE(gatehouse);
 /** Longest pause before one that keeps dying is started again, in seconds. */
 #define DELAY_MAX 30
 
-/** How long httpd's end waits for that of a worker before it is killed. */
-#define PATIENCE apr_time_from_sec(3)
+/** How long httpd's end waits for that of a worker before it is killed. httpd's own parent waits
+ *  for its modules without a limit, and service managers usually for 90 s. */
+#define PATIENCE GH_WORKER_HURRY
+
+/** Below GatehouseRuntimeDirectory. */
+#define FOLDER "gatehouse-workers"
 
 /** Workers of former generations that are still at work, kept for longer than the configuration. */
 #define KEPT "gatehouse-workers"
@@ -102,8 +107,9 @@ static void wait_for_end(pid_t pid)
 
 static void ask_to_end(supervised_t *one)
 {
-    if (one->process.pid && !one->ended) {
-        kill(one->process.pid, SIGTERM);
+    /* one of a former generation was asked before, and is in a hurry now */
+    if (one->process.pid && (!one->ended || one->finally)) {
+        kill(one->process.pid, one->finally ? SIGINT : SIGTERM);
     }
     one->ended = 1;
 }
@@ -295,17 +301,17 @@ apr_status_t gatehouse_register_worker(const gatehouse_worker_t *worker, apr_poo
 
 /* What a worker is told before its own configuration, which goes behind that as it is: what parses
  * and writes JSON leaves copies of passwords about. @return 0 if it cannot be written */
-static int write_text(supervised_t *one, server_rec *s)
+static int write_text(supervised_t *one, const char *folder, server_rec *s)
 {
     int root = geteuid() == 0;
     json_t *document = json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:i, s:b}", "worker", one->worker.name, "user",
+        "{s:s, s:s, s:I, s:I, s:I, s:i, s:b, s:s*}", "worker", one->worker.name, "user",
         ap_unixd_config.user_name ? ap_unixd_config.user_name : "",
         "uid", (json_int_t)(root ? ap_unixd_config.user_id : geteuid()),
         "gid", (json_int_t)(root ? ap_unixd_config.group_id : getegid()),
         "parent", (json_int_t)getpid(),
         "level", ap_get_server_module_loglevel(s, APLOG_MODULE_INDEX),
-        "syslog", s->error_log == NULL);
+        "syslog", s->error_log == NULL, "folder", folder);
     char *text = document ? json_dumps(document, JSON_COMPACT) : NULL;
 
     if (text) {
@@ -318,8 +324,27 @@ static int write_text(supervised_t *one, server_rec *s)
     return one->text != NULL;
 }
 
+/* Where workers of this node know from each other, see fcgi/holders.c; NULL: nowhere. */
+static const char *open_folder(server_rec *s, apr_pool_t *p)
+{
+    const gatehouse_settings_t *settings = gatehouse_settings();
+    const char *above = settings && settings->runtime ? settings->runtime
+        : ap_runtime_dir_relative(p, "");
+    const char *folder = apr_pstrcat(p, above, "/" FOLDER, NULL);
+    int error = gatehouse_worker_folder(folder, ap_unixd_config.user_id, ap_unixd_config.group_id);
+
+    if (error) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, error, s, GHNO(1102) "workers cannot have a folder "
+                     "%s, by which they know of each other's end: what one that dies was at work "
+                     "on waits for half a minute; name a folder with GatehouseRuntimeDirectory",
+                     folder);
+    }
+    return error ? NULL : folder;
+}
+
 int gatehouse_start_workers(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
+    const char *folder = NULL;
     apr_status_t rv;
     int i;
 
@@ -338,7 +363,8 @@ int gatehouse_start_workers(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pte
                          one->worker.name, GATEHOUSE_PROGRAMS);
             return HTTP_INTERNAL_SERVER_ERROR;
         }
-        rv = write_text(one, s) ? start(one, 0) : APR_EINVAL;
+        folder = folder ? folder : open_folder(s, ptemp);
+        rv = write_text(one, folder, s) ? start(one, 0) : APR_EINVAL;
         if (rv != APR_SUCCESS) {
             ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(0662) "worker %s cannot be started; "
                          "see whether the machine is short of memory or processes",

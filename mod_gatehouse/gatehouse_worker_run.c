@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #ifdef HAVE_SYS_PRCTL_H
 #include <sys/prctl.h>
@@ -90,6 +91,26 @@ int gatehouse_worker_file(const char *text)
         done += count > 0 ? (size_t)count : 0;
     }
     return descriptor;
+}
+
+int gatehouse_worker_folder(const char *path, uid_t uid, gid_t gid)
+{
+    struct stat info;
+    int error = mkdir(path, 0700) && errno != EEXIST ? errno : 0;
+    int descriptor = error ? -1
+        : open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+    if (!error && (descriptor < 0 || fstat(descriptor, &info))) {
+        error = errno;
+    }
+    /* nobody else's is made theirs */
+    if (!error && geteuid() == 0 && info.st_uid != uid) {
+        error = info.st_uid != 0 ? EPERM : fchown(descriptor, uid, gid) ? errno : 0;
+    }
+    if (descriptor >= 0) {
+        close(descriptor);
+    }
+    return error;
 }
 
 static void reset_signals(void)

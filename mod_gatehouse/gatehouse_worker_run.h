@@ -31,4 +31,7 @@ void gatehouse_worker_run(const gatehouse_run_t *run) __attribute__((noreturn));
 /** A file without a name that holds text, opened anew with each call. @return -1 with errno */
 int gatehouse_worker_file(const char *text);
 
+/** Makes a folder that is of a user alone, unless there is one. @return an error of the system */
+int gatehouse_worker_folder(const char *path, uid_t uid, gid_t gid);
+
 #endif /* gatehouse_worker_run_h */

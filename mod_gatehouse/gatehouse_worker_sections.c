@@ -30,6 +30,12 @@ static apr_status_t overwrite(void *text)
     return APR_SUCCESS;
 }
 
+static char *wiped(char *text, apr_pool_t *p)
+{
+    apr_pool_cleanup_register(p, text, overwrite, apr_pool_cleanup_null);
+    return text;
+}
+
 void gatehouse_add_worker_section(const gatehouse_worker_section_t *section, apr_pool_t *pconf)
 {
     gatehouse_settings_t *settings = gatehouse_settings();
@@ -61,25 +67,56 @@ const gatehouse_worker_section_t *gatehouse_worker_section(int i)
     return APR_ARRAY_IDX(sections, i, const gatehouse_worker_section_t *);
 }
 
-/* Once they are in the configuration of the worker, nobody needs the texts. */
-int gatehouse_describe_sections(json_t *document)
+/** The sections of one name, from that at a place on; they have the first one's name. */
+static const char *list_of(int first, apr_pool_t *p)
+{
+    const gatehouse_worker_section_t *one = gatehouse_worker_section(first);
+    apr_array_header_t *parts = apr_array_make(p, 8, sizeof(const char *));
+    int i;
+
+    APR_ARRAY_PUSH(parts, const char *) = apr_pstrcat(p, ",\"", one->section, "\":[", NULL);
+    for (i = first; i < gatehouse_worker_section_count(); ++i) {
+        const gatehouse_worker_section_t *other = gatehouse_worker_section(i);
+
+        if (!strcmp(other->section, one->section)) {
+            APR_ARRAY_PUSH(parts, const char *) = i == first ? "" : ",";
+            APR_ARRAY_PUSH(parts, const char *) = other->json;
+        }
+    }
+    APR_ARRAY_PUSH(parts, const char *) = "]";
+    return wiped(apr_array_pstrcat(p, parts, 0), p);
+}
+
+static int is_first(int place)
 {
     int i;
 
-    for (i = 0; i < gatehouse_worker_section_count(); ++i) {
-        gatehouse_worker_section_t *section = APR_ARRAY_IDX(sections, i,
-                                                            gatehouse_worker_section_t *);
-        json_t *list = json_object_get(document, section->section);
-        json_t *object = json_loads(section->json, 0, NULL);
-
-        overwrite((void *)section->json);
-        if (!list) {
-            list = json_array();
-            json_object_set_new(document, section->section, list);
-        }
-        if (json_array_append_new(list, object)) {
+    for (i = 0; i < place; ++i) {
+        if (!strcmp(gatehouse_worker_section(i)->section,
+                    gatehouse_worker_section(place)->section)) {
             return 0;
         }
     }
     return 1;
+}
+
+/* As text: what parses and writes JSON leaves copies of secrets about. Once they are in the
+ * configuration of the worker, nobody needs the sections. */
+const char *gatehouse_describe_sections(const char *text, apr_pool_t *p)
+{
+    int i;
+
+    for (i = 0; i < gatehouse_worker_section_count(); ++i) {
+        if (!*gatehouse_worker_section(i)->json) {
+            return NULL;
+        }
+        if (is_first(i)) {
+            text = wiped(apr_pstrcat(p, wiped(apr_pstrmemdup(p, text, strlen(text) - 1), p),
+                                     list_of(i, p), "}", NULL), p);
+        }
+    }
+    for (i = 0; i < gatehouse_worker_section_count(); ++i) {
+        overwrite((void *)gatehouse_worker_section(i)->json);
+    }
+    return text;
 }

@@ -14,6 +14,7 @@
 
 #include "issuer/intune.h"
 #include "log.h"
+#include "secret_json.h"
 #include "x509/credential.h"
 
 APLOG_USE_MODULE(scep);
@@ -28,6 +29,14 @@ static int problem(const server_rec *s, const scep_intune_t *intune, scep_place_
     return 1;
 }
 
+static int tell(const server_rec *s, const scep_intune_t *intune, scep_place_t place,
+                const char *directive, const gh_result_t *result, apr_pool_t *ptemp)
+{
+    return problem(s, intune, place, apr_psprintf(ptemp, "%s: %s: %s. %s", result->number,
+                                                  directive, result->message, result->action),
+                   ptemp);
+}
+
 /** What cannot be had: for the dump no reason to stop. */
 static int missing(const server_rec *s, const scep_intune_t *intune, scep_place_t place,
                    const char *directive, const gh_result_t *result, apr_pool_t *pconf,
@@ -39,9 +48,7 @@ static int missing(const server_rec *s, const scep_intune_t *intune, scep_place_
     if (note && note(pconf, NULL, directive, place.file, place.line, result)) {
         return 0;
     }
-    return problem(s, intune, place, apr_psprintf(ptemp, "%s: %s: %s. %s", result->number,
-                                                  directive, result->message, result->action),
-                   ptemp);
+    return tell(s, intune, place, directive, result, ptemp);
 }
 
 static int load_secrets(server_rec *s, scep_intune_t *intune, apr_pool_t *pconf,
@@ -71,7 +78,7 @@ static int load_secrets(server_rec *s, scep_intune_t *intune, apr_pool_t *pconf,
 static int load_credential(server_rec *s, scep_intune_t *intune, apr_pool_t *pconf,
                            apr_pool_t *ptemp)
 {
-    gh_credential_t *credential;
+    gh_credential_t *credential = NULL;
     gh_result_t result;
     apr_status_t rv = APR_SUCCESS;
 
@@ -86,7 +93,16 @@ static int load_credential(server_rec *s, scep_intune_t *intune, apr_pool_t *pco
         rv = gh_credential_load(&credential, &intune->pkcs12, intune->credential,
                                 intune->pkcs12_secret, NULL, pconf, &result);
     }
+    if (credential) {
+        /* the worker reads it itself */
+        OPENSSL_cleanse((void *)credential->key.data, credential->key.length);
+    }
     if (rv != APR_SUCCESS) {
+        if (result.failure == GH_FAILURE_TIME) {
+            /* what has ended keeps nothing but this connection from its work */
+            tell(s, intune, intune->credential_place, "IntuneCredential", &result, ptemp);
+            return 0;
+        }
         return missing(s, intune, intune->credential_place, "IntuneCredential", &result, pconf,
                        ptemp);
     }
@@ -113,11 +129,6 @@ static int load_trust(server_rec *s, scep_intune_t *intune, apr_pool_t *pconf, a
 
 /* What the worker is told */
 
-static json_t *hex(gh_bytes_t bytes, apr_pool_t *p)
-{
-    return bytes.length ? json_string(gh_hex(p, bytes.data, bytes.length)) : NULL;
-}
-
 /** Entra ID and Graph are called with paths of our own behind the URL. */
 static const char *without_slash(const char *url, apr_pool_t *p)
 {
@@ -126,7 +137,7 @@ static const char *without_slash(const char *url, apr_pool_t *p)
     return url[length - 1] == '/' ? apr_pstrmemdup(p, url, length - 1) : url;
 }
 
-static json_t *describe_secrets(const scep_intune_t *intune, apr_pool_t *p)
+static json_t *describe_secrets(const scep_intune_t *intune, gh_secret_json_t *secrets)
 {
     json_t *list = json_array();
     int i;
@@ -135,11 +146,29 @@ static json_t *describe_secrets(const scep_intune_t *intune, apr_pool_t *p)
         const scep_intune_secret_t *one = &APR_ARRAY_IDX(intune->secrets, i, scep_intune_secret_t);
 
         if (one->secret.length) {
-            json_array_append_new(list, json_pack("{s:o, s:I}", "secret", hex(one->secret, p),
+            json_array_append_new(list, json_pack("{s:o, s:I}", "secret",
+                                                  gh_secret_json_add(secrets, one->secret),
                                                   "expires", (json_int_t)one->expires));
         }
     }
     return list;
+}
+
+static void forget(gh_bytes_t bytes)
+{
+    OPENSSL_cleanse((void *)bytes.data, bytes.data ? bytes.length : 0);
+}
+
+/** The worker has them: nobody else needs them. */
+static void forget_secrets(const scep_intune_t *intune)
+{
+    int i;
+
+    for (i = 0; i < intune->secrets->nelts; ++i) {
+        forget(APR_ARRAY_IDX(intune->secrets, i, scep_intune_secret_t).secret);
+    }
+    forget(intune->pkcs12);
+    forget(intune->pkcs12_secret);
 }
 
 static int tell_worker(server_rec *s, const scep_intune_t *intune, apr_pool_t *pconf,
@@ -148,7 +177,9 @@ static int tell_worker(server_rec *s, const scep_intune_t *intune, apr_pool_t *p
     APR_OPTIONAL_FN_TYPE(gatehouse_add_worker_section) *add
         = APR_RETRIEVE_OPTIONAL_FN(gatehouse_add_worker_section);
     gatehouse_worker_section_t section = { .section = GH_INTUNE };
-    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s*, s:s*, s:s*, s:s*, "
+    gh_secret_json_t *secrets = gh_secret_json_create(ptemp);
+    json_t *json = !secrets ? NULL
+                 : json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s*, s:s*, s:s*, s:s*, "
                              "s:i, s:b, s:i, s:f, s:I, s:o, s:o*, s:o*}",
                              "name", intune->name, "tenant", intune->tenant,
                              "application", intune->application,
@@ -160,14 +191,14 @@ static int tell_worker(server_rec *s, const scep_intune_t *intune, apr_pool_t *p
                              "issuer_name", intune->issuer_name, "most", intune->most,
                              "lenient", intune->lenient, "concurrent", intune->concurrent,
                              "rate", intune->rate, "timeout", (json_int_t)intune->timeout,
-                             "secrets", describe_secrets(intune, ptemp),
-                             "credential", hex(intune->pkcs12, ptemp),
-                             "passphrase", hex(intune->pkcs12_secret, ptemp));
-    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+                             "secrets", describe_secrets(intune, secrets),
+                             "credential", gh_secret_json_add(secrets, intune->pkcs12),
+                             "passphrase",
+                             gh_secret_json_add(secrets, intune->pkcs12_secret));
+    char *text = secrets ? gh_secret_json_write(secrets, json, ptemp) : NULL;
 
     json_decref(json);
     if (!text || !add) {
-        free(text);
         return problem(s, intune, intune->place, GHNO(0979) "what is said of it cannot be written "
                        "as JSON; use UTF-8", ptemp);
     }
@@ -177,7 +208,7 @@ static int tell_worker(server_rec *s, const scep_intune_t *intune, apr_pool_t *p
     section.max_waiting = intune->max_waiting;
     add(&section, pconf);
     OPENSSL_cleanse(text, strlen(text));
-    free(text);
+    forget_secrets(intune);
     return 0;
 }
 

@@ -10,11 +10,15 @@
 #include <apr_strings.h>
 
 #include "issuer/gateway_state.h"
+#include "issuer/intune.h"
 #include "issuer/issuer.h"
 #include "status.h"
 #include "store/jobs.h"
 
 #define RULE "check"
+
+/** A worker writes every minute what it sees of a gateway. */
+#define LOOKED_LONG_AGO apr_time_from_sec(180)
 
 typedef struct {
     const char *queue;
@@ -65,6 +69,29 @@ static void check_findings(ctl_check_t *check, const char *name,
     }
 }
 
+/** Nobody looks at it: then nobody works for it either. */
+static void nobody_looks(ctl_check_t *check, const char *name, const gateway_baton_t *baton)
+{
+    gh_result_t result;
+
+    gh_result_clear(&result);
+    gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_UNAVAILABLE, RULE,
+                   "See in the error log what has become of the worker; httpd starts it and keeps "
+                   "it running.",
+                   GHNO(1103) "no worker has looked at the gateway%s%s%s%s",
+                   baton->found ? " since " : " yet",
+                   baton->found ? gh_time_text(check->p, baton->state.time) : "",
+                   baton->found ? ", then that of " : "", baton->found ? baton->state.node : "");
+    ctl_verdict(check, name, CTL_VERDICT_WARNING, &result);
+}
+
+static int is_looked_at(const gateway_baton_t *baton)
+{
+    apr_time_t now = apr_time_now();
+
+    return baton->found && now - baton->state.time < LOOKED_LONG_AGO;
+}
+
 /** What a worker has last seen of it; it looks by itself. */
 static void check_gateway(ctl_check_t *check, const char *issuer)
 {
@@ -76,12 +103,14 @@ static void check_gateway(ctl_check_t *check, const char *issuer)
     if (gh_store_read(check->ctl->store, gateway_work, &baton, &result) != APR_SUCCESS) {
         ctl_verdict(check, name, CTL_VERDICT_ERROR, &result);
     }
-    else if (baton.found && baton.state.up && baton.state.findings->nelts > 0) {
+    else if (!is_looked_at(&baton)) {
+        nobody_looks(check, name, &baton);
+    }
+    else if (baton.state.up && baton.state.findings->nelts > 0) {
         check_findings(check, name, baton.state.findings);
     }
-    else if (!baton.found || baton.state.up) {
-        ctl_verdict_ok(check, name, "%s", baton.found ? "the gateway answers, and its CA is up"
-                       : "no worker has looked at the gateway yet");
+    else if (baton.state.up) {
+        ctl_verdict_ok(check, name, "the gateway answers, and its CA is up");
     }
     else {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_UNAVAILABLE, RULE,
@@ -90,6 +119,14 @@ static void check_gateway(ctl_check_t *check, const char *issuer)
                        gh_time_text(check->p, baton.state.time));
         ctl_verdict(check, name, CTL_VERDICT_WARNING, &result);
     }
+}
+
+/** Who has to do the jobs of a queue. */
+static const char *whose(const char *queue)
+{
+    return !strncmp(queue, "webhook:", 8) ? "the webhook"
+        : !strncmp(queue, GH_INTUNE_QUEUE, sizeof(GH_INTUNE_QUEUE) - 1) ? "Intune"
+        : strchr(queue, ':') ? "the worker" : "the CA";
 }
 
 static void check_queue(ctl_check_t *check, const char *issuer)
@@ -107,22 +144,22 @@ static void check_queue(ctl_check_t *check, const char *issuer)
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
                        "See gatehousectl enrolment list --state in-doubt; look in the CA what it "
                        "has issued, then give enrolment retry or enrolment cancel.",
-                       GHNO(0788) "of %" APR_INT64_T_FMT " jobs for the CA nobody can tell "
-                       "whether it has done them", baton.counts.doubt);
+                       GHNO(0788) "of %" APR_INT64_T_FMT " jobs for %s nobody can tell "
+                       "whether it has done them", baton.counts.doubt, whose(issuer));
         ctl_verdict(check, name, CTL_VERDICT_WARNING, &result);
     }
     if (baton.counts.overdue > 0) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_UNAVAILABLE, RULE,
                        "Look in the error log whether the worker runs, and whether it reaches "
                        "the CA.",
-                       GHNO(0789) "%" APR_INT64_T_FMT " jobs for the CA have been due for more "
-                       "than a minute; the oldest is of %s", baton.counts.overdue,
+                       GHNO(0789) "%" APR_INT64_T_FMT " jobs for %s have been due for more "
+                       "than a minute; the oldest is of %s", baton.counts.overdue, whose(issuer),
                        gh_time_text(check->p, baton.counts.oldest));
         ctl_verdict(check, name, CTL_VERDICT_WARNING, &result);
     }
     if (baton.counts.doubt == 0 && baton.counts.overdue == 0) {
-        ctl_verdict_ok(check, name, "%" APR_INT64_T_FMT " jobs wait for the CA or their time",
-                       baton.counts.open);
+        ctl_verdict_ok(check, name, "%" APR_INT64_T_FMT " jobs wait for %s or their time",
+                       baton.counts.open, whose(issuer));
     }
 }
 

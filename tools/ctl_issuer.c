@@ -37,6 +37,11 @@ int ctl_issuer_is_elsewhere(const ctl_issuer_t *issuer)
         && strcmp(issuer->backend, gh_issuer_offline.name) != 0;
 }
 
+int ctl_issuer_has_list(const ctl_issuer_t *issuer)
+{
+    return ctl_issuer_is_elsewhere(issuer) && strcmp(issuer->backend, gh_issuer_cmp.name) != 0;
+}
+
 static apr_status_t state_work(gh_transaction_t *transaction, void *data)
 {
     baton_t *baton = data;

@@ -169,7 +169,7 @@ static int sync_all(ctl_t *ctl, apr_time_t since)
     for (i = 0; i < ctl->config->issuers->nelts; i++) {
         const ctl_issuer_t *issuer = APR_ARRAY_IDX(ctl->config->issuers, i, const ctl_issuer_t *);
 
-        if (ctl_issuer_is_elsewhere(issuer)) {
+        if (ctl_issuer_has_list(issuer)) {
             int one = sync_one(ctl, issuer->name, since);
 
             code = one != CTL_OK ? one : code;
@@ -208,6 +208,13 @@ int ctl_issuer_sync(ctl_t *ctl, const ctl_arguments_t *arguments)
         gh_result_fail(&result, GH_EREFUSED, GH_FAILURE_REQUEST, RULE,
                        "What is issued here is in the store.",
                        GHNO(1085) "issuer %s has no gateway", issuer->name);
+        return ctl_fail(&result);
+    }
+    if (!ctl_issuer_has_list(issuer)) {
+        gh_result_fail(&result, GH_EREFUSED, GH_FAILURE_REQUEST, RULE,
+                       "Import what others have got from it with gatehousectl cert import.",
+                       GHNO(1104) "issuer %s is behind a CMP server, which does not tell what its "
+                       "CA has issued", issuer->name);
         return ctl_fail(&result);
     }
     return sync_one(ctl, issuer->name, since);

@@ -73,7 +73,7 @@ static apr_status_t store_work(gh_transaction_t *transaction, void *baton)
 {
     action_t *action = baton;
     const char *id = framework_job_record(action->job)->id;
-    const char *holder = framework_holder(framework_of(action));
+    const char *holder = framework_job_holder(action->job);
 
     switch (action->ending) {
     case ACTION_DONE:
@@ -130,7 +130,7 @@ static void finish(action_t *action, action_ending_t ending)
 {
     apr_time_t deadline = framework_job_record(action->job)->deadline;
 
-    if (ending == ACTION_AGAIN && deadline && apr_time_now() >= deadline) {
+    if (ending == ACTION_AGAIN && deadline && framework_job_time(action->job) >= deadline) {
         ending = ACTION_FAILED;
     }
     action->service->actions -= action->counted;
@@ -162,6 +162,8 @@ static void looked_up(void *baton, cagw_outcome_t *outcome)
     cagw_certificate_t certificate;
     gh_result_t result;
 
+    framework_queue_note(action->service->issuer->queue, outcome->alive || outcome->stopped,
+                         outcome->verdict == CAGW_BUSY ? outcome->retry_after : 0);
     gh_result_clear(&result);
     if (outcome->verdict == CAGW_DONE
         && cagw_read_certificate(&certificate, &outcome->reply, action->pool, &result)
@@ -182,6 +184,13 @@ static void looked_up(void *baton, cagw_outcome_t *outcome)
 /** The CA has said no; perhaps since it is so already. */
 static void look_up(action_t *action)
 {
+    framework_queue_t *queue = action->service->issuer->queue;
+
+    if (!framework_queue_enter(queue)) {
+        action->due = framework_job_time(action->job) + framework_queue_pause(queue);
+        finish(action, ACTION_AGAIN);
+        return;
+    }
     cagw_call_certificate(&action->service->gateway, serial_of(action), looked_up, action,
                           action->pool);
 }
@@ -232,7 +241,7 @@ static void called(void *baton, cagw_outcome_t *outcome)
         finish(action, ACTION_FAILED);
         break;
     default:
-        action->due = outcome->stopped ? apr_time_now()
+        action->due = outcome->stopped ? framework_job_time(action->job)
             : framework_job_next(action->job, outcome->retry_after);
         finish(action, ACTION_AGAIN);
     }
@@ -254,7 +263,7 @@ static void cmp_called(void *baton, cmp_reply_t *reply)
         finish(action, ACTION_FAILED);
     }
     else {
-        action->due = reply->stopped ? apr_time_now()
+        action->due = reply->stopped ? framework_job_time(action->job)
             : framework_job_next(action->job, reply->retry_after);
         finish(action, ACTION_AGAIN);
     }

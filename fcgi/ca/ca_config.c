@@ -72,6 +72,7 @@ static int describe_reach(ca_issuer_t *one, const described_t *said, const json_
     reach->name = one->name;
     reach->url = said->cmp ? cmp_base_url(said->url, p) : apr_pstrdup(p, said->url);
     reach->plain = said->cmp != NULL;   /* its messages are protected themselves */
+    reach->lenient = 1;                 /* it keeps nothing but this issuer from its work */
     reach->alias = apr_pstrdup(p, said->alias);
     reach->trust = apr_pstrdup(p, said->trust);
     reach->proxy = apr_pstrdup(p, said->proxy);
@@ -89,14 +90,12 @@ static apr_status_t make_cmp(ca_issuer_t *one, const described_t *said,
 {
     cmp_described_t described = {
         .url = said->url, .settings = said->cmp, .credential = config->credential,
-        .passphrase = config->passphrase, .alias = said->alias, .threads = said->concurrent
+        .passphrase = config->passphrase, .alias = said->alias, .threads = said->concurrent,
+        .peer = one->peer
     };
     apr_status_t rv = cmp_service_create(&one->cmp, one->worker->framework, one->issuer,
                                          &described, p, result);
 
-    if (rv == APR_SUCCESS) {
-        cmp_service_connect(one->cmp, one->peer);
-    }
     one->searchable = 0;
     return rv;
 }
@@ -113,14 +112,13 @@ static apr_status_t make_peer(ca_issuer_t *one, const described_t *said, apr_poo
     if (gh_worker_secret(&config.credential, said->credential, ptemp)
         && gh_worker_secret(&config.passphrase, said->passphrase, ptemp)) {
         rv = http_peer_create(&one->peer, http, &config, p, result);
-        if (rv == APR_SUCCESS && said->cmp) {
-            rv = make_cmp(one, said, &config, p, result);
-        }
-        if (rv != APR_SUCCESS && one->enrolled && result->failure == GH_FAILURE_TIME) {
+        if (rv == APR_SUCCESS && one->enrolled && http_peer_fault(one->peer)) {
             /* one that was enrolled since may be good */
-            gh_result_clear(result);
             config.credential.data = NULL;
             rv = http_peer_create(&one->peer, http, &config, p, result);
+        }
+        if (rv == APR_SUCCESS && said->cmp) {
+            rv = make_cmp(one, said, &config, p, result);
         }
     }
     else {

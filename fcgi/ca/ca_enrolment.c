@@ -38,7 +38,7 @@ static const gh_job_record_t *record_of(const enrolment_t *enrolment)
 
 static apr_time_t ask_again(const enrolment_t *enrolment)
 {
-    apr_time_t now = apr_time_now();
+    apr_time_t now = framework_job_time(enrolment->job);
     apr_interval_time_t pause = (now - record_of(enrolment)->sent) / ASK_SHARE;
 
     return now + (pause < ASK_FIRST ? ASK_FIRST : pause > ASK_LAST ? ASK_LAST : pause);
@@ -48,7 +48,7 @@ static int is_late(const enrolment_t *enrolment)
 {
     const gh_job_record_t *record = record_of(enrolment);
 
-    return record->deadline && apr_time_now() >= record->deadline;
+    return record->deadline && framework_job_time(enrolment->job) >= record->deadline;
 }
 
 /** What was the matter before is for operators. */
@@ -153,7 +153,7 @@ void enrolment_not_found(enrolment_t *enrolment)
     if (enrolment->known == ENROLMENT_ACCEPTED) {
         not_yet(enrolment);
     }
-    else if (apr_time_now() < until) {
+    else if (framework_job_time(enrolment->job) < until) {
         end_again(enrolment, next < until ? next : until + apr_time_from_msec(1), 1);
     }
     else if (enrolment->known == ENROLMENT_WRONG) {
@@ -231,7 +231,7 @@ void enrolment_called(enrolment_t *enrolment, enrolment_call_t call, X509 *certi
         end_again(enrolment, enrolment->due, 0);
         break;
     case ENROLMENT_CALL_STOPPED:
-        end_again(enrolment, apr_time_now(), 1);
+        end_again(enrolment, framework_job_time(enrolment->job), 1);
         break;
     default:
         enrolment->known = call == ENROLMENT_CALL_UNTOLD ? ENROLMENT_OVER : ENROLMENT_OPEN;
@@ -282,7 +282,7 @@ void enrolment_read(enrolment_t *enrolment)
     default:
         enrolment->ending = ENROLMENT_UNREADABLE;
         enrolment->why = enrolment->stored;
-        enrolment->due = apr_time_now() + ASK_LAST;
+        enrolment->due = framework_job_time(enrolment->job) + ASK_LAST;
         enrolment_end(enrolment);
     }
 }

@@ -36,7 +36,6 @@ static void searched(ca_wanted_t *wanted)
 
     switch (wanted->verdict) {
     case CAGW_DONE:
-        framework_queue_note(enrolment->service->issuer->queue, 1, 0);
         enrolment->candidates = wanted->found;
         enrolment->revoked = wanted->revoked;
         enrolment_found(enrolment, ENROLMENT_SEARCHED);
@@ -54,6 +53,19 @@ static void searched(ca_wanted_t *wanted)
     }
 }
 
+/** @return 0 while the gateway is left alone */
+static int may_ask(enrolment_t *enrolment)
+{
+    framework_queue_t *queue = enrolment->service->issuer->queue;
+
+    if (framework_queue_enter(queue)) {
+        return 1;
+    }
+    enrolment->due = framework_job_time(enrolment->job) + framework_queue_pause(queue);
+    enrolment_found(enrolment, ENROLMENT_SEARCH_LATER);
+    return 0;
+}
+
 static void search(enrolment_t *enrolment)
 {
     gateway_call_t *call = enrolment->baton;
@@ -64,9 +76,13 @@ static void search(enrolment_t *enrolment)
                                                    : ENROLMENT_SEARCH_IMPOSSIBLE);
         return;
     }
+    if (!may_ask(enrolment)) {
+        return;
+    }
     wanted->key_sha256 = gh_plan_key_sha256(enrolment->submission->plan);
     wanted->from = framework_job_record(enrolment->job)->sent;
-    wanted->until = enrolment->known == ENROLMENT_ACCEPTED ? apr_time_now()
+    wanted->until = enrolment->known == ENROLMENT_ACCEPTED
+        ? framework_job_time(enrolment->job)
         : enrolment_settled(enrolment);
     wanted->pool = enrolment->pool;
     wanted->done = searched;
@@ -80,6 +96,8 @@ static void looked_up(void *baton, cagw_outcome_t *outcome)
     gateway_call_t *call = enrolment->baton;
     cagw_certificate_t certificate;
 
+    framework_queue_note(enrolment->service->issuer->queue, outcome->alive || outcome->stopped,
+                         outcome->verdict == CAGW_BUSY ? outcome->retry_after : 0);
     if (outcome->verdict == CAGW_DONE
         && cagw_read_certificate(&certificate, &outcome->reply, enrolment->pool,
                                  &outcome->result) == APR_SUCCESS && certificate.certificate) {
@@ -103,9 +121,11 @@ static void find(enrolment_t *enrolment)
     call->by_serial = 0;
     if (enrolment->known == ENROLMENT_ACCEPTED
         && !strncmp(enrolment->reference, serial, sizeof(serial) - 1)) {
-        cagw_call_certificate(&enrolment->service->gateway,
-                              enrolment->reference + sizeof(serial) - 1, looked_up, enrolment,
-                              enrolment->pool);
+        if (may_ask(enrolment)) {
+            cagw_call_certificate(&enrolment->service->gateway,
+                                  enrolment->reference + sizeof(serial) - 1, looked_up, enrolment,
+                                  enrolment->pool);
+        }
         return;
     }
     search(enrolment);
@@ -184,7 +204,7 @@ static void called(void *baton, cagw_outcome_t *outcome)
                                                      : ENROLMENT_CALL_LOST, NULL);
         break;
     default:
-        enrolment->due = outcome->stopped ? apr_time_now()
+        enrolment->due = outcome->stopped ? framework_job_time(enrolment->job)
             : framework_job_next(enrolment->job, outcome->retry_after);
         enrolment_called(enrolment, ENROLMENT_CALL_UNDONE, NULL);
     }

@@ -36,7 +36,7 @@ static gh_store_t *store_of(const enrolment_t *enrolment)
 
 static const char *holder_of(const enrolment_t *enrolment)
 {
-    return framework_holder(enrolment->service->issuer->worker->framework);
+    return framework_job_holder(enrolment->job);
 }
 
 static const char *node_of(const enrolment_t *enrolment)

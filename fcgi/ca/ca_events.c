@@ -79,7 +79,7 @@ static void fail(feed_t *feed, const gh_result_t *result, apr_interval_time_t wa
 static apr_status_t lease_work(gh_transaction_t *transaction, void *baton)
 {
     feed_t *feed = baton;
-    apr_status_t rv = gh_lease_take(transaction, feed->lease, framework_holder(framework_of(feed)),
+    apr_status_t rv = gh_lease_take(transaction, feed->lease, framework_process(framework_of(feed)),
                                     LEASE);
 
     feed->held = rv == APR_SUCCESS;
@@ -102,7 +102,7 @@ static apr_status_t release_work(gh_transaction_t *transaction, void *baton)
 {
     const feed_t *feed = baton;
 
-    return gh_lease_release(transaction, feed->lease, framework_holder(framework_of(feed)));
+    return gh_lease_release(transaction, feed->lease, framework_process(framework_of(feed)));
 }
 
 static void give_back(void *baton)

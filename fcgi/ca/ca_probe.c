@@ -19,8 +19,8 @@
 #define PROBE_EVERY apr_time_from_sec(60)
 #define PROBE_TIMEOUT apr_time_from_sec(10)
 
-/** What has not changed is said again after this, so that people see that somebody looks. */
-#define SAY_AGAIN apr_time_from_sec(600)
+/** What the CA offers, if nothing else has changed. */
+#define SURVEY_EVERY apr_time_from_sec(600)
 
 /** How often it is told that a credential ends. */
 #define CREDENTIAL_TOLD apr_time_from_sec(86400)
@@ -31,7 +31,9 @@ struct ca_probe {
     char lacking[64];                   /* numbers of what was lacking */
     int said_up;
     int said_paused;
-    apr_time_t said;                    /* when that was written */
+    apr_time_t surveyed;
+    apr_array_header_t *findings;       /* of that, in a pool of their own; or NULL */
+    apr_pool_t *kept;
     apr_time_t said_end;                /* of the credential */
     apr_time_t told;                    /* of the credential */
 };
@@ -60,7 +62,7 @@ static apr_status_t store_work(gh_transaction_t *transaction, void *baton)
 
     if (rv == APR_SUCCESS && look->job) {
         rv = gh_job_remove(transaction, framework_job_record(look->job)->id,
-                           framework_holder(framework_of(look)));
+                           framework_job_holder(look->job));
     }
     return rv;
 }
@@ -91,7 +93,6 @@ static void stored(void *baton)
     ca_probe_t *probe = look->probe;
 
     if (look->rv == APR_SUCCESS) {
-        probe->said = look->state.time;
         probe->said_up = look->state.up;
         probe->said_paused = look->state.paused;
         probe->said_end = look->state.credential_end;
@@ -143,12 +144,33 @@ static void tell_findings(look_t *look)
     apr_cpystrn(probe->lacking, numbers, sizeof(probe->lacking));
 }
 
+/** What a survey has found is true until the next one. */
+static void keep_findings(ca_probe_t *probe, const apr_array_header_t *findings)
+{
+    int i;
+
+    apr_pool_clear(probe->kept);
+    probe->findings = findings ? apr_array_make(probe->kept, 4, sizeof(gh_gateway_finding_t *))
+                               : NULL;
+    for (i = 0; findings && i < findings->nelts; ++i) {
+        const gh_gateway_finding_t *one = APR_ARRAY_IDX(findings, i, gh_gateway_finding_t *);
+        gh_gateway_finding_t *copy = apr_palloc(probe->kept, sizeof(*copy));
+
+        copy->number = apr_pstrdup(probe->kept, one->number);
+        copy->message = apr_pstrdup(probe->kept, one->message);
+        copy->action = apr_pstrdup(probe->kept, one->action);
+        APR_ARRAY_PUSH(probe->findings, gh_gateway_finding_t *) = copy;
+    }
+}
+
 static void surveyed(void *baton)
 {
     look_t *look = baton;
 
     look->state.findings = look->survey.findings;
     tell_findings(look);
+    keep_findings(look->probe, look->survey.findings);
+    look->probe->surveyed = look->state.time;
     framework_blocking(framework_of(look), store, stored, look);
 }
 
@@ -215,11 +237,13 @@ static void answered(void *baton, cagw_outcome_t *outcome)
     }
     if (look->job || probe->said_up != state->up || strcmp(probe->last, state->number)
         || probe->said_end != state->credential_end || probe->said_paused != state->paused
-        || state->time - probe->said >= SAY_AGAIN) {
+        || state->time - probe->surveyed >= SURVEY_EVERY || state->time < probe->surveyed) {
         survey(look);
     }
     else {
-        finish(look);
+        /* so that others see that somebody looks */
+        state->findings = probe->findings;
+        framework_blocking(framework_of(look), store, stored, look);
     }
 }
 
@@ -273,6 +297,7 @@ void ca_test(void *baton, framework_job_t *job)
 void ca_probe_start(ca_service_t *service, apr_pool_t *p)
 {
     service->probe = apr_pcalloc(p, sizeof(*service->probe));
+    apr_pool_create(&service->probe->kept, p);
     service->probe->service = service;
     framework_at(service->issuer->worker->framework, apr_time_now(), begin, service->probe);
 }

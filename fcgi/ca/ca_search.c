@@ -207,6 +207,9 @@ static void answered(void *baton, cagw_outcome_t *outcome)
 {
     ca_search_t *search = baton;
 
+    /* once, however many search for something by it */
+    framework_queue_note(search->service->issuer->queue, outcome->alive || outcome->stopped,
+                         outcome->verdict == CAGW_BUSY ? outcome->retry_after : 0);
     search->outcome = outcome;
     if (outcome->verdict == CAGW_DONE) {
         framework_blocking(search->service->issuer->worker->framework, read_page, page_read,

@@ -67,7 +67,7 @@ static apr_status_t note_work(gh_transaction_t *transaction, void *baton)
     apr_status_t rv = APR_SUCCESS;
 
     if (sync->state.over) {
-        rv = gh_job_remove(transaction, id, framework_holder(framework_of(sync)));
+        rv = gh_job_remove(transaction, id, framework_job_holder(sync->job));
     }
     return rv == APR_SUCCESS
         ? gh_gateway_sync_put(transaction, &sync->state, page_pool(sync)) : rv;
@@ -152,7 +152,7 @@ static apr_status_t release_work(gh_transaction_t *transaction, void *baton)
     const sync_t *sync = baton;
 
     return gh_job_again(transaction, framework_job_record(sync->job)->id,
-                        framework_holder(framework_of(sync)), apr_time_now(), 0, NULL, NULL);
+                        framework_job_holder(sync->job), apr_time_now(), 0, NULL, NULL);
 }
 
 static void release(void *baton)

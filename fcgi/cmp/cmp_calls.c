@@ -148,6 +148,12 @@ static void begin(cmp_service_t *service, const call_t *what, cmp_done_fn *done,
     call->post.baton = call;
     pthread_mutex_init(&call->mutex, NULL);
     pthread_cond_init(&call->answered, NULL);
+    if (http_peer_fault(service->peer)) {
+        call->reply.verdict = CMP_NOT_SENT;
+        call->reply.result = *http_peer_fault(service->peer);
+        finish(call);
+        return;
+    }
     if (framework_blocking_on(service->lane, work, finish, call, p) != APR_SUCCESS) {
         call->reply.verdict = CMP_NOT_SENT;
         gh_result_fail(&call->reply.result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "cmp.thread",

@@ -107,6 +107,11 @@ static apr_status_t take_credential(cmp_party_t *party, const cmp_described_t *s
     apr_pool_create(&ptemp, p);
     rv = gh_credential_parse(&credential, said->credential, said->passphrase, said->alias, ptemp,
                              result);
+    if (rv != APR_SUCCESS && http_peer_fault(said->peer)) {
+        gh_result_clear(result);
+        apr_pool_destroy(ptemp);
+        return APR_SUCCESS;         /* no call is made: see begin() in cmp_calls.c */
+    }
     if (rv == APR_SUCCESS) {
         party->key = read_key(credential->key, p);
         if (!party->key || !read_certificates(all, credential->certificate.data,
@@ -234,6 +239,7 @@ apr_status_t cmp_service_create(cmp_service_t **out, framework_t *framework, gh_
     apr_status_t rv;
 
     service->framework = framework;
+    service->peer = said->peer;
     service->path = apr_pstrdup(p, said->url + strlen(cmp_base_url(said->url, p)));
     service->party.name = gh_issuer_name(issuer);
     rv = take_settings(&service->party, issuer, said, p, result);
@@ -244,9 +250,4 @@ apr_status_t cmp_service_create(cmp_service_t **out, framework_t *framework, gh_
     }
     *out = service;
     return rv;
-}
-
-void cmp_service_connect(cmp_service_t *service, http_peer_t *peer)
-{
-    service->peer = peer;
 }

@@ -130,7 +130,8 @@ static void end_waiting(enrolment_t *enrolment, const cmp_reply_t *reply)
         return;
     }
     if (pause >= CHECK_LEAST) {
-        enrolment->due = apr_time_now() + (pause > CHECK_MOST ? CHECK_MOST : pause);
+        enrolment->due = framework_job_time(enrolment->job)
+            + (pause > CHECK_MOST ? CHECK_MOST : pause);
     }
     if (again) {
         enrolment_found(enrolment, ENROLMENT_SEARCH_LATER);
@@ -177,7 +178,7 @@ static void answered(void *baton, cmp_reply_t *reply)
         end_unknown(enrolment, reply);
         break;
     default:
-        enrolment->due = reply->stopped ? apr_time_now()
+        enrolment->due = reply->stopped ? framework_job_time(enrolment->job)
             : framework_job_next(enrolment->job, reply->retry_after);
         enrolment_called(enrolment, ENROLMENT_CALL_UNDONE, NULL);
     }
@@ -224,6 +225,11 @@ static void find(enrolment_t *enrolment)
                        GHNO(1051) "what is stored of a request that waits at the CMP server "
                        "cannot be unsealed");
         enrolment_found(enrolment, ENROLMENT_SEARCH_ENDED);
+    }
+    else if (!framework_queue_enter(issuer_of(enrolment)->queue)) {
+        enrolment->due = framework_job_time(enrolment->job)
+            + framework_queue_pause(issuer_of(enrolment)->queue);
+        enrolment_found(enrolment, ENROLMENT_SEARCH_LATER);
     }
     else {
         ask(enrolment, waiting);

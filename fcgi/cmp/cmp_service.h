@@ -26,6 +26,7 @@ typedef struct {
     gh_bytes_t passphrase;
     const char *alias;
     int threads;                    /* at most */
+    http_peer_t *peer;              /* made with the same credential */
 } cmp_described_t;
 
 /** @param issuer with certificate and chain @return APR_EINVAL with result */
@@ -35,9 +36,6 @@ apr_status_t cmp_service_create(cmp_service_t **service, framework_t *framework,
 
 /** The URL without its path, for the peer; in p. */
 const char *cmp_base_url(const char *url, apr_pool_t *p);
-
-/** Gives the service its peer. */
-void cmp_service_connect(cmp_service_t *service, http_peer_t *peer);
 
 /* Calls. All are for the thread that runs the loop; each ends in one call of done there, which may
  * come before the call returns. What they are given lives until then. */

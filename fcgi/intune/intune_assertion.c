@@ -30,6 +30,11 @@ apr_status_t intune_credential_open(intune_credential_t *credential, gh_bytes_t 
     apr_status_t rv = gh_credential_parse(&parsed, pkcs12, passphrase, NULL, p, result);
     BIO *certificate = NULL, *key = NULL;
 
+    if (rv != APR_SUCCESS && result->failure == GH_FAILURE_TIME) {
+        /* Entra ID says so, and other connections do not suffer */
+        gh_result_clear(result);
+        rv = APR_SUCCESS;
+    }
     if (rv != APR_SUCCESS) {
         return rv;
     }

@@ -66,7 +66,7 @@ static gh_store_t *store_of(const asking_t *asking)
 
 static const char *holder_of(const asking_t *asking)
 {
-    return framework_holder(asking->service->framework);
+    return framework_job_holder(asking->job);
 }
 
 static const gh_job_record_t *record_of(const asking_t *asking)
@@ -268,7 +268,7 @@ static void answered(void *baton, const intune_outcome_t *outcome)
         end_asking(asking);
     }
     else if (outcome->stopped) {
-        end_later(asking, apr_time_now());
+        end_later(asking, framework_job_time(asking->job));
     }
     else if (is_lenient(asking)) {
         asking->ending = ENDING_HANDED_OUT;
@@ -347,7 +347,9 @@ static apr_status_t write_body(asking_t *asking)
 
 static int is_late(const asking_t *asking)
 {
-    return record_of(asking)->deadline && apr_time_now() >= record_of(asking)->deadline;
+    apr_time_t deadline = record_of(asking)->deadline;
+
+    return deadline && framework_job_time(asking->job) >= deadline;
 }
 
 static void decide(asking_t *asking)
@@ -400,7 +402,7 @@ static void read_done(void *baton)
     default:
         asking->asked = NULL;
         asking->why = asking->stored;
-        end_later(asking, apr_time_now() + UNREADABLE_PAUSE);
+        end_later(asking, framework_job_time(asking->job) + UNREADABLE_PAUSE);
     }
 }
 
@@ -446,7 +448,7 @@ static void told(void *baton, const intune_outcome_t *outcome)
         end_asking(asking);
     }
     else {
-        end_later(asking, outcome->stopped ? apr_time_now()
+        end_later(asking, outcome->stopped ? framework_job_time(asking->job)
                   : framework_job_next(asking->job, outcome->retry_after));
     }
 }
@@ -480,7 +482,7 @@ void intune_tell(void *baton, framework_job_t *job)
         end_asking(asking);
     }
     else if (rv != APR_SUCCESS) {
-        end_later(asking, apr_time_now() + UNREADABLE_PAUSE);
+        end_later(asking, framework_job_time(asking->job) + UNREADABLE_PAUSE);
     }
     else {
         framework_job_begin_call(job, call_tell, asking);

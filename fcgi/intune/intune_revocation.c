@@ -20,7 +20,7 @@
 #include "audit.h"
 #include "fcgi/intune/intune_service.h"
 #include "issuer/intune.h"
-#include "issuer/ledger_private.h"
+#include "issuer/question.h"
 #include "issuer/remote.h"
 #include "log.h"
 #include "status.h"
@@ -64,7 +64,7 @@ static gh_store_t *store_of(const work_t *work)
 
 static const char *holder_of(const work_t *work)
 {
-    return framework_holder(work->service->framework);
+    return framework_job_holder(work->job);
 }
 
 static const gh_job_record_t *record_of(const work_t *work)
@@ -263,7 +263,6 @@ static apr_status_t is_ours(int *ours, gh_transaction_t *transaction, const work
                             const gh_certificate_record_t *certificate)
 {
     gh_enrolment_record_t *enrolment;
-    gh_kept_question_t kept;
     apr_status_t rv;
 
     *ours = 0;
@@ -271,9 +270,8 @@ static apr_status_t is_ours(int *ours, gh_transaction_t *transaction, const work
         return APR_SUCCESS;
     }
     rv = gh_enrolment_find(transaction, certificate->enrolment, &enrolment, work->pool);
-    if (rv == APR_SUCCESS && enrolment->question) {
-        *ours = gh_ledger_take_question(&kept, enrolment, work->pool, NULL) == APR_SUCCESS
-            && !strcmp(kept.question.queue, record_of(work)->queue);
+    if (rv == APR_SUCCESS) {
+        *ours = gh_question_was_of(enrolment, record_of(work)->queue, work->pool);
     }
     return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
 }

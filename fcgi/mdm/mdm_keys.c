@@ -33,11 +33,10 @@ typedef struct {
 static apr_status_t again_work(gh_transaction_t *transaction, void *baton)
 {
     work_t *work = baton;
-    framework_t *framework = work->keys->worker->framework;
 
     return gh_job_again(transaction, framework_job_record(work->job)->id,
-                        framework_holder(framework), apr_time_now() + AGAIN, 0, NULL,
-                        &work->result);
+                        framework_job_holder(work->job), framework_job_time(work->job) + AGAIN, 0,
+                        NULL, &work->result);
 }
 
 static void make_and_store(void *baton)
@@ -59,7 +58,7 @@ static void make_and_store(void *baton)
     }
     if (work->rv == APR_SUCCESS || work->rv == APR_NOTFOUND) {
         work->rv = gh_mdm_key_store(framework_store(framework), work->keys->worker->sealer, id,
-                                    framework_holder(framework), key, &work->done, p,
+                                    framework_job_holder(work->job), key, &work->done, p,
                                     &work->result);
     }
     EVP_PKEY_free(key);

@@ -78,7 +78,7 @@ static apr_status_t let_go_work(gh_transaction_t *transaction, void *baton)
 {
     const ask_t *ask = baton;
 
-    return gh_job_again(transaction, id_of(ask), framework_holder(framework_of(ask)), ask->due, 0,
+    return gh_job_again(transaction, id_of(ask), framework_job_holder(ask->job), ask->due, 0,
                         NULL, &ask->why);
 }
 
@@ -86,7 +86,7 @@ static void end_work(void *baton)
 {
     ask_t *ask = baton;
     gh_store_t *store = framework_store(framework_of(ask));
-    const char *holder = framework_holder(framework_of(ask));
+    const char *holder = framework_job_holder(ask->job);
     const char *node = framework_node(framework_of(ask));
     gh_audit_event_t event;
 
@@ -219,7 +219,7 @@ static void called(void *baton, const http_answer_t *http)
     else {
         ask->why = http->result;
     }
-    finish_again(ask, stopped ? apr_time_now()
+    finish_again(ask, stopped ? framework_job_time(ask->job)
                  : framework_job_next(ask->job, answered ? http->retry_after : 0));
 }
 
@@ -252,7 +252,7 @@ static int is_late(const ask_t *ask)
 {
     apr_time_t deadline = framework_job_record(ask->job)->deadline;
 
-    return deadline && apr_time_now() >= deadline;
+    return deadline && framework_job_time(ask->job) >= deadline;
 }
 
 static void decide(ask_t *ask)
@@ -297,7 +297,7 @@ static void read_done(void *baton)
     }
     else {
         ask->why = ask->stored;
-        finish_again(ask, apr_time_now() + READ_PAUSE);
+        finish_again(ask, framework_job_time(ask->job) + READ_PAUSE);
     }
 }
 
@@ -377,6 +377,7 @@ static apr_status_t read_webhook(webhook_t *webhook, const json_t *object, apr_p
     config.proxy = proxy;
     config.timeout = timeout;
     config.body_max = WEBHOOK_ANSWER_MAX;
+    config.lenient = 1;             /* it keeps nothing but this webhook from its work */
     config.connections = limits.concurrent;
     split_url(webhook, &config, url, p);
     rv = framework_add_queue(&webhook->queue, framework,

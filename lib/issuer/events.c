@@ -8,6 +8,7 @@
 
 #include <apr_strings.h>
 
+#include "issuer/remote.h"
 #include "status.h"
 #include "store/housekeeping.h"
 #include "x509/ca.h"
@@ -68,6 +69,22 @@ static int is_past(const gh_event_t *event, const gh_certificate_record_t *known
                                      && event->time < known->revoked_at)));
 }
 
+/** A hold that the CA tells of late: it was ended here since. */
+static apr_status_t is_released(gh_transaction_t *transaction, const take_t *take,
+                                const gh_event_t *event, const gh_certificate_record_t *known,
+                                int *released)
+{
+    const gh_certificate_record_t *record = &event->record;
+    apr_time_t when = 0;
+    apr_status_t rv = APR_SUCCESS;
+
+    if (record->status == GH_STATUS_HELD && known->status == GH_STATUS_GOOD && event->dated) {
+        rv = gh_remote_released(transaction, record->issuer, record->serial, &when, take->pool);
+    }
+    *released = event->time < when;
+    return rv;
+}
+
 /**
  * What is news about a certificate that is there. What the table of states does not have is of a
  * time before: the certificate was revoked since.
@@ -77,14 +94,15 @@ static apr_status_t take_known(gh_transaction_t *transaction, take_t *take,
 {
     const gh_certificate_record_t *record = &event->record;
     apr_time_t not_after = known->not_after;
-    int completed = 0, changed = 0;
-    apr_status_t rv = APR_SUCCESS;
+    int completed = 0, changed = 0, released = 0;
+    apr_status_t rv = is_released(transaction, take, event, known, &released);
 
-    if (gh_certificate_is_unknown(known) && !gh_certificate_is_unknown(record)) {
+    if (rv == APR_SUCCESS && gh_certificate_is_unknown(known)
+        && !gh_certificate_is_unknown(record)) {
         rv = gh_certificate_complete(transaction, record, &completed);
         not_after = record->not_after;
     }
-    if (rv == APR_SUCCESS && !is_past(event, known)) {
+    if (rv == APR_SUCCESS && !released && !is_past(event, known)) {
         /* a revocation counts also if the CA made it after the certificate's end */
         rv = gh_certificate_set_status(transaction, record->issuer, record->serial, record->status,
                                        record->reason, 0,

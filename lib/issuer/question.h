@@ -110,4 +110,7 @@ apr_status_t gh_question_over(const char *id, gh_store_t *store, const char *hol
  *  @param text NULL, or anything */
 const char *gh_question_words(const char *text, apr_pool_t *p);
 
+/** @return 1 if an enrolment was subject to a question of that queue */
+int gh_question_was_of(const gh_enrolment_record_t *record, const char *queue, apr_pool_t *p);
+
 #endif /* gatehouse_issuer_question_h */

@@ -88,6 +88,15 @@ apr_status_t gh_ledger_ask(gh_transaction_t *transaction, const gh_enrolment_rec
         ? add_job(transaction, record, &kept.question, GH_QUESTION_ASK, none, now, p) : rv;
 }
 
+int gh_question_was_of(const gh_enrolment_record_t *record, const char *queue, apr_pool_t *p)
+{
+    gh_kept_question_t kept;
+
+    return record->question
+        && gh_ledger_take_question(&kept, record, p, NULL) == APR_SUCCESS
+        && !strcmp(kept.question.queue, queue);
+}
+
 int gh_ledger_confirms(const gh_enrolment_record_t *record, apr_pool_t *p)
 {
     gh_kept_question_t kept;

@@ -14,6 +14,7 @@
 #include "issuer/issuer.h"
 #include "log.h"
 #include "status.h"
+#include "store/housekeeping.h"
 #include "store/jobs.h"
 
 /** How long a CA is told of a revocation in vain before an operator has to look. */
@@ -129,6 +130,29 @@ static apr_status_t tell_ca(gh_transaction_t *transaction, const char *issuer, g
     return rv == APR_SUCCESS ? gh_job_insert(transaction, &job) : rv;
 }
 
+static const char *released_name(const char *issuer, gh_bytes_t serial, apr_pool_t *p)
+{
+    return apr_pstrcat(p, "released.", issuer, ".", gh_hex(p, serial.data, serial.length), NULL);
+}
+
+/** For events of the CA that come late, see gh_remote_released(). */
+static apr_status_t note_release(gh_transaction_t *transaction, const char *issuer,
+                                 gh_bytes_t serial, apr_time_t now, apr_pool_t *p)
+{
+    return gh_setting_put(transaction, released_name(issuer, serial, p),
+                          apr_psprintf(p, "%" APR_TIME_T_FMT, now));
+}
+
+apr_status_t gh_remote_released(gh_transaction_t *transaction, const char *issuer,
+                                gh_bytes_t serial, apr_time_t *when, apr_pool_t *p)
+{
+    const char *text = NULL;
+    apr_status_t rv = gh_setting_get(transaction, released_name(issuer, serial, p), &text, p);
+
+    *when = rv == APR_SUCCESS ? apr_strtoi64(text, NULL, 10) : 0;
+    return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
+}
+
 apr_status_t gh_remote_set_status(gh_transaction_t *transaction, const char *issuer,
                                   gh_bytes_t serial, gh_status_t status, int reason,
                                   apr_time_t invalid_from, apr_time_t now, int *changed,
@@ -143,6 +167,9 @@ apr_status_t gh_remote_set_status(gh_transaction_t *transaction, const char *iss
     }
     if (rv == APR_SUCCESS && by_worker) {
         rv = tell_ca(transaction, issuer, serial, status, reason, now, p);
+    }
+    if (rv == APR_SUCCESS && by_worker && status == GH_STATUS_GOOD) {
+        rv = note_release(transaction, issuer, serial, now, p);
     }
     return rv;
 }

@@ -27,4 +27,8 @@ apr_status_t gh_remote_set_status(gh_transaction_t *transaction, const char *iss
                                   apr_time_t invalid_from, apr_time_t now, int *changed,
                                   apr_pool_t *p);
 
+/** When a hold was last ended here. @param when 0: it never was */
+apr_status_t gh_remote_released(gh_transaction_t *transaction, const char *issuer,
+                                gh_bytes_t serial, apr_time_t *when, apr_pool_t *p);
+
 #endif /* gatehouse_issuer_remote_h */

@@ -40,6 +40,14 @@ apr_status_t gh_lease_release(gh_transaction_t *transaction, const char *name, c
     return gh_execute(query);
 }
 
+apr_status_t gh_lease_release_all(gh_transaction_t *transaction, const char *holder)
+{
+    gh_query_t *query = gh_query(transaction, "DELETE FROM lease WHERE holder = $1");
+
+    gh_bind_text(query, holder);
+    return gh_execute(query);
+}
+
 apr_status_t gh_sealed_key_insert(gh_transaction_t *transaction,
                                   const gh_sealed_key_record_t *record)
 {

@@ -20,6 +20,9 @@ apr_status_t gh_lease_take(gh_transaction_t *transaction, const char *name, cons
 /** Gives a lease back. Harmless if holder does not have it. */
 apr_status_t gh_lease_release(gh_transaction_t *transaction, const char *name, const char *holder);
 
+/** Gives back all of a holder that is known to be dead. */
+apr_status_t gh_lease_release_all(gh_transaction_t *transaction, const char *holder);
+
 /** A key that Gatehouse made and renews itself, sealed by seal.h, with its certificate. */
 typedef struct {
     const char *id;                 /* 32 hex digits */

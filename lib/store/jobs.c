@@ -19,6 +19,10 @@
 /* Statements name the state by its number, so that the partial index fits. */
 _Static_assert(GH_JOB_OPEN == 1, "numbers are in the schema");
 
+/** A holder, or a part of one that has several: theirs begin with his name and a slash. */
+#define HELD_BY(number) \
+    "(holder = " number " OR substr(holder, 1, length(" number ") + 1) = " number " || '/')"
+
 /* There is one about the same subject that was made before. */
 #define BEHIND_ANOTHER \
     "EXISTS (SELECT 1 FROM job b WHERE b.queue = job.queue AND b.subject = job.subject" \
@@ -149,7 +153,11 @@ apr_status_t gh_job_claim(gh_transaction_t *transaction, const char *id, const c
     gh_bind_int64(query, now + interval);
     gh_bind_text(query, id);
     gh_bind_int64(query, now);
-    return read_one(query, record, p);
+    rv = read_one(query, record, p);
+    if (rv == APR_SUCCESS) {
+        (*record)->taken = now;
+    }
+    return rv;
 }
 
 /* What is looked for once stays as it is: PostgreSQL would otherwise run the inner part again for
@@ -211,6 +219,9 @@ apr_status_t gh_job_claim_due(gh_transaction_t *transaction, const apr_array_hea
             }
         }
     }
+    for (i = 0; i < found->nelts; ++i) {
+        APR_ARRAY_IDX(found, i, gh_job_record_t *)->taken = now;
+    }
     qsort(found->elts, (size_t)found->nelts, sizeof(gh_job_record_t *), compare_due);
     return APR_SUCCESS;
 }
@@ -251,7 +262,7 @@ apr_status_t gh_job_extend(gh_transaction_t *transaction, const apr_array_header
 
     for (i = 0; rv == APR_SUCCESS && i < ids->nelts; ++i) {
         gh_query_t *query = gh_query(transaction, "UPDATE job SET held_until = $1 WHERE id = $2"
-                                     " AND holder = $3");
+                                     " AND " HELD_BY("$3"));
 
         gh_bind_int64(query, now + interval);
         gh_bind_text(query, APR_ARRAY_IDX(ids, i, const char *));
@@ -259,6 +270,15 @@ apr_status_t gh_job_extend(gh_transaction_t *transaction, const apr_array_header
         rv = gh_execute(query);
     }
     return rv;
+}
+
+apr_status_t gh_job_release(gh_transaction_t *transaction, const char *holder)
+{
+    gh_query_t *query = gh_query(transaction, "UPDATE job SET holder = NULL, held_until = 0"
+                                 " WHERE " HELD_BY("$1"));
+
+    gh_bind_text(query, holder);
+    return gh_execute(query);
 }
 
 apr_status_t gh_job_begin_call(gh_transaction_t *transaction, const char *id, const char *holder)

@@ -39,6 +39,8 @@ typedef struct {
     const char *message;            /* of the last failure; or NULL */
     const char *holder;             /* or NULL */
     apr_time_t held_until;
+    apr_time_t taken;               /* when it was taken, by the same clock as sent and held_until;
+                                       of no other record */
 } gh_job_record_t;
 
 /** As it is made: id, kind, queue, subject, payload, created, due and deadline count.
@@ -77,11 +79,16 @@ apr_status_t gh_job_claim_due(gh_transaction_t *transaction, const apr_array_hea
 apr_status_t gh_job_count_due(gh_transaction_t *transaction, const apr_array_header_t *queues,
                               int limit, apr_int64_t *count);
 
-/** Extends those of some jobs that somebody holds still. What he holds and does not name runs out,
+/** Extends those of some jobs that somebody holds still, under his name or one that begins with it
+ *  and a slash. What he holds and does not name runs out,
  *  so that a job of which he does not know (the store has taken it for him and could not say so, or
  *  he could not let go of it) is free again some time. @param ids const char * elements */
 apr_status_t gh_job_extend(gh_transaction_t *transaction, const apr_array_header_t *ids,
                            const char *holder, apr_interval_time_t interval);
+
+/** Frees what a holder that is known to be dead holds, he himself or under names that begin with
+ *  his and a slash. */
+apr_status_t gh_job_release(gh_transaction_t *transaction, const char *holder);
 
 /* For who holds it; all return APR_NOTFOUND if another one does by now, or none, and then nothing
  * may be done or stored for the job. */

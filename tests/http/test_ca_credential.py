@@ -7,6 +7,7 @@ import os
 import pytest
 from cryptography import x509
 
+from harness import remote, standard
 from harness.remote import Remote, start_gateway, succeeded
 from harness.server import wait_until
 
@@ -166,3 +167,47 @@ def test_ra_is_renewed_under_load(make_server, gateway, subject):
 
     wait_until(renewed, 90, 0.1, "the second one, and devices that enrol with it")
     assert len(rounds(remote, "scep-ra/")) == 2
+
+
+# one that nobody has renewed
+
+EXPIRED = "branch"
+EXPIRED_PATH = f"/scep/acme/{EXPIRED}/{remote.PROFILE}"
+
+
+def with_expired_issuer(gateway, server):
+    ended = gateway.tls.credential("ended.p12", days=1,
+                                   start=datetime.datetime.utcnow() - datetime.timedelta(days=3))
+    secret = server.make_secret("gateway", remote.PASSPHRASE)
+    text = remote.content(gateway)(server)
+    return "".join([
+        text.replace(f"SCEPTenant acme {remote.ISSUER}",
+                     f"SCEPTenant acme {EXPIRED} {remote.ISSUER}"),
+        remote.issuer(server, gateway, EXPIRED, ca="acme~devices",
+                      credential=f'"{ended}" passphrase=file:{secret}'),
+        remote.location(EXPIRED_PATH, standard.challenge(server)),
+        remote.location("/health", "SetHandler gatehouse-health"),
+    ])
+
+
+def test_one_that_has_ended_keeps_nobody_else_from_work(make_server, gateway, subject):
+    """httpd starts and says so, its issuer's requests wait, and others are served."""
+    made = Remote(lambda _, **options: make_server(
+        lambda server: with_expired_issuer(gateway, server), **options), gateway)
+    server = made.server
+    server.expect("GH0796")
+    server.allow("GH0782", "GH0790", "GH0854", *remote.TROUBLE)
+    made.ready()
+    succeeded(made, made.enrol(subject), subject)
+    assert server.get(f"{EXPIRED_PATH}?operation=GetCACert").status == 503
+    state, = server.ctl("issuer", "test", EXPIRED).objects
+    assert not state["up"] and "GH0796" in state["failure"], state
+    verdict, = [row for row in server.ctl("check").objects if row["name"] == f"gateway.{EXPIRED}"]
+    assert verdict["gh"] == "GH0858" and "GH0796" in verdict["message"], verdict
+    wait_until(lambda: b"GH0796" in server.get("/health").body, 20, 0.5, "word of it by health")
+    row, = wait_until(lambda: [row for row in server.ctl_ok("enrolment", "list").objects
+                               if row["issuer"] == EXPIRED and row["state"] == "retry"], 20, 0.3,
+                      "a request that waits")
+    assert "GH0796" in str(row["job"]), row
+    assert not [call for call in gateway.calls if call.peer and peer(call).not_valid_after
+                < datetime.datetime.utcnow()]

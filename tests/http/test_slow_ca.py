@@ -366,6 +366,23 @@ def test_kill_of_the_worker_in_a_call(make_server, gateway, subject):
     assert remote.posts() == posts + 1
 
 
+def test_stop_of_httpd_in_a_call(make_server, gateway, subject):
+    """The worker gives the call up in time, says so in the store, and ends by itself."""
+    remote = Remote(make_server, gateway, wait="1s max-waiting=8").ready()
+    gateway.latency = 3.5
+    posts = remote.posts()
+    first = remote.enrol(subject)
+    assert first.pending, first
+    wait_until(lambda: remote.posts() == posts + 1, 5, what="the call")
+    remote.server.stop()
+    left = list((remote.server.root / "run" / "gatehouse-workers").iterdir())
+    assert not left, left
+    gateway.latency = 0.0
+    remote.server.start()
+    succeeded(remote, remote.wait(first, 60), subject)
+    assert remote.posts() == posts + 1
+
+
 def test_graceful_restart_in_a_call(make_server, gateway, subject):
     """The old generation finishes what it has begun, and the new one leaves it alone."""
     remote = Remote(make_server, gateway, wait="5s max-waiting=8").ready()

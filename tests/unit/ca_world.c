@@ -29,7 +29,7 @@ gh_store_t *framework_store(framework_t *framework)
     return world.store;
 }
 
-const char *framework_holder(framework_t *framework)
+const char *framework_job_holder(const framework_job_t *job)
 {
     return CA_HOLDER;
 }
@@ -47,6 +47,11 @@ const gh_job_record_t *framework_job_record(const framework_job_t *job)
 apr_pool_t *framework_job_pool(const framework_job_t *job)
 {
     return test_pool;
+}
+
+apr_time_t framework_job_time(const framework_job_t *job)
+{
+    return apr_time_now() + play.clock;
 }
 
 apr_time_t framework_job_next(const framework_job_t *job, apr_time_t retry_after)
@@ -76,8 +81,19 @@ void framework_job_over(framework_job_t *job)
     ++play.over;
 }
 
+int framework_queue_enter(framework_queue_t *queue)
+{
+    return !play.paused;
+}
+
+apr_interval_time_t framework_queue_pause(const framework_queue_t *queue)
+{
+    return apr_time_from_sec(77);
+}
+
 void framework_queue_note(framework_queue_t *queue, int alive, apr_time_t retry_after)
 {
+    ++play.notes;
 }
 
 /* The gateway */

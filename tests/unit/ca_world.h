@@ -56,6 +56,9 @@ typedef struct {
     int searches;
     int distrusted;
     int over;
+    int paused;                     /* 1: the gateway is left alone */
+    int notes;                      /* how calls went, told so often */
+    apr_interval_time_t clock;      /* of the store, ahead of ours */
     struct framework_job job;
     gh_log_t log;
 } ca_play_t;

@@ -311,6 +311,54 @@ static void test_second_call_is_a_new_one(void **state)
     assert_int_equal(play.calls, 1);
 }
 
+static void set(const char *reference, int sent)
+{
+    before_t before = { .reference = reference, .sent = sent };
+
+    assert_success(gh_store_write(world.store, set_work, &before, &world.result));
+}
+
+/* While the gateway is left alone it is not asked either what has become of a call; when it is,
+ * that counts for whether it answers. */
+static void test_left_alone(void **state)
+{
+    const char *id = submit("alone");
+
+    set(NULL, 60);
+    play.paused = 1;
+    ca_carry_out(id);
+    assert_int_equal(play.searches, 0);
+    assert_true(job_of(id)->sent != 0);
+    assert_true(job_of(id)->due > apr_time_now() + apr_time_from_sec(70));
+    set("serial:1267", 60);
+    ca_carry_out(id);
+    assert_int_equal(play.calls, 0);
+    assert_string_equal(job_of(id)->reference, "serial:1267");
+    assert_int_equal(play.notes, 0);
+    play.paused = 0;
+    play.answers[0] = (ca_answer_t) SAYS(200, "GOOD");
+    ca_carry_out(id);
+    assert_int_equal(row_of(id)->state, GH_ENROLMENT_ISSUED);
+    assert_int_equal(play.notes, 1);
+}
+
+/* When a call was made is said by the store's clock; ours is an hour ahead. */
+static void test_two_clocks(void **state)
+{
+    const char *id = submit("clocks");
+
+    play.clock = -apr_time_from_sec(3600);
+    play.issuer.timeout = apr_time_from_sec(1800);
+    play.search = NOTHING_FOUND;
+    set(NULL, 3660);
+    ca_carry_out(id);
+    assert_int_equal(play.searches, 1);
+    assert_true(job_of(id)->sent != 0);
+    set(NULL, 3600 + 1860);
+    ca_carry_out(id);
+    assert_true(job_of(id)->sent == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -321,7 +369,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_withdrawn, ca_setup, x509_test_teardown),
         cmocka_unit_test_setup_teardown(test_another_enrolments_certificate, ca_setup,
                                         x509_test_teardown),
-        cmocka_unit_test_setup_teardown(test_second_call_is_a_new_one, ca_setup, x509_test_teardown)
+        cmocka_unit_test_setup_teardown(test_second_call_is_a_new_one, ca_setup,
+                                        x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_left_alone, ca_setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_two_clocks, ca_setup, x509_test_teardown)
     };
 
     return cmocka_run_group_tests(tests, x509_group_setup, x509_group_teardown);

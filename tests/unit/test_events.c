@@ -11,6 +11,7 @@
 #include <openssl/evp.h>
 
 #include "issuer/events.h"
+#include "issuer/remote.h"
 #include "x509/key.h"
 
 static const gh_audit_event_t audit_of_tests = {
@@ -378,6 +379,55 @@ static void test_read_anew(void **state)
     assert_int_equal(changed, 0);
 }
 
+typedef struct {
+    gh_bytes_t serial;
+    gh_status_t status;
+    apr_time_t when;
+} change_t;
+
+static apr_status_t change_work(gh_transaction_t *transaction, void *baton)
+{
+    const change_t *change = baton;
+    gh_query_t *query = gh_query(transaction, "UPDATE issuer SET by_worker = 1 WHERE name = $1");
+    int changed;
+    apr_status_t rv;
+
+    gh_bind_text(query, "elsewhere");
+    rv = gh_execute(query);
+    return rv != APR_SUCCESS ? rv
+        : gh_remote_set_status(transaction, "elsewhere", change->serial, change->status,
+                               change->status == GH_STATUS_HELD ? 6 : GH_REASON_NONE, 0,
+                               change->when, &changed, test_pool);
+}
+
+static void change(X509 *one, gh_status_t status, apr_time_t when)
+{
+    change_t made = { gh_certificate_serial(one, test_pool), status, when };
+
+    assert_success(gh_store_write(world.store, change_work, &made, &world.result));
+}
+
+#define HELD_AT "{\"action\":\"suspended\",\"serialNumber\":\"%s\",\"eventDate\":\"%s\"}"
+
+/** What the CA tells of a time before a hold was ended here does not bring it back. */
+static void test_released_here(void **state)
+{
+    X509 *one = certificate(world.ca);
+    apr_time_t now = apr_time_now();
+
+    (void)state;
+    take(apr_psprintf(test_pool, "{\"action\":\"issued\",%s}", member_of(one)));
+    change(one, GH_STATUS_HELD, now - apr_time_from_sec(100));
+    change(one, GH_STATUS_GOOD, now - apr_time_from_sec(50));
+    take(apr_psprintf(test_pool, HELD_AT, serial_of(one),
+                      gh_time_text(test_pool, now - apr_time_from_sec(90))));
+    expect_outcome(0, 0, 1, 0);
+    assert_int_equal(stored(serial_of(one))->status, GH_STATUS_GOOD);
+    take(apr_psprintf(test_pool, HELD_AT, serial_of(one),
+                      gh_time_text(test_pool, now - apr_time_from_sec(20))));
+    assert_int_equal(stored(serial_of(one))->status, GH_STATUS_HELD);
+}
+
 static int open_first(void **state)
 {
     return group_setup(state, open_sqlite);
@@ -396,7 +446,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_malformed, setup, x509_test_teardown),
         cmocka_unit_test_setup_teardown(test_pages, setup, x509_test_teardown),
         cmocka_unit_test_setup_teardown(test_all_or_nothing, setup, x509_test_teardown),
-        cmocka_unit_test_setup_teardown(test_read_anew, setup, x509_test_teardown)
+        cmocka_unit_test_setup_teardown(test_read_anew, setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_released_here, setup, x509_test_teardown)
     };
     int failed;
 

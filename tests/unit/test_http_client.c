@@ -505,6 +505,37 @@ static void test_waiting_runs_later(void **state)
     tls_server_stop(server);
 }
 
+/* Who waits for a connection is told in time that there was none, and that nothing was sent. */
+static void test_waiting_is_bounded(void **state)
+{
+    tls_server_t *server = tls_server_start("hhh", 0, ca);
+    http_peer_config_t config = {
+        .name = "test", .url = tls_server_url(server), .trust = ca_pem, .connections = 1,
+        .timeout = apr_time_from_sec(4)
+    };
+    came_t came[3];
+    http_peer_t *peer;
+    apr_time_t begun = apr_time_now();
+    int i;
+
+    (void)state;
+    assert_success(http_peer_create(&peer, client, &config, test_pool, NULL));
+    for (i = 0; i < 3; ++i) {
+        begin(&came[i], peer, "POST", "{}", 1);
+    }
+    for (i = 1; i < 3; ++i) {
+        wait_for(&came[i]);
+        assert_int_equal(came[i].outcome, HTTP_NOT_SENT);
+        assert_int_equal(came[i].sent, 0);
+        assert_string_equal(came[i].result.number, "GH0803");
+    }
+    assert_true(apr_time_now() - begun >= apr_time_from_sec(2));
+    assert_int_equal(http_client_busy(client), 1);
+    wait_for(&came[0]);
+    assert_int_equal(came[0].outcome, HTTP_UNKNOWN);
+    tls_server_stop(server);
+}
+
 static void test_peers_refused(void **state)
 {
     static const struct {
@@ -548,6 +579,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_slow_name, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stop, setup, teardown),
         cmocka_unit_test_setup_teardown(test_waiting_runs_later, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_waiting_is_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_peers_refused, setup, teardown),
     };
 
