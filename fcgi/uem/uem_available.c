@@ -53,7 +53,7 @@ static const char *id_of(const notice_t *one)
 static apr_status_t end_work(gh_transaction_t *transaction, void *baton)
 {
     notice_t *one = baton;
-    const char *holder = framework_holder(framework_of(one));
+    const char *holder = framework_job_holder(one->job);
     const gh_result_t *why = one->why.number[0] ? &one->why : NULL;
     apr_status_t rv = gh_delivery_note(transaction, id_of(one),
                                        one->again || !one->state ? GH_DELIVERY_OPEN : one->state,

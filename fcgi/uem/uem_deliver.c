@@ -110,7 +110,7 @@ static apr_status_t end_work(gh_transaction_t *transaction, void *baton)
 {
     delivery_t *one = baton;
     gh_delivering_end_t end = {
-        .job = framework_job_record(one->job)->id, .holder = framework_holder(framework_of(one)),
+        .job = framework_job_record(one->job)->id, .holder = framework_job_holder(one->job),
         .attempts = framework_job_record(one->job)->attempts, .status = one->status,
         .why = one->why.number[0] ? &one->why : NULL, .due = one->due
     };

@@ -37,7 +37,7 @@ static apr_status_t again_work(gh_transaction_t *transaction, void *baton)
     int busy = work->rv == GH_EBUSY;
 
     return gh_job_again(transaction, framework_job_record(work->job)->id,
-                        framework_holder(work->provide->framework),
+                        framework_job_holder(work->job),
                         apr_time_now() + (busy ? SOON : AGAIN), 0, NULL,
                         busy ? NULL : &work->result);
 }
@@ -70,7 +70,7 @@ static void make_and_store(void *baton)
     }
     if (work->rv == APR_SUCCESS || work->rv == APR_NOTFOUND) {
         work->rv = gh_provide_keys(framework_store(framework), work->provide->vault, id,
-                                   framework_holder(framework), signing, encryption, p,
+                                   framework_job_holder(work->job), signing, encryption, p,
                                    &work->result);
     }
     EVP_PKEY_free(signing);
