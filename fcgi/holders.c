@@ -102,7 +102,7 @@ void holders_begin(framework_t *framework, const char *folder)
     framework->holders = holders;
     error = make_file(holders, framework->pool);
     if (error) {
-        gh_log(framework->log, GH_LOG_WARNING, error, GHNO(1100) "%s cannot make a file in %s, by "
+        gh_log(framework->log, GH_LOG_WARNING, error, GHNO(1096) "%s cannot make a file in %s, by "
                "which others would know of its end: what it holds then waits until its time is "
                "over", gh_worker_name(framework->worker), folder);
     }
@@ -199,7 +199,7 @@ static void release_done(void *baton)
 
         /* one that could not be released is found again */
         if (release->rv == APR_SUCCESS) {
-            gh_log(framework->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(1101) "%s has died: what it "
+            gh_log(framework->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(1097) "%s has died: what it "
                    "was at work on is taken up at once", dead->holder);
             unlink(dead->path);
         }

@@ -46,7 +46,7 @@ static int refuse_failure(request_rec *r, apr_status_t rv, gh_result_t *result)
 {
     if (!*result->number) {
         gh_result_fail(result, rv, GH_FAILURE_UNAVAILABLE, RULE, "Try again later.",
-                       GHNO(1297) "the store cannot be used now");
+                       GHNO(1194) "the store cannot be used now");
     }
     return refuse(r, escrow_problem_status(result), result);
 }
@@ -79,14 +79,14 @@ static int permit(request_rec *r)
     if (!is_loopback(thumbprint_peer(r->connection)) || !is_loopback(c->local_addr)) {
         gh_result_fail(&result, APR_EACCES, GH_FAILURE_DENIED, RULE,
                        "Ask on the machine itself, at an address of it such as 127.0.0.1.",
-                       GHNO(1289) "the configuration API answers on the machine itself only");
+                       GHNO(1186) "the configuration API answers on the machine itself only");
         return refuse(r, HTTP_FORBIDDEN, &result);
     }
     if (!request->client || escrow_client_time(request->client, r->request_time)
         || !thumbprint_in_pin_files(r, request->client, ESCROW_ROLE_ADMIN, r->request_time)) {
         gh_result_fail(&result, APR_EACCES, GH_FAILURE_DENIED, RULE,
                        "Write the thumbprint with the role admin into a file of EscrowPinFile.",
-                       GHNO(1290) "the configuration API needs a client certificate with the role "
+                       GHNO(1187) "the configuration API needs a client certificate with the role "
                                   "admin");
         return refuse(r, request->client ? HTTP_FORBIDDEN : HTTP_UNAUTHORIZED, &result);
     }
@@ -174,13 +174,13 @@ static apr_status_t choose_endpoint(const escrow_change_t *change, const char **
     if (!found) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Name one of EscrowTLS in server_certificate.name.",
-                              GHNO(1298) "it is not known which certificate is meant, \"%.64s\"",
+                              GHNO(1195) "it is not known which certificate is meant, \"%.64s\"",
                               *name);
     }
     if (!escrow_vault()) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Add EscrowVaultKey to the configuration of httpd.",
-                              GHNO(1296) "without a vault no key can be stored");
+                              GHNO(1193) "without a vault no key can be stored");
     }
     return APR_SUCCESS;
 }
@@ -229,7 +229,7 @@ static int change(request_rec *r, gh_bytes_t body)
     if (rv == GH_ECONFLICT) {
         if (!*result.number) {
             gh_result_fail(&result, rv, GH_FAILURE_CONFLICT, RULE, "Try again.",
-                           GHNO(1299) "somebody else has set the certificate at the same time");
+                           GHNO(1196) "somebody else has set the certificate at the same time");
         }
         return refuse(r, HTTP_PRECONDITION_FAILED, &result);
     }
@@ -243,7 +243,7 @@ static int not_here(request_rec *r, int status)
     gh_result_clear(&result);
     gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                    "It has GET /v1/hc, GET /v1/configuration and PUT /v1/configuration.",
-                   GHNO(1291) "the configuration API does not have that, or not so");
+                   GHNO(1188) "the configuration API does not have that, or not so");
     return refuse(r, status, &result);
 }
 
@@ -253,7 +253,7 @@ static int bad_body(request_rec *r, int status)
 
     gh_result_clear(&result);
     gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE, "Send a smaller one, whole.",
-                   GHNO(1267) "the body is larger than %d bytes, or did not come to its end",
+                   GHNO(1164) "the body is larger than %d bytes, or did not come to its end",
                    ESCROW_CHANGE_MAX);
     return refuse(r, status, &result);
 }

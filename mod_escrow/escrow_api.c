@@ -154,11 +154,11 @@ static int refuse_body(request_rec *r, const route_t *route, int status, apr_siz
     if (status == HTTP_REQUEST_ENTITY_TOO_LARGE) {
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "Send less, or have EscrowMaxBody raised.",
-                       GHNO(1332) "the body has more than %" APR_SIZE_T_FMT " bytes", most);
+                       GHNO(1229) "the body has more than %" APR_SIZE_T_FMT " bytes", most);
     }
     else {
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE, "Send it again.",
-                       GHNO(1333) "the body cannot be read");
+                       GHNO(1230) "the body cannot be read");
     }
     return refuse(r, route->event, status == HTTP_REQUEST_ENTITY_TOO_LARGE ? status
                   : HTTP_BAD_REQUEST, &result);
@@ -173,33 +173,33 @@ static int look_at_request(request_rec *r, const route_t *route, const char *all
     if (!allowed) {
         gh_result_fail(result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, RULE,
                        "See /v1/openapi.json for what there is.",
-                       GHNO(1334) "the escrow has nothing of this path");
+                       GHNO(1231) "the escrow has nothing of this path");
         return HTTP_NOT_FOUND;
     }
     if (!route) {
         apr_table_setn(r->headers_out, "Allow", allowed);
         gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "See the header Allow for those that are.",
-                       GHNO(1335) "this method is not served here");
+                       GHNO(1232) "this method is not served here");
         return HTTP_METHOD_NOT_ALLOWED;
     }
     if (!takes_json(r)) {
         gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "Accept application/json.",
-                       GHNO(1336) "the client does not take JSON");
+                       GHNO(1233) "the client does not take JSON");
         return HTTP_NOT_ACCEPTABLE;
     }
     if (!strcmp(route->method, "POST") && (!type || !is_type(type, "application/json"))) {
         gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "Send it with Content-Type: application/json.",
-                       GHNO(1337) "the body is not said to be JSON");
+                       GHNO(1234) "the body is not said to be JSON");
         return HTTP_UNSUPPORTED_MEDIA_TYPE;
     }
     /* a location that lets everybody in is a mistake: keys could be planted */
     if (!r->user && !(route->call == escrow_api_event && escrow_events_signed(r))) {
         gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, RULE,
                        "Protect the location: AuthType gatehouse-cert and Require thumbprint.",
-                       GHNO(1338) "nobody has been authenticated here");
+                       GHNO(1235) "nobody has been authenticated here");
         return HTTP_FORBIDDEN;
     }
     return 0;
@@ -215,7 +215,7 @@ static int prepare(escrow_call_t *call, const route_t *route, gh_result_t *resul
     if (!service || !service->store || (route->vault && !call->keep.vault)) {
         gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, RULE,
                        "See the error log of the start of httpd.",
-                       GHNO(1339) "%s cannot be had", service && service->store
+                       GHNO(1236) "%s cannot be had", service && service->store
                        ? "the vault" : "the store");
         return HTTP_SERVICE_UNAVAILABLE;
     }
@@ -249,7 +249,7 @@ static int answer(request_rec *r, const route_t *route, const char *rest)
     if (!*result.number) {
         gh_result_fail(&result, rv, GH_FAILURE_INTERNAL, RULE,
                        "See the lines before in the error log.",
-                       GHNO(1340) "a request of the escrow cannot be answered");
+                       GHNO(1237) "a request of the escrow cannot be answered");
     }
     return refuse(r, route->event, 0, &result);
 }

@@ -40,7 +40,7 @@ apr_status_t escrow_api_skeleton(escrow_call_t *call, gh_result_t *result)
     if (!options.uem) {
         return gh_result_fail(result, APR_EGENERAL, GH_FAILURE_INTERNAL, "escrow.skeleton",
                               "Add EscrowDeliver NAME to the location.",
-                              GHNO(1342) "it is not configured where profiles go");
+                              GHNO(1239) "it is not configured where profiles go");
     }
     rv = escrow_skeleton_read(&skeleton, call->body, apr_time_now(), r->pool, result);
     if (rv != APR_SUCCESS) {
@@ -49,7 +49,7 @@ apr_status_t escrow_api_skeleton(escrow_call_t *call, gh_result_t *result)
     if (skeleton->sign && !call->settings->signer_certificate) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "escrow.skeleton",
                               "Leave it out, or have EscrowProfileSigner configured.",
-                              GHNO(1343) "sign: there is nobody who signs profiles here");
+                              GHNO(1240) "sign: there is nobody who signs profiles here");
     }
     rv = escrow_keep_skeleton(&record, &missing, &call->keep, skeleton, &options, event, r->pool,
                               result);
@@ -98,7 +98,7 @@ apr_status_t escrow_api_profile(escrow_call_t *call, gh_result_t *result)
     if (rv == APR_NOTFOUND) {
         return gh_result_fail(result, rv, GH_FAILURE_NOT_FOUND, "escrow.profile",
                               "Ask for the id that POST /v1/profiles has answered.",
-                              GHNO(1344) "there is no profile of this id");
+                              GHNO(1241) "there is no profile of this id");
     }
     if (rv == APR_SUCCESS) {
         escrow_api_send(call->r, HTTP_OK, escrow_answer_profile(look.record, look.missing,

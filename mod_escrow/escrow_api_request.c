@@ -91,7 +91,7 @@ apr_status_t escrow_api_pair(request_rec *r, const char **device, const char **u
     if (!*device || !*user) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "escrow.request",
                               "Ask with ?device_uuid=UUID&user_uuid=UUID.",
-                              GHNO(1341) "%s of the query is missing, or no UUID",
+                              GHNO(1238) "%s of the query is missing, or no UUID",
                               *device ? "user_uuid" : "device_uuid");
     }
     return APR_SUCCESS;

@@ -19,7 +19,7 @@ static apr_status_t bad(gh_result_t *result, const char *member, const char *wha
 {
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
                           "See docs/mod_escrow.md for the members.",
-                          GHNO(1293) "%s: %s", member, what);
+                          GHNO(1190) "%s: %s", member, what);
 }
 
 static apr_status_t overwrite(void *data)
@@ -170,7 +170,7 @@ apr_status_t escrow_change_parse(escrow_change_t **change, gh_bytes_t body, apr_
     if (!json_is_object(object)) {
         rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
                             "Send one JSON object, each member once.",
-                            GHNO(1292) "the body is not a JSON object");
+                            GHNO(1189) "the body is not a JSON object");
     }
     else {
         json_object_foreach(object, name, value) {

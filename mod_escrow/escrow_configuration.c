@@ -211,7 +211,7 @@ static apr_status_t change_pins(gh_transaction_t *transaction, const work_t *wor
     if (!apr_hash_count(wished) && apr_hash_count(present) && !work->how->force) {
         return gh_result_fail(work->result, GH_EREFUSED, GH_FAILURE_CONFLICT, RULE,
                               "Ask with ?force=true if that is what you want.",
-                              GHNO(1294) "no pin would be left in the store");
+                              GHNO(1191) "no pin would be left in the store");
     }
     for (i = 0; rv == APR_SUCCESS && i < before->pins->nelts; ++i) {
         const gh_pin_record_t *pin = APR_ARRAY_IDX(before->pins, i, const gh_pin_record_t *);
@@ -270,7 +270,7 @@ static apr_status_t apply_work(gh_transaction_t *transaction, void *baton)
     if (work->how->version && strcmp(work->how->version, before.version)) {
         return gh_result_fail(work->result, GH_ECONFLICT, GH_FAILURE_CONFLICT, RULE,
                               "Read the configuration again, and change that.",
-                              GHNO(1295) "somebody else has changed the configuration meanwhile");
+                              GHNO(1192) "somebody else has changed the configuration meanwhile");
     }
     if (work->change->pins) {
         rv = change_pins(transaction, work, &before);

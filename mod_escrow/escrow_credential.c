@@ -113,7 +113,7 @@ apr_status_t escrow_credential_describe(escrow_credential_t *credential, gh_byte
     if (rv != APR_SUCCESS)
         gh_result_openssl(result, rv, GH_FAILURE_MALFORMED, "escrow.certificate",
                           "Have the credential uploaded again.",
-                          GHNO(1213) "a certificate cannot be read");
+                          GHNO(1114) "a certificate cannot be read");
     X509_free(read);
     return rv;
 }

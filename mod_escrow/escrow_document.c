@@ -21,7 +21,7 @@ apr_status_t escrow_form_refuse(gh_result_t *result, const char *format, int lin
         apr_snprintf(where, sizeof(where), " (line %d)", line);
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "escrow.skeleton",
                           "Send base64 of a whole document of the format that is named.",
-                          GHNO(1240) "the %s skeleton %s%s", format, what, where);
+                          GHNO(1141) "the %s skeleton %s%s", format, what, where);
 }
 
 static apr_status_t fill_value(escrow_fill_t *fill, json_t *value, int depth);

@@ -102,18 +102,18 @@ static apr_status_t check(const escrow_endpoint_t *endpoint, const escrow_creden
     if (now < credential->not_before || now > credential->not_after) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Send a certificate that is valid now.",
-                              GHNO(1276) "the certificate for the endpoint %s",
+                              GHNO(1173) "the certificate for the endpoint %s",
                               now < credential->not_before ? "is not valid yet" : "has expired");
     }
     if (X509_check_purpose(endpoint->certificate, X509_PURPOSE_SSL_SERVER, 0) != 1) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Send one whose extended key usage has serverAuth.",
-                              GHNO(1277) "the certificate for the endpoint is not for TLS servers");
+                              GHNO(1174) "the certificate for the endpoint is not for TLS servers");
     }
     if ((!credential->rooted && !credential->chain.length) || !is_chain(endpoint)) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Put the certificates of the CAs above it into the PKCS#12.",
-                              GHNO(1278) "the chain of the certificate for the endpoint is not "
+                              GHNO(1175) "the chain of the certificate for the endpoint is not "
                                          "complete");
     }
     return APR_SUCCESS;
@@ -142,7 +142,7 @@ apr_status_t escrow_endpoint_read(escrow_endpoint_t **endpoint, const escrow_ope
     if (!*endpoint) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Export key and certificate together.",
-                              GHNO(1279) "key and certificate for the endpoint do not belong "
+                              GHNO(1176) "key and certificate for the endpoint do not belong "
                                          "together");
     }
     (*endpoint)->secret = credential->key;
@@ -182,7 +182,7 @@ apr_status_t escrow_endpoint_open(escrow_endpoint_t **endpoint, const gh_endpoin
     if (!*endpoint) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, RULE,
                               "Set the certificate again, by the configuration API.",
-                              GHNO(1280) "the store's TLS certificate %s cannot be read",
+                              GHNO(1177) "the store's TLS certificate %s cannot be read",
                               record->name);
     }
     return APR_SUCCESS;

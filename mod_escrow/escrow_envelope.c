@@ -68,7 +68,7 @@ apr_status_t escrow_encrypt(gh_bytes_t *der, gh_bytes_t content,
         || CMS_final(cms, in, NULL, CMS_BINARY) != 1 || !encode(der, cms, p))
         rv = gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, "escrow.encrypt",
                                "See the OpenSSL error in the message.",
-                               GHNO(1232) "a profile cannot be encrypted to %.200s",
+                               GHNO(1133) "a profile cannot be encrypted to %.200s",
                                escrow_recipient_subject(recipient));
     CMS_ContentInfo_free(cms);
     BIO_free(in);
@@ -92,7 +92,7 @@ static apr_status_t check_signer(const escrow_signer_t *signer, const char *wher
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "escrow.signer",
                           "Name a PEM file with the signer's certificate and those above it, and "
                           "its key.",
-                          GHNO(1233) "%s cannot sign profiles: %s", where, what);
+                          GHNO(1134) "%s cannot sign profiles: %s", where, what);
 }
 
 apr_status_t escrow_signer_open(escrow_signer_t **signer, const char *certificates,
@@ -130,7 +130,7 @@ apr_status_t escrow_signer_print(gh_bytes_t *pem, const escrow_signer_t *signer,
     if (length <= 0)
         rv = gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, "escrow.signer",
                                "Use a key in a file: one on a token cannot be handed to a worker.",
-                               GHNO(1234) "the key that signs profiles cannot be handed over");
+                               GHNO(1135) "the key that signs profiles cannot be handed over");
     else
         *pem = (gh_bytes_t) { (unsigned char *)gh_copy_secret(p, data, (apr_size_t)length),
                               (apr_size_t)length };
@@ -193,7 +193,7 @@ apr_status_t escrow_sign(gh_bytes_t *der, gh_bytes_t content, const escrow_signe
         || !encode(der, cms, p))
         rv = gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, "escrow.sign",
                                "See the OpenSSL error in the message.",
-                               GHNO(1235) "a profile cannot be signed");
+                               GHNO(1136) "a profile cannot be signed");
     CMS_ContentInfo_free(cms);
     BIO_free(in);
     return rv;

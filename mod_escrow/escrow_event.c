@@ -143,7 +143,7 @@ apr_status_t escrow_event_check_mail(const char *email, const apr_array_header_t
     if (!email || !is_address(email)) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Let the UEM know the user's mail address.",
-                              GHNO(1405) "EnrollmentEmailAddress: %s",
+                              GHNO(1289) "EnrollmentEmailAddress: %s",
                               email ? "no address that a certificate can have" : "is missing");
     }
     for (i = 0; domains && i < domains->nelts; ++i) {
@@ -153,7 +153,7 @@ apr_status_t escrow_event_check_mail(const char *email, const apr_array_header_t
     }
     return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, RULE,
                           "Add the domain to EscrowMailDomains if its mail is yours.",
-                          GHNO(1406) "%.200s is not of a domain that certificates are made for",
+                          GHNO(1290) "%.200s is not of a domain that certificates are made for",
                           email);
 }
 
@@ -163,7 +163,7 @@ apr_status_t escrow_event_check(const escrow_event_t *event, const apr_array_hea
     if (!event->device || !event->user) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
                               "Have the UEM send it.",
-                              GHNO(1407) "%s: is missing, or no UUID",
+                              GHNO(1291) "%s: is missing, or no UUID",
                               event->device ? "EnrollmentUserUUID" : "DeviceUUID");
     }
     return escrow_event_check_mail(event->email, domains, result);
@@ -198,13 +198,13 @@ apr_status_t escrow_event_rule(gh_provide_rule_t *made, const gh_provide_rule_t 
     if (!made->subject) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Have the UEM send it, or change subject= of EscrowProvide.",
-                              GHNO(1408) "the subject of the certificates needs <%.64s>, which the "
+                              GHNO(1292) "the subject of the certificates needs <%.64s>, which the "
                               "event does not say", failed ? failed : "");
     }
     if (gh_name_parse(&name, made->subject, p, NULL) != APR_SUCCESS) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Change subject= of EscrowProvide.",
-                              GHNO(1409) "\"%.200s\" cannot be the subject of a certificate",
+                              GHNO(1293) "\"%.200s\" cannot be the subject of a certificate",
                               made->subject);
     }
     return APR_SUCCESS;

@@ -50,7 +50,7 @@ const escrow_provider_t *escrow_provider(void)
 
 static const char *bad_word(cmd_parms *cmd, const char *word)
 {
-    return apr_psprintf(cmd->pool, GHNO(1410) "EscrowProvide takes event=NUMBER, issuer=NAME, "
+    return apr_psprintf(cmd->pool, GHNO(1294) "EscrowProvide takes event=NUMBER, issuer=NAME, "
                         "signing=PROFILE, encryption=PROFILE, signing-per=user or device, "
                         "key-size=2048, 3072 or 4096, and subject=TEXT, each once, not \"%s\"",
                         word);
@@ -112,7 +112,7 @@ const char *escrow_set_provide(cmd_parms *cmd, void *dir, int argc, char *const 
         }
     }
     if (!rule.event || !rule.issuer || !(rule.signing || rule.encryption)) {
-        return GHNO(1411) "EscrowProvide needs event= and issuer=, and signing= or encryption=";
+        return GHNO(1295) "EscrowProvide needs event= and issuer=, and signing= or encryption=";
     }
     rule.bits = rule.bits ? rule.bits : BITS;
     rule.subject = rule.subject ? rule.subject : SUBJECT;
@@ -132,7 +132,7 @@ const char *escrow_set_mail_domain(cmd_parms *cmd, void *dir, const char *domain
     }
     if (!*name || *name == '.' || name[strlen(name) - 1] == '.' || strstr(name, "..")
         || name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.")]) {
-        return apr_psprintf(cmd->pool, GHNO(1412) "EscrowMailDomains takes domains such as "
+        return apr_psprintf(cmd->pool, GHNO(1296) "EscrowMailDomains takes domains such as "
                             "example.com, or *.example.com for all below, not \"%s\"", domain);
     }
     APR_ARRAY_PUSH(make_provider(cmd->pool)->domains, const char *) = domain;
@@ -162,12 +162,12 @@ const char *escrow_set_event_hmac(cmd_parms *cmd, void *dir, const char *header,
     const char *path;
 
     if (strncmp(source, "file:", 5) && strncmp(source, "exec:", 5)) {
-        return GHNO(1413) "EscrowEventHMAC takes the name of a header, and file:PATH or exec:PATH; "
+        return GHNO(1297) "EscrowEventHMAC takes the name of a header, and file:PATH or exec:PATH; "
                           "a secret never stands in the configuration";
     }
     path = ap_server_root_relative(cmd->temp_pool, source + 5);
     if (!path) {
-        return apr_psprintf(cmd->pool, GHNO(1414) "\"%s\" is not a usable path", source + 5);
+        return apr_psprintf(cmd->pool, GHNO(1298) "\"%s\" is not a usable path", source + 5);
     }
     hmac->header = header;
     gh_result_clear(&result);
@@ -177,7 +177,7 @@ const char *escrow_set_event_hmac(cmd_parms *cmd, void *dir, const char *header,
         return hmac_problem(cmd, &result);
     }
     if (hmac->secret.length < 16) {
-        return GHNO(1415) "the secret of EscrowEventHMAC has fewer than 16 bytes: make one by "
+        return GHNO(1299) "the secret of EscrowEventHMAC has fewer than 16 bytes: make one by "
                           "openssl rand -hex 32";
     }
     return NULL;
@@ -204,16 +204,16 @@ static int check_profile(server_rec *s, apr_pool_t *p, const char *place,
     }
     profile = apr_hash_get(config->profiles, name, APR_HASH_KEY_STRING);
     if (!profile) {
-        return tell(s, place, apr_psprintf(p, GHNO(1416) "there is no certificate profile %s; see "
+        return tell(s, place, apr_psprintf(p, GHNO(1300) "there is no certificate profile %s; see "
                                            "conf.d/profiles.conf for those that are shipped",
                                            name));
     }
     if (!gh_profile_allows_key(profile, kind)) {
-        return tell(s, place, apr_psprintf(p, GHNO(1417) "profile %s does not allow keys of "
+        return tell(s, place, apr_psprintf(p, GHNO(1301) "profile %s does not allow keys of "
                                            "%s; change key-size", name, kind));
     }
     if (gh_profile_key_usage(profile) && !(gh_profile_key_usage(profile) & usage)) {
-        return tell(s, place, apr_psprintf(p, GHNO(1418) "profile %s has no key usage that "
+        return tell(s, place, apr_psprintf(p, GHNO(1302) "profile %s has no key usage that "
                                            "is fit for it; see smime-non-repudiation and "
                                            "smime-key-encipherment", name));
     }
@@ -229,12 +229,12 @@ static int check_rule(server_rec *s, apr_pool_t *p, int i)
 
     for (j = 0; j < i; ++j) {
         if (!strcmp(APR_ARRAY_IDX(provider->rules, j, gh_provide_rule_t).event, rule->event)) {
-            return tell(s, place, apr_psprintf(p, GHNO(1419) "event %s has one already",
+            return tell(s, place, apr_psprintf(p, GHNO(1303) "event %s has one already",
                                                rule->event));
         }
     }
     if (!apr_hash_get(config->issuers, rule->issuer, APR_HASH_KEY_STRING)) {
-        return tell(s, place, apr_psprintf(p, GHNO(1420) "there is no <Issuer %s>",
+        return tell(s, place, apr_psprintf(p, GHNO(1304) "there is no <Issuer %s>",
                                            rule->issuer));
     }
     return check_profile(s, p, place, rule, rule->signing,
@@ -255,12 +255,12 @@ int escrow_events_check(server_rec *s, apr_pool_t *pconf)
     }
     if (!provider->domains->nelts) {
         problems += tell(s, APR_ARRAY_IDX(provider->places, 0, const char *),
-                         GHNO(1421) "EscrowMailDomains is not there: name the domains of mail that "
+                         GHNO(1305) "EscrowMailDomains is not there: name the domains of mail that "
                          "certificates may be made for");
     }
     if (!escrow_global_now() || !escrow_global_now()->vault_keys->nelts) {
         problems += tell(s, APR_ARRAY_IDX(provider->places, 0, const char *),
-                         GHNO(1428) "EscrowVaultKey is not there, and keys need a vault");
+                         GHNO(1312) "EscrowVaultKey is not there, and keys need a vault");
     }
     if (!problems && escrow_gatehouse()->register_round) {
         escrow_gatehouse()->register_round("enrolling for events", escrow_events_round, pconf);

@@ -41,7 +41,7 @@ static apr_status_t authenticate(const escrow_call_t *call, gh_result_t *result)
     }
     return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, RULE,
                           "Let the UEM sign the body with the secret of EscrowEventHMAC.",
-                          GHNO(1422) "the event is not authentic: %s %s", hmac->header,
+                          GHNO(1306) "the event is not authentic: %s %s", hmac->header,
                           said ? "is wrong" : "is missing");
 }
 
@@ -114,7 +114,7 @@ apr_status_t escrow_api_event(escrow_call_t *call, gh_result_t *result)
     }
     rule = find_rule(event);
     if (!rule) {
-        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, call->r, GHNO(1423) "event %.64s is for nothing "
+        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, call->r, GHNO(1307) "event %.64s is for nothing "
                       "here", event->id ? event->id : "without EventId");
         escrow_json_send(call->r, HTTP_OK, json_pack("{s:s}", "status", "ignored"));
         return APR_SUCCESS;

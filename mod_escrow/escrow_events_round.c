@@ -94,12 +94,12 @@ static void tell(const gatehouse_service_t *service, const gh_escrow_event_recor
                  const char *reason)
 {
     if (reason) {
-        gh_log(service->log, GH_LOG_ERROR, APR_SUCCESS, GHNO(1424) "credentials of user %s for "
+        gh_log(service->log, GH_LOG_ERROR, APR_SUCCESS, GHNO(1308) "credentials of user %s for "
                "device %s are not complete (event %s): %s", record->user, record->device,
                record->id, reason);
     }
     else {
-        gh_log(service->log, GH_LOG_INFO, APR_SUCCESS, GHNO(1425) "credentials of user %s for "
+        gh_log(service->log, GH_LOG_INFO, APR_SUCCESS, GHNO(1309) "credentials of user %s for "
                "device %s are in escrow (event %s)", record->user, record->device, record->id);
     }
 }

@@ -29,7 +29,7 @@ static apr_status_t check_strength(EVP_PKEY *key, gh_result_t *result)
         return APR_SUCCESS;
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_ALGORITHM, "pkcs12.strength",
                           "Use RSA of 2048 to 8192 bits, or EC on P-256, P-384 or P-521.",
-                          GHNO(1221) "the key of %d bits is too weak, or of a kind that is not "
+                          GHNO(1122) "the key of %d bits is too weak, or of a kind that is not "
                           "accepted", bits);
 }
 
@@ -45,7 +45,7 @@ static apr_status_t check_usage(X509 *certificate, EVP_PKEY *key, escrow_use_t u
         return APR_SUCCESS;
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "pkcs12.usage",
                           "Send it as what it was issued for.",
-                          GHNO(1222) "the key usage of the certificate does not allow %s",
+                          GHNO(1123) "the key usage of the certificate does not allow %s",
                           use == ESCROW_SIGNING ? "signing" : "encryption");
 }
 
@@ -57,7 +57,7 @@ static apr_status_t check_time(const escrow_credential_t *credential, escrow_use
         return APR_SUCCESS;
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_TIME, "pkcs12.time",
                           "Send one that is good now; one that has ended goes to \"archived\".",
-                          GHNO(1223) "the certificate is good from %s to %s only",
+                          GHNO(1124) "the certificate is good from %s to %s only",
                           gh_time_text(p, credential->not_before),
                           gh_time_text(p, credential->not_after));
 }
@@ -161,7 +161,7 @@ static apr_status_t take_certificate(escrow_credential_t *credential, X509 *cert
     if (rv != APR_SUCCESS)
         gh_result_fail(result, rv, GH_FAILURE_INTERNAL, "pkcs12.memory",
                        "See whether memory is short.",
-                       GHNO(1224) "a certificate cannot be copied");
+                       GHNO(1125) "a certificate cannot be copied");
     return rv;
 }
 
@@ -178,7 +178,7 @@ apr_status_t escrow_credential_examine(escrow_credential_t **credential,
     if (pkey == NULL) {
         rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_ALGORITHM, "pkcs12.key",
                             "Use an RSA or EC key.",
-                            GHNO(1225) "the private key in the PKCS#12 cannot be read");
+                            GHNO(1126) "the private key in the PKCS#12 cannot be read");
         goto cleanup;
     }
     if ((rv = check_strength(pkey, result)) != APR_SUCCESS)
@@ -186,7 +186,7 @@ apr_status_t escrow_credential_examine(escrow_credential_t **credential,
     if ((certificate = certificate_of(pkey, certificates)) == NULL) {
         rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "pkcs12.certificate",
                             "Export key and certificate together.",
-                            GHNO(1226) "the PKCS#12 has no certificate for its key");
+                            GHNO(1127) "the PKCS#12 has no certificate for its key");
         goto cleanup;
     }
     if ((rv = take_certificate(made, certificate, p, result)) != APR_SUCCESS
@@ -197,7 +197,7 @@ apr_status_t escrow_credential_examine(escrow_credential_t **credential,
         || (rv = take_key(made, opener, key, p)) != APR_SUCCESS) {
         rv = gh_result_fail(result, rv, GH_FAILURE_INTERNAL, "pkcs12.memory",
                             "See whether memory is short.",
-                            GHNO(1227) "a key cannot be copied");
+                            GHNO(1128) "a key cannot be copied");
         goto cleanup;
     }
     *credential = made;

@@ -58,7 +58,7 @@ apr_status_t escrow_token_refuse(gh_result_t *result, const char *text, apr_size
                           "Write {{escrow.USE[N].MEMBER}} with signing, encryption or archived; 0 "
                           "to 63; pkcs12, password, certificate, thumbprint, subject, email or "
                           "not_after.",
-                          GHNO(1236) "the skeleton has an unknown token %s: %.*s", where,
+                          GHNO(1137) "the skeleton has an unknown token %s: %.*s", where,
                           (int)(length < 64 ? length : 64), text);
 }
 
@@ -67,7 +67,7 @@ static apr_status_t refuse_place(escrow_fill_t *fill, const char *token, const c
     return gh_result_fail(fill->result, APR_EINVAL, GH_FAILURE_REQUEST, "escrow.token",
                           "Put tokens into values; secrets into what is encrypted; * into payloads "
                           "of a mobileconfig, all of one use.",
-                          GHNO(1237) "the skeleton has a token where it may not stand (%s): %.64s",
+                          GHNO(1138) "the skeleton has a token where it may not stand (%s): %.64s",
                           why, token);
 }
 
@@ -75,7 +75,7 @@ static apr_status_t no_memory(escrow_fill_t *fill)
 {
     return gh_result_openssl(fill->result, APR_EGENERAL, GH_FAILURE_INTERNAL, "escrow.fill",
                              "See whether memory is short.",
-                             GHNO(1238) "a profile cannot be completed");
+                             GHNO(1139) "a profile cannot be completed");
 }
 
 static gh_bytes_t base64_secret(escrow_fill_t *fill, gh_bytes_t data)
@@ -141,7 +141,7 @@ static apr_status_t value_of(escrow_fill_t *fill, const escrow_token_t *token, c
     if (credential == NULL)
         return gh_result_fail(fill->result, GH_EREFUSED, GH_FAILURE_NOT_FOUND, "escrow.missing",
                               "Wait until it is uploaded.",
-                              GHNO(1239) "a profile needs %s[%d], which is not there",
+                              GHNO(1140) "a profile needs %s[%d], which is not there",
                               escrow_use_name(token->use), position);
     if (escrow_token_secret(token)
         && (rv = make_pkcs12(fill, credential, &made)) != APR_SUCCESS)

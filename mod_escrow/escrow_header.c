@@ -40,7 +40,7 @@ static apr_status_t bad(gh_result_t *result, const char *what)
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_DENIED, RULE,
                           "Have the proxy set the header in the form that ThumbprintSource names, "
                           "and remove what clients send under its name.",
-                          GHNO(1255) "the proxy's header with the client's certificate %s", what);
+                          GHNO(1152) "the proxy's header with the client's certificate %s", what);
 }
 
 static apr_status_t read_base64(escrow_client_t *client, const char *text, apr_size_t length,

@@ -70,14 +70,14 @@ apr_status_t escrow_json_read(const json_t **object, gh_bytes_t body, apr_pool_t
     if (json == NULL) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
                               "Send an object of JSON in UTF-8.",
-                              GHNO(1300) "the body is not JSON: %s, line %d, column %d",
+                              GHNO(1197) "the body is not JSON: %s, line %d, column %d",
                               said_of(&error), error.line, error.column);
     }
     apr_pool_cleanup_register(p, json, release, apr_pool_cleanup_null);
     if (!json_is_object(json)) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
                               "Send an object of JSON.",
-                              GHNO(1301) "the body is JSON, but no object");
+                              GHNO(1198) "the body is JSON, but no object");
     }
     *object = json;
     return APR_SUCCESS;
@@ -107,7 +107,7 @@ apr_status_t escrow_json_uuid(const char **uuid, const json_t *object, const cha
     if (*uuid == NULL) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
                               "Send it like 0b36f5c2-81d4-4c8e-9b0a-3f5e7d2c1a60.",
-                              GHNO(1302) "%s: %s", name,
+                              GHNO(1199) "%s: %s", name,
                               value ? "no UUID" : "is missing");
     }
     return APR_SUCCESS;
@@ -151,12 +151,12 @@ apr_status_t escrow_json_base64(gh_bytes_t *bytes, const json_t *value, const ch
     if (!json_is_string(value)) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
                               "Send a string of base64.",
-                              GHNO(1303) "%s: %s", where, value ? "no string" : "is missing");
+                              GHNO(1200) "%s: %s", where, value ? "no string" : "is missing");
     }
     if (length / 4 * 3 > most + most / 32 + 64) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Send less.",
-                              GHNO(1304) "%s: more than %" APR_SIZE_T_FMT " bytes", where, most);
+                              GHNO(1201) "%s: more than %" APR_SIZE_T_FMT " bytes", where, most);
     }
     text = squeeze(json_string_value(value), length, locked, &size, p);
     if (text) {
@@ -169,7 +169,7 @@ apr_status_t escrow_json_base64(gh_bytes_t *bytes, const json_t *value, const ch
     if (count < 0) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
                               "Send base64 with its padding (RFC 4648 4).",
-                              GHNO(1305) "%s: no base64", where);
+                              GHNO(1202) "%s: no base64", where);
     }
     count -= (text[size - 1] == '=') + (text[size - 2] == '=');
     bytes->data = decoded;
@@ -191,7 +191,7 @@ apr_status_t escrow_json_only(const json_t *object, const char *const *names, co
         if (names[i] == NULL) {
             return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
                                   "See /v1/openapi.json for the members that there are.",
-                                  GHNO(1306) "%s: has a member that is not known", where);
+                                  GHNO(1203) "%s: has a member that is not known", where);
         }
     }
     return APR_SUCCESS;

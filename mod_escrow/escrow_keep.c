@@ -272,7 +272,7 @@ static apr_status_t make_plan(plan_t *plan, gh_result_t *result)
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, RULE,
                               "DELETE what is stored of this device and user, and upload what is "
                               "still needed.",
-                              GHNO(1320) "smime_certificates.archived: there would be more than "
+                              GHNO(1217) "smime_certificates.archived: there would be more than "
                               "%d credentials of the pair", ESCROW_ARCHIVED_MAX);
     }
     return rv;
@@ -436,7 +436,7 @@ apr_status_t escrow_keep_upload(escrow_stored_t *stored, const escrow_keep_t *ke
     if (rv == APR_SUCCESS) {
         return gh_result_fail(result, GH_EBUSY, GH_FAILURE_UNAVAILABLE, RULE,
                               "Send it again.",
-                              GHNO(1321) "the credentials of this device and user are being "
+                              GHNO(1218) "the credentials of this device and user are being "
                               "changed by others");
     }
     return rv;

@@ -69,7 +69,7 @@ apr_status_t escrow_keep_remove(const escrow_keep_t *keep, const char *device, c
     if (rv == APR_NOTFOUND) {
         return gh_result_fail(result, rv, GH_FAILURE_NOT_FOUND, "escrow.credential",
                               "Nothing, if they were removed before.",
-                              GHNO(1322) "there are no credentials of this device and user");
+                              GHNO(1219) "there are no credentials of this device and user");
     }
     return rv;
 }
@@ -213,7 +213,7 @@ static apr_status_t refuse(const keeping_t *keeping, const gh_result_t *checked,
         return gh_result_fail(result, GH_ECONFLICT, GH_FAILURE_CONFLICT, RULE,
                               "If the device was set up anew, let an operator forget its key: "
                               "gatehousectl escrow forget DEVICE. Otherwise look who sends this.",
-                              GHNO(1323) "recipient_certificate: device %s is known by another "
+                              GHNO(1220) "recipient_certificate: device %s is known by another "
                               "key", keeping->skeleton->device);
     }
     if (checked->number[0]) {
@@ -223,7 +223,7 @@ static apr_status_t refuse(const keeping_t *keeping, const gh_result_t *checked,
     return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, RULE,
                           "Add the CA of the devices with EscrowDeviceCA, or issue the device a "
                           "certificate with its UUID here.",
-                          GHNO(1324) "recipient_certificate: nothing shows that it is that of "
+                          GHNO(1221) "recipient_certificate: nothing shows that it is that of "
                           "device %s", keeping->skeleton->device);
 }
 

@@ -141,7 +141,7 @@ static apr_status_t bad_line(reader_t *reader, const char *what)
                           reader->with_roles
                               ? "Write in each line: THUMBPRINT ROLE[,ROLE] [expires=TIME] [LABEL]."
                               : "Write in each line: THUMBPRINT [expires=TIME] [LABEL].",
-                          GHNO(1262) "line %d of %s: %s", reader->number, reader->path, what);
+                          GHNO(1159) "line %d of %s: %s", reader->number, reader->path, what);
 }
 
 /** The next word, which ends at a blank; NUL is no blank here. */
@@ -296,7 +296,7 @@ apr_status_t escrow_pins_read(escrow_pins_t **pins, const char *path, int with_r
         return gh_result_fail(result, rv, GH_FAILURE_UNAVAILABLE, RULE,
                               "See whether it is there, and readable by the user of httpd's "
                               "children too.",
-                              GHNO(1261) "the pins in %s cannot be read: %s", path,
+                              GHNO(1158) "the pins in %s cannot be read: %s", path,
                               apr_strerror(rv, why, sizeof(why)));
     }
     return escrow_pins_parse(pins, text, path, with_roles, bare, p, result);

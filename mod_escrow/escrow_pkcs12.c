@@ -65,7 +65,7 @@ apr_status_t escrow_opener_create(escrow_opener_t **opener, gh_locked_t *locked,
                                  "escrow.provider",
                                  "Install OpenSSL's legacy provider, legacy.so; OPENSSL_MODULES "
                                  "names its folder if it is not where OpenSSL looks.",
-                                 GHNO(1214) "old PKCS#12 files cannot be opened");
+                                 GHNO(1115) "old PKCS#12 files cannot be opened");
     *opener = made;
     return APR_SUCCESS;
 }
@@ -74,7 +74,7 @@ static apr_status_t refuse_iterations(reader_t *reader)
 {
     return gh_result_fail(reader->result, APR_EINVAL, GH_FAILURE_REQUEST, "pkcs12.iterations",
                           "Make it with fewer; 2048 to 100000 are usual.",
-                          GHNO(1215) "the PKCS#12 asks for more than %d iterations for one key, or "
+                          GHNO(1116) "the PKCS#12 asks for more than %d iterations for one key, or "
                           "%d in all", ESCROW_ITERATIONS_MAX, ESCROW_ITERATIONS_SUM);
 }
 
@@ -95,7 +95,7 @@ static apr_status_t refuse_cipher(reader_t *reader)
 {
     return gh_result_fail(reader->result, APR_EINVAL, GH_FAILURE_ALGORITHM, "pkcs12.cipher",
                           "Make it anew, as \"openssl pkcs12 -export\" does.",
-                          GHNO(1216) "the PKCS#12 is encrypted in a way that is not known here");
+                          GHNO(1117) "the PKCS#12 is encrypted in a way that is not known here");
 }
 
 /* PBES2 (RFC 8018 section 6.2), with PBKDF2 only: what others cost cannot be said beforehand. */
@@ -231,7 +231,7 @@ static apr_status_t read_safes(reader_t *reader, const STACK_OF(PKCS12_SAFEBAG) 
         if (depth >= DEPTH_MAX || ++reader->bags > BAGS_MAX)
             return gh_result_fail(reader->result, APR_EINVAL, GH_FAILURE_REQUEST, "pkcs12.bags",
                                   "Export one key with its certificates.",
-                                  GHNO(1217) "the PKCS#12 has more than %d bags, or bags within "
+                                  GHNO(1118) "the PKCS#12 has more than %d bags, or bags within "
                                   "bags too deep", BAGS_MAX);
         rv = read_bag(reader, sk_PKCS12_SAFEBAG_value(safes, i), depth);
     }
@@ -288,7 +288,7 @@ static apr_status_t wrong_password(gh_result_t *result)
 {
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTEGRITY, "pkcs12.password",
                           "Send the password that it was made with as \"password\".",
-                          GHNO(1218) "the PKCS#12 does not open with this password, or is damaged");
+                          GHNO(1119) "the PKCS#12 does not open with this password, or is damaged");
 }
 
 static apr_status_t read_all(reader_t *reader, PKCS12 *pkcs12)
@@ -307,7 +307,7 @@ static apr_status_t read_all(reader_t *reader, PKCS12 *pkcs12)
     if (reader->keys != 1 || reader->key == NULL)
         return gh_result_fail(reader->result, APR_EINVAL, GH_FAILURE_REQUEST, "pkcs12.key",
                               "Export one private key with its certificate for each element.",
-                              GHNO(1219) "the PKCS#12 has %d private keys instead of one",
+                              GHNO(1120) "the PKCS#12 has %d private keys instead of one",
                               reader->keys);
     return APR_SUCCESS;
 }
@@ -342,7 +342,7 @@ apr_status_t escrow_pkcs12_open(escrow_credential_t **credential, const escrow_o
     if (pkcs12 == NULL) {
         rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "pkcs12.form",
                             "Send a PKCS#12 file (.p12, .pfx), of at most 256 KiB.",
-                            GHNO(1220) "this is no PKCS#12, or it is too large");
+                            GHNO(1121) "this is no PKCS#12, or it is too large");
         goto cleanup;
     }
     rv = read_all(&reader, pkcs12);

@@ -92,7 +92,7 @@ apr_status_t escrow_pkcs12_make(gh_bytes_t *der, const escrow_opener_t *opener,
     else {
         rv = gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, "pkcs12.make",
                                "See the OpenSSL error in the message.",
-                               GHNO(1242) "a PKCS#12 for a device cannot be made");
+                               GHNO(1143) "a PKCS#12 for a device cannot be made");
     }
     PKCS12_free(made);
     EVP_PKEY_free(key);

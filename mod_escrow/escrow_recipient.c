@@ -61,7 +61,7 @@ static apr_status_t add_file(X509_STORE *store, const char *path, apr_pool_t *p,
             return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "escrow.device-ca",
                                   "Name files with certificates of CAs that issue to devices, and "
                                   "of nobody else.",
-                                  GHNO(1228) "%s has a certificate that is no CA's: %s", path,
+                                  GHNO(1129) "%s has a certificate that is no CA's: %s", path,
                                   gh_name_text(X509_get_subject_name(one), p));
         if (!X509_STORE_add_cert(store, one))
             return APR_ENOMEM;
@@ -96,7 +96,7 @@ static apr_status_t refuse(gh_result_t *result, gh_failure_t failure, const char
     return gh_result_fail(result, APR_EINVAL, failure, "escrow.recipient",
                           "Send the DER certificate of the device's identity: RSA of 2048 bits or "
                           "more with keyEncipherment, or EC with keyAgreement, good now.",
-                          GHNO(1229) "the recipient's certificate %s", what);
+                          GHNO(1130) "the recipient's certificate %s", what);
 }
 
 static apr_status_t check_key(X509 *certificate, gh_result_t *result)
@@ -275,13 +275,13 @@ apr_status_t escrow_recipient_check(const escrow_recipient_t *recipient,
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "escrow.recipient",
                               "Name the CA that has issued it with EscrowDeviceCA, if it issues to "
                               "devices alone.",
-                              GHNO(1230) "the recipient's certificate %.200s was not issued by a "
+                              GHNO(1131) "the recipient's certificate %.200s was not issued by a "
                               "CA of devices: %s", recipient->subject, why);
     if (!escrow_recipient_names(recipient, device, names, p))
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "escrow.recipient",
                               "Send the certificate of this device; its CA has to put the device's "
                               "UUID into common name, serialNumber, UID, DNS name, URI or UPN.",
-                              GHNO(1231) "the recipient's certificate %.200s does not name the "
+                              GHNO(1132) "the recipient's certificate %.200s does not name the "
                               "device %.64s", recipient->subject, device);
     return APR_SUCCESS;
 }

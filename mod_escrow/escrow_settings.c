@@ -78,7 +78,7 @@ const char *escrow_set_max_body(cmd_parms *cmd, void *dir, const char *arg)
         return error;
     }
     if (!read_number(arg, 1024, 64L * 1024 * 1024, &number)) {
-        return GHNO(1325) "EscrowMaxBody takes a number of bytes from 1024 to 67108864";
+        return GHNO(1222) "EscrowMaxBody takes a number of bytes from 1024 to 67108864";
     }
     escrow_settings(cmd->pool)->max_body = (apr_size_t)number;
     return NULL;
@@ -93,7 +93,7 @@ const char *escrow_set_max_credentials(cmd_parms *cmd, void *dir, const char *ar
         return error;
     }
     if (!read_number(arg, 1, ESCROW_ELEMENTS_MAX, &number)) {
-        return apr_psprintf(cmd->pool, GHNO(1326) "EscrowMaxCredentials takes a number from 1 to "
+        return apr_psprintf(cmd->pool, GHNO(1223) "EscrowMaxCredentials takes a number from 1 to "
                             "%d", ESCROW_ELEMENTS_MAX);
     }
     escrow_settings(cmd->pool)->max_credentials = (int)number;
@@ -119,7 +119,7 @@ const char *escrow_set_retention(cmd_parms *cmd, void *dir, const char *arg)
         said->retention = ESCROW_RETAIN_DAYS;
     }
     else {
-        return GHNO(1327) "EscrowRetention takes expiry, consumption, or a number of days, such as "
+        return GHNO(1224) "EscrowRetention takes expiry, consumption, or a number of days, such as "
                "0.5";
     }
     return NULL;
@@ -154,7 +154,7 @@ const char *escrow_set_recipient(cmd_parms *cmd, void *dir, const char *arg)
         return error;
     }
     if (ap_cstr_casecmp(arg, "device-ca") && ap_cstr_casecmp(arg, "first-use-insecure")) {
-        return GHNO(1328) "EscrowRecipient takes device-ca or first-use-insecure";
+        return GHNO(1225) "EscrowRecipient takes device-ca or first-use-insecure";
     }
     escrow_settings(cmd->pool)->insecure = !ap_cstr_casecmp(arg, "first-use-insecure");
     return NULL;
@@ -168,7 +168,7 @@ const char *escrow_set_profile_life(cmd_parms *cmd, void *dir, const char *arg)
         return error;
     }
     if (!read_days(arg, &escrow_settings(cmd->pool)->patience)) {
-        return GHNO(1329) "EscrowProfileLife takes a number of days, such as 14";
+        return GHNO(1226) "EscrowProfileLife takes a number of days, such as 14";
     }
     return NULL;
 }
@@ -181,7 +181,7 @@ const char *escrow_set_pkcs12(cmd_parms *cmd, void *dir, const char *arg)
         return error;
     }
     if (ap_cstr_casecmp(arg, "legacy") && ap_cstr_casecmp(arg, "modern")) {
-        return GHNO(1330) "EscrowPKCS12 takes legacy or modern";
+        return GHNO(1227) "EscrowPKCS12 takes legacy or modern";
     }
     escrow_settings(cmd->pool)->pkcs12 = !ap_cstr_casecmp(arg, "modern") ? ESCROW_PKCS12_MODERN
         : ESCROW_PKCS12_LEGACY;
@@ -196,7 +196,7 @@ const char *escrow_set_transport(cmd_parms *cmd, void *dir, const char *arg)
         return error;
     }
     if (ap_cstr_casecmp(arg, "pkcs1") && ap_cstr_casecmp(arg, "oaep")) {
-        return GHNO(1331) "EscrowKeyTransport takes pkcs1 or oaep";
+        return GHNO(1228) "EscrowKeyTransport takes pkcs1 or oaep";
     }
     escrow_settings(cmd->pool)->transport = !ap_cstr_casecmp(arg, "oaep") ? ESCROW_TRANSPORT_OAEP
         : ESCROW_TRANSPORT_PKCS1;

@@ -39,14 +39,14 @@ static apr_status_t read_labels(const char **labels, const json_t *object, apr_p
     if (!json_is_object(object) || json_object_size(object) > ESCROW_LABELS_MAX) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
                               "Send an object of at most 32 strings.",
-                              GHNO(1314) "labels: no object, or one of too many");
+                              GHNO(1211) "labels: no object, or one of too many");
     }
     json_object_foreach((json_t *)object, name, value) {
         if (!label_permitted(name, value)) {
             return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
                                   "Names have up to 64 of A-Z a-z 0-9 _ . -; values are strings "
                                   "of up to 1024 bytes.",
-                                  GHNO(1315) "labels: one has a name or value that is not "
+                                  GHNO(1212) "labels: one has a name or value that is not "
                                   "permitted");
         }
     }
@@ -67,12 +67,12 @@ static apr_status_t read_members(escrow_skeleton_t *skeleton, const json_t *obje
     if (!json_is_string(format)) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
                               "Send mobileconfig, json, xml or text.",
-                              GHNO(1316) "format: %s", format ? "no string" : "is missing");
+                              GHNO(1213) "format: %s", format ? "no string" : "is missing");
     }
     if (sign && !json_is_boolean(sign) && !json_is_null(sign)) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
                               "Send true or false, or leave it out.",
-                              GHNO(1317) "sign: neither true nor false");
+                              GHNO(1214) "sign: neither true nor false");
     }
     skeleton->format = apr_pstrdup(p, json_string_value(format));
     skeleton->sign = json_is_true(sign);

@@ -97,7 +97,7 @@ apr_status_t escrow_template_read(escrow_template_t **template, const char *form
     if ((made->format = find_format(format)) == NULL)
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "escrow.format",
                               "Say mobileconfig, json, xml or text.",
-                              GHNO(1241) "\"%.32s\" is no format of skeletons", format);
+                              GHNO(1142) "\"%.32s\" is no format of skeletons", format);
     if (skeleton.length == 0 || skeleton.length > ESCROW_SKELETON_MAX)
         return escrow_form_refuse(result, format, 0, "is empty, or larger than 1 MiB");
     if ((rv = scan(skeleton, result)) != APR_SUCCESS)

@@ -35,7 +35,7 @@ const char *escrow_set_tls(cmd_parms *cmd, void *dir, const char *name)
     int i;
 
     if (!gh_name_valid(name)) {
-        return apr_psprintf(cmd->pool, GHNO(1281) "EscrowTLS takes the name of a certificate, of "
+        return apr_psprintf(cmd->pool, GHNO(1178) "EscrowTLS takes the name of a certificate, of "
                             "1 to 64 characters of A-Z a-z 0-9 _ ~ -, not \"%s\"", name);
     }
     server->tls = name;
@@ -86,7 +86,7 @@ void escrow_tls_publish(const apr_array_header_t *records)
         gh_result_clear(&result);
         if (escrow_endpoint_open(&endpoint, record, escrow_vault(), pool, &result)
             != APR_SUCCESS) {
-            ap_log_error(APLOG_MARK, APLOG_ERR, 0, child.server, GHNO(1282) "the TLS certificate "
+            ap_log_error(APLOG_MARK, APLOG_ERR, 0, child.server, GHNO(1179) "the TLS certificate "
                          "%s of the store cannot be used, that of httpd's files is: %s: %s",
                          record->name, result.number, result.message);
             continue;
@@ -123,7 +123,7 @@ static int choose(SSL *ssl, void *data)
     endpoint = child.endpoints ? apr_hash_get(child.endpoints, server->tls, APR_HASH_KEY_STRING)
                                : NULL;
     if (endpoint && !escrow_endpoint_use(endpoint, ssl)) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, child.server, GHNO(1283) "OpenSSL does not take the "
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, child.server, GHNO(1180) "OpenSSL does not take the "
                      "TLS certificate %s of the store", server->tls);
     }
     apr_thread_rwlock_unlock(child.lock);

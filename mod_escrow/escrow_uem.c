@@ -209,7 +209,7 @@ static const char *take_body(cmd_parms *cmd, escrow_uem_call_t *call, int argc,
     const char *body = argc > 0 ? argv[0] : NULL;
 
     if (!body || argc > 2 || (argc > 1 && !is_type(argv[1]))) {
-        return apr_psprintf(cmd->pool, GHNO(1372) "%s: a body is a template or file:PATH, followed "
+        return apr_psprintf(cmd->pool, GHNO(1264) "%s: a body is a template or file:PATH, followed "
                             "by its media type, such as application/json, or by nothing",
                             cmd->cmd->name);
     }
@@ -217,7 +217,7 @@ static const char *take_body(cmd_parms *cmd, escrow_uem_call_t *call, int argc,
         body = read_file(ap_server_root_relative(cmd->temp_pool, body + 5), cmd->pool,
                          cmd->temp_pool);
         if (!body) {
-            return apr_psprintf(cmd->pool, GHNO(1389) "%s: \"%s\" cannot be read, or is no text "
+            return apr_psprintf(cmd->pool, GHNO(1281) "%s: \"%s\" cannot be read, or is no text "
                                 "of at most 64 KiB", cmd->cmd->name, argv[0] + 5);
         }
     }
@@ -235,7 +235,7 @@ static const char *take_body(cmd_parms *cmd, escrow_uem_call_t *call, int argc,
 static const char *set_url(cmd_parms *cmd, escrow_uem_t *uem, int argc, char *const argv[])
 {
     if (argc != 1 || !url_valid(argv[0], cmd->temp_pool)) {
-        return GHNO(1368) "UEMURL takes a URL like https://uem.example.com/api/devices/"
+        return GHNO(1260) "UEMURL takes a URL like https://uem.example.com/api/devices/"
                "{{device.uuid}}, without user, password and fragment, and without tokens in the "
                "name of the host";
     }
@@ -248,7 +248,7 @@ static const char *set_method(cmd_parms *cmd, escrow_uem_t *uem, int argc, char 
     uem->deliver.method = argc == 1 ? argv[0] : "";
     return !strcmp(uem->deliver.method, "POST") || !strcmp(uem->deliver.method, "PUT")
         || !strcmp(uem->deliver.method, "PATCH") ? NULL
-        : GHNO(1369) "UEMMethod takes POST, PUT or PATCH";
+        : GHNO(1261) "UEMMethod takes POST, PUT or PATCH";
 }
 
 static const char *set_header(cmd_parms *cmd, escrow_uem_t *uem, int argc, char *const argv[])
@@ -256,7 +256,7 @@ static const char *set_header(cmd_parms *cmd, escrow_uem_t *uem, int argc, char 
     escrow_uem_header_t *header;
 
     if (argc != 2 || !is_field_name(argv[0]) || uem->headers->nelts >= HEADERS_MAX) {
-        return GHNO(1370) "UEMHeader takes the name of a header and a template; those of "
+        return GHNO(1262) "UEMHeader takes the name of a header and a template; those of "
                "authorisation, of the body and Idempotency-Key are made of other directives";
     }
     header = apr_array_push(uem->headers);
@@ -274,7 +274,7 @@ static const char *set_header_secret(cmd_parms *cmd, escrow_uem_t *uem, int argc
 
     if (!source || uem->headers->nelts >= HEADERS_MAX
         || (!is_field_name(argv[0]) && ap_cstr_casecmp(argv[0], "Authorization"))) {
-        return GHNO(1371) "UEMHeaderSecret takes the name of a header, and file:PATH or exec:PATH "
+        return GHNO(1263) "UEMHeaderSecret takes the name of a header, and file:PATH or exec:PATH "
                "with its value; a secret never stands in the configuration";
     }
     header = apr_array_push(uem->headers);
@@ -353,7 +353,7 @@ static const char *set_credential(cmd_parms *cmd, escrow_uem_t *uem, int argc, c
         taken = take_mtls(cmd, uem, argc, argv);
     }
     return taken ? NULL
-        : GHNO(1373) "UEMCredential takes \"basic SOURCE\" with USER:PASSWORD, \"oauth2 URL "
+        : GHNO(1265) "UEMCredential takes \"basic SOURCE\" with USER:PASSWORD, \"oauth2 URL "
           "client=ID secret=SOURCE [scope=SCOPE] [auth=header|form]\", or \"mtls FILE "
           "[passphrase=SOURCE] [alias=NAME]\" with a PKCS#12 file; a SOURCE is file:PATH or "
           "exec:PATH; one of the first two, and one of the last";
@@ -362,7 +362,7 @@ static const char *set_credential(cmd_parms *cmd, escrow_uem_t *uem, int argc, c
 static const char *set_trust(cmd_parms *cmd, escrow_uem_t *uem, int argc, char *const argv[])
 {
     if (argc != 1 || !*argv[0]) {
-        return GHNO(1374) "UEMTrust takes the path of a PEM file, or \"system\"";
+        return GHNO(1266) "UEMTrust takes the path of a PEM file, or \"system\"";
     }
     uem->trust = strcmp(argv[0], "system") ? ap_server_root_relative(cmd->pool, argv[0]) : NULL;
     return NULL;
@@ -373,7 +373,7 @@ static const char *set_proxy(cmd_parms *cmd, escrow_uem_t *uem, int argc, char *
     if (argc != 1 || (strcmp(argv[0], "env") && strcmp(argv[0], "none")
                       && !proxy_valid(argv[0], cmd->temp_pool))) {
         /* a password may be in it, so it is not repeated */
-        return GHNO(1375) "UEMProxy takes \"none\", \"env\", or a URL like "
+        return GHNO(1267) "UEMProxy takes \"none\", \"env\", or a URL like "
                "http://proxy.example.com:3128, without user and password";
     }
     uem->proxy = strcmp(argv[0], "none") ? argv[0] : NULL;
@@ -410,7 +410,7 @@ static const char *set_limits(cmd_parms *cmd, escrow_uem_t *uem, int argc, char 
 
     for (i = 0; i < argc; ++i) {
         if (!take_limit(uem, argv[i])) {
-            return apr_psprintf(cmd->pool, GHNO(1376) "UEMLimits takes concurrent=1..1000, "
+            return apr_psprintf(cmd->pool, GHNO(1268) "UEMLimits takes concurrent=1..1000, "
                                 "rate=0.01..10000 per second, timeout=1s..600s, retry=1s..1h and "
                                 "pause=1s..300s; not \"%s\"", argv[i]);
         }
@@ -422,7 +422,7 @@ static const char *set_life(cmd_parms *cmd, escrow_uem_t *uem, int argc, char *c
 {
     return argc == 1 && take_time(&uem->life, argv[0], apr_time_from_sec(1),
                                   apr_time_from_sec(90 * 86400)) ? NULL
-        : GHNO(1377) "UEMLife takes a time from 1s to 90d";
+        : GHNO(1269) "UEMLife takes a time from 1s to 90d";
 }
 
 static const char *set_available(cmd_parms *cmd, escrow_uem_t *uem, int argc, char *const argv[])
@@ -430,7 +430,7 @@ static const char *set_available(cmd_parms *cmd, escrow_uem_t *uem, int argc, ch
     const char *err;
 
     if (argc < 1 || argc > 3 || !url_valid(argv[0], cmd->temp_pool)) {
-        return GHNO(1378) "UEMAvailable takes a URL as UEMURL does, and perhaps a template of a "
+        return GHNO(1270) "UEMAvailable takes a URL as UEMURL does, and perhaps a template of a "
                "body with its media type";
     }
     uem->available.url = argv[0];
@@ -459,12 +459,12 @@ const char *escrow_set_uem(cmd_parms *cmd, void *dir, int argc, char *const argv
         return err;
     }
     if (!uems.open) {
-        return apr_psprintf(cmd->pool, GHNO(1379) "%s belongs inside <UEM NAME>", cmd->cmd->name);
+        return apr_psprintf(cmd->pool, GHNO(1271) "%s belongs inside <UEM NAME>", cmd->cmd->name);
     }
     for (i = 0; strcmp(directives[i].name, cmd->cmd->name); ++i) {
     }
     if (!directives[i].often && apr_table_get(uems.open->said, cmd->cmd->name)) {
-        return apr_psprintf(cmd->pool, GHNO(1380) "%s was given before for UEM %s; leave one of "
+        return apr_psprintf(cmd->pool, GHNO(1272) "%s was given before for UEM %s; leave one of "
                             "them", cmd->cmd->name, uems.open->name);
     }
     apr_table_setn(uems.open->said, cmd->cmd->name, "1");
@@ -501,7 +501,7 @@ static const char *walk(cmd_parms *cmd)
     for (child = section->first_child; child; child = child->next) {
         if (ap_cstr_casecmpn(child->directive, "UEM", 3)) {
             cmd->err_directive = child;
-            return apr_psprintf(cmd->pool, GHNO(1390) "%s does not belong in <UEM ...>: only "
+            return apr_psprintf(cmd->pool, GHNO(1282) "%s does not belong in <UEM ...>: only "
                                 "UEM... directives do", child->directive);
         }
     }
@@ -526,12 +526,12 @@ const char *escrow_uem_section(cmd_parms *cmd, void *dir, const char *text)
     text = end ? apr_pstrmemdup(cmd->pool, text, (apr_size_t)(end - text)) : "";
     name = ap_getword_conf(cmd->pool, &text);
     if (!gh_name_valid(name) || *text || uems.all->nelts >= UEMS_MAX) {
-        return GHNO(1381) "<UEM NAME> takes one name of 1 to 64 letters, digits, '_', '~' and "
+        return GHNO(1273) "<UEM NAME> takes one name of 1 to 64 letters, digits, '_', '~' and "
                "'-'; there may be 100 sections";
     }
     seen = escrow_uem(name);
     if (seen) {
-        return apr_psprintf(cmd->pool, GHNO(1382) "UEM %s is there already, at %s:%d; give one of "
+        return apr_psprintf(cmd->pool, GHNO(1274) "UEM %s is there already, at %s:%d; give one of "
                             "them another name", name, seen->file, seen->line);
     }
     uems.open = make_section(cmd, name);
@@ -561,5 +561,5 @@ const char *escrow_set_poll(cmd_parms *cmd, void *dir, const char *time)
 
     remember(cmd->pool);
     return err ? err : take_time(&uems.poll, time, apr_time_from_msec(100), apr_time_from_sec(60))
-        ? NULL : GHNO(1388) "EscrowPoll takes a time from 100ms to 60s";
+        ? NULL : GHNO(1280) "EscrowPoll takes a time from 100ms to 60s";
 }

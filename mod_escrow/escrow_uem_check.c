@@ -30,7 +30,7 @@ static apr_status_t check_secret(gh_bytes_t text, const char *name, int pair, gh
     }
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "uem.secret",
                           "Store one line: the value, or USER:PASSWORD for UEMCredential basic.",
-                          GHNO(1384) "what %s names cannot stand in a header", name);
+                          GHNO(1276) "what %s names cannot stand in a header", name);
 }
 
 static apr_status_t open_headers(escrow_uem_t *uem, apr_pool_t *p, gh_result_t *result)
@@ -102,7 +102,7 @@ static apr_status_t open_environment(escrow_uem_t *uem, apr_pool_t *p, gh_result
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "uem.proxy",
                               "Set HTTPS_PROXY to a URL that begins with http:// or https://, or "
                               "take another value of UEMProxy.",
-                              GHNO(1391) "the proxy of httpd's environment is of a kind that "
+                              GHNO(1283) "the proxy of httpd's environment is of a kind that "
                               "cannot be used");
     }
     return APR_SUCCESS;
@@ -121,7 +121,7 @@ static int check_one(server_rec *s, escrow_uem_t *uem, apr_pool_t *pconf)
     apr_status_t rv;
 
     if (!uem->deliver.url) {
-        return complain(s, uem, GHNO(1383) "it lacks UEMURL");
+        return complain(s, uem, GHNO(1275) "it lacks UEMURL");
     }
     gh_result_clear(&result);
     rv = open_headers(uem, pconf, &result);
@@ -152,13 +152,13 @@ int escrow_uem_check(server_rec *s, apr_pool_t *pconf)
         const char *name = APR_ARRAY_IDX(wanted, i, const char *);
 
         if (!escrow_uem(name)) {
-            ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s, GHNO(1386) "EscrowDeliver "
+            ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s, GHNO(1278) "EscrowDeliver "
                          "names %s, and there is no <UEM %s>", name, name);
             ++problems;
         }
     }
     if (all && all->nelts && (!global || !global->vault_keys->nelts)) {
-        ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s, GHNO(1385) "there is a <UEM>, "
+        ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s, GHNO(1277) "there is a <UEM>, "
                      "and no key to open credentials with; add EscrowVaultKey");
         ++problems;
     }

@@ -58,7 +58,7 @@ static apr_status_t read_password(escrow_element_t *element, const json_t *value
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
                               "Send the password of the PKCS#12 as a string of at most 1024 "
                               "bytes, or leave it out.",
-                              GHNO(1307) "%s: has a password that cannot be used", where);
+                              GHNO(1204) "%s: has a password that cannot be used", where);
     }
     element->password = (const char *)gh_locked_copy(locked, json_string_value(value),
                                                      json_string_length(value), p).data;
@@ -96,12 +96,12 @@ static apr_status_t read_use(escrow_upload_t *upload, const json_t *array, escro
     if (!json_is_array(array)) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
                               "Send an array of credentials, or leave it out.",
-                              GHNO(1308) MEMBER ".%s: no array", escrow_use_name(use));
+                              GHNO(1205) MEMBER ".%s: no array", escrow_use_name(use));
     }
     if (json_array_size(array) > (apr_size_t)(most - upload->elements->nelts)) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Send fewer, or have EscrowMaxCredentials raised.",
-                              GHNO(1309) MEMBER ".%s: more than %d credentials",
+                              GHNO(1206) MEMBER ".%s: more than %d credentials",
                               escrow_use_name(use), most);
     }
     upload->given[use] = 1;
@@ -136,7 +136,7 @@ apr_status_t escrow_upload_read(escrow_upload_t **made, gh_bytes_t body, int mos
     if (!json_is_object(uses)) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
                               "Send an object with signing, encryption or archived.",
-                              GHNO(1310) MEMBER ": %s", uses ? "no object" : "is missing");
+                              GHNO(1207) MEMBER ": %s", uses ? "no object" : "is missing");
     }
     if ((rv = escrow_json_only(uses, members, MEMBER, result)) != APR_SUCCESS) {
         return rv;
@@ -151,7 +151,7 @@ apr_status_t escrow_upload_read(escrow_upload_t **made, gh_bytes_t body, int mos
     if (upload->elements->nelts == 0) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
                               "Send at least one credential; DELETE removes what is stored.",
-                              GHNO(1311) MEMBER ": has no credential");
+                              GHNO(1208) MEMBER ": has no credential");
     }
     *made = upload;
     return APR_SUCCESS;
@@ -203,7 +203,7 @@ apr_status_t escrow_upload_open(escrow_upload_t *upload, const escrow_opener_t *
         if (is_double(upload, i)) {
             return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                                   "Send each credential once.",
-                                  GHNO(1312) "%s: has the certificate of one before it",
+                                  GHNO(1209) "%s: has the certificate of one before it",
                                   where_of(element, p));
         }
     }
@@ -236,7 +236,7 @@ apr_status_t escrow_upload_digest(gh_bytes_t *digest, const escrow_upload_t *upl
     if (EVP_Digest(text, strlen(text), bytes, &length, EVP_sha256(), NULL) != 1) {
         return gh_result_openssl(result, APR_ENOMEM, GH_FAILURE_INTERNAL, RULE,
                                  "See the memory of this machine.",
-                                 GHNO(1313) "an upload cannot be hashed");
+                                 GHNO(1210) "an upload cannot be hashed");
     }
     digest->data = bytes;
     digest->length = length;

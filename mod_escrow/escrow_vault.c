@@ -30,17 +30,17 @@ const char *escrow_set_vault_key(cmd_parms *cmd, void *dir, const char *id, cons
         return error;
     }
     if (!gh_vault_id_valid(id)) {
-        return apr_psprintf(cmd->pool, GHNO(1270) "\"%s\" cannot be the name of a key: 1 to %d of "
+        return apr_psprintf(cmd->pool, GHNO(1167) "\"%s\" cannot be the name of a key: 1 to %d of "
                             "A-Z a-z 0-9 _ . -", id, GH_VAULT_ID_MAX);
     }
     for (i = 0; i < global->vault_keys->nelts; ++i) {
         if (!strcmp(APR_ARRAY_IDX(global->vault_keys, i, escrow_vault_key_t *)->id, id)) {
-            return apr_psprintf(cmd->pool, GHNO(1271) "there are two EscrowVaultKey %s: give each "
+            return apr_psprintf(cmd->pool, GHNO(1168) "there are two EscrowVaultKey %s: give each "
                                 "a name of its own", id);
         }
     }
     if (global->vault_keys->nelts >= GH_VAULT_KEYS_MAX) {
-        return apr_psprintf(cmd->pool, GHNO(1272) "there may be %d EscrowVaultKey; remove those "
+        return apr_psprintf(cmd->pool, GHNO(1169) "there may be %d EscrowVaultKey; remove those "
                             "that gatehousectl vault status does not name", GH_VAULT_KEYS_MAX);
     }
     key = apr_pcalloc(cmd->pool, sizeof(*key));
@@ -116,7 +116,7 @@ void escrow_vault_child_init(apr_pool_t *pchild, server_rec *s)
         || escrow_opener_create(&child.opener, gh_vault_locked(vault), pchild, &result)
                != APR_SUCCESS) {
         child.opener = NULL;
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, GHNO(1275) "this process has no vault: %s: %s",
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, GHNO(1172) "this process has no vault: %s: %s",
                      result.number, result.message);
         return;
     }

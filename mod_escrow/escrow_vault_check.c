@@ -80,12 +80,12 @@ int escrow_vault_check(server_rec *s, apr_pool_t *ptemp)
         return 0;
     }
     if (code == 2) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, 0, s, GHNO(1273) "whether the keys "
+        ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, 0, s, GHNO(1170) "whether the keys "
                      "of the vault are those that were used before is not known: %s",
                      result.message);
         return 0;
     }
-    ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s, GHNO(1274) "the vault cannot be "
+    ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s, GHNO(1171) "the vault cannot be "
                  "opened with these EscrowVaultKey: %s%s%s. %s", result.number,
                  *result.number ? ": " : "", result.message, result.action);
     return 1;

@@ -220,7 +220,7 @@ static int start_worker(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
     overwrite_strings(document);
     json_decref(document);
     if (!text) {
-        ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s, GHNO(1387) "what is said of "
+        ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s, GHNO(1279) "what is said of "
                      "<UEM> cannot be written as JSON; use UTF-8");
         return HTTP_INTERNAL_SERVER_ERROR;
     }

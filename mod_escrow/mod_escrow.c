@@ -34,7 +34,7 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
     int problems;
 
     if (!escrow_find_gatehouse()) {
-        ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s, GHNO(1251) "mod_escrow needs "
+        ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s, GHNO(1148) "mod_escrow needs "
                      "mod_gatehouse; add LoadModule gatehouse_module");
         return HTTP_INTERNAL_SERVER_ERROR;
     }

@@ -34,7 +34,7 @@ const char *thumbprint_set_source(cmd_parms *cmd, void *dir, int argc, char *con
     }
     if (argc != 3 || ap_cstr_casecmp(argv[0], "header") || !is_field_name(argv[1])
         || !(section->format = escrow_header_format(argv[2]))) {
-        return GHNO(1259) "ThumbprintSource takes \"tls\", or \"header\", the name of the header, "
+        return GHNO(1156) "ThumbprintSource takes \"tls\", or \"header\", the name of the header, "
                           "and its form: rfc9440, xfcc, nginx, haproxy or alb";
     }
     section->source = ESCROW_SOURCE_HEADER;
@@ -45,7 +45,7 @@ const char *thumbprint_set_source(cmd_parms *cmd, void *dir, int argc, char *con
 
 static const char *bad_proxy(cmd_parms *cmd, const char *what)
 {
-    return apr_psprintf(cmd->pool, GHNO(1260) "ThumbprintTrustedProxy takes addresses such as "
+    return apr_psprintf(cmd->pool, GHNO(1157) "ThumbprintTrustedProxy takes addresses such as "
                         "10.0.0.7 or 10.0.0.0/24, and thumbprint=VALUE, not \"%s\"", what);
 }
 
@@ -102,7 +102,7 @@ const char *thumbprint_add_file(cmd_parms *cmd, const char *path, int with_roles
 
     path = ap_server_root_relative(cmd->pool, path);
     if (!path) {
-        return GHNO(1269) "the path of a file of pins is not valid";
+        return GHNO(1166) "the path of a file of pins is not valid";
     }
     for (i = 0; i < global->pin_files->nelts; ++i) {
         file = APR_ARRAY_IDX(global->pin_files, i, escrow_file_t *);
@@ -144,7 +144,7 @@ int thumbprint_check(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp)
         return 0;
     }
     if (global->bare) {
-        ap_log_error(APLOG_MARK, APLOG_NOTICE | APLOG_STARTUP, 0, s, GHNO(1258) "%d thumbprint%s "
+        ap_log_error(APLOG_MARK, APLOG_NOTICE | APLOG_STARTUP, 0, s, GHNO(1155) "%d thumbprint%s "
                      "of the configuration %s 40 digits without a prefix, and %s taken for SHA-1; "
                      "write sha1: before %s, or better pin SHA-256", global->bare,
                      global->bare == 1 ? "" : "s", global->bare == 1 ? "has" : "have",
@@ -154,7 +154,7 @@ int thumbprint_check(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp)
         proxies += escrow_server(one)->proxies != NULL;
     }
     if (global->headers->nelts && !proxies) {
-        ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s, GHNO(1266) "ThumbprintSource "
+        ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s, GHNO(1163) "ThumbprintSource "
                      "header %s has no ThumbprintTrustedProxy: nobody may send that header; name "
                      "the addresses of the proxy",
                      APR_ARRAY_IDX(global->headers, 0, const char *));

@@ -37,7 +37,7 @@ static struct {
 static void complain(watched_t *watched, apr_status_t rv, const gh_result_t *result)
 {
     if (!watched->failed) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, rv, child.server, GHNO(1263) "%s stays as it was: %s. "
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, child.server, GHNO(1160) "%s stays as it was: %s. "
                      "%s", watched->file->path,
                      result ? result->message : "it cannot be found", result ? result->action : "");
     }
@@ -93,7 +93,7 @@ static void look(watched_t *watched, int first)
         apr_pool_destroy(former);
     }
     if (!first) {
-        ap_log_error(APLOG_MARK, APLOG_INFO, 0, child.server, GHNO(1264) "%s was taken up: %u "
+        ap_log_error(APLOG_MARK, APLOG_INFO, 0, child.server, GHNO(1161) "%s was taken up: %u "
                      "pins", watched->file->path, escrow_pins_count(pins));
     }
 }

@@ -167,7 +167,7 @@ static int look_at_store(void)
         __atomic_store_n(&child.looked, begun, __ATOMIC_RELEASE);
     }
     else if (!child.failed) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, child.server, GHNO(1265) "the store cannot say who "
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, child.server, GHNO(1162) "the store cannot say who "
                      "is pinned%s%s; nobody is let in by its pins until it can",
                      *result.message ? ": " : "", result.message);
     }

@@ -28,7 +28,7 @@ static void explain(request_rec *r, const thumbprint_request_t *request, gh_resu
     case THUMBPRINT_NO_CERTIFICATE:
         gh_result_fail(result, APR_EACCES, GH_FAILURE_DENIED, RULE,
                        "Send a client certificate whose thumbprint is pinned here.",
-                       GHNO(1252) "this needs a client certificate, and there was none");
+                       GHNO(1149) "this needs a client certificate, and there was none");
         break;
     case THUMBPRINT_BAD_HEADER:
         *result = *request->bad;
@@ -36,20 +36,20 @@ static void explain(request_rec *r, const thumbprint_request_t *request, gh_resu
     case THUMBPRINT_NOT_IN_TIME:
         gh_result_fail(result, APR_EACCES, GH_FAILURE_TIME, RULE,
                        "Take another certificate, and have its thumbprint pinned.",
-                       GHNO(1254) "the client certificate %s %s", request->name,
+                       GHNO(1151) "the client certificate %s %s", request->name,
                        escrow_client_time(request->client, r->request_time) < 0
                            ? "is not valid yet" : "has expired");
         break;
     case THUMBPRINT_UNAVAILABLE:
         gh_result_fail(result, APR_EACCES, GH_FAILURE_UNAVAILABLE, RULE,
                        "See what the log says of the store.",
-                       GHNO(1256) "it is not known whether %s is pinned: the store has not "
+                       GHNO(1153) "it is not known whether %s is pinned: the store has not "
                                   "answered", request->name);
         break;
     default:
         gh_result_fail(result, APR_EACCES, GH_FAILURE_DENIED, RULE,
                        "Have the thumbprint pinned, with the role that this takes.",
-                       GHNO(1253) "the client certificate %s may not do this", request->name);
+                       GHNO(1150) "the client certificate %s may not do this", request->name);
         gh_result_cause(result, "%s, seen with SHA-256 and SHA-1", request->rule);
         break;
     }

@@ -60,13 +60,13 @@ static const char *parse(cmd_parms *cmd, const char *line, const void **parsed)
             global->bare += bare && thumbprint.length == GH_SHA1_LENGTH;
         }
         else {
-            return apr_psprintf(cmd->pool, GHNO(1257) "Require thumbprint takes thumbprints, "
+            return apr_psprintf(cmd->pool, GHNO(1154) "Require thumbprint takes thumbprints, "
                                 "file:PATH, or pinned and role=provider, role=uem or role=admin, "
                                 "not \"%s\"", word);
         }
     }
     if (!rule->pinned && !rule->files->nelts && !escrow_pins_count(rule->pins)) {
-        return GHNO(1268) "Require thumbprint without a thumbprint lets nobody in: give "
+        return GHNO(1165) "Require thumbprint without a thumbprint lets nobody in: give "
                           "thumbprints, file:PATH, or pinned";
     }
     global->required = 1;

@@ -334,7 +334,7 @@ static const char *open_folder(server_rec *s, apr_pool_t *p)
     int error = gatehouse_worker_folder(folder, ap_unixd_config.user_id, ap_unixd_config.group_id);
 
     if (error) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, error, s, GHNO(1102) "workers cannot have a folder "
+        ap_log_error(APLOG_MARK, APLOG_WARNING, error, s, GHNO(1098) "workers cannot have a folder "
                      "%s, by which they know of each other's end: what one that dies was at work "
                      "on waits for half a minute; name a folder with GatehouseRuntimeDirectory",
                      folder);

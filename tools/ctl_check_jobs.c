@@ -78,7 +78,7 @@ static void nobody_looks(ctl_check_t *check, const char *name, const gateway_bat
     gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_UNAVAILABLE, RULE,
                    "See in the error log what has become of the worker; httpd starts it and keeps "
                    "it running.",
-                   GHNO(1103) "no worker has looked at the gateway%s%s%s%s",
+                   GHNO(1099) "no worker has looked at the gateway%s%s%s%s",
                    baton->found ? " since " : " yet",
                    baton->found ? gh_time_text(check->p, baton->state.time) : "",
                    baton->found ? ", then that of " : "", baton->found ? baton->state.node : "");

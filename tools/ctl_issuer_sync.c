@@ -213,7 +213,7 @@ int ctl_issuer_sync(ctl_t *ctl, const ctl_arguments_t *arguments)
     if (!ctl_issuer_has_list(issuer)) {
         gh_result_fail(&result, GH_EREFUSED, GH_FAILURE_REQUEST, RULE,
                        "Import what others have got from it with gatehousectl cert import.",
-                       GHNO(1104) "issuer %s is behind a CMP server, which does not tell what its "
+                       GHNO(1100) "issuer %s is behind a CMP server, which does not tell what its "
                        "CA has issued", issuer->name);
         return ctl_fail(&result);
     }

@@ -79,12 +79,12 @@ static int read_role(const ctl_arguments_t *arguments, int required, const char 
     if (*role != NULL && !strcmp(*role, "admin")) {
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "Write the thumbprint into a file of EscrowPinFile.",
-                       GHNO(1284) "the role admin is given in files of httpd's configuration only");
+                       GHNO(1181) "the role admin is given in files of httpd's configuration only");
     }
     else {
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "Give --role provider or --role uem.",
-                       GHNO(1285) "a pin needs a role, provider or uem");
+                       GHNO(1182) "a pin needs a role, provider or uem");
     }
     return ctl_fail_usage(&result);
 }
@@ -111,7 +111,7 @@ static int read_expires(const ctl_arguments_t *arguments, apr_time_t *expires)
     gh_result_clear(&result);
     gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                    "Give a time to come, such as 2027-12-31T00:00:00Z, or how long, such as 90d.",
-                   GHNO(1286) "--expires %s is no time to come", text);
+                   GHNO(1183) "--expires %s is no time to come", text);
     return ctl_fail_usage(&result);
 }
 
@@ -129,7 +129,7 @@ static int read_label(const ctl_arguments_t *arguments, const char **label)
     gh_result_clear(&result);
     gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                    "Give a shorter one, in one line.",
-                   GHNO(1287) "a label has at most %d characters that can be printed", LABEL_MAX);
+                   GHNO(1184) "a label has at most %d characters that can be printed", LABEL_MAX);
     return ctl_fail_usage(&result);
 }
 
@@ -223,7 +223,7 @@ int ctl_pin_remove(ctl_t *ctl, const ctl_arguments_t *arguments)
     if (rv == APR_NOTFOUND) {
         gh_result_fail(&result, rv, GH_FAILURE_NOT_FOUND, RULE,
                        "gatehousectl pin list shows what is pinned; pins of files are in these.",
-                       GHNO(1288) "%s is not pinned in the store%s%s", baton.record.thumbprint,
+                       GHNO(1185) "%s is not pinned in the store%s%s", baton.record.thumbprint,
                        baton.record.role != NULL ? " as " : "",
                        baton.record.role != NULL ? baton.record.role : "");
     }

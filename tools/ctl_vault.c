@@ -27,7 +27,7 @@ static apr_status_t load_keys(const ctl_t *ctl, gh_vault_t **vault, gh_result_t 
     if (configured->nelts < 1 || configured->nelts > GH_VAULT_KEYS_MAX)
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Name a key with EscrowVaultKey ID file:PATH.",
-                              GHNO(1245) "no vault is configured");
+                              GHNO(1146) "no vault is configured");
     for (i = 0; i < configured->nelts; i++) {
         const ctl_vault_key_t *key = &APR_ARRAY_IDX(configured, i, ctl_vault_key_t);
 

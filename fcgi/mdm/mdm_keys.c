@@ -106,7 +106,7 @@ apr_status_t mdm_keys_configure(ca_worker_t *worker, const json_t *list, apr_poo
     if (!worker->sealer) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "mdm.key",
                               "This is a fault of Gatehouse: report it.",
-                              GHNO(1400) "keys are wanted for devices, and nothing to seal them "
+                              GHNO(1284) "keys are wanted for devices, and nothing to seal them "
                               "with was handed over");
     }
     rv = key_pool_create(&keys->pool, p, result);

@@ -95,7 +95,7 @@ static void end_done(void *baton)
         return;
     }
     if (one->rv == APR_SUCCESS && !one->again && one->state == GH_DELIVERY_FAILED) {
-        gh_log(framework_log(framework_of(one)), GH_LOG_WARNING, APR_SUCCESS, GHNO(1365) "UEM %s "
+        gh_log(framework_log(framework_of(one)), GH_LOG_WARNING, APR_SUCCESS, GHNO(1257) "UEM %s "
                "was not told that there are credentials of device %s: %s: %s", one->uem->name,
                one->device, one->why.number, one->why.message);
     }
@@ -187,7 +187,7 @@ static void read_done(void *baton)
     else if (deadline && apr_time_now() >= deadline) {
         gh_result_fail(&one->why, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "uem.available",
                        "See why the UEM has not taken it.",
-                       GHNO(1366) "the UEM could not be told within UEMLife");
+                       GHNO(1258) "the UEM could not be told within UEMLife");
         finish(one, GH_DELIVERY_FAILED);
     }
     else if (uem_call_prepare(&one->call, one->uem, &one->uem->available, &values, one->pool,

@@ -85,13 +85,13 @@ static void judge(uem_outcome_t *outcome, const uem_t *uem, long status)
         gh_result_fail(&outcome->result, GH_EREFUSED, GH_FAILURE_DENIED, RULE,
                        "See the log of the UEM, and whether UEMURL, UEMCredential and UEMBody are "
                        "what it expects; then retry it with gatehousectl escrow retry.",
-                       GHNO(1354) "UEM %s does not take it: HTTP status %ld", uem->name, status);
+                       GHNO(1246) "UEM %s does not take it: HTTP status %ld", uem->name, status);
     }
     else {
         outcome->verdict = UEM_LATER;
         gh_result_fail(&outcome->result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, RULE,
                        "See the log of the UEM; it is tried again.",
-                       GHNO(1355) "UEM %s has answered with HTTP status %ld", uem->name, status);
+                       GHNO(1247) "UEM %s has answered with HTTP status %ld", uem->name, status);
     }
 }
 

@@ -64,7 +64,7 @@ static apr_status_t make_set(escrow_set_t *set, const uem_worker_t *worker,
             rv = gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_INTEGRITY, RULE,
                                 "Somebody has changed the store; restore it, or have the "
                                 "credentials uploaded again.",
-                                GHNO(1356) "a stored credential is not the one that was uploaded");
+                                GHNO(1248) "a stored credential is not the one that was uploaded");
         }
         if (rv == APR_SUCCESS && escrow_template_uses(template, use, one->position)) {
             rv = open_key(credential, worker, profile, one, p, result);
@@ -92,7 +92,7 @@ static apr_status_t complete(escrow_document_t *document, const uem_worker_t *wo
     if (profile->sign && !worker->signer) {
         return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, RULE,
                               "Configure EscrowProfileSigner.",
-                              GHNO(1357) "the profile is to be signed, and there is nobody to "
+                              GHNO(1249) "the profile is to be signed, and there is nobody to "
                               "sign it");
     }
     rv = escrow_template_read(&template, profile->format, profile->skeleton, p, result);
@@ -118,7 +118,7 @@ apr_status_t uem_complete(gh_bytes_t *out, const uem_worker_t *worker,
     if (!all_there(profile, credentials, p)) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_NOT_FOUND, RULE,
                               "Upload them again.",
-                              GHNO(1358) "credentials that the profile needs are not there any "
+                              GHNO(1250) "credentials that the profile needs are not there any "
                               "more");
     }
     /* with it go the keys */

@@ -21,7 +21,7 @@ static apr_status_t not_understood(gh_result_t *result, const char *what, const 
 {
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "worker",
                           "Reinstall Gatehouse, so that modules and workers are of one version.",
-                          GHNO(1367) "the worker does not understand what it is told of %s: %s",
+                          GHNO(1259) "the worker does not understand what it is told of %s: %s",
                           what, why);
 }
 

@@ -146,15 +146,15 @@ static void tell(const delivery_t *one)
     const char *uem = one->uem->name, *profile = name_of(one);
 
     if (one->ending == END_DELIVERED) {
-        gh_log(log, GH_LOG_INFO, APR_SUCCESS, GHNO(1359) "profile %s was taken by UEM %s as "
+        gh_log(log, GH_LOG_INFO, APR_SUCCESS, GHNO(1251) "profile %s was taken by UEM %s as "
                "delivery %s", profile, uem, one->profile->delivery);
     }
     else if (one->ending == END_FAILED) {
-        gh_log(log, GH_LOG_ERROR, APR_SUCCESS, GHNO(1360) "profile %s is not delivered to UEM %s: "
+        gh_log(log, GH_LOG_ERROR, APR_SUCCESS, GHNO(1252) "profile %s is not delivered to UEM %s: "
                "%s: %s", profile, uem, one->why.number, one->why.message);
     }
     else if (one->ending == END_AGAIN && one->why.number[0]) {
-        gh_log(log, GH_LOG_INFO, APR_SUCCESS, GHNO(1361) "profile %s is tried again for UEM %s: "
+        gh_log(log, GH_LOG_INFO, APR_SUCCESS, GHNO(1253) "profile %s is tried again for UEM %s: "
                "%s: %s", profile, uem, one->why.number, one->why.message);
     }
 }
@@ -180,7 +180,7 @@ static void end_done(void *baton)
             framework_at(framework_of(one), apr_time_now() + STORE_PAUSE, end, one);
             return;
         }
-        gh_log(framework_log(framework_of(one)), GH_LOG_ERROR, APR_SUCCESS, GHNO(1362) "what has "
+        gh_log(framework_log(framework_of(one)), GH_LOG_ERROR, APR_SUCCESS, GHNO(1254) "what has "
                "become of profile %s cannot be stored; it is delivered again: %s: %s",
                name_of(one), one->result.number, one->result.message);
     }
@@ -308,7 +308,7 @@ static void complete_done(void *baton)
         finish(one, END_WAIT);
     }
     else if (one->rv == GH_EUNAVAILABLE) {
-        gh_log(framework_log(framework_of(one)), GH_LOG_ERROR, APR_SUCCESS, GHNO(1363) "profile "
+        gh_log(framework_log(framework_of(one)), GH_LOG_ERROR, APR_SUCCESS, GHNO(1255) "profile "
                "%s cannot be completed now: %s: %s; %s", name_of(one), one->why.number,
                one->why.message, one->why.action);
         finish_again(one, apr_time_now() + LATER);
@@ -333,7 +333,7 @@ static void begin_work(delivery_t *one)
         gh_result_fail(&one->why, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, RULE,
                        "See why the UEM has not taken it; then retry it with gatehousectl escrow "
                        "retry.",
-                       GHNO(1364) "it could not be delivered within UEMLife%s%s",
+                       GHNO(1256) "it could not be delivered within UEMLife%s%s",
                        record->number ? "; at last " : "", record->number ? record->number : "");
         finish(one, END_FAILED);
     }

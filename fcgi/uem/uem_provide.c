@@ -47,7 +47,7 @@ static apr_status_t take(work_t *work, EVP_PKEY **key, int wanted, int bits)
     *key = wanted ? key_pool_take(work->provide->pool, bits) : NULL;
     return !wanted || *key ? APR_SUCCESS
         : gh_result_openssl(&work->result, GH_EUNAVAILABLE, GH_FAILURE_INTERNAL, "escrow.keys",
-                            NULL, GHNO(1426) "a key of %d bits cannot be made", bits);
+                            NULL, GHNO(1310) "a key of %d bits cannot be made", bits);
 }
 
 static void make_and_store(void *baton)
@@ -86,7 +86,7 @@ static void finish(void *baton)
 
     if (work->rv != APR_SUCCESS && work->rv != GH_EBUSY && work->rv != APR_NOTFOUND) {
         gh_log(framework_log(work->provide->framework), GH_LOG_WARNING, work->rv,
-               GHNO(1427) "keys for an enrolment event cannot be made or stored now: %s%s%s",
+               GHNO(1311) "keys for an enrolment event cannot be made or stored now: %s%s%s",
                work->result.number, *work->result.number ? ": " : "", work->result.message);
     }
     framework_job_over(work->job);

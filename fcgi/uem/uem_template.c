@@ -105,7 +105,7 @@ static apr_status_t refuse(gh_result_t *result, const char *text, const char *at
 
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                           "Use the tokens of the manual; {{document}} stands alone, in a body.",
-                          GHNO(1350) "\"%.*s\" at character %ld is no token that can stand there",
+                          GHNO(1242) "\"%.*s\" at character %ld is no token that can stand there",
                           (int)(length < 60 ? length + 2 : 60), at, (long)(at - text) + 1);
 }
 
@@ -122,7 +122,7 @@ apr_status_t uem_template_parse(uem_template_t **out, const char *text, uem_plac
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                               "Write it in printable ASCII, without spaces in URLs, and not longer "
                               "than 64 KiB.",
-                              GHNO(1351) "the template has something at character %ld that cannot "
+                              GHNO(1243) "the template has something at character %ld that cannot "
                               "stand there, or is too long", fault + 1);
     }
     one->place = place;
@@ -266,7 +266,7 @@ apr_status_t uem_template_expand(gh_bytes_t *text, const uem_template_t *one,
             return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                                   "Send the profile with the labels that the UEM's templates name, "
                                   "without control characters; then retry it.",
-                                  GHNO(1352) "{{%s}} is not there, or has something in it that "
+                                  GHNO(1244) "{{%s}} is not there, or has something in it that "
                                   "cannot stand where the template has it", name_of(part, p));
         }
         APR_ARRAY_PUSH(pieces, const char *) = value;

@@ -50,7 +50,7 @@ apr_status_t uem_token_read(uem_token_t *token, long status, gh_bytes_t body, ap
         rv = gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, RULE,
                             "See whether client, secret and scope of UEMCredential oauth2 are "
                             "right, and the log of the server.",
-                            GHNO(1353) "the token endpoint has given no token: HTTP status %ld%s"
+                            GHNO(1245) "the token endpoint has given no token: HTTP status %ld%s"
                             "%.100s", status, error ? ", " : "", error ? error : "");
     }
     else {

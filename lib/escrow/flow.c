@@ -182,7 +182,7 @@ static apr_status_t not_there(apr_status_t rv, gh_result_t *result)
     }
     return gh_result_fail(result, rv, GH_FAILURE_NOT_FOUND, RULE,
                           "See gatehousectl escrow list.",
-                          GHNO(1318) "there is no such profile");
+                          GHNO(1215) "there is no such profile");
 }
 
 apr_status_t gh_escrow_cancel(gh_store_t *store, const char *id, gh_audit_event_t *event,
@@ -238,7 +238,7 @@ apr_status_t gh_escrow_again(gh_store_t *store, apr_hash_t *lives, const char *i
     if (rv == GH_EREFUSED) {
         return gh_result_fail(result, rv, GH_FAILURE_CONFLICT, RULE,
                               "Have the provider upload what is missing.",
-                              GHNO(1319) "the profile cannot be completed: %s",
+                              GHNO(1216) "the profile cannot be completed: %s",
                               one.missing && one.missing->nelts > 0
                               ? apr_pstrcat(p, "there is no ",
                                             apr_array_pstrcat(p, one.missing, ','), NULL)

@@ -74,7 +74,7 @@ apr_status_t gh_locked_create(gh_locked_t **locked, apr_size_t size, apr_pool_t 
         return gh_result_fail(result, APR_EACCES, GH_FAILURE_UNAVAILABLE, "vault.memory",
                               "Allow the process to lock memory: at least 64 KiB by ulimit -l, or "
                               "LimitMEMLOCK of systemd.",
-                              GHNO(1200) "no memory can be locked for keys: %s", strerror(errno));
+                              GHNO(1101) "no memory can be locked for keys: %s", strerror(errno));
 #ifdef MADV_WIPEONFORK
     /* a program that is started from here gets none of it; an old kernel does without */
     (void)madvise(made->memory, made->size, MADV_WIPEONFORK);

@@ -56,7 +56,7 @@ apr_status_t gh_provide_rule_read(gh_provide_rule_t *rule, const char *text, apr
     json_decref(object);
     return bad ? gh_result_fail(result, GH_ECORRUPT, GH_FAILURE_INTERNAL, RULE,
                                 "Restore the store from a backup, and send the event again.",
-                                GHNO(1401) "what an event has asked for cannot be read")
+                                GHNO(1285) "what an event has asked for cannot be read")
                : APR_SUCCESS;
 }
 
@@ -130,7 +130,7 @@ apr_status_t gh_provide_want(gh_store_t *store, gh_escrow_event_record_t **recor
     want.record->id = gh_ordered_id(want.record->created, p);
     if (!want.record->id) {
         return gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_INTERNAL, RULE, NULL,
-                                 GHNO(1402) "the random generator failed");
+                                 GHNO(1286) "the random generator failed");
     }
     event->event = "provide";
     event->protocol = GH_PROVIDE_PROTOCOL;
@@ -246,7 +246,7 @@ static apr_status_t make_request(gh_bytes_t *der, const char *subject, EVP_PKEY 
     }
     if (length <= 0) {
         return gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, RULE, NULL,
-                                 GHNO(1403) "the request for a credential cannot be made");
+                                 GHNO(1287) "the request for a credential cannot be made");
     }
     *der = gh_own_bytes(p, encoded, (apr_size_t)length, 0);
     return APR_SUCCESS;

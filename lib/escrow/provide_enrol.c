@@ -155,7 +155,7 @@ static apr_status_t no_profile(const char *name, gh_result_t *result)
     return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, RULE,
                           "Configure the profile again, or change EscrowProvide; then send the "
                           "event again.",
-                          GHNO(1404) "there is no certificate profile %s in this configuration",
+                          GHNO(1288) "there is no certificate profile %s in this configuration",
                           name);
 }
 

@@ -37,11 +37,11 @@ static apr_status_t add_key(gh_vault_t *vault, const gh_vault_key_t *key, apr_po
         || (key->pair == NULL && key->secret.length != GH_VAULT_KEY_SIZE))
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTERNAL, "vault.key",
                               "This is a fault of Gatehouse: report it.",
-                              GHNO(1206) "a key of the vault was handed over that is none");
+                              GHNO(1107) "a key of the vault was handed over that is none");
     if (vault_key_find(vault, key->id) != NULL)
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "vault.id",
                               "Give each key a name of its own.",
-                              GHNO(1207) "two keys of the vault are called %s", key->id);
+                              GHNO(1108) "two keys of the vault are called %s", key->id);
     added->id = apr_pstrdup(p, key->id);
     if (key->pair != NULL) {
         if (!EVP_PKEY_up_ref(key->pair))
@@ -70,7 +70,7 @@ apr_status_t gh_vault_create(gh_vault_t **vault, const gh_vault_key_t *keys, int
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "vault.keys",
                               "Configure the key that is used now and those that are still "
                               "needed.",
-                              GHNO(1208) "the vault has %d keys: one is needed, and %d are the "
+                              GHNO(1109) "the vault has %d keys: one is needed, and %d are the "
                               "most", count, GH_VAULT_KEYS_MAX);
     if ((rv = gh_locked_create(&made->locked, GH_LOCKED_SIZE, p, result)) != APR_SUCCESS)
         return rv;
@@ -111,7 +111,7 @@ apr_status_t vault_seal_with(gh_vaulted_t *made, gh_vault_t *vault, const vault_
     memset(made, 0, sizeof(*made));
     if (plain.length == 0 || plain.length > GH_VAULT_MAX)
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "vault.size", NULL,
-                              GHNO(1209) "a secret of %" APR_SIZE_T_FMT " bytes cannot be put into "
+                              GHNO(1110) "a secret of %" APR_SIZE_T_FMT " bytes cannot be put into "
                               "the vault", plain.length);
     out = apr_palloc(p, size);
     out[0] = VERSION;
@@ -121,7 +121,7 @@ apr_status_t vault_seal_with(gh_vaulted_t *made, gh_vault_t *vault, const vault_
                          out + size - VAULT_TAG_SIZE))
         rv = gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, "vault.seal",
                                "See the OpenSSL error in the message.",
-                               GHNO(1210) "a secret cannot be sealed");
+                               GHNO(1111) "a secret cannot be sealed");
     else
         rv = vault_wrap(&made->wrapped, vault, key, data_key, p, result);
     OPENSSL_cleanse(data_key, sizeof(data_key));
@@ -147,7 +147,7 @@ static apr_status_t find_key(const vault_key_t **key, const gh_vault_t *vault,
         return gh_result_fail(result, APR_NOTFOUND, GH_FAILURE_UNAVAILABLE, "vault.key",
                               "Configure this key again, behind the one that is used for what is "
                               "new.",
-                              GHNO(1211) "a secret is sealed under the vault's key %.64s, which is "
+                              GHNO(1112) "a secret is sealed under the vault's key %.64s, which is "
                               "not configured", row->key_id ? row->key_id : "");
     return APR_SUCCESS;
 }
@@ -173,7 +173,7 @@ static apr_status_t open_sealed(gh_bytes_t *plain, const gh_vault_t *vault, gh_b
             OPENSSL_cleanse(out, length);
         return gh_result_fail(result, APR_EACCES, GH_FAILURE_INTEGRITY, "vault.identity",
                               "See who changed the database; have the credential uploaded again.",
-                              GHNO(1212) "what is stored as %.200s was changed or belongs "
+                              GHNO(1113) "what is stored as %.200s was changed or belongs "
                               "elsewhere", identity);
     }
     *plain = (gh_bytes_t) { out, length };

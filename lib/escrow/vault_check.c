@@ -127,7 +127,7 @@ apr_status_t gh_vault_check(const gh_vault_t *vault, gh_store_t *store, apr_pool
             return gh_result_fail(result, APR_NOTFOUND, GH_FAILURE_UNAVAILABLE, "vault.key",
                                   "Configure it again behind the current one; gatehousectl vault "
                                   "rotate makes it unnecessary.",
-                                  GHNO(1243) "credentials are sealed under the vault's key %.64s, "
+                                  GHNO(1144) "credentials are sealed under the vault's key %.64s, "
                                   "which is not configured", id);
     }
     if ((rv = add_missing(&look, store, result)) != APR_SUCCESS)
@@ -137,7 +137,7 @@ apr_status_t gh_vault_check(const gh_vault_t *vault, gh_store_t *store, apr_pool
             return gh_result_fail(result, APR_EACCES, GH_FAILURE_INTEGRITY, "vault.key",
                                   "Restore the key that had this name; give another key another "
                                   "name.",
-                                  GHNO(1244) "the vault's key %s is not the one that was used "
+                                  GHNO(1145) "the vault's key %s is not the one that was used "
                                   "under this name before", vault->keys[i].id);
     }
     return APR_SUCCESS;

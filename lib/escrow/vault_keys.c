@@ -130,7 +130,7 @@ apr_status_t vault_wrap(gh_bytes_t *wrapped, gh_vault_t *vault, const vault_key_
     if (length == 0)
         return gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, "vault.wrap",
                                  "See the OpenSSL error in the message.",
-                                 GHNO(1201) "the vault's key %s cannot wrap a data key", key->id);
+                                 GHNO(1102) "the vault's key %s cannot wrap a data key", key->id);
     *wrapped = (gh_bytes_t) { out, length };
     return APR_SUCCESS;
 }
@@ -166,7 +166,7 @@ apr_status_t vault_unwrap(unsigned char data_key[GH_VAULT_KEY_SIZE], gh_vault_t 
         return gh_result_fail(result, APR_EACCES, GH_FAILURE_INTEGRITY, "vault.key",
                               "Restore the key that had this name before, or see whether the "
                               "token answers.",
-                              GHNO(1202) "a data key was not wrapped under the vault's key %s as "
+                              GHNO(1103) "a data key was not wrapped under the vault's key %s as "
                               "it is configured, or was changed", key->id);
     }
     return APR_SUCCESS;
@@ -191,7 +191,7 @@ static apr_status_t open_pair(gh_vault_key_t *key, const char *source, apr_pool_
             || EVP_PKEY_get_size(key->pair) > PAIR_BYTES_MAX))
         rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_ALGORITHM, "vault.key",
                             "Make a pair of RSA keys of 2048 to 8192 bits on the token.",
-                            GHNO(1203) "the vault's key %s on the token is not RSA of 2048 bits "
+                            GHNO(1104) "the vault's key %s on the token is not RSA of 2048 bits "
                             "or more", key->id);
     return rv;
 }
@@ -209,7 +209,7 @@ apr_status_t gh_vault_key_open(gh_vault_key_t *key, const char *id, const char *
     if (!gh_vault_id_valid(id))
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "vault.id",
                               "Use 1 to 64 letters, digits and _ . -",
-                              GHNO(1204) "\"%.80s\" cannot be the name of a key of the vault", id);
+                              GHNO(1105) "\"%.80s\" cannot be the name of a key of the vault", id);
     if (gh_key_is_token(source))
         return open_pair(key, source, p, result);
     if ((rv = gh_secret_load(&text, source, p, result)) != APR_SUCCESS)
@@ -222,7 +222,7 @@ apr_status_t gh_vault_key_open(gh_vault_key_t *key, const char *id, const char *
         ERR_clear_error();
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "vault.key",
                               "Make one with 'openssl rand -hex 32' into a file of mode 600.",
-                              GHNO(1205) "the vault's key %s from %s is not 64 hexadecimal digits",
+                              GHNO(1106) "the vault's key %s from %s is not 64 hexadecimal digits",
                               id, source);
     }
     key->secret = (gh_bytes_t) { secret, GH_VAULT_KEY_SIZE };

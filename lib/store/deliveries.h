@@ -29,7 +29,7 @@ typedef struct {
     gh_delivery_state_t state;
     int attempts;                   /* calls that were begun */
     int status;                     /* of HTTP, of the last answer; 0: there was none */
-    const char *number;             /* of the last failure, "GH1234"; or NULL */
+    const char *number;             /* of the last failure, "GH1135"; or NULL */
     const char *message;
     apr_time_t created;
     apr_time_t updated;

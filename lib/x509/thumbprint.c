@@ -107,7 +107,7 @@ apr_status_t gh_thumbprint_parse(gh_thumbprint_t *thumbprint, const char *text, 
         || (expected && thumbprint->length != expected)) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
                               "Write sha256: and 64 hexadecimal digits, or sha1: and 40.",
-                              GHNO(1250) "\"%.*s\" is not the thumbprint of a certificate",
+                              GHNO(1147) "\"%.*s\" is not the thumbprint of a certificate",
                               (int)(count < KEPT_MAX ? count : KEPT_MAX), kept);
     }
     return APR_SUCCESS;

@@ -88,25 +88,25 @@ def test_what_is_wrong(server):
     assert [(row["key"], row["state"]) for row in result.objects] == [("new", "current"),
                                                                       ("old", "missing")]
     result = server.ctl("vault", "rotate")
-    assert result.status != 0 and "GH1243" in result.err
+    assert result.status != 0 and "GH1144" in result.err
     result = server.ctl("vault", "verify")
-    assert result.status != 0 and "GH1211" in result.err
+    assert result.status != 0 and "GH1112" in result.err
     use(server, "old")
     server.make_secret("old", "99" * 32)
     result = server.ctl("vault", "status")
     assert result.status == 1 and result.object["state"] == "wrong"
     result = server.ctl("vault", "rotate")
-    assert result.status != 0 and "GH1244" in result.err
+    assert result.status != 0 and "GH1145" in result.err
     server.make_secret("old", KEYS["old"] * 32)
     assert server.ctl_ok("vault", "verify").object == {"good": 1, "failed": 0}
     with sqlite3.connect(server.store_uri.removeprefix("sqlite3:")) as database:
         database.execute("UPDATE escrow_endpoint SET generation = generation + 1")
     result = server.ctl("vault", "verify")
-    assert result.status == 1 and "GH1212" in result.err
+    assert result.status == 1 and "GH1113" in result.err
     assert result.object == {"good": 0, "failed": 1}
 
 
 def test_no_vault(server):
     use(server)
     result = server.ctl("vault", "status")
-    assert result.status == 4 and "GH1245" in result.err
+    assert result.status == 4 and "GH1146" in result.err

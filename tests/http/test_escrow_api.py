@@ -160,7 +160,7 @@ def test_remove(server):
     call(server, "DELETE", CERTIFICATES + query_of(pair), status=204)
     assert stored(server, pair) == []
     answer = call(server, "DELETE", CERTIFICATES + query_of(pair))
-    problem(answer, 404, "GH1322")
+    problem(answer, 404, "GH1219")
     upload(server, pair, signing=[signing()])
 
 
@@ -208,20 +208,20 @@ def test_weak_or_old(server):
 
 
 @pytest.mark.parametrize("body, status, number", [
-    (b"{", 400, "GH1300"),
-    (DEEP, 400, "GH1300"),
-    (b'{"a":1,"a":2}', 400, "GH1300"),
-    (b"[]", 400, "GH1301"),
-    (b"", 400, "GH1300"),
-    (b"{}", 400, "GH1302"),
-    (json.dumps({**new_pair()}).encode(), 400, "GH1310"),
-    (json.dumps({**new_pair(), "smime_certificates": {"sign": []}}).encode(), 400, "GH1306"),
-    (json.dumps({**new_pair(), "smime_certificates": {"signing": {}}}).encode(), 400, "GH1308"),
-    (json.dumps({**new_pair(), "smime_certificates": {"signing": []}}).encode(), 400, "GH1311"),
+    (b"{", 400, "GH1197"),
+    (DEEP, 400, "GH1197"),
+    (b'{"a":1,"a":2}', 400, "GH1197"),
+    (b"[]", 400, "GH1198"),
+    (b"", 400, "GH1197"),
+    (b"{}", 400, "GH1199"),
+    (json.dumps({**new_pair()}).encode(), 400, "GH1207"),
+    (json.dumps({**new_pair(), "smime_certificates": {"sign": []}}).encode(), 400, "GH1203"),
+    (json.dumps({**new_pair(), "smime_certificates": {"signing": {}}}).encode(), 400, "GH1205"),
+    (json.dumps({**new_pair(), "smime_certificates": {"signing": []}}).encode(), 400, "GH1208"),
     (json.dumps({**new_pair(), "smime_certificates": {"signing": ["QQ=="] * 51}}).encode(), 400,
-     "GH1309"),
-    (json.dumps({**new_pair(), "x": "y" * 10_000_000}).encode(), 413, "GH1332"),
-    (b'{"password":"seed-77aa"', 400, "GH1300"),
+     "GH1206"),
+    (json.dumps({**new_pair(), "x": "y" * 10_000_000}).encode(), 413, "GH1229"),
+    (b'{"password":"seed-77aa"', 400, "GH1197"),
 ])
 def test_malformed(server, body, status, number):
     answer = call(server, "POST", CERTIFICATES, body,
@@ -237,36 +237,36 @@ def test_long_body_without_length(server):
                        {"Content-Type": "application/json"}, encode_chunked=True)
     response = connection.getresponse()
     assert response.status == 413
-    assert json.loads(response.read())["gh"] == "GH1332"
+    assert json.loads(response.read())["gh"] == "GH1229"
     connection.close()
 
 
 def test_requests(server):
     """What is no request of the API has its problem."""
     json_type = {"Content-Type": "application/json"}
-    problem(call(server, "GET", "/v2/nothing"), 404, "GH1334")
-    problem(call(server, "GET", PROFILES + "/a/b"), 404, "GH1334")
+    problem(call(server, "GET", "/v2/nothing"), 404, "GH1231")
+    problem(call(server, "GET", PROFILES + "/a/b"), 404, "GH1231")
     answer = call(server, "PUT", CERTIFICATES, b"{}", headers=json_type)
-    problem(answer, 405, "GH1335")
+    problem(answer, 405, "GH1232")
     assert answer.headers["Allow"] == "POST, GET, HEAD, DELETE"
     problem(call(server, "POST", CERTIFICATES, b"{}", headers={"Content-Type": "text/plain"}), 415,
-            "GH1337")
-    problem(call(server, "POST", PROFILES, b"{}"), 415, "GH1337")
+            "GH1234")
+    problem(call(server, "POST", PROFILES, b"{}"), 415, "GH1234")
     for method, path in (("GET", CERTIFICATES), ("POST", CERTIFICATES), ("DELETE", CERTIFICATES),
                          ("GET", CERTIFICATES + "/status"), ("POST", PROFILES),
                          ("GET", PROFILES + "/x"), ("DELETE", PROFILES + "/x"),
                          ("GET", "/v1/openapi.json")):
         problem(call(server, method, path, b"{}" if method == "POST" else None,
-                     headers={**json_type, "Accept": "text/html, image/*"}), 406, "GH1336")
-    problem(call(server, "GET", CERTIFICATES), 400, "GH1341")
-    problem(call(server, "DELETE", CERTIFICATES + "?device_uuid=x"), 400, "GH1341")
-    problem(call(server, "GET", CERTIFICATES + "/status"), 400, "GH1341")
+                     headers={**json_type, "Accept": "text/html, image/*"}), 406, "GH1233")
+    problem(call(server, "GET", CERTIFICATES), 400, "GH1238")
+    problem(call(server, "DELETE", CERTIFICATES + "?device_uuid=x"), 400, "GH1238")
+    problem(call(server, "GET", CERTIFICATES + "/status"), 400, "GH1238")
     assert call(server, "HEAD", "/v1/openapi.json").body == b""
 
 
 def test_open_location(server):
     """A location that lets everybody in serves nobody."""
-    problem(ask(server, "/v2/open", server.provider), 404, "GH1334")
+    problem(ask(server, "/v2/open", server.provider), 404, "GH1231")
     answer = ask(server, "/v2/certificates", None)
     assert answer.status == 401
 
@@ -341,20 +341,20 @@ def test_recipient(server):
     device = Device(pair["device_uuid"], server.device_ca)
     send_skeleton(server, skeleton_of(pair, device))
     send_skeleton(server, skeleton_of(pair, Device(pair["device_uuid"], server.device_ca)))
-    server.expect("GH1323")
+    server.expect("GH1220")
     other_key = Device(pair["device_uuid"], server.device_ca, "rsa2048-08")
-    problem(call(server, "POST", PROFILES, skeleton_of(pair, other_key)), 409, "GH1323")
+    problem(call(server, "POST", PROFILES, skeleton_of(pair, other_key)), 409, "GH1220")
 
 
 @pytest.mark.parametrize("change, number", [
-    ({"profile_uuid": "x"}, "GH1302"),
-    ({"format": 5}, "GH1316"),
-    ({"sign": "yes"}, "GH1317"),
-    ({"sign": True}, "GH1343"),
-    ({"labels": []}, "GH1314"),
-    ({"labels": {"a b": "c"}}, "GH1315"),
-    ({"skeleton": "?"}, "GH1305"),
-    ({"skeleton": None}, "GH1303"),
+    ({"profile_uuid": "x"}, "GH1199"),
+    ({"format": 5}, "GH1213"),
+    ({"sign": "yes"}, "GH1214"),
+    ({"sign": True}, "GH1240"),
+    ({"labels": []}, "GH1211"),
+    ({"labels": {"a b": "c"}}, "GH1212"),
+    ({"skeleton": "?"}, "GH1202"),
+    ({"skeleton": None}, "GH1200"),
 ])
 def test_bad_skeleton(server, change, number):
     pair = new_pair()
@@ -370,13 +370,13 @@ def test_unknown_token(server):
 
 
 def test_unknown_profile(server):
-    problem(call(server, "GET", PROFILES + "/" + "0" * 32), 404, "GH1344")
-    problem(call(server, "DELETE", PROFILES + "/" + "0" * 32), 404, "GH1318")
+    problem(call(server, "GET", PROFILES + "/" + "0" * 32), 404, "GH1241")
+    problem(call(server, "DELETE", PROFILES + "/" + "0" * 32), 404, "GH1215")
 
 
 def test_big_skeleton(server):
     body = {**new_pair(), "x": "y" * 2_000_000}
-    problem(call(server, "POST", PROFILES, body), 413, "GH1332")
+    problem(call(server, "POST", PROFILES, body), 413, "GH1229")
 
 
 def private_bytes(key_name):
@@ -419,9 +419,9 @@ def test_retention(server):
     upload(server, consumed, encryption=[encryption("rsa2048-05")])
     assert [e["use"] for e in stored(server, consumed)] == ["encryption"]
     problem(call(server, "POST", CERTIFICATES, upload_of(consumed, signing=[signing()] * 2)), 400,
-            "GH1309")
+            "GH1206")
     problem(call(server, "POST", CERTIFICATES, upload_of(consumed, signing=["A" * 20000])), 413,
-            "GH1332")
+            "GH1229")
     device = Device(consumed["device_uuid"], None)
     assert send_skeleton(server, skeleton_of(consumed, device))["status"] == "waiting"
 

@@ -31,7 +31,7 @@ from harness.server import free_port, wait_until
 SERVER = ExtendedKeyUsageOID.SERVER_AUTH
 # what is said of a store that does not answer
 AWAY = ("GH0014", "GH0078", "GH0082", "GH0083", "GH0087", "GH0088", "GH0089", "GH0034", "GH0072",
-        "GH0074", "GH0075", "GH0039", "GH0554", "GH0561", "GH1265", "GH1256")
+        "GH0074", "GH0075", "GH0039", "GH0554", "GH0561", "GH1162", "GH1153")
 
 
 def content(server):
@@ -101,24 +101,24 @@ def configure(server, method="GET", body=None, identity=None, headers=None, quer
 def test_pins_of_the_store(nodes):
     """A pin counts for the next request on another node, and so does its end; roles are apart."""
     first, second = nodes
-    problem(ask(second, "/provider", first.provider), 403, "GH1253")
+    problem(ask(second, "/provider", first.provider), 403, "GH1150")
     pin = first.ctl_ok("pin", "add", first.provider.pin, "--role", "provider", "--label", "ours",
                        "--expires", "30d").object
     assert pin["thumbprint"] == first.provider.pin and pin["role"] == "provider"
     for node in nodes:
         assert ask(node, "/provider", first.provider).body == b"inside\n"
         assert ask(node, "/both", first.provider).status == 200
-        problem(ask(node, "/uem", first.provider), 403, "GH1253")
-        problem(ask(node, "/admin", first.provider), 403, "GH1253")
+        problem(ask(node, "/uem", first.provider), 403, "GH1150")
+        problem(ask(node, "/admin", first.provider), 403, "GH1150")
     listed, = first.ctl_ok("pin", "list").objects
     assert listed["label"] == "ours" and listed["created_by"]
     wait_until(lambda: first.ctl_ok("pin", "list").object["last_used"], 10, 0.2,
                what="when it was used")
     first.ctl_ok("pin", "remove", first.provider.sha256)
     for node in nodes:
-        problem(ask(node, "/provider", first.provider), 403, "GH1253")
+        problem(ask(node, "/provider", first.provider), 403, "GH1150")
     missing = first.ctl("pin", "remove", first.provider.pin)
-    assert missing.status == 3 and "GH1288" in missing.err
+    assert missing.status == 3 and "GH1185" in missing.err
     events = [line["event"] for line in wait_until(
         lambda: [line for line in first.audit() + second.audit()
                  if line.get("subject") == first.provider.pin
@@ -130,11 +130,11 @@ def test_pins_of_the_store(nodes):
 
 def test_ctl_refuses(nodes):
     first, _ = nodes
-    for arguments, number in (((first.uem.pin, "--role", "admin"), "GH1284"),
-                              ((first.uem.pin,), "GH1285"), (("x", "--role", "uem"), "GH1250"),
+    for arguments, number in (((first.uem.pin, "--role", "admin"), "GH1181"),
+                              ((first.uem.pin,), "GH1182"), (("x", "--role", "uem"), "GH1147"),
                               ((first.uem.pin, "--role", "uem", "--expires", "2020-01-01T00:00:00Z"),
-                               "GH1286"),
-                              ((first.uem.pin, "--role", "uem", "--label", "x" * 201), "GH1287")):
+                               "GH1183"),
+                              ((first.uem.pin, "--role", "uem", "--label", "x" * 201), "GH1184")):
         result = first.ctl("pin", "add", *arguments)
         assert result.status == 2 and number in result.err, result
 
@@ -146,10 +146,10 @@ def test_pin_file(nodes):
     kept = path.read_text()
     path.write_text(kept + f"{first.uem.pin} uem\n")
     wait_until(lambda: ask(first, "/uem", first.uem).status == 200, 10, 0.1)
-    first.allow("GH1263")
+    first.allow("GH1160")
     path.write_text(kept + f"{first.uem.pin} uem\nrubbish\n")
     wait_until(lambda: ask(first, "/uem", first.uem).status == 200
-               and "GH1263" in first.log.text(), 10, 0.1, what="a complaint")
+               and "GH1160" in first.log.text(), 10, 0.1, what="a complaint")
     path.write_text(kept)
     wait_until(lambda: ask(first, "/uem", first.uem).status == 403, 10, 0.1)
 
@@ -175,8 +175,8 @@ def test_configuration(nodes):
         assert ask(node, "/provider", first.provider).status == 200
         assert ask(node, "/uem", first.provider).status == 403
     problem(configure(second, "PUT", wish, headers={"If-Match": before.headers["ETag"]}), 412,
-            "GH1295")
-    problem(configure(first, "PUT", {"client_certificate_thumbprints": []}), 409, "GH1294")
+            "GH1192")
+    problem(configure(first, "PUT", {"client_certificate_thumbprints": []}), 409, "GH1191")
     assert ask(first, "/uem", first.uem).status == 200
     done = configure(second, "PUT", {"client_certificate_thumbprints": []}, query="?force=true")
     assert json.loads(done.body)["pins"] == []
@@ -190,18 +190,18 @@ def test_configuration(nodes):
 
 def test_configuration_refuses(nodes):
     first, _ = nodes
-    for body, number in ((b"{", "GH1292"), (b"[]", "GH1292"), (b'{"a": 1}', "GH1293"),
-                         ({"client_certificate_thumbprints": ["zz"]}, "GH1293"),
-                         ({"client_certificate_thumbprints": "zz"}, "GH1293"),
+    for body, number in ((b"{", "GH1189"), (b"[]", "GH1189"), (b'{"a": 1}', "GH1190"),
+                         ({"client_certificate_thumbprints": ["zz"]}, "GH1190"),
+                         ({"client_certificate_thumbprints": "zz"}, "GH1190"),
                          ({"client_certificate_thumbprints": [
-                             {"thumbprint": first.uem.pin, "role": "admin"}]}, "GH1293"),
-                         ({"server_certificate": {"pkcs12": "!"}}, "GH1293"),
-                         ({"server_certificate": {"pkcs12": "AAAA"}}, "GH1220"),
-                         ({"server_certificate": {"pkcs12": "AAAA", "name": "x"}}, "GH1298")):
+                             {"thumbprint": first.uem.pin, "role": "admin"}]}, "GH1190"),
+                         ({"server_certificate": {"pkcs12": "!"}}, "GH1190"),
+                         ({"server_certificate": {"pkcs12": "AAAA"}}, "GH1121"),
+                         ({"server_certificate": {"pkcs12": "AAAA", "name": "x"}}, "GH1195")):
         problem(configure(first, "PUT", body), 400, number)
-    problem(configure(first, "PUT", b" " * (8 * 1024 * 1024 + 1)), 413, "GH1267")
-    problem(configure(first, "POST", {}), 405, "GH1291")
-    problem(ask(first, "/v1/other", first.admin, port=first.admin_port), 404, "GH1291")
+    problem(configure(first, "PUT", b" " * (8 * 1024 * 1024 + 1)), 413, "GH1164")
+    problem(configure(first, "POST", {}), 405, "GH1188")
+    problem(ask(first, "/v1/other", first.admin, port=first.admin_port), 404, "GH1188")
     hosts = [json.loads(ask(node, "/v1/hc", port=node.admin_port).body)["host"] for node in nodes]
     assert all(len(host) == 32 for host in hosts)
 
@@ -223,12 +223,12 @@ def test_configuration_is_for_administrators_of_this_machine(nodes):
         connection = http.client.HTTPConnection(address, first.outer_port, timeout=30)
         raw = socket.create_connection((address, first.outer_port), timeout=30)
         connection.sock = made.wrap_socket(raw, server_hostname="localhost")
-        problem(on(connection, "/v1/configuration"), 403, "GH1289")
+        problem(on(connection, "/v1/configuration"), 403, "GH1186")
         connection.close()
     # Require lets him in there, and he is no administrator
-    problem(ask(first, "/v1/configuration", first.stranger, port=first.outer_port), 403, "GH1290")
-    problem(configure(first, identity=first.stranger), 403, "GH1253")
-    problem(ask(first, "/v1/configuration", port=first.admin_port), 401, "GH1252")
+    problem(ask(first, "/v1/configuration", first.stranger, port=first.outer_port), 403, "GH1187")
+    problem(configure(first, identity=first.stranger), 403, "GH1150")
+    problem(ask(first, "/v1/configuration", port=first.admin_port), 401, "GH1149")
 
 
 def server_p12(name, chain=(), password=b"a password", **options):
@@ -264,14 +264,14 @@ def test_tls_certificate(nodes):
         assert on(connection, "/uem").status == 200
     now = datetime.datetime.utcnow()
     root = escrow.make_certificate("a root", "p256-01", ca=True)
-    for options, number in (({"usage": ExtendedKeyUsageOID.CLIENT_AUTH}, "GH1277"),
-                            ({"start": now - datetime.timedelta(days=90), "days": 30}, "GH1276"),
-                            ({"issuer": root}, "GH1278")):
+    for options, number in (({"usage": ExtendedKeyUsageOID.CLIENT_AUTH}, "GH1174"),
+                            ({"start": now - datetime.timedelta(days=90), "days": 30}, "GH1173"),
+                            ({"issuer": root}, "GH1175")):
         problem(configure(first, "PUT", {"server_certificate": server_p12("bad", **options)[1]}),
                 400, number)
     wrong = server_p12("bad")[1]
     problem(configure(first, "PUT", {"server_certificate": {**wrong, "password": "x"}}), 400,
-            "GH1218")
+            "GH1119")
     made, wish = server_p12("new", issuer=root, chain=[root])
     answer = configure(first, "PUT", {"server_certificate": wish})
     assert answer.status == 200, answer.body
@@ -303,9 +303,9 @@ def test_wrong_key_of_the_vault(nodes):
     second.stop()
     right = second.secret("vault-key").read_text()
     second.make_secret("vault-key", "18" * 32)
-    with pytest.raises(AssertionError, match="GH1274"):
+    with pytest.raises(AssertionError, match="GH1171"):
         second.start()
-    second.expect("GH1274")
+    second.expect("GH1171")
     second.allow("AH00020")
     second.make_secret("vault-key", right)
     second.start()
@@ -340,11 +340,11 @@ def test_store_away(make_server):
         proxy.refuse()
         refusal = wait_until(lambda: (lambda one: one if one.status != 200 else None)(
             ask(node, "/uem", node.uem)), 10, 0.1, what="a refusal")
-        problem(refusal, 503, "GH1256")
+        problem(refusal, 503, "GH1153")
         assert refusal.headers["Retry-After"]
         assert ask(node, "/admin", node.admin).status == 200
         assert ask(node, "/uem").status == 401
-        node.expect("GH1265")
+        node.expect("GH1162")
         proxy.open()
         wait_until(lambda: ask(node, "/uem", node.uem).status == 200, 20, 0.2, what="the store")
         node.stop()

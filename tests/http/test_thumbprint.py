@@ -48,7 +48,7 @@ def content(server):
 
 
 def announce(server):
-    server.expect("GH1258")
+    server.expect("GH1155")
     server.allow(*SSL_CHATTER)
     return server
 
@@ -65,10 +65,10 @@ def test_literal(server, version):
     assert ask(server, "/literal", server.known, version=version).body == b"inside\n"
     assert ask(server, "/literal", server.by_sha1, version=version).status == 200
     assert ask(server, "/bare", server.by_sha1, version=version).status == 200
-    answer = problem(ask(server, "/literal", server.stranger, version=version), 403, "GH1253")
+    answer = problem(ask(server, "/literal", server.stranger, version=version), 403, "GH1150")
     assert server.stranger.sha256 in answer["detail"]
     refusal = ask(server, "/literal", version=version)
-    problem(refusal, 401, "GH1252")
+    problem(refusal, 401, "GH1149")
     assert refusal.headers["WWW-Authenticate"]
 
 
@@ -77,7 +77,7 @@ def test_curl(server):
         assert curl(server, "/literal", server.known, *option)[0] == 200
         status, headers, body = curl(server, "/literal", server.stranger, *option)
         assert status == 403 and headers["content-type"] == "application/problem+json"
-        assert json.loads(body)["gh"] == "GH1253"
+        assert json.loads(body)["gh"] == "GH1150"
         assert curl(server, "/literal", None, *option)[0] == 401
 
 
@@ -85,7 +85,7 @@ def test_issued_and_old(server):
     """A certificate of some CA, and not its siblings; one that has expired is refused by mod_ssl."""
     for version in VERSIONS:
         assert ask(server, "/issued", server.issued, version=version).status == 200
-        problem(ask(server, "/issued", server.sibling, version=version), 403, "GH1253")
+        problem(ask(server, "/issued", server.sibling, version=version), 403, "GH1150")
         try:
             assert ask(server, "/issued", server.old, version=version).status == 403
         except (ssl.SSLError, ConnectionError):
@@ -95,7 +95,7 @@ def test_issued_and_old(server):
 def test_error_document(server):
     """What the administrator has chosen is sent, and the refusal is written down all the same."""
     def told():
-        return len([line for line in server.audit() if line.get("gh") == "GH1253"])
+        return len([line for line in server.audit() if line.get("gh") == "GH1150"])
 
     for path, body in (("/text", b"not you"), ("/page", b"inside\n")):
         before = told()
@@ -126,7 +126,7 @@ def test_refusal_is_logged(server):
     wanted = refusal.headers["X-Request-Id"]
     line, = wait_until(lambda: [line for line in server.audit() if line["id"] == wanted], 5)
     assert line["user"] == server.stranger.pin and line["result"] == "refused"
-    assert line["gh"] == "GH1253" and line["event"] == "authorise"
+    assert line["gh"] == "GH1150" and line["event"] == "authorise"
     text = server.log.text()
     seen = [line for line in text.splitlines() if server.stranger.sha256 in line]
     assert seen and all("Require thumbprint" in line for line in seen)
@@ -136,10 +136,10 @@ def test_without_auth_type(server):
     """403 for both, since there is nobody who could ask for a certificate."""
     server.allow("AH01630")
     assert ask(server, "/open", server.known).status == 200
-    problem(ask(server, "/open", server.stranger), 403, "GH1253")
-    problem(ask(server, "/open"), 403, "GH1252")
+    problem(ask(server, "/open", server.stranger), 403, "GH1150")
+    problem(ask(server, "/open"), 403, "GH1149")
 
 
 def test_user_is_the_thumbprint(server):
     assert ask(server, "/any", server.stranger).status == 200
-    problem(ask(server, "/any"), 401, "GH1252")
+    problem(ask(server, "/any"), 401, "GH1149")

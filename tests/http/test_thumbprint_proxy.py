@@ -67,16 +67,16 @@ def by_header(server, form, text, name=None, **options):
 @pytest.mark.parametrize("form", FORMS)
 def test_forms(server, form):
     assert by_header(server, form, value(form, server.known)).body == b"inside\n"
-    problem(by_header(server, form, value(form, server.stranger)), 403, "GH1253")
-    problem(by_header(server, form, "(null)"), 401, "GH1252")
-    problem(request(server.url(f"/{form}")), 401, "GH1252")
-    problem(by_header(server, form, "rubbish"), 403, "GH1255")
-    problem(by_header(server, form, value(form, server.old)), 403, "GH1254")
-    problem(by_header(server, form, value(form, server.early)), 403, "GH1254")
+    problem(by_header(server, form, value(form, server.stranger)), 403, "GH1150")
+    problem(by_header(server, form, "(null)"), 401, "GH1149")
+    problem(request(server.url(f"/{form}")), 401, "GH1149")
+    problem(by_header(server, form, "rubbish"), 403, "GH1152")
+    problem(by_header(server, form, value(form, server.old)), 403, "GH1151")
+    problem(by_header(server, form, value(form, server.early)), 403, "GH1151")
     twice = [f"{FORMS[form]}: {value(form, server.known)}"] * 2
     problem(request(server.url(f"/{form}"),
                     headers={twice[0].split(": ")[0]: "\r\n".join(
-                        [value(form, server.known), twice[1]])}), 403, "GH1255")
+                        [value(form, server.known), twice[1]])}), 403, "GH1152")
     # mod_remoteip says where the request comes from, not who the proxy is
     assert by_header(server, form, value(form, server.known),
                      **{"X-Forwarded-For": "192.0.2.1"}).status == 200
@@ -91,7 +91,7 @@ def test_other_values(server):
     assert by_header(server, "xfcc", f"Hash={stranger.sha256},Hash={known.sha256}").status == 200
     assert by_header(server, "xfcc", f"Hash={known.sha256},Hash={stranger.sha256}").status == 403
     mixed = value("xfcc", known).replace(known.sha256, stranger.sha256)
-    problem(by_header(server, "xfcc", mixed), 403, "GH1255")
+    problem(by_header(server, "xfcc", mixed), 403, "GH1152")
     assert by_header(server, "nginx", known.pem.replace("\n", " ")).status == 200
 
 
@@ -101,8 +101,8 @@ def test_forged(server):
     for form, name in FORMS.items():
         for written in (name, name.lower(), name.replace("-", "_")):
             headers = {written: value(form, server.known)}
-            problem(ask(server, f"/{form}", headers=headers), 401, "GH1252")
-            problem(ask(server, f"/{form}", server.stranger, headers=headers), 403, "GH1253")
+            problem(ask(server, f"/{form}", headers=headers), 401, "GH1149")
+            problem(ask(server, f"/{form}", server.stranger, headers=headers), 403, "GH1150")
         # the proxy's own certificate counts for nothing but the header
         assert ask(server, f"/{form}", server.proxy, headers=headers).status == 401
         headers = {name: value(form, server.known)}
@@ -132,21 +132,21 @@ def test_behind_httpd(server, make_server):
         assert ask(front, "/nginx", server.known, version=version).body == b"inside\n"
         for headers in ({}, forged):
             refusal = ask(front, "/nginx", server.stranger, headers=headers, version=version)
-            problem(refusal, 403, "GH1253")
-            problem(ask(front, "/nginx", headers=headers, version=version), 401, "GH1252")
+            problem(refusal, 403, "GH1150")
+            problem(ask(front, "/nginx", headers=headers, version=version), 401, "GH1149")
 
 
 def test_configuration(server, make_server):
     """What httpd -t says."""
-    for lines, number in (("ThumbprintSource header Client-Cert rfc9440\n", "GH1266"),
-                          ("ThumbprintSource header Client-Cert other\n", "GH1259"),
-                          ("ThumbprintTrustedProxy nobody\n", "GH1260"),
-                          ("ThumbprintTrustedProxy 10.0.0.1 thumbprint=x\n", "GH1260"),
-                          ("EscrowPinFile /nowhere\n", "GH1261"),
-                          (location("/a", "Require thumbprint"), "GH1268"),
-                          (location("/a", "Require thumbprint x"), "GH1257"),
-                          ("EscrowTLS a/b\n", "GH1281"),
-                          ("EscrowVaultKey a/b file:/x\n", "GH1270")):
+    for lines, number in (("ThumbprintSource header Client-Cert rfc9440\n", "GH1163"),
+                          ("ThumbprintSource header Client-Cert other\n", "GH1156"),
+                          ("ThumbprintTrustedProxy nobody\n", "GH1157"),
+                          ("ThumbprintTrustedProxy 10.0.0.1 thumbprint=x\n", "GH1157"),
+                          ("EscrowPinFile /nowhere\n", "GH1158"),
+                          (location("/a", "Require thumbprint"), "GH1165"),
+                          (location("/a", "Require thumbprint x"), "GH1154"),
+                          ("EscrowTLS a/b\n", "GH1178"),
+                          ("EscrowVaultKey a/b file:/x\n", "GH1167")):
         made = make_server(lines, own_modules=OWN_MODULES, start=False)
         result = made.configtest()
         assert result.returncode != 0 and number in result.stderr, (lines, result.stderr)
@@ -186,5 +186,5 @@ def test_every_request_is_looked_at(server, make_server):
         elsewhere.close()
     wait_until(lambda: datetime.datetime.utcnow() > end + datetime.timedelta(seconds=1), 20, 0.2)
     for connection in still:
-        problem(on(connection, "/page"), 403, "GH1254")
+        problem(on(connection, "/page"), 403, "GH1151")
         connection.close()

@@ -102,13 +102,13 @@ def test_trouble_ends_in_one_effect(delivering, fault):
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 422])
 def test_final(delivering, code):
     """A status that another try will not change."""
-    delivering.server.expect("GH1360")
+    delivering.server.expect("GH1252")
     delivering.uem.faults.add("status", on="deliver", times=1, code=code)
     device = delivering.device()
     delivering.upload(device)
     made = delivering.skeleton(device)
     state = delivering.wait_state(made, "failed")
-    assert "GH1354" in state["reason"] and str(code) in state["reason"]
+    assert "GH1246" in state["reason"] and str(code) in state["reason"]
     assert not delivering.uem.of_device(device.uuid)
 
 
@@ -234,40 +234,40 @@ def test_life(make_server, tmp_path):
     """After UEMLife nothing is tried any more, and somebody is told."""
     uem = start_uem(tmp_path)
     delivering = Delivering(make_server, uem, tmp_path, UEMLife="3s")
-    delivering.server.expect("GH1360")
+    delivering.server.expect("GH1252")
     uem.faults.add("status", on="deliver", code=503)
     device = delivering.device()
     delivering.upload(device)
     state = delivering.wait_state(delivering.skeleton(device), "failed")
-    assert "GH1364" in state["reason"]
+    assert "GH1256" in state["reason"]
     uem.close()
 
 
 # configuration
 
 @pytest.mark.parametrize("change, number", [
-    ({"UEMURL": None}, "GH1383"),
-    ({"UEMURL": "http://uem.example.com/"}, "GH1368"),
-    ({"UEMURL": "https://{{device.uuid}}.example.com/"}, "GH1368"),
-    ({"UEMURL": "https://user:secret@uem.example.com/"}, "GH1368"),
-    ({"UEMURL": "https://uem.example.com/{{nothing}}"}, "GH1350"),
-    ({"UEMURL": "https://uem.example.com/{{document.base64}}"}, "GH1350"),
-    ({"UEMMethod": "GET"}, "GH1369"),
-    ({"UEMHeader": "Authorization x"}, "GH1370"),
-    ({"UEMHeader": '"X-A\r" x'}, "GH1370"),
-    ({"UEMHeaderSecret": "aw-tenant-code secret"}, "GH1371"),
-    ({"UEMBody": "{} nonsense"}, "GH1372"),
-    ({"UEMBody": "file:/nowhere/body.json"}, "GH1389"),
-    ({"UEMBody": '"{{document}} x"'}, "GH1350"),
-    ({"UEMCredential": "basic secret"}, "GH1373"),
-    ({"UEMCredential": "oauth2 https://uem.example.com/token client=a"}, "GH1373"),
-    ({"UEMCredential": "mtls /a.p12 passphrase=secret"}, "GH1373"),
-    ({"UEMTrust": '""'}, "GH1374"),
-    ({"UEMProxy": "http://user:secret@proxy.example.com:3128"}, "GH1375"),
-    ({"UEMLimits": "timeout=1d"}, "GH1376"),
-    ({"UEMLife": "1y"}, "GH1377"),
-    ({"UEMAvailable": "http://uem.example.com/"}, "GH1378"),
-    ({"SetHandler": "none"}, "GH1390"),
+    ({"UEMURL": None}, "GH1275"),
+    ({"UEMURL": "http://uem.example.com/"}, "GH1260"),
+    ({"UEMURL": "https://{{device.uuid}}.example.com/"}, "GH1260"),
+    ({"UEMURL": "https://user:secret@uem.example.com/"}, "GH1260"),
+    ({"UEMURL": "https://uem.example.com/{{nothing}}"}, "GH1242"),
+    ({"UEMURL": "https://uem.example.com/{{document.base64}}"}, "GH1242"),
+    ({"UEMMethod": "GET"}, "GH1261"),
+    ({"UEMHeader": "Authorization x"}, "GH1262"),
+    ({"UEMHeader": '"X-A\r" x'}, "GH1262"),
+    ({"UEMHeaderSecret": "aw-tenant-code secret"}, "GH1263"),
+    ({"UEMBody": "{} nonsense"}, "GH1264"),
+    ({"UEMBody": "file:/nowhere/body.json"}, "GH1281"),
+    ({"UEMBody": '"{{document}} x"'}, "GH1242"),
+    ({"UEMCredential": "basic secret"}, "GH1265"),
+    ({"UEMCredential": "oauth2 https://uem.example.com/token client=a"}, "GH1265"),
+    ({"UEMCredential": "mtls /a.p12 passphrase=secret"}, "GH1265"),
+    ({"UEMTrust": '""'}, "GH1266"),
+    ({"UEMProxy": "http://user:secret@proxy.example.com:3128"}, "GH1267"),
+    ({"UEMLimits": "timeout=1d"}, "GH1268"),
+    ({"UEMLife": "1y"}, "GH1269"),
+    ({"UEMAvailable": "http://uem.example.com/"}, "GH1270"),
+    ({"SetHandler": "none"}, "GH1282"),
 ])
 def test_refused_by_configtest(make_server, delivering, tmp_path, change, number):
     made = Delivering(make_server, delivering.uem, tmp_path, start=False, **change)
@@ -279,12 +279,12 @@ def test_refused_by_configtest(make_server, delivering, tmp_path, change, number
 
 
 @pytest.mark.parametrize("text, number", [
-    ("UEMURL https://uem.example.com/\n", "GH1379"),
-    ("<UEM a>\nUEMMethod PUT\nUEMMethod PUT\n</UEM>\n", "GH1380"),
-    ("<UEM a:b>\n</UEM>\n", "GH1381"),
-    ("<UEM mdm>\n</UEM>\n", "GH1382"),
-    ("<Location /x>\nEscrowDeliver nowhere\n</Location>\n", "GH1386"),
-    ("EscrowPoll 1ms\n", "GH1388"),
+    ("UEMURL https://uem.example.com/\n", "GH1271"),
+    ("<UEM a>\nUEMMethod PUT\nUEMMethod PUT\n</UEM>\n", "GH1272"),
+    ("<UEM a:b>\n</UEM>\n", "GH1273"),
+    ("<UEM mdm>\n</UEM>\n", "GH1274"),
+    ("<Location /x>\nEscrowDeliver nowhere\n</Location>\n", "GH1278"),
+    ("EscrowPoll 1ms\n", "GH1280"),
 ])
 def test_sections(make_server, delivering, tmp_path, text, number):
     made = Delivering(make_server, delivering.uem, tmp_path, start=False, more=text)
@@ -297,7 +297,7 @@ def test_secrets_that_cannot_be_used(make_server, delivering, tmp_path):
                       section(server, delivering.uem, UEMCredential="basic file:"
                               + str(server.make_secret("bad", "no colon"))))
     tested = made.server.configtest()
-    assert tested.returncode != 0 and "GH1384" in tested.stderr, tested.stderr
+    assert tested.returncode != 0 and "GH1276" in tested.stderr, tested.stderr
 
 
 def test_store_has_what_became_of_it(delivering):

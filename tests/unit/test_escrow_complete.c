@@ -87,7 +87,7 @@ static void test_names_the_device(void **state)
     for (i = 0; i < sizeof(good) / sizeof(good[0]); i++)
         assert_int_equal(check_name(good[i][0], good[i][1], "rsa2048-10"), APR_SUCCESS);
     for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-        assert_failure(check_name(bad[i][0], bad[i][1], "rsa2048-10"), "GH1231", DEVICE);
+        assert_failure(check_name(bad[i][0], bad[i][1], "rsa2048-10"), "GH1132", DEVICE);
 }
 
 static void test_names_that_we_know(void **state)
@@ -111,10 +111,10 @@ static void test_issued_by_a_device_ca(void **state)
 
     /* one that calls its issuer by that name, and has signed itself */
     assert_failure(escrow_recipient_check(own, cas_of("rsa2048-10"), DEVICE, NULL, apr_time_now(),
-                                          test_pool, &result), "GH1230", "not issued by a CA");
+                                          test_pool, &result), "GH1131", "not issued by a CA");
     assert_failure(escrow_recipient_check(own, NULL, DEVICE, NULL, apr_time_now(), test_pool,
-                                          &result), "GH1230", "no CA of devices");
-    assert_failure(check_name(DEVICE, NULL, "rsa2048-03"), "GH1230", "not issued by a CA");
+                                          &result), "GH1131", "no CA of devices");
+    assert_failure(check_name(DEVICE, NULL, "rsa2048-03"), "GH1131", "not issued by a CA");
     assert_int_equal(escrow_recipient_serial(own).length, 2);
     assert_string_equal(escrow_recipient_subject(own), "CN=" DEVICE);
 }
@@ -129,20 +129,20 @@ static void test_what_recipients_must_be(void **state)
 
     assert_int_equal(escrow_recipient_read(&recipient, der, apr_time_now(), test_pool, &result),
                      APR_SUCCESS);
-    assert_failure(escrow_recipient_read(&recipient, der, late, test_pool, &result), "GH1229",
+    assert_failure(escrow_recipient_read(&recipient, der, late, test_pool, &result), "GH1130",
                    "has ended");
     assert_null(recipient);
     der = device_certificate("rsa2048-01", DEVICE, NULL, "digitalSignature", "rsa2048-10");
     assert_failure(escrow_recipient_read(&recipient, der, apr_time_now(), test_pool, &result),
-                   "GH1229", "keyEncipherment");
+                   "GH1130", "keyEncipherment");
     der = device_certificate("p256-01", DEVICE, NULL, "digitalSignature", "rsa2048-10");
     assert_failure(escrow_recipient_read(&recipient, der, apr_time_now(), test_pool, &result),
-                   "GH1229", "keyAgreement");
+                   "GH1130", "keyAgreement");
     der = device_certificate("rsa1024-01", DEVICE, NULL, NULL, "rsa2048-10");
     assert_failure(escrow_recipient_read(&recipient, der, apr_time_now(), test_pool, &result),
-                   "GH1229", "less than 2048");
+                   "GH1130", "less than 2048");
     assert_failure(escrow_recipient_read(&recipient, bytes_of("x"), apr_time_now(), test_pool,
-                                         &result), "GH1229", "cannot be read");
+                                         &result), "GH1130", "cannot be read");
     assert_int_equal(gh_file_read(&ca, device_ca("rsa2048-10"), test_pool, NULL), APR_SUCCESS);
     {
         BIO *bio = BIO_new_mem_buf(ca.bytes.data, (int)ca.bytes.length);
@@ -157,7 +157,7 @@ static void test_what_recipients_must_be(void **state)
     }
     /* its key usage alone refuses it already */
     assert_failure(escrow_recipient_read(&recipient, der, apr_time_now(), test_pool, &result),
-                   "GH1229", "key usage");
+                   "GH1130", "key usage");
 }
 
 /* Completion */
@@ -370,7 +370,7 @@ static void test_something_is_missing(void **state)
                                           bytes_of("{{escrow.encryption[1].pkcs12}}"), test_pool,
                                           &result), APR_SUCCESS);
     assert_failure(escrow_complete(&document, template, &set, read_recipient(der), &output,
-                                   test_pool, &result), "GH1239", "encryption[1]");
+                                   test_pool, &result), "GH1140", "encryption[1]");
     assert_int_equal(document.bytes.length, 0);
 }
 
@@ -418,9 +418,9 @@ static void test_signed(void **state)
     assert_non_null(strstr(slurp("content"), "<key>EncryptedPayloadContent</key>"));
     write_key(scratch_path("other.key"), fixture_key("rsa2048-09"), 0, NULL);
     assert_failure(escrow_signer_open(&signer, ca, scratch_path("other.key"), NULL, apr_time_now(),
-                                      test_pool, &result), "GH1233", "do not belong");
+                                      test_pool, &result), "GH1134", "do not belong");
     assert_failure(escrow_signer_parse(&signer, bytes_of("nothing"), test_pool, &result),
-                   "GH1233", "no certificate");
+                   "GH1134", "no certificate");
 }
 
 int main(void)

@@ -114,7 +114,7 @@ static void subjects(void **state)
     rule.subject = "cn=<email>,o=<nothing>";
     assert_int_equal(escrow_event_rule(&made, &rule, event_of("a@example.com", "ada"), pool,
                                        &result), APR_EINVAL);
-    assert_string_equal(result.number, "GH1408");
+    assert_string_equal(result.number, "GH1292");
 }
 
 /* as openssl dgst -sha256 -hmac gives it */

@@ -79,7 +79,7 @@ static void test_opens_missing_password(void **state)
     assert_int_equal(escrow_pkcs12_open(&credential, opener, bytes, "", ESCROW_SIGNING,
                                         apr_time_now(), test_pool, &result), APR_SUCCESS);
     assert_failure(escrow_pkcs12_open(&credential, opener, bytes, "x", ESCROW_SIGNING,
-                                      apr_time_now(), test_pool, &result), "GH1218", "password");
+                                      apr_time_now(), test_pool, &result), "GH1119", "password");
     OPENSSL_free(der);
     PKCS12_free(made);
     X509_free(certificate);
@@ -95,8 +95,8 @@ static void test_wrong_passwords(void **state)
 
     for (i = 0; i < sizeof(files) / sizeof(files[0]); i++)
         assert_failure(open_as(files[i], "other", ESCROW_SIGNING, apr_time_now(), &credential),
-                       "GH1218", "does not open");
-    assert_failure(open_as("pbes2", NULL, ESCROW_SIGNING, apr_time_now(), &credential), "GH1218",
+                       "GH1119", "does not open");
+    assert_failure(open_as("pbes2", NULL, ESCROW_SIGNING, apr_time_now(), &credential), "GH1119",
                    "does not open");
 }
 
@@ -105,11 +105,11 @@ static void test_what_is_refused(void **state)
     static const struct {
         const char *file, *number, *part;
     } cases[] = {
-        { "iterations", "GH1215", "iterations" },
-        { "rc4", "GH1216", "not known" },
-        { "no-key", "GH1219", "0 private keys" },
-        { "rsa1024", "GH1221", "1024" },
-        { "ed25519", "GH1221", "not accepted" }
+        { "iterations", "GH1116", "iterations" },
+        { "rc4", "GH1117", "not known" },
+        { "no-key", "GH1120", "0 private keys" },
+        { "rsa1024", "GH1122", "1024" },
+        { "ed25519", "GH1122", "not accepted" }
     };
     escrow_credential_t *credential;
     apr_size_t i;
@@ -129,18 +129,18 @@ static void test_usage_and_time(void **state)
     assert_int_equal(open_as("signing", "secret", ESCROW_SIGNING, apr_time_now(), &credential),
                      APR_SUCCESS);
     assert_failure(open_as("signing", "secret", ESCROW_ENCRYPTION, apr_time_now(), &credential),
-                   "GH1222", "encryption");
+                   "GH1123", "encryption");
     assert_int_equal(open_as("encryption", "secret", ESCROW_ENCRYPTION, apr_time_now(),
                              &credential), APR_SUCCESS);
     assert_failure(open_as("encryption", "secret", ESCROW_SIGNING, apr_time_now(), &credential),
-                   "GH1222", "signing");
+                   "GH1123", "signing");
     assert_int_equal(open_as("p256", "secret", ESCROW_ENCRYPTION, apr_time_now(), &credential),
                      APR_SUCCESS);
     assert_int_equal(open_as("p384", "secret", ESCROW_ENCRYPTION, apr_time_now(), &credential),
                      APR_SUCCESS);
-    assert_failure(open_as("encryption", "secret", ESCROW_ENCRYPTION, late, &credential), "GH1223",
+    assert_failure(open_as("encryption", "secret", ESCROW_ENCRYPTION, late, &credential), "GH1124",
                    "good from");
-    assert_failure(open_as("encryption", "secret", ESCROW_ENCRYPTION, DAY, &credential), "GH1223",
+    assert_failure(open_as("encryption", "secret", ESCROW_ENCRYPTION, DAY, &credential), "GH1124",
                    "good from");
     assert_int_equal(open_as("encryption", "secret", ESCROW_ARCHIVED, late, &credential),
                      APR_SUCCESS);
@@ -203,15 +203,15 @@ static void test_keys_and_certificates_that_do_not_fit(void **state)
     PKCS12_add_key(&bags, fixture_key("rsa2048-01"), 0, 1, -1, NULL);
     PKCS12_add_key(&bags, fixture_key("rsa2048-02"), 0, 1, -1, NULL);
     PKCS12_add_cert(&bags, certificate);
-    assert_failure(open_bags(bags), "GH1219", "2 private keys");
+    assert_failure(open_bags(bags), "GH1120", "2 private keys");
     bags = NULL;
     PKCS12_add_key(&bags, fixture_key("rsa2048-02"), 0, 1, -1, NULL);
     PKCS12_add_cert(&bags, certificate);
-    assert_failure(open_bags(bags), "GH1226", "no certificate");
+    assert_failure(open_bags(bags), "GH1127", "no certificate");
     bags = NULL;
     for (i = 0; i < 100; i++)
         PKCS12_add_cert(&bags, certificate);
-    assert_failure(open_bags(bags), "GH1217", "bags");
+    assert_failure(open_bags(bags), "GH1118", "bags");
     X509_free(certificate);
 }
 
@@ -223,12 +223,12 @@ static void test_garbage(void **state)
     apr_size_t i;
 
     assert_failure(escrow_pkcs12_open(&credential, opener, bytes_of("no PKCS#12"), NULL,
-                                      ESCROW_SIGNING, 0, test_pool, &result), "GH1220", "no PKCS");
+                                      ESCROW_SIGNING, 0, test_pool, &result), "GH1121", "no PKCS");
     assert_failure(escrow_pkcs12_open(&credential, opener, (gh_bytes_t) { broken, der.length + 1 },
-                                      "secret", ESCROW_SIGNING, 0, test_pool, &result), "GH1220",
+                                      "secret", ESCROW_SIGNING, 0, test_pool, &result), "GH1121",
                    "no PKCS");
     assert_failure(escrow_pkcs12_open(&credential, opener, (gh_bytes_t) { NULL, 0 }, NULL,
-                                      ESCROW_SIGNING, 0, test_pool, &result), "GH1220", "no PKCS");
+                                      ESCROW_SIGNING, 0, test_pool, &result), "GH1121", "no PKCS");
     for (i = 0; i < der.length; i += 101) {
         broken[i] ^= 0x55;
         escrow_pkcs12_open(&credential, opener, (gh_bytes_t) { broken, der.length }, "secret",
@@ -273,7 +273,7 @@ static void check_made(escrow_pkcs12_t form, const char *name, int mac)
     assert_int_equal(made->chain.length, from->chain.length);
     assert_memory_equal(made->chain.data, from->chain.data, from->chain.length);
     assert_failure(escrow_pkcs12_open(&made, opener, der, "", ESCROW_SIGNING, apr_time_now(),
-                                      test_pool, &result), "GH1218", "password");
+                                      test_pool, &result), "GH1119", "password");
 }
 
 static void test_made_for_devices(void **state)

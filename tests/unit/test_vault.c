@@ -92,9 +92,9 @@ static void test_belongs_to_its_identity(void **state)
     gh_bytes_t plain;
 
     assert_failure(gh_vault_open(&plain, vault, &one, "escrow/d/u/2/00", test_pool, &result),
-                   APR_EACCES, "GH1212");
+                   APR_EACCES, "GH1113");
     assert_failure(gh_vault_open(&plain, vault, &mixed, "escrow/d/u/1/00", test_pool, &result),
-                   APR_EACCES, "GH1212");
+                   APR_EACCES, "GH1113");
     assert_null(plain.data);
 }
 
@@ -111,13 +111,13 @@ static void test_every_bit_counts(void **state)
     for (i = 0; i < row.wrapped.length; i++) {
         wrapped[i] ^= 1;
         assert_failure(gh_vault_open(&plain, vault, &row, "i", test_pool, &result), APR_EACCES,
-                       "GH1202");
+                       "GH1103");
         wrapped[i] ^= 1;
     }
     for (i = 0; i < row.sealed.length; i++) {
         sealed[i] ^= 1;
         assert_failure(gh_vault_open(&plain, vault, &row, "i", test_pool, &result), APR_EACCES,
-                       "GH1212");
+                       "GH1113");
         sealed[i] ^= 1;
     }
     for (i = 0; i < row.sealed.length; i++) {
@@ -144,15 +144,15 @@ static void test_keys_change(void **state)
 
     assert_opens(second, &row, "i");
     assert_failure(gh_vault_open(&plain, third, &row, "i", test_pool, &result), APR_NOTFOUND,
-                   "GH1211");
+                   "GH1112");
     assert_failure(gh_vault_rewrap(&made, third, &row, test_pool, &result), APR_NOTFOUND,
-                   "GH1211");
+                   "GH1112");
     assert_int_equal(gh_vault_rewrap(&made, second, &row, test_pool, &result), APR_SUCCESS);
     assert_string_equal(made.key_id, "new");
     assert_memory_equal(made.sealed.data, row.sealed.data, row.sealed.length);
     assert_opens(third, &made, "i");
     assert_failure(gh_vault_open(&plain, first, &made, "i", test_pool, &result), APR_NOTFOUND,
-                   "GH1211");
+                   "GH1112");
     assert_true(gh_vault_has(second, "old"));
     assert_false(gh_vault_has(third, "old"));
 }
@@ -164,7 +164,7 @@ static void test_another_key_of_that_name(void **state)
     gh_bytes_t plain;
 
     assert_failure(gh_vault_open(&plain, vault_of(&other, 1), &row, "i", test_pool, &result),
-                   APR_EACCES, "GH1202");
+                   APR_EACCES, "GH1103");
 }
 
 /* The public half wraps, the token's half unwraps: here a key in memory stands for the token. */
@@ -179,7 +179,7 @@ static void test_pair_of_keys(void **state)
 
     assert_opens(vault, &row, "i");
     assert_failure(gh_vault_open(&plain, vault_of(&other, 1), &row, "i", test_pool, &result),
-                   APR_EACCES, "GH1202");
+                   APR_EACCES, "GH1103");
     assert_int_equal(gh_vault_rewrap(&made, vault_of(both, 2), &row, test_pool, &result),
                      APR_SUCCESS);
     assert_opens(vault_of(both, 1), &made, "i");
@@ -193,15 +193,15 @@ static void test_what_keys_must_be(void **state)
     gh_vault_t *vault;
 
     assert_failure(gh_vault_key_open(&key, "k", apr_pstrcat(test_pool, "file:", path, NULL),
-                                     test_pool, &result), APR_EINVAL, "GH1205");
+                                     test_pool, &result), APR_EINVAL, "GH1106");
     assert_failure(gh_vault_key_open(&key, "a b", "file:/none", test_pool, &result), APR_EINVAL,
-                   "GH1204");
+                   "GH1105");
     assert_failure(gh_vault_key_open(&key, "", "file:/none", test_pool, &result), APR_EINVAL,
-                   "GH1204");
-    assert_failure(gh_vault_create(&vault, keys, 2, test_pool, &result), APR_EINVAL, "GH1207");
-    assert_failure(gh_vault_create(&vault, keys, 0, test_pool, &result), APR_EINVAL, "GH1208");
+                   "GH1105");
+    assert_failure(gh_vault_create(&vault, keys, 2, test_pool, &result), APR_EINVAL, "GH1108");
+    assert_failure(gh_vault_create(&vault, keys, 0, test_pool, &result), APR_EINVAL, "GH1109");
     keys[0].secret.length = 16;
-    assert_failure(gh_vault_create(&vault, keys, 1, test_pool, &result), APR_EINVAL, "GH1206");
+    assert_failure(gh_vault_create(&vault, keys, 1, test_pool, &result), APR_EINVAL, "GH1107");
     assert_null(vault);
 }
 
@@ -213,10 +213,10 @@ static void test_what_is_sealed(void **state)
     gh_vaulted_t row;
 
     assert_failure(gh_vault_seal(&row, vault, large, "i", test_pool, &result), APR_EINVAL,
-                   "GH1209");
+                   "GH1110");
     large.length = 0;
     assert_failure(gh_vault_seal(&row, vault, large, "i", test_pool, &result), APR_EINVAL,
-                   "GH1209");
+                   "GH1110");
 }
 
 static void test_identities(void **state)
@@ -311,7 +311,7 @@ static void test_limits(void **state)
             || gh_locked_size(locked) != 4096)
             _exit(12);
         if (gh_locked_create(&locked, GH_LOCKED_SIZE, test_pool, &result) != APR_EACCES
-            || strcmp(result.number, "GH1200") != 0)
+            || strcmp(result.number, "GH1101") != 0)
             _exit(13);
         _exit(0);
     }

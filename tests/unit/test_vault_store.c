@@ -172,13 +172,13 @@ static void test_check(void **state)
 
     assert_check(test, "old", "a", "");
     assert_check(test, "old", "a", "");
-    assert_check(test, "old", "b", "GH1244");
+    assert_check(test, "old", "b", "GH1145");
     assert_check(test, "new old", "ba", "");
-    assert_check(test, "new old", "bb", "GH1244");
+    assert_check(test, "new old", "bb", "GH1145");
     /* without rows a key may go, with some it may not */
     assert_check(test, "new", "b", "");
     fill(test, vault_of(test, "old", "a"), 0, 1);
-    assert_check(test, "new", "b", "GH1243");
+    assert_check(test, "new", "b", "GH1144");
     assert_non_null(strstr(result.message, "key old,"));
     assert_check(test, "new old", "ba", "");
 }
@@ -210,7 +210,7 @@ static void test_rotation(void **state)
     /* half of the keys are not enough */
     assert_int_equal(gh_vault_verify(new, test->store, &progress, test->p, &result), APR_EACCES);
     assert_int_equal(progress.failed, ROWS + 2);
-    assert_string_equal(result.number, "GH1211");
+    assert_string_equal(result.number, "GH1112");
     assert_int_equal(gh_vault_rotate(both, test->store, &progress, test->p, &result), APR_SUCCESS);
     assert_int_equal(progress.done, ROWS + 2);
     assert_int_equal(gh_vault_rotate(both, test->store, &progress, test->p, &result), APR_SUCCESS);
@@ -233,7 +233,7 @@ static void test_rotation_goes_on(void **state)
     fill(test, vault_of(test, "old", "x"), 2, 1);
     gh_result_clear(&result);
     assert_int_equal(gh_vault_rotate(both, test->store, &progress, test->p, &result), APR_EACCES);
-    assert_string_equal(result.number, "GH1202");
+    assert_string_equal(result.number, "GH1103");
     assert_int_equal(progress.done, 4);
     assert_int_equal(progress.failed, 1);
 }
@@ -250,7 +250,7 @@ static void test_swapped_rows(void **state)
     must_write(test->store, swap_work, NULL);
     gh_result_clear(&result);
     assert_int_equal(gh_vault_verify(vault, test->store, &progress, test->p, &result), APR_EACCES);
-    assert_string_equal(result.number, "GH1212");
+    assert_string_equal(result.number, "GH1113");
     assert_int_equal(progress.failed, 1);
     assert_int_equal(progress.done, 4);
 }

@@ -24,7 +24,7 @@ from .server import wait_until
 WORKER = "gatehouse-uem-worker"
 VAULT_KEY = bytes(range(32)).hex()
 # while a UEM misbehaves
-TROUBLE = ("GH0817", "GH0818", "GH1361")
+TROUBLE = ("GH0817", "GH0818", "GH1253")
 # while processes are killed
 KILLED = ("GH0663", "AH00051", "AH00052")
 
