@@ -57,7 +57,7 @@ static const char *id_of(const json_t *object, apr_pool_t *p)
     const char *text = text_of(object, "EventId", p);
 
     if (json_is_integer(value)) {
-        return apr_psprintf(p, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+        return apr_psprintf(p, "%" APR_INT64_T_FMT, (apr_int64_t)json_integer_value(value));
     }
     return text && strlen(text) <= TEXT_MAX ? text : NULL;
 }

@@ -55,7 +55,7 @@ static apr_status_t check_time(const escrow_credential_t *credential, escrow_use
     if (use == ESCROW_ARCHIVED
         || (now >= credential->not_before && now < credential->not_after))
         return APR_SUCCESS;
-    return gh_result_fail(result, APR_EINVAL, GH_FAILURE_TIME, "pkcs12.time",
+    return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "pkcs12.time",
                           "Send one that is good now; one that has ended goes to \"archived\".",
                           GHNO(1124) "the certificate is good from %s to %s only",
                           gh_time_text(p, credential->not_before),

@@ -16,7 +16,7 @@ import pytest
 from harness import config
 from harness.clock import Clock
 from harness.config import location
-from harness.escrow import problem
+from harness.escrow import ask, problem
 from harness.server import wait_until
 from harness.uem import KILLED, Delivering, start_uem
 
@@ -27,7 +27,7 @@ DAY = 86400
 
 def events(server):
     secret = server.make_secret("events", SECRET)
-    return config.issuer(server.authority) + f"""
+    return config.issuer(server.authority) + config.CRL_AND_CA + f"""
 EscrowProvide event=148 issuer=devices {PROFILES}
 EscrowProvide event=149 issuer=devices {PROFILES} signing-per=device key-size=3072
 EscrowProvide event=150 issuer=devices encryption=smime-key-encipherment "subject=cn=<user>,o=Example"
@@ -51,10 +51,20 @@ def event_of(device, **members):
             **members}
 
 
+def signature_of(body):
+    return hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+
+
+def post(delivering, event):
+    body = json.dumps(event).encode()
+    return ask(delivering.server, "/v1/events", delivering.client, "POST", body,
+               {"Content-Type": "application/json", "X-Signature": signature_of(body)})
+
+
 def send(delivering, event, *statuses):
-    answer = delivering.ask("/v1/events", "POST", event)
+    answer = post(delivering, event)
     assert answer.status in (statuses or (202,)), (answer.status, answer.body)
-    return answer.json()
+    return json.loads(answer.body)
 
 
 def stored(delivering, device):
@@ -63,7 +73,7 @@ def stored(delivering, device):
     if answer.status == 404:
         return {}
     found = {}
-    for one in answer.json()["credentials"]:
+    for one in json.loads(answer.body)["credentials"]:
         found.setdefault(one["use"], []).append(one)
     return found
 
@@ -75,8 +85,8 @@ def wait_stored(delivering, device, *uses, seconds=60):
 
 def done(delivering, event, seconds=60):
     def look():
-        answer = delivering.ask("/v1/events", "POST", event)
-        return answer.json() if answer.status == 200 else None
+        answer = post(delivering, event)
+        return json.loads(answer.body) if answer.status == 200 else None
     return wait_until(look, seconds, 0.1, "the end of an event")
 
 
@@ -151,7 +161,7 @@ def test_unknown_events_are_ignored(delivering):
     (400, "GH1293", {"EventId": 150, "EnrollmentUserName": "x" * 200})])
 def test_refused(delivering, status, number, members):
     device = delivering.device()
-    problem(delivering.ask("/v1/events", "POST", event_of(device, **members)), status, number)
+    problem(post(delivering, event_of(device, **members)), status, number)
     assert stored(delivering, device) == {}
 
 
@@ -170,7 +180,7 @@ def post_signed(delivering, body, signature):
 def test_signature(delivering):
     device = delivering.device()
     body = json.dumps(event_of(device)).encode()
-    right = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+    right = signature_of(body)
     for wrong in (None, right[:-2] + ("00" if right[-2:] != "00" else "11"), "sha256=", "=" * 9):
         status, answer = post_signed(delivering, body, wrong)
         assert (status, answer["gh"]) == (403, "GH1306"), (wrong, answer)

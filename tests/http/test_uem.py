@@ -5,10 +5,12 @@ import json
 import os
 import re
 import signal
+import subprocess
 import uuid
 
 import pytest
 
+from harness.escrow import Identity
 from harness.server import wait_until
 from harness.uem import KILLED, TROUBLE, Delivering, section, start_uem
 from uem import CLIENT, PASSWORD, SECRET, TENANT, Proxy
@@ -213,6 +215,26 @@ def test_other_ciphers(make_server, tmp_path):
     deliver_one(Delivering(make_server, uem, tmp_path, more="EscrowPKCS12 modern\n"
                            "EscrowKeyTransport oaep\nEscrowProfileLife 1\n"
                            "EscrowMaxCredentials 5\n"))
+    uem.close()
+
+
+def test_signed(make_server, tmp_path):
+    """A profile that is to be signed is, by EscrowProfileSigner; others are not."""
+    uem = start_uem(tmp_path)
+    made = Delivering(make_server, uem, tmp_path, start=False)
+    signer = Identity(made.server.root / "ca", "profile-signer", "rsa2048-06")
+    made.server.configure(made.server.content
+                          + f'EscrowProfileSigner "{signer.path}" "{signer.key_path}"\n')
+    made.server.start()
+    device = made.device()
+    serial = made.upload(device)
+    made.skeleton(device, sign=True)
+    taken, = made.delivered(device)
+    done = subprocess.run(["openssl", "cms", "-verify", "-binary", "-inform", "DER", "-CAfile",
+                           str(signer.path), "-purpose", "any"], input=taken["document"],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert device.open(done.stdout) == [serial]
     uem.close()
 
 

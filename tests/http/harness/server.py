@@ -119,6 +119,7 @@ class Server:
         return write_secret(self.secret(name), text)
 
     def configure(self, content):
+        self.listening = ()             # ports for which the content has a Listen, see escrow.py
         self.content = content(self) if callable(content) else content
         self.conf.write_text(config.frame(self) + config.gatehouse(self) + self.content)
 
