@@ -322,6 +322,43 @@ def test_secrets_that_cannot_be_used(make_server, delivering, tmp_path):
     assert tested.returncode != 0 and "GH1276" in tested.stderr, tested.stderr
 
 
+def test_operator(delivering):
+    """gatehousectl escrow: what has failed is found, and delivered once the UEM takes it."""
+    server, device = delivering.server, delivering.device()
+    server.allow("GH1246", "GH1252")
+    delivering.uem.faults.add("status", on="deliver", code=403)
+    serial = delivering.upload(device)
+    made = delivering.skeleton(device)
+    delivering.wait_state(made, "failed")
+    row, = server.ctl_ok("escrow", "list", "--device", device.uuid, "--state", "failed").objects
+    assert row["id"] == made["id"] and row["uem"] == "mdm" and row["user_uuid"] == device.user
+    shown = server.ctl_ok("escrow", "show", made["id"]).object
+    assert shown["deliveries"][0]["status"] == 403 and shown["deliveries"][0]["gh"] == "GH1246"
+    assert made["id"] in server.ctl_ok("escrow", "list", as_json=False).out
+    assert "403" in server.ctl_ok("escrow", "show", made["id"], as_json=False).out
+    delivering.uem.faults.clear()
+    server.ctl_ok("escrow", "retry", made["id"])
+    one_delivery(delivering, device, made, serial)
+    server.ctl_ok("escrow", "forget", device.uuid.upper())
+    for arguments, status, number in (
+            (("forget", device.uuid), 3, "GH1315"), (("show", "0" * 32), 3, "GH1314"),
+            (("retry", "0" * 32), 3, "GH1215"), (("list", "--state", "lost"), 2, "GH1313"),
+            (("purge", "--older-than", "ever"), 2, "GH1316")):
+        refused = server.ctl("escrow", *arguments)
+        assert refused.status == status and number in refused.err, refused
+
+
+def test_purge(delivering):
+    """What is over goes, what was delivered stays."""
+    server, device = delivering.server, delivering.device()
+    made = delivering.skeleton(device)
+    assert delivering.ask("/v1/profiles/" + made["id"], "DELETE").status in (200, 204)
+    assert server.ctl_ok("escrow", "purge").object == {"purged": 0}
+    wait_until(lambda: server.ctl_ok("escrow", "purge", "--older-than", "1s").object["purged"] > 0,
+               10, 0.2, "what is over")
+    assert server.ctl("escrow", "show", made["id"]).status == 3
+
+
 def test_store_has_what_became_of_it(delivering):
     """The audit log says to whom what was delivered, without keys."""
     device = delivering.device()

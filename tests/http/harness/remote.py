@@ -24,8 +24,8 @@ MODULES = ("proxy", "proxy_fcgi")
 FRESH = make_keys()
 # what the log may have while a gateway misbehaves: what is said there is tested apart
 TROUBLE = ("GH0780", "GH0817", "GH0840", "GH0843")
-# and while processes are killed
-KILLED = ("GH0663", "AH00051", "AH00052")
+# and while processes are killed, also a worker that requests wait for
+KILLED = ("GH0663", "AH00051", "AH00052", "GH0886", "AH01067", "AH01068", "AH01075")
 
 
 def issuer(server, gateway, name=ISSUER, ca=ID, wait="5s max-waiting=32", **directives):
