@@ -76,8 +76,7 @@ def managed(module_managed):
 
 
 def test_issued_here(managed, subject):
-    reply = managed.enrol(subject)
-    assert reply.succeeded, reply
+    reply = managed.issued(subject)
     told = managed.told(reply)
     check_success(told["success"], reply.issued, "devices")
     assert told["success"]["certificateRequest"] == told["request"] and "failure" not in told
@@ -102,14 +101,14 @@ def test_issued_by_a_ca_elsewhere(managed, subject):
 
 
 def test_tokens_and_places_are_kept(managed, subject):
-    assert managed.enrol(subject).succeeded
+    managed.issued(subject)
     before = {kind: len(managed.cloud.calls_of(kind)) for kind in ("token", "discovery")}
-    assert managed.enrol(subject + "2").succeeded
+    managed.issued(subject + "2")
     assert {kind: len(managed.cloud.calls_of(kind)) for kind in before} == before
     # a token that is not accepted any more, and a service that has moved
     with managed.cloud.lock:
         managed.cloud.tokens.clear()
-    assert managed.enrol(subject + "3").succeeded
+    managed.issued(subject + "3")
     managed.cloud.move()
     reply = managed.enrol(subject + "4")
     assert (managed.wait(reply) if reply.pending else reply).succeeded
@@ -219,8 +218,7 @@ def test_lenient(managed, subject):
     """Handed out at once, and told later."""
     managed.server.allow(*TROUBLE)
     fault = managed.cloud.faults.add("status", on="success", code=500)
-    reply = managed.enrol(subject, path=LENIENT)
-    assert reply.succeeded, reply
+    reply = managed.issued(subject, path=LENIENT)
     assert fault.hits and "success" not in managed.told(reply)
     managed.cloud.faults.clear()
     wait_until(lambda: managed.told(reply).get("success"), 30, 0.2, "the notification")
@@ -254,8 +252,7 @@ def test_second_secret(managed, subject):
 
 def test_certificate_instead_of_secret(managed, subject):
     managed.cloud.tenants["fabrikam"].secret = None
-    reply = managed.enrol(subject, path=CERTIFIED)
-    assert reply.succeeded, reply
+    reply = managed.issued(subject, path=CERTIFIED)
     assert managed.told(reply, "fabrikam")["success"]
     assert not managed.told(reply)      # tenants share nothing
 
@@ -277,8 +274,7 @@ def test_windows_hello(managed, subject):
     """Log-on by smart card and a UPN pass where the location allows them, and nowhere else."""
     asked = [extension("eku", "clientAuth", "smartcardLogon"),
              extension("san", "UPN:user@corp.example")]
-    reply = managed.enrol(subject, path=HELLO, extensions=asked)
-    assert reply.succeeded, reply
+    reply = managed.issued(subject, path=HELLO, extensions=asked)
     text = subprocess.run(["openssl", "x509", "-inform", "DER", "-noout", "-text"],
                           input=reply.issued, capture_output=True, check=True).stdout.decode()
     assert "Smartcard Login" in text or "1.3.6.1.4.1.311.20.2.2" in text, text
@@ -288,7 +284,7 @@ def test_windows_hello(managed, subject):
 
 def test_no_secret_is_told(managed, subject):
     challenge = "ok-" + os.urandom(16).hex()
-    assert managed.enrol(subject, challenge).succeeded
+    managed.issued(subject, challenge=challenge)
     refused(managed.enrol(subject, "code=SubjectNameMismatch"), BAD_REQUEST)
     server = managed.server
     said = server.log.text() + server.audit_path.read_text() \

@@ -342,6 +342,7 @@ def test_token_that_goes_away(make_server):
     # a process finds out with its first signature, which cannot be had
     wait_until(lambda: all(signs_with(server, rsa.RSAPublicKey) for _ in range(40)), 15,
                what="the other signer")
+    wait_until(lambda: "GH0644" in server.log.new_text(), 10, what="a word about the first one")
     for folder in folders:
         (server.root / folder.name).rename(folder)
     server.graceful()

@@ -96,6 +96,14 @@ class Managed:
                                        challenge or f"ok-{os.urandom(8).hex()}", subject,
                                        **options)
 
+    def issued(self, subject, path=LOCAL, **options):
+        """Enrols, and polls where a busy machine takes longer than a request waits."""
+        reply = self.enrol(subject, path=path, **options)
+        if reply.pending:
+            reply = self.wait(reply, path)
+        assert reply.succeeded, reply
+        return reply
+
     def wait(self, reply, path=LOCAL, seconds=30):
         """Polls until the answer is final."""
         client = self.client(path)
