@@ -93,6 +93,7 @@ def test_sealing_key_that_is_none(make_server):
 
 def test_another_ca_under_the_same_name(make_server):
     server = make_server(scep)
+    server.crl()                        # the store knows the issuer
     server.stop()
     other = Authority(server.root / "ca", "other", "rsa3072-01")
     old = server.authority
