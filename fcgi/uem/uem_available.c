@@ -126,7 +126,7 @@ static void answered(void *baton, const uem_outcome_t *outcome)
     one->status = outcome->status;
     one->why = outcome->result;
     if (outcome->verdict == UEM_LATER) {
-        finish_again(one, outcome->stopped ? apr_time_now()
+        finish_again(one, outcome->stopped ? framework_job_time(one->job)
                      : framework_job_next(one->job, outcome->retry_after));
     }
     else {
@@ -182,9 +182,9 @@ static void read_done(void *baton)
     }
     else if (one->rv != APR_SUCCESS) {
         one->why = one->result;
-        finish_again(one, apr_time_now() + LATER);
+        finish_again(one, framework_job_time(one->job) + LATER);
     }
-    else if (deadline && apr_time_now() >= deadline) {
+    else if (deadline && framework_job_time(one->job) >= deadline) {
         gh_result_fail(&one->why, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "uem.available",
                        "See why the UEM has not taken it.",
                        GHNO(1258) "the UEM could not be told within UEMLife");

@@ -195,7 +195,8 @@ static void finish(delivery_t *one, ending_t ending)
 
 static void finish_again(delivery_t *one, apr_time_t due)
 {
-    apr_time_t deadline = framework_job_record(one->job)->deadline, now = apr_time_now();
+    apr_time_t deadline = framework_job_record(one->job)->deadline;
+    apr_time_t now = framework_job_time(one->job);
 
     one->due = deadline > now && due > deadline ? deadline : due;
     finish(one, END_AGAIN);
@@ -218,7 +219,7 @@ static void answered(void *baton, const uem_outcome_t *outcome)
         finish(one, END_FAILED);
         break;
     default:
-        finish_again(one, outcome->stopped ? apr_time_now()
+        finish_again(one, outcome->stopped ? framework_job_time(one->job)
                      : framework_job_next(one->job, outcome->retry_after));
     }
 }
@@ -284,7 +285,7 @@ static void keep_done(void *baton)
     }
     else {
         one->why = one->result;
-        finish_again(one, apr_time_now() + LATER);
+        finish_again(one, framework_job_time(one->job) + LATER);
     }
 }
 
@@ -311,7 +312,7 @@ static void complete_done(void *baton)
         gh_log(framework_log(framework_of(one)), GH_LOG_ERROR, APR_SUCCESS, GHNO(1255) "profile "
                "%s cannot be completed now: %s: %s; %s", name_of(one), one->why.number,
                one->why.message, one->why.action);
-        finish_again(one, apr_time_now() + LATER);
+        finish_again(one, framework_job_time(one->job) + LATER);
     }
     else {
         finish(one, END_FAILED);
@@ -322,7 +323,7 @@ static int is_late(const delivery_t *one)
 {
     apr_time_t deadline = framework_job_record(one->job)->deadline;
 
-    return deadline && apr_time_now() >= deadline;
+    return deadline && framework_job_time(one->job) >= deadline;
 }
 
 static void begin_work(delivery_t *one)
@@ -342,7 +343,7 @@ static void begin_work(delivery_t *one)
     }
     else if (framework_blocking_on(one->uem->worker->completing, complete_work, complete_done, one,
                                    one->pool) != APR_SUCCESS) {
-        finish_again(one, apr_time_now() + LATER);
+        finish_again(one, framework_job_time(one->job) + LATER);
     }
 }
 
@@ -383,7 +384,7 @@ static void read_done(void *baton)
     }
     else {
         one->why = one->result;
-        finish_again(one, apr_time_now() + LATER);
+        finish_again(one, framework_job_time(one->job) + LATER);
     }
 }
 

@@ -139,17 +139,19 @@ apr_status_t gh_vault_seal(gh_vaulted_t *made, const gh_vault_t *vault, gh_bytes
     return vault_seal_with(made, (gh_vault_t *)vault, &vault->keys[0], plain, identity, p, result);
 }
 
-static apr_status_t find_key(const vault_key_t **key, const gh_vault_t *vault,
-                             const gh_vaulted_t *row, gh_result_t *result)
+/** The data key of a row. */
+static apr_status_t unwrap(unsigned char data_key[GH_VAULT_KEY_SIZE], const gh_vault_t *vault,
+                           const gh_vaulted_t *row, gh_result_t *result)
 {
-    *key = vault_key_find(vault, row->key_id);
-    if (*key == NULL)
+    const vault_key_t *key = vault_key_find(vault, row->key_id);
+
+    if (key == NULL)
         return gh_result_fail(result, APR_NOTFOUND, GH_FAILURE_UNAVAILABLE, "vault.key",
                               "Configure this key again, behind the one that is used for what is "
                               "new.",
                               GHNO(1112) "a secret is sealed under the vault's key %.64s, which is "
                               "not configured", row->key_id ? row->key_id : "");
-    return APR_SUCCESS;
+    return vault_unwrap(data_key, (gh_vault_t *)vault, key, row->wrapped, result);
 }
 
 static apr_status_t open_sealed(gh_bytes_t *plain, const gh_vault_t *vault, gh_bytes_t sealed,
@@ -184,13 +186,10 @@ apr_status_t gh_vault_open(gh_bytes_t *plain, const gh_vault_t *vault, const gh_
                            const char *identity, apr_pool_t *p, gh_result_t *result)
 {
     unsigned char data_key[GH_VAULT_KEY_SIZE];
-    const vault_key_t *key;
     apr_status_t rv;
 
     *plain = (gh_bytes_t) { NULL, 0 };
-    rv = find_key(&key, vault, row, result);
-    if (rv == APR_SUCCESS)
-        rv = vault_unwrap(data_key, (gh_vault_t *)vault, key, row->wrapped, result);
+    rv = unwrap(data_key, vault, row, result);
     if (rv != APR_SUCCESS)
         return rv;
     rv = open_sealed(plain, vault, row->sealed, data_key, identity, p, result);
@@ -202,13 +201,10 @@ apr_status_t gh_vault_rewrap(gh_vaulted_t *made, const gh_vault_t *vault, const 
                              apr_pool_t *p, gh_result_t *result)
 {
     unsigned char data_key[GH_VAULT_KEY_SIZE];
-    const vault_key_t *key;
     apr_status_t rv;
 
     *made = *row;
-    rv = find_key(&key, vault, row, result);
-    if (rv == APR_SUCCESS)
-        rv = vault_unwrap(data_key, (gh_vault_t *)vault, key, row->wrapped, result);
+    rv = unwrap(data_key, vault, row, result);
     if (rv != APR_SUCCESS)
         return rv;
     rv = vault_wrap(&made->wrapped, (gh_vault_t *)vault, &vault->keys[0], data_key, p, result);

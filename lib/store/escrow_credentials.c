@@ -13,8 +13,6 @@
     " not_after, origin, enrolment, created, expires, consume"
 #define COLUMNS DESCRIPTION ", certificate, chain, key_id, wrapped, sealed"
 
-#define VAULTED "id, device, user_id, purpose, sha256, key_id, wrapped, sealed"
-
 static const char *const purposes[GH_ESCROW_PURPOSES + 1] = {
     NULL, "signing", "encryption", "archived"
 };
@@ -115,22 +113,6 @@ static gh_escrow_credential_record_t *read_whole(gh_query_t *query, apr_pool_t *
 
     record->certificate = gh_column_bytes(query, column++, p);
     record->chain = gh_column_bytes(query, column++, p);
-    record->key_id = gh_column_text(query, column++, p);
-    record->wrapped = gh_column_bytes(query, column++, p);
-    record->sealed = gh_column_bytes(query, column++, p);
-    return record;
-}
-
-static gh_escrow_credential_record_t *read_vaulted(gh_query_t *query, apr_pool_t *p)
-{
-    gh_escrow_credential_record_t *record = apr_pcalloc(p, sizeof(*record));
-    int column = 0;
-
-    record->id = gh_column_text(query, column++, p);
-    record->device = gh_column_text(query, column++, p);
-    record->user = gh_column_text(query, column++, p);
-    record->purpose = (gh_escrow_purpose_t)gh_column_int64(query, column++);
-    record->sha256 = gh_column_bytes(query, column++, p);
     record->key_id = gh_column_text(query, column++, p);
     record->wrapped = gh_column_bytes(query, column++, p);
     record->sealed = gh_column_bytes(query, column++, p);
@@ -278,61 +260,4 @@ apr_status_t gh_escrow_credential_purge(gh_transaction_t *transaction, apr_time_
     rv = gh_execute(query);
     *count = rv == APR_SUCCESS ? gh_rows_changed(transaction) : 0;
     return rv;
-}
-
-apr_status_t gh_escrow_credential_not_under(gh_transaction_t *transaction, const char *key_id,
-                                            const char *after, int limit,
-                                            apr_array_header_t **records, apr_pool_t *p)
-{
-    gh_query_t *query = gh_query(transaction, "SELECT " VAULTED " FROM escrow_credential"
-                                 " WHERE key_id <> $1 AND id > $2 ORDER BY id LIMIT $3");
-
-    gh_bind_text(query, key_id);
-    gh_bind_text(query, after);
-    gh_bind_int64(query, limit);
-    return read_all(query, read_vaulted, records, p);
-}
-
-apr_status_t gh_escrow_credential_each(gh_transaction_t *transaction, const char *after, int limit,
-                                       apr_array_header_t **records, apr_pool_t *p)
-{
-    gh_query_t *query = gh_query(transaction, "SELECT " VAULTED " FROM escrow_credential"
-                                 " WHERE id > $1 ORDER BY id LIMIT $2");
-
-    gh_bind_text(query, after);
-    gh_bind_int64(query, limit);
-    return read_all(query, read_vaulted, records, p);
-}
-
-apr_status_t gh_escrow_credential_rewrap(gh_transaction_t *transaction, const char *id,
-                                         const char *former_key_id, const char *key_id,
-                                         gh_bytes_t wrapped)
-{
-    gh_query_t *query = gh_query(transaction, "UPDATE escrow_credential SET key_id = $1,"
-                                 " wrapped = $2 WHERE id = $3 AND key_id = $4");
-    apr_status_t rv;
-
-    gh_bind_text(query, key_id);
-    gh_bind_bytes(query, wrapped);
-    gh_bind_text(query, id);
-    gh_bind_text(query, former_key_id);
-    rv = gh_execute(query);
-    return rv != APR_SUCCESS ? rv
-        : gh_rows_changed(transaction) == 1 ? APR_SUCCESS : APR_NOTFOUND;
-}
-
-apr_status_t gh_escrow_credential_keys(gh_transaction_t *transaction, apr_array_header_t **ids,
-                                       apr_array_header_t **counts, apr_pool_t *p)
-{
-    gh_query_t *query = gh_query(transaction, "SELECT key_id, count(*) FROM escrow_credential"
-                                 " GROUP BY key_id ORDER BY key_id");
-    apr_status_t rv;
-
-    *ids = apr_array_make(p, 2, sizeof(const char *));
-    *counts = apr_array_make(p, 2, sizeof(apr_int64_t));
-    while ((rv = gh_step(query)) == APR_SUCCESS) {
-        APR_ARRAY_PUSH(*ids, const char *) = gh_column_text(query, 0, p);
-        APR_ARRAY_PUSH(*counts, apr_int64_t) = gh_column_int64(query, 1);
-    }
-    return rv == APR_EOF ? APR_SUCCESS : rv;
 }

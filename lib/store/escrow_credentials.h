@@ -95,26 +95,4 @@ apr_status_t gh_escrow_credential_consume(gh_transaction_t *transaction, const c
 apr_status_t gh_escrow_credential_purge(gh_transaction_t *transaction, apr_time_t now, int limit,
                                         apr_int64_t *count);
 
-/* For the rotation of the vault's keys. */
-
-/** Those whose data key is not wrapped under a key, by id. @param after continue behind this id;
- *  "" to begin. @param records with id, device, user, purpose, sha256, key_id, wrapped, sealed */
-apr_status_t gh_escrow_credential_not_under(gh_transaction_t *transaction, const char *key_id,
-                                            const char *after, int limit,
-                                            apr_array_header_t **records, apr_pool_t *p);
-
-/** All, in the same form, by id. */
-apr_status_t gh_escrow_credential_each(gh_transaction_t *transaction, const char *after, int limit,
-                                       apr_array_header_t **records, apr_pool_t *p);
-
-/** Puts a data key that was wrapped anew, if the row is as it was read.
- *  @return APR_NOTFOUND if it is not */
-apr_status_t gh_escrow_credential_rewrap(gh_transaction_t *transaction, const char *id,
-                                         const char *former_key_id, const char *key_id,
-                                         gh_bytes_t wrapped);
-
-/** How many are sealed under each key. @param ids const char *; @param counts apr_int64_t */
-apr_status_t gh_escrow_credential_keys(gh_transaction_t *transaction, apr_array_header_t **ids,
-                                       apr_array_header_t **counts, apr_pool_t *p);
-
 #endif /* gatehouse_store_escrow_credentials_h */

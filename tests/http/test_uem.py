@@ -360,7 +360,7 @@ def test_purge(delivering):
     assert server.ctl_ok("escrow", "purge").object == {"purged": 0}
 
     def gone():
-        assert server.ctl_ok("escrow", "purge", "--older-than", "1s").object["purged"] >= 0
+        server.ctl_ok("escrow", "purge", "--older-than", "1s")
         return server.ctl("escrow", "show", made["id"]).status == 3
 
     wait_until(gone, 10, 0.2, "what is over to be removed")

@@ -32,7 +32,6 @@ typedef struct {
     gh_bytes_t bytes;
     const char *text;
     apr_array_header_t *records;
-    apr_array_header_t *numbers;
     gh_escrow_upload_record_t *upload;
     gh_escrow_profile_record_t *profile;
     gh_escrow_profile_filter_t filter;
@@ -58,9 +57,6 @@ WORK(take_away, gh_escrow_credential_remove(t, w->id))
 WORK(take_pair, gh_escrow_credential_remove_pair(t, w->device, w->user, &w->count))
 WORK(consume, gh_escrow_credential_consume(t, w->device, w->user, w->text, w->id))
 WORK(purge, gh_escrow_credential_purge(t, w->now, 10, &w->count))
-WORK(not_under, gh_escrow_credential_not_under(t, w->text, w->id, 2, &w->records, p))
-WORK(rewrap, gh_escrow_credential_rewrap(t, w->id, w->text, "second", w->bytes))
-WORK(keys, gh_escrow_credential_keys(t, &w->records, &w->numbers, p))
 WORK(put_upload, gh_escrow_upload_put(t, w->upload))
 WORK(find_upload, gh_escrow_upload_find(t, w->id, &w->upload, p))
 WORK(upload_of, gh_escrow_upload_of_pair(t, w->device, w->user, &w->upload, p))
@@ -255,35 +251,6 @@ static void test_consume(void **state)
     must_write(test->store, take_pair, &w);
     other.id = other.profile->id;
     must_write(test->store, cancel, &other);
-}
-
-static void test_rotation(void **state)
-{
-    store_test_t *test = *state;
-    work_t w = work_for(test);
-    int i;
-
-    w.device = "rotation";
-    for (i = 0; i < 3; i++) {
-        must_write(test->store, add, credential_of(w.device, GH_ESCROW_ARCHIVED, i, test->p));
-    }
-    w.text = "second";
-    w.id = "";
-    must_read(test->store, not_under, &w);
-    assert_int_equal(w.records->nelts, 2);
-    w.id = APR_ARRAY_IDX(w.records, 1, gh_escrow_credential_record_t *)->id;
-    assert_string_equal(APR_ARRAY_IDX(w.records, 1, gh_escrow_credential_record_t *)->key_id,
-                        "first");
-    w.bytes = bytes_of("wrapped anew");
-    assert_int_equal(try(rewrap, &w), APR_NOTFOUND);
-    w.text = "first";
-    must_write(test->store, rewrap, &w);
-    assert_int_equal(try(rewrap, &w), APR_NOTFOUND);
-    must_read(test->store, keys, &w);
-    assert_int_equal(w.records->nelts, 2);
-    assert_string_equal(APR_ARRAY_IDX(w.records, 1, const char *), "second");
-    assert_true(APR_ARRAY_IDX(w.numbers, 1, apr_int64_t) == 1);
-    must_write(test->store, take_pair, &w);
 }
 
 static void test_uploads(void **state)
@@ -584,7 +551,6 @@ int run_escrow_tests(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_credentials),
         cmocka_unit_test(test_consume),
-        cmocka_unit_test(test_rotation),
         cmocka_unit_test(test_uploads),
         cmocka_unit_test(test_profile),
         cmocka_unit_test(test_long_history),
