@@ -1,0 +1,454 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <apr_strings.h>
+
+#include "directory/directory_private.h"
+
+/** Of Active Directory: follows membership through groups (MS-ADTS 3.1.1.3.4.4.3). */
+#define IN_CHAIN ":1.2.840.113556.1.4.1941:"
+
+/** Capability by which Active Directory says what it is (MS-ADTS 3.1.1.3.4.3.1). */
+#define IS_ACTIVE_DIRECTORY "1.2.840.113556.1.4.800"
+
+/* userAccountControl (MS-ADTS 2.2.16) */
+#define ACCOUNT_DISABLED    0x0002
+#define ACCOUNT_LOCKED      0x0010
+
+/** Groups of groups that are looked at one by one, where the server does not follow them. */
+#define GROUPS_MAX 100
+
+#define SID_LENGTH_MAX (8 + 15 * 4)
+
+/** One look-up of several searches. */
+typedef struct {
+    gh_directory_t *directory;
+    apr_time_t end;
+    apr_pool_t *p;
+    gh_result_t *result;
+} lookup_t;
+
+static const char *const account_attributes[] = {
+    "cn", "distinguishedName", "dNSHostName", "mail", "memberOf", "objectClass", "objectGUID",
+    "objectSid", "primaryGroupID", "sAMAccountName", "servicePrincipalName", "userAccountControl",
+    "userPrincipalName", NULL
+};
+
+/* Security identifiers */
+
+const char *gh_directory_sid_text(gh_bytes_t sid, apr_pool_t *p)
+{
+    apr_uint64_t authority = 0;
+    const char *text;
+    int i, count;
+
+    if (sid.length < 8 || sid.length > SID_LENGTH_MAX || sid.data[0] != 1) {
+        return NULL;
+    }
+    count = sid.data[1];
+    if (count > 15 || sid.length != 8 + (apr_size_t)count * 4) {
+        return NULL;
+    }
+    for (i = 2; i < 8; ++i) {
+        authority = authority << 8 | sid.data[i];
+    }
+    text = apr_psprintf(p, "S-1-%" APR_UINT64_T_FMT, authority);
+    for (i = 0; i < count; ++i) {
+        const unsigned char *part = sid.data + 8 + i * 4;
+
+        text = apr_psprintf(p, "%s-%u", text,
+                            (unsigned int)part[0] | (unsigned int)part[1] << 8
+                            | (unsigned int)part[2] << 16 | (unsigned int)part[3] << 24);
+    }
+    return text;
+}
+
+static const char *escape_bytes(gh_bytes_t bytes, apr_pool_t *p)
+{
+    const char *hex = gh_hex(p, bytes.data, bytes.length);
+    char *escaped = apr_palloc(p, bytes.length * 3 + 1), *at = escaped;
+    apr_size_t i;
+
+    for (i = 0; i < bytes.length; ++i) {
+        *at++ = '\\';
+        *at++ = hex[i * 2];
+        *at++ = hex[i * 2 + 1];
+    }
+    *at = '\0';
+    return escaped;
+}
+
+/* Names */
+
+/** A DN in one way of writing it, in p; as it is if it is none. */
+static const char *normal_dn(const char *text, apr_pool_t *p)
+{
+    const char *normal = text;
+    LDAPDN dn = NULL;
+    char *written = NULL;
+
+    if (ldap_str2dn(text, &dn, LDAP_DN_FORMAT_LDAPV3) == LDAP_SUCCESS && dn
+        && ldap_dn2str(dn, &written, LDAP_DN_FORMAT_LDAPV3) == LDAP_SUCCESS) {
+        normal = apr_pstrdup(p, written);
+    }
+    ldap_memfree(written);
+    ldap_dnfree(dn);
+    return normal;
+}
+
+static int has_dn(const apr_array_header_t *names, const char *dn)
+{
+    int i;
+
+    for (i = 0; i < names->nelts; ++i) {
+        if (!strcasecmp(APR_ARRAY_IDX(names, i, const char *), dn)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void add_dn(apr_array_header_t *names, const char *text, apr_pool_t *p)
+{
+    const char *dn = normal_dn(text, p);
+
+    if (!has_dn(names, dn)) {
+        APR_ARRAY_PUSH(names, const char *) = dn;
+    }
+}
+
+int gh_directory_is_member(const gh_directory_account_t *account, const char *group,
+                           apr_pool_t *p)
+{
+    return has_dn(account->groups, normal_dn(group, p));
+}
+
+/** "dc=example,dc=com" of example.com; NULL if that is no name of a domain. */
+static const char *base_of(const char *domain, apr_pool_t *p)
+{
+    char *copy = apr_pstrdup(p, domain), *last = NULL, *part;
+    const char *base = "";
+
+    if (strspn(domain, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+        != strlen(domain)) {
+        return NULL;
+    }
+    for (part = apr_strtok(copy, ".", &last); part; part = apr_strtok(NULL, ".", &last)) {
+        base = apr_pstrcat(p, base, *base ? ",dc=" : "dc=", part, NULL);
+    }
+    return *base ? base : NULL;
+}
+
+/** Where the accounts of a domain are. @return NULL if it is not one of those configured */
+static const char *domain_base(const gh_directory_config_t *config, const char *domain,
+                               apr_pool_t *p)
+{
+    int i;
+
+    for (i = 0; config->domains && i < config->domains->nelts; ++i) {
+        const gh_directory_domain_t *one = &APR_ARRAY_IDX(config->domains, i,
+                                                          gh_directory_domain_t);
+
+        if (!strcasecmp(one->dns, domain)
+            || (one->netbios && !strcasecmp(one->netbios, domain))) {
+            return one->base ? one->base : base_of(one->dns, p);
+        }
+    }
+    return NULL;
+}
+
+/* Groups */
+
+static const apr_array_header_t *values_of(const gh_directory_entry_t *entry, const char *name)
+{
+    return entry ? gh_directory_entry_values(entry, name) : NULL;
+}
+
+static void add_groups(apr_array_header_t *groups, const gh_directory_entry_t *entry,
+                       apr_pool_t *p)
+{
+    const apr_array_header_t *values = values_of(entry, "memberOf");
+    int i;
+
+    for (i = 0; values && i < values->nelts; ++i) {
+        gh_bytes_t value = APR_ARRAY_IDX(values, i, gh_bytes_t);
+
+        if (!memchr(value.data, '\0', value.length)) {
+            add_dn(groups, (const char *)value.data, p);
+        }
+    }
+}
+
+/** memberOf leaves out the primary group, which "Domain Computers" is of every computer. */
+static apr_status_t add_primary_group(apr_array_header_t *groups, lookup_t *lookup,
+                                      const gh_directory_entry_t *account)
+{
+    static const char *const attributes[] = { "memberOf", NULL };
+    const char *relative = gh_directory_entry_text(account, "primaryGroupID");
+    const apr_array_header_t *sids = values_of(account, "objectSid");
+    gh_directory_query_t query = { .attributes = attributes };
+    apr_array_header_t *entries;
+    unsigned char *group;
+    apr_uint64_t id;
+    gh_bytes_t sid;
+    char *end;
+    apr_status_t rv;
+
+    if (!relative || !sids) {
+        return APR_SUCCESS;
+    }
+    sid = APR_ARRAY_IDX(sids, 0, gh_bytes_t);
+    id = strtoul(relative, &end, 10);
+    if (*end || id > APR_UINT32_MAX || !gh_directory_sid_text(sid, lookup->p) || !sid.data[1]) {
+        return APR_SUCCESS;
+    }
+    group = apr_pmemdup(lookup->p, sid.data, sid.length);
+    group[sid.length - 4] = (unsigned char)id;
+    group[sid.length - 3] = (unsigned char)(id >> 8);
+    group[sid.length - 2] = (unsigned char)(id >> 16);
+    group[sid.length - 1] = (unsigned char)(id >> 24);
+    sid.data = group;
+    query.filter = apr_psprintf(lookup->p, "(objectSid=%s)", escape_bytes(sid, lookup->p));
+    rv = gh_directory_search(&entries, lookup->directory, &query, 1, lookup->end, lookup->p,
+                             lookup->result);
+    if (rv == APR_SUCCESS && entries->nelts == 1) {
+        const gh_directory_entry_t *entry = APR_ARRAY_IDX(entries, 0, gh_directory_entry_t *);
+
+        add_dn(groups, entry->dn, lookup->p);
+        add_groups(groups, entry, lookup->p);
+    }
+    return rv;
+}
+
+static apr_status_t is_active_directory(int *is, lookup_t *lookup)
+{
+    static const char *const attributes[] = { "supportedCapabilities", NULL };
+    const gh_directory_query_t query = {
+        .base = "", .one = 1, .filter = "(objectClass=*)", .attributes = attributes
+    };
+    const apr_array_header_t *values = NULL;
+    apr_array_header_t *entries;
+    apr_status_t rv;
+    int i;
+
+    *is = 0;
+    rv = gh_directory_search(&entries, lookup->directory, &query, 1, lookup->end, lookup->p,
+                             lookup->result);
+    if (rv == APR_SUCCESS && entries->nelts == 1) {
+        values = values_of(APR_ARRAY_IDX(entries, 0, gh_directory_entry_t *),
+                           "supportedCapabilities");
+    }
+    for (i = 0; values && i < values->nelts; ++i) {
+        *is |= !strcmp((const char *)APR_ARRAY_IDX(values, i, gh_bytes_t).data,
+                       IS_ACTIVE_DIRECTORY);
+    }
+    return rv;
+}
+
+/** The server follows groups of groups itself. */
+static apr_status_t add_chain(apr_array_header_t *groups, lookup_t *lookup)
+{
+    static const char *const attributes[] = { "1.1", NULL };
+    gh_directory_query_t query = { .attributes = attributes };
+    const char *members = "";
+    apr_array_header_t *entries;
+    apr_status_t rv;
+    int i;
+
+    for (i = 0; i < groups->nelts; ++i) {
+        members = apr_pstrcat(lookup->p, members, "(member" IN_CHAIN "=",
+                              gh_directory_escape(APR_ARRAY_IDX(groups, i, const char *),
+                                                  lookup->p), ")", NULL);
+    }
+    query.filter = apr_pstrcat(lookup->p, "(|", members, ")", NULL);
+    rv = gh_directory_search(&entries, lookup->directory, &query, ENTRIES_MAX, lookup->end,
+                             lookup->p, lookup->result);
+    for (i = 0; rv == APR_SUCCESS && i < entries->nelts; ++i) {
+        add_dn(groups, APR_ARRAY_IDX(entries, i, gh_directory_entry_t *)->dn, lookup->p);
+    }
+    return rv;
+}
+
+/** One by one, where the server does not. */
+static apr_status_t add_groups_of_groups(apr_array_header_t *groups, lookup_t *lookup)
+{
+    static const char *const attributes[] = { "memberOf", NULL };
+    apr_array_header_t *entries;
+    apr_status_t rv = APR_SUCCESS;
+    int i;
+
+    for (i = 0; i < groups->nelts && i < GROUPS_MAX && rv == APR_SUCCESS; ++i) {
+        const gh_directory_query_t query = {
+            .base = APR_ARRAY_IDX(groups, i, const char *), .one = 1,
+            .filter = "(objectClass=*)", .attributes = attributes
+        };
+
+        rv = gh_directory_search(&entries, lookup->directory, &query, 1, lookup->end, lookup->p,
+                                 lookup->result);
+        if (rv == APR_SUCCESS && entries->nelts == 1) {
+            add_groups(groups, APR_ARRAY_IDX(entries, 0, gh_directory_entry_t *), lookup->p);
+        }
+    }
+    return rv;
+}
+
+static apr_status_t find_groups(gh_directory_account_t *account, lookup_t *lookup,
+                                const gh_directory_entry_t *entry)
+{
+    apr_array_header_t *groups = apr_array_make(lookup->p, 8, sizeof(const char *));
+    apr_status_t rv;
+    int chain = 0;
+
+    account->groups = groups;
+    add_groups(groups, entry, lookup->p);
+    rv = add_primary_group(groups, lookup, entry);
+    if (rv != APR_SUCCESS || groups->nelts == 0) {
+        return rv;
+    }
+    rv = is_active_directory(&chain, lookup);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    return chain ? add_chain(groups, lookup) : add_groups_of_groups(groups, lookup);
+}
+
+/* Accounts */
+
+static int has_class(const gh_directory_entry_t *entry, const char *name)
+{
+    const apr_array_header_t *values = values_of(entry, "objectClass");
+    int i;
+
+    for (i = 0; values && i < values->nelts; ++i) {
+        if (!strcasecmp((const char *)APR_ARRAY_IDX(values, i, gh_bytes_t).data, name)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static const apr_array_header_t *texts_of(const gh_directory_entry_t *entry, const char *name,
+                                          apr_pool_t *p)
+{
+    const apr_array_header_t *values = values_of(entry, name);
+    apr_array_header_t *texts = apr_array_make(p, 4, sizeof(const char *));
+    int i;
+
+    for (i = 0; values && i < values->nelts; ++i) {
+        gh_bytes_t value = APR_ARRAY_IDX(values, i, gh_bytes_t);
+
+        if (!memchr(value.data, '\0', value.length)) {
+            APR_ARRAY_PUSH(texts, const char *) = (const char *)value.data;
+        }
+    }
+    return texts->nelts ? texts : NULL;
+}
+
+static void take_account(gh_directory_account_t *account, const gh_directory_entry_t *entry,
+                         apr_pool_t *p)
+{
+    const apr_array_header_t *sids = values_of(entry, "objectSid");
+    const apr_array_header_t *guids = values_of(entry, "objectGUID");
+    const char *control = gh_directory_entry_text(entry, "userAccountControl");
+    const char *dn = gh_directory_entry_text(entry, "distinguishedName");
+
+    account->dn = dn ? dn : gh_directory_entry_dn(entry);
+    account->cn = gh_directory_entry_text(entry, "cn");
+    account->account = gh_directory_entry_text(entry, "sAMAccountName");
+    account->host = gh_directory_entry_text(entry, "dNSHostName");
+    account->mail = gh_directory_entry_text(entry, "mail");
+    account->principal = gh_directory_entry_text(entry, "userPrincipalName");
+    account->services = texts_of(entry, "servicePrincipalName", p);
+    account->machine = has_class(entry, "computer");
+    if (sids) {
+        account->sid = gh_directory_sid_text(APR_ARRAY_IDX(sids, 0, gh_bytes_t), p);
+    }
+    if (guids && APR_ARRAY_IDX(guids, 0, gh_bytes_t).length == 16) {
+        account->guid = APR_ARRAY_IDX(guids, 0, gh_bytes_t);
+    }
+    if (control) {
+        account->disabled = (strtoul(control, NULL, 10) & (ACCOUNT_DISABLED | ACCOUNT_LOCKED))
+                            != 0;
+    }
+}
+
+static apr_status_t find_by(const gh_directory_entry_t **entry, lookup_t *lookup,
+                            const char *base, const char *attribute, const char *value)
+{
+    const gh_directory_query_t query = {
+        .base = base, .attributes = account_attributes,
+        .filter = apr_pstrcat(lookup->p, "(", attribute, "=",
+                              gh_directory_escape(value, lookup->p), ")", NULL)
+    };
+
+    return gh_directory_single(entry, lookup->directory, &query, lookup->end, lookup->p,
+                               lookup->result);
+}
+
+/** An account's own name counts before a user principal name, which need not be of its domain: or
+ *  who may write the latter could be taken for whomever he likes. */
+static apr_status_t find_account(const gh_directory_entry_t **entry, lookup_t *lookup,
+                                 const char *user, const char *domain)
+{
+    const gh_directory_config_t *config = lookup->directory->config;
+    const char *at = strrchr(user, '@');
+    const char *principal = NULL, *base;
+    apr_status_t rv = APR_NOTFOUND;
+
+    if (!domain && at) {
+        principal = user;
+        domain = at + 1;
+        user = apr_pstrmemdup(lookup->p, user, (apr_size_t)(at - user));
+    }
+    base = domain ? domain_base(config, domain, lookup->p) : config->base;
+    if (!base && domain && strchr(domain, '.') && !principal) {
+        principal = apr_pstrcat(lookup->p, user, "@", domain, NULL);
+    }
+    if (base) {
+        rv = find_by(entry, lookup, base,
+                     strchr(user, '/') ? "servicePrincipalName" : "sAMAccountName", user);
+    }
+    if (rv == APR_NOTFOUND && principal) {
+        gh_result_clear(lookup->result);
+        return find_by(entry, lookup, NULL, "userPrincipalName", principal);
+    }
+    if (!base) {
+        return gh_result_fail(lookup->result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND,
+                              "directory.domain", "Configure the domain, with both its names.",
+                              GHNO(1467) "directory %s has no domain %.100s", config->name,
+                              domain);
+    }
+    return rv;
+}
+
+apr_status_t gh_directory_account(const gh_directory_account_t **account,
+                                  gh_directory_t *directory, const char *user, const char *domain,
+                                  apr_pool_t *p, gh_result_t *result)
+{
+    gh_directory_account_t *made = apr_pcalloc(p, sizeof(*made));
+    lookup_t lookup = {
+        .directory = directory, .end = apr_time_now() + directory->deadline, .p = p,
+        .result = result
+    };
+    const gh_directory_entry_t *entry;
+    apr_status_t rv;
+
+    *account = NULL;
+    rv = gh_directory_enter(directory, result);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = find_account(&entry, &lookup, user, domain);
+    if (rv == APR_SUCCESS) {
+        take_account(made, entry, p);
+        rv = find_groups(made, &lookup, entry);
+    }
+    gh_directory_leave(directory);
+    if (rv == APR_SUCCESS) {
+        *account = made;
+    }
+    return rv;
+}
