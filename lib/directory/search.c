@@ -279,7 +279,7 @@ static int open_place(search_t *search, place_t *place, apr_uint64_t *tried)
     return error;
 }
 
-/** Each server is tried once; one whose connection has been kept, and has ended meanwhile, again. */
+/** Each server is tried once; one whose kept connection has ended meanwhile, again. */
 static int ask_servers(search_t *search, place_t *place)
 {
     gh_directory_t *directory = search->directory;
