@@ -270,6 +270,8 @@ TraceEnable off
 StartServers 2
 Listen 127.0.0.1:$http
 Listen 127.0.0.1:$https http
+Listen 127.0.0.1:$((https + 1)) http
+Listen 127.0.0.1:$((https + 2)) http
 
 DocumentRoot "$state/www"
 <Directory "/">
@@ -334,6 +336,7 @@ $(scep_location manual scep-manual "$static")
 $(scep_location renew "$profile" "$static" "SCEPRenewal by-certificate")
 # The certificate of the https server below comes from here.
 $(scep_location servers privatessl-tls-server "SCEPChallenge onetime")
+$(escrow_configuration)
 $([ -z "$slow" ] || slow_ca_configuration "$static")
 
 <IfFile "$state/tls/server.pem">
@@ -344,6 +347,7 @@ $([ -z "$slow" ] || slow_ca_configuration "$static")
         # no client is asked for a certificate: SCEP clients stumble over that
         SSLVerifyClient none
     </VirtualHost>
+$(escrow_hosts)
 </IfFile>
 TXT
 }
@@ -390,6 +394,7 @@ write_environment() {
         [ -z "$slow" ] || entry GH_SCEP_SLOW_URL "$(slow_ca_url)"
         entry GH_OCSP_URL "$(ocsp_url)"
         entry GH_CRL_URL "$(url http)/crl/devices.crl"
+        escrow_environment
     } | put "$dir/quickstart.env" 600
     changed=$before
 }
@@ -414,10 +419,16 @@ check_free() {
     if (exec 3<>"/dev/tcp/127.0.0.1/$2") 2>/dev/null; then port_taken "$1" "$2"; fi
 }
 
+check_all_free() {
+    local port
+    check_free http "$http"
+    for port in "$https" $((https + 1)) $((https + 2)); do check_free https "$port"; done
+}
+
 port_taken() { die "port $2 is taken: choose another one with --$1 PORT"; }
 
 start_httpd() {
-    local log=$state/logs/start.log
+    local log=$state/logs/start.log port
     rm -f "$state/run/httpd.pid"
     if "$httpd" -d "$state" -f "$state/httpd.conf" -k start >"$log" 2>&1 8>&-; then
         wait_until 20 is_running || { cat "$log" >&2; tail -n 20 "$state/logs/error.log" >&2
@@ -425,7 +436,9 @@ start_httpd() {
         return 0
     fi
     if grep -q "could not bind to address .*:$http\$" "$log"; then port_taken http "$http"; fi
-    if grep -q "could not bind to address .*:$https\$" "$log"; then port_taken https "$https"; fi
+    for port in "$https" $((https + 1)) $((https + 2)); do
+        ! grep -q "could not bind to address .*:$port\$" "$log" || port_taken https "$port"
+    done
     cat "$log" >&2
     die "httpd did not start; its error log is $state/logs/error.log"
 }
@@ -505,49 +518,7 @@ enrol() {
 # Prints the first text member of that name in lines of JSON.
 json() { sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p" | head -n 1; }
 
-# --- the end ---
-
-purge_instance() {
-    local name
-    [ -f "$state/settings" ] || { say "Nothing to remove in $dir"; return 0; }
-    read_settings
-    case $GH_QS_STORE in
-    pgsql:*) purge_tables "$GH_QS_STORE" ;;
-    esac
-    for name in quickstart.env quickstart.env.new gatehousectl gatehousectl.new; do
-        rm -f "$dir/$name"
-    done
-    if is_root; then rm -f "$dir/state"; fi
-    # settings nearly last: without them nobody would know whose the rest is
-    for name in software software.new software.old ca ca.new secrets store ocsp tls logs run tour slow \
-        httpd.conf httpd.conf.new settings.new settings .lock; do
-        rm -rf "${state:?}/$name"
-    done
-    say "Removed the demo CA, its store and its configuration"
-    rm -f "$state/www/index.html" "$state/www/index.html.new"
-    rmdir "$state/www" 2>/dev/null || true
-    for name in "$state" "$dir"; do
-        [ ! -d "$name" ] || rmdir "$name" 2>/dev/null || say "What else is in $name stays there"
-        [ "$state" != "$dir" ] || break
-    done
-}
-
-# Names of the store's tables, separated by commas.
-store_tables() {
-    sed -n 's/^ *"CREATE TABLE \(IF NOT EXISTS \)\{0,1\}\([a-z_]*\) (.*/\2/p' \
-        "$top/lib/store/migrations.c" | paste -sd, -
-}
-
-# A PostgreSQL database is not ours, but the tables in it are: a new CA cannot go on with them. psql
-# takes a connection string on its command line only, where --store was already.
-purge_tables() {
-    local tables
-    tables=$(store_tables)
-    if ! psql -qX -v ON_ERROR_STOP=1 -d "${1#pgsql:}" -c \
-        "DROP TABLE IF EXISTS $tables; DROP SEQUENCE IF EXISTS change_seq" >/dev/null; then
-        warn "the tables in the database could not be removed: $tables"
-    fi
-}
+# --- what is said at the end ---
 
 # A command of this script for this instance, as one types it where one is.
 command_line() {
@@ -577,6 +548,9 @@ show_urls() {
   OCSP                   $(ocsp_url)
   CRL                    $(url http)/crl/devices.crl
   https                  $(url https)   (verify with $state/ca/root.pem)
+  Escrow                 $(escrow_url)   (client certificate: $state/escrow/client.pem)
+  Escrow configuration   $(escrow_admin_url)   (client certificate: $state/escrow/admin.pem)
+  Delivered profiles     $state/outbox
   Logs                   $state/logs
   For scripts            . $dir/quickstart.env
 
@@ -585,7 +559,8 @@ What to try next
   $ctl challenge new --tenant servers --issuer devices --profile privatessl-tls-server
   $ctl urls
   $ctl check
-  $ctl ocsp status devices${slow:+
+  $ctl ocsp status devices
+  $ctl escrow list; $ctl pin list; $ctl vault status${slow:+
   $ctl issuer test slow}
   curl "$(scep_url demo)?operation=GetCACaps"
   curl -s $(url http)/crl/devices.pem | openssl crl -noout -text

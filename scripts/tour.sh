@@ -230,5 +230,6 @@ show_tour() {
     legacy_device
     manual_approval
     revoke_device
+    show_escrow_tour
     [ -z "$slow" ] || slow_device
 }

@@ -25,13 +25,25 @@ finish() {
 trap finish EXIT
 trap 'exit 130' HUP INT TERM
 
+# free_ports COUNT...: ports that so many free ones begin with; below those that the system gives to
+# whoever wants any.
 free_ports() {
     /usr/bin/python3 -c '
-import socket, sys
-sockets = [socket.socket() for _ in range(int(sys.argv[1]))]
-for s in sockets:
-    s.bind(("127.0.0.1", 0))
-print(*(s.getsockname()[1] for s in sockets))' "$1"
+import random, socket, sys
+sockets = []
+def is_free(port):
+    sockets.append(socket.socket())
+    try:
+        sockets[-1].bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    return True
+for count in map(int, sys.argv[1:]):
+    first = 0
+    while not first or not all(is_free(first + i) for i in range(count)):
+        first = random.randrange(20000, 32000)
+    print(first, end=" ")
+print()' "$@"
 }
 
 # run EXPECTED NAME ARGUMENT...: ./quickstart with these arguments ends with that exit status.
@@ -64,7 +76,7 @@ with open(sys.argv[1], "w", buffering=1) as notes:
         time.sleep(0.02)' "$1"
 }
 
-read -r http https other third <<<"$(free_ports 4)"
+read -r http https other third <<<"$(free_ports 1 3 1 3)"
 
 run 3 "status before the first run is 3" status
 
@@ -82,6 +94,8 @@ for _ in $(seq 50); do
 done
 run 1 "a taken port is refused" up --http "$http" --https "$https" --no-tour
 says "the refusal names the port and the option" "$http.*--http"
+run 1 "so is one that the escrow needs" up --http "$other" --https "$((http - 2))" --no-tour
+says "the refusal names that port and the option" "port $http.*--https"
 kill "$taker"
 wait "$taker" 2>/dev/null
 
@@ -105,11 +119,20 @@ says "the tour verified a chain" "cert.pem: OK"
 says "the tour asked by OCSP" "cert.pem: good"
 says "OCSP told of the revocation" "cert.pem: revoked"
 says "the tour showed a revocation in the CRL" "certificate revoked"
+says "the tour had keys made for mail" "encryption ada@example.com [0-9a-f]+"
+says "the tour's phone opened what the UEM was delivered" "2 PKCS#12 files"
+says "nobody else opened it" "Error decrypting CMS"
+says "the tour read mail with the key that was delivered" "The meeting is at nine"
+says "the tour uploaded a key, with a receipt" '"stored":\[\{"use":"archived"'
+says "what was uploaded reached the phone" "3.p12: subject=CN = ada@example.com"
+says "the tour's stranger was refused" '"gh":"GH1150"'
 says "the tour enrolled a device at the slow CA" "issuer=CN = Gateway SLOW"
 run 0 "status of the running instance is 0" status
 says "status has key: value lines" "^state: running$"
 says "it tells of the slow CA" "^slow CA: https://127.0.0.1:[0-9]*/cagw, process [0-9]*$"
 standin=$(sed -n 's/^slow CA: .*, process //p' "$work/out")
+says "it tells of the UEM" "^UEM: https://127.0.0.1:[0-9]*, process [0-9]*$"
+uem=$(sed -n 's/^UEM: .*, process //p' "$work/out")
 
 environment=$dir/quickstart.env
 # shellcheck disable=SC1090
@@ -117,14 +140,16 @@ environment=$dir/quickstart.env
 missing=''
 for key in GH_HTTP GH_HTTPS GH_TLS_CA GH_ROOT GH_CA GH_CONF GH_ERROR_LOG GH_AUDIT_LOG GH_PIDFILE \
     GH_STORE GH_CTL GH_SCEP_URL GH_SCEP_CHALLENGE GH_SCEP_LEGACY_URL GH_SCEP_MANUAL_URL \
-    GH_SCEP_RENEW_URL GH_SCEP_SLOW_URL GH_OCSP_URL GH_CRL_URL; do
+    GH_SCEP_RENEW_URL GH_SCEP_SLOW_URL GH_OCSP_URL GH_CRL_URL GH_ESCROW_URL GH_ESCROW_CERT \
+    GH_ESCROW_KEY GH_ESCROW_ADMIN_URL GH_ESCROW_ADMIN_CERT GH_ESCROW_ADMIN_KEY GH_UEM_OUTBOX; do
     case ${!key-} in
     ''|*/) missing="$missing $key" ;;
     esac
 done
 if [ -z "$missing" ]; then ok "quickstart.env has its keys"; else not_ok "quickstart.env lacks$missing"; fi
 missing=''
-for key in GH_TLS_CA GH_ROOT GH_CA GH_CONF GH_ERROR_LOG GH_AUDIT_LOG GH_PIDFILE GH_CTL; do
+for key in GH_TLS_CA GH_ROOT GH_CA GH_CONF GH_ERROR_LOG GH_AUDIT_LOG GH_PIDFILE GH_CTL \
+    GH_ESCROW_CERT GH_ESCROW_KEY GH_ESCROW_ADMIN_CERT GH_ESCROW_ADMIN_KEY GH_UEM_OUTBOX; do
     case ${!key} in
     /*) [ -e "${!key}" ] || missing="$missing $key" ;;
     *) missing="$missing $key" ;;
@@ -135,6 +160,22 @@ if [ -z "$missing" ]; then ok "its paths are absolute and exist"; else not_ok "w
 curl -sf --noproxy '*' "$GH_SCEP_RENEW_URL?operation=GetCACaps" >"$work/out" \
     && grep -qx Renewal "$work/out" && ok "certificates can be renewed at GH_SCEP_RENEW_URL" \
     || not_ok "certificates can be renewed at GH_SCEP_RENEW_URL"
+
+# escrow CERT KEY URL: the status of a request with a client certificate
+escrow() {
+    curl -sS --noproxy '*' --cacert "$GH_TLS_CA" --cert "$1" --key "$2" -o "$work/out" \
+        -w '%{http_code}' "$3"
+}
+[ "$(escrow "$GH_ESCROW_CERT" "$GH_ESCROW_KEY" "$GH_ESCROW_URL/v1/openapi.json")" = 200 ] \
+    && ok "GH_ESCROW_CERT is let in" || not_ok "GH_ESCROW_CERT is let in"
+[ "$(escrow "$GH_ESCROW_ADMIN_CERT" "$GH_ESCROW_ADMIN_KEY" \
+    "$GH_ESCROW_ADMIN_URL/v1/configuration")" = 200 ] \
+    && ok "so is GH_ESCROW_ADMIN_CERT" || not_ok "so is GH_ESCROW_ADMIN_CERT"
+says "the configuration has the demo's pin" '"role":"uem"'
+[ "$(escrow "$GH_ESCROW_CERT" "$GH_ESCROW_KEY" "$GH_ESCROW_ADMIN_URL/v1/configuration")" = 403 ] \
+    && ok "each at its own place" || not_ok "each at its own place"
+[ "$(find "$GH_UEM_OUTBOX" -name '*.profile' | wc -l)" = 2 ] \
+    && ok "GH_UEM_OUTBOX has what was delivered" || not_ok "GH_UEM_OUTBOX has what was delivered"
 
 openssl ocsp -issuer "$GH_CA" -serial 0x1234 -url "$GH_OCSP_URL" -no_nonce -CAfile "$GH_ROOT" \
     -verify_other "$GH_CA" >"$work/out" 2>&1
@@ -147,7 +188,8 @@ says "the demo's OCSP signer is the CA's" "Response verify OK"
 grep -E "^getcert request .* -l " "$work/command-lines" >"$work/out" \
     && grep -q "^pki --scep --options " "$work/command-lines" \
     && ok "the commands of the tour were seen" || not_ok "the commands of the tour were seen"
-grep -E -e "$GH_SCEP_CHALLENGE" -e "^(getcert|pki) .*(-L|--challenge-password|--password) " \
+grep -E -e "$GH_SCEP_CHALLENGE" -e "$(cat "$(dirname "$GH_CONF")/secrets/vault.key")" \
+    -e "$(cut -d: -f2 "$(dirname "$GH_CONF")/secrets/uem-user")" -e "^(getcert|pki) .*(-L|--challenge-password|--password) " \
     "$work/command-lines" >"$work/out"
 [ ! -s "$work/out" ] \
     && ok "no secret is on a command line" || not_ok "no secret is on a command line"
@@ -167,6 +209,7 @@ run 0 "a second run works" up --no-tour
     || not_ok "it keeps state and does not restart what runs"
 kill -0 "$standin" 2>/dev/null \
     && ok "nor the CA of --demo-slow-ca" || not_ok "nor the CA of --demo-slow-ca"
+kill -0 "$uem" 2>/dev/null && ok "nor the UEM" || not_ok "nor the UEM"
 run 1 "other ports are refused" up --http "$other" --https "$third" --no-tour
 run 1 "another store is refused" up --store pgsql:dbname=none --no-tour
 run 2 "an unknown option is a usage error" up --frobnicate
@@ -174,6 +217,7 @@ run 0 "down stops it" down
 run 3 "status of the stopped instance is 3" status
 kill -0 "$pid" 2>/dev/null && not_ok "the server is gone" || ok "the server is gone"
 kill -0 "$standin" 2>/dev/null && not_ok "the slow CA is gone" || ok "the slow CA is gone"
+kill -0 "$uem" 2>/dev/null && not_ok "the UEM is gone" || ok "the UEM is gone"
 slow_ca=$(dirname "$GH_CONF")/slow/ca/SLOW.pem
 slow_before=$(openssl x509 -in "$slow_ca" -noout -fingerprint)
 run 0 "it starts again" up --no-tour
@@ -182,6 +226,9 @@ run 0 "it starts again" up --no-tour
 [ "$slow_before" = "$(openssl x509 -in "$slow_ca" -noout -fingerprint)" ] \
     && "$GH_CTL" issuer test slow >"$work/out" 2>&1 \
     && ok "the slow CA is the same as before" || not_ok "the slow CA is the same as before"
+[ "$(escrow "$GH_ESCROW_CERT" "$GH_ESCROW_KEY" "$GH_ESCROW_URL/v1/hc")" = 200 ] \
+    && "$GH_CTL" vault verify >"$work/out" 2>&1 && grep -q "good: [1-9]" "$work/out" \
+    && ok "what is in escrow is whole" || not_ok "what is in escrow is whole"
 before=$(openssl x509 -in "$GH_CA" -noout -fingerprint)
 echo mine >"$dir/mine"
 run 0 "up --purge makes another one, with other ports" up --purge --http "$other" \
@@ -226,6 +273,9 @@ case $(tables) in
 *certificate_der*theirs*) ok "its tables are in the database" ;;
 *) not_ok "its tables are in the database: $(tables)" ;;
 esac
+. "$environment"
+[ "$(escrow "$GH_ESCROW_CERT" "$GH_ESCROW_KEY" "$GH_ESCROW_URL/v1/hc")" = 200 ] \
+    && ok "with its escrow" || not_ok "with its escrow"
 run 0 "down --purge removes it from the database" down --purge
 [ "$(tables)" = theirs ] && ok "and nothing else" || not_ok "and nothing else: $(tables)"
 exit "$status"
