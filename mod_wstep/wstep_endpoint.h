@@ -37,7 +37,7 @@ typedef struct {
     int renewal_only;
     wstep_response_t response;
     const char *parent_dn;          /* appended to subjects; or NULL */
-    const char *domain;             /* of users who name none; or NULL */
+    const apr_array_header_t *domains;      /* wstep_domain_t; the first is the default; or NULL */
 } wstep_endpoint_t;
 
 /** Who calls, authenticated. */

@@ -9,7 +9,7 @@
 #include "mod_wstep/wstep_fault.h"
 #include "mod_wstep/wstep_soap.h"
 
-/* wst:RequestSecurityToken (MS-WSTEP 3.1.4.1): what is asked for, before the token is looked into. */
+/* wst:RequestSecurityToken (MS-WSTEP 3.1.4.1): what is asked for, before the token is looked at. */
 
 typedef enum {
     WSTEP_ISSUE,                    /* a new certificate, or a renewal: the token tells */

@@ -4,6 +4,7 @@
 #define mod_wstep_wstep_security_h
 
 #include <apr_pools.h>
+#include <apr_tables.h>
 #include <apr_time.h>
 
 #include "mod_wstep/wstep_xml.h"
@@ -17,11 +18,13 @@
 typedef struct {
     const char *name;               /* NULL: there was no UsernameToken */
     char *password;                 /* overwritten with p */
+    int timed;                      /* 1: there was a Timestamp */
+    int is_signed;                  /* 1: there is a Signature, which was not looked at */
 } wstep_user_token_t;
 
 /**
- * Reads the header of one message. A Timestamp is looked at if there is one: it must not be over, nor
- * from the future, by more than skew. Of passwords PasswordText is taken alone.
+ * Reads the header of one message. A Timestamp is looked at if there is one: it must not be over,
+ * nor from the future, by more than skew. Of passwords PasswordText is taken alone.
  * @param security NULL: there was no header
  * @return APR_EINVAL with result (failure MALFORMED, TIME or DENIED)
  */
@@ -29,21 +32,31 @@ apr_status_t wstep_security_read(wstep_user_token_t *token, const xmlNode *secur
                                  apr_time_t now, apr_interval_time_t skew, apr_pool_t *p,
                                  gh_result_t *result);
 
+/** A domain of users. */
+typedef struct {
+    const char *name;               /* of DNS: "example.com" */
+    const char *alias;              /* of NetBIOS: "EXAMPLE"; or NULL */
+} wstep_domain_t;
+
 /** Who a caller is, once what he wrote is taken apart. */
 typedef struct {
     const char *name;               /* without a domain */
-    const char *domain;             /* as written, or the one that is assumed; NULL: none */
+    const wstep_domain_t *domain;   /* NULL: none is configured */
     const char *written;            /* as it was sent */
 } wstep_user_t;
 
 /**
  * Takes a user name apart: user, DOMAIN\user, user@domain, with a NetBIOS or a DNS name.
- * @param requested domain that the rest of the request names, or NULL
- * @param configured the server's, or NULL
- * @return APR_EINVAL with result for everything else
+ * Who names no domain is in the one that the rest of the request names, or in the first of those
+ * that are configured. A domain that is not configured is refused, since users of the same name may
+ * be others there.
+ * @param requested NULL: the request names none
+ * @param domains wstep_domain_t; NULL or empty: nobody may name one
+ * @return APR_EINVAL (failure DENIED) with result
  */
 apr_status_t wstep_user_parse(wstep_user_t *user, const char *written, const char *requested,
-                              const char *configured, apr_pool_t *p, gh_result_t *result);
+                              const apr_array_header_t *domains, apr_pool_t *p,
+                              gh_result_t *result);
 
 /** xsd:dateTime, with or without a zone (then UTC) and fractions of a second.
  *  @return APR_EINVAL */

@@ -6,8 +6,9 @@
 #include <apr_pools.h>
 #include <apr_errno.h>
 
-/* Paths: /wstep/<authentication>/services/<tenant>/<issuer>, /xcep/<authentication>/services/<tenant>,
- * and the names that Windows servers have for them. */
+/* Paths: /wstep/<authentication>/services/<tenant>/<issuer>,
+ * /xcep/<authentication>/services/<tenant>, and the names that Windows servers have for the
+ * latter. */
 
 #define WSTEP_URL_ROOT "/wstep"
 #define XCEP_URL_ROOT "/xcep"

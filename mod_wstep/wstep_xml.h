@@ -11,8 +11,9 @@
 #include "text.h"
 
 /*
- * XML as strangers send it, and as it is answered. Documents with a document type are refused before
- * there is a tree; size, depth and number of nodes have limits; nothing is loaded from elsewhere.
+ * XML as strangers send it, and as it is answered. Documents with a document type are refused
+ * before there is a tree; size, depth and number of nodes have limits; nothing is loaded from
+ * elsewhere.
  * Elements are told by the URI of their namespace and their local name, never by a prefix.
  */
 
@@ -32,6 +33,9 @@
 #define WSTEP_NS_AUTHORIZATION "http://schemas.xmlsoap.org/ws/2006/12/authorization"
 #define WSTEP_NS_XSI "http://www.w3.org/2001/XMLSchema-instance"
 #define WSTEP_NS_DSIG "http://www.w3.org/2000/09/xmldsig#"
+
+/** Makes libxml2 ready for many threads; to be called once, before there are any. */
+void wstep_xml_initialise(void);
 
 /**
  * Parses a document. It is freed with p.
