@@ -8,6 +8,7 @@
 
 #include "directory/directory.h"
 #include "mod_wstep/wstep_endpoint.h"
+#include "mod_wstep/wstep_fault.h"
 #include "mod_wstep/wstep_token.h"
 #include "mod_wstep/xcep_policy.h"
 #include "x509/profile.h"

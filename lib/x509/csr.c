@@ -371,6 +371,16 @@ const STACK_OF(X509_EXTENSION) *gh_csr_extensions(const gh_csr_t *csr)
     return csr->extensions;
 }
 
+int gh_csr_attribute_count(const gh_csr_t *csr)
+{
+    return X509_REQ_get_attr_count(csr->request);
+}
+
+X509_ATTRIBUTE *gh_csr_attribute(const gh_csr_t *csr, int index)
+{
+    return X509_REQ_get_attr(csr->request, index);
+}
+
 const char *gh_csr_challenge(const gh_csr_t *csr)
 {
     return csr->challenge;

@@ -61,6 +61,9 @@ apr_status_t gh_csr_sans(const gh_csr_t *csr, GENERAL_NAMES **names, apr_pool_t 
  * @return NULL if a value is no text, has a NUL, or there are more than 64 values
  */
 apr_array_header_t *gh_csr_texts(const gh_csr_t *csr, int nid, apr_pool_t *p);
+/** Attributes as they came, borrowed. */
+int gh_csr_attribute_count(const gh_csr_t *csr);
+X509_ATTRIBUTE *gh_csr_attribute(const gh_csr_t *csr, int index);
 /** challengePassword (PKCS#9), NULL if there is none. A secret: never logged, overwritten with the
  *  pool. More than one attribute or value is refused by gh_csr_parse(). */
 const char *gh_csr_challenge(const gh_csr_t *csr);

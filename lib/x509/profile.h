@@ -91,6 +91,12 @@ typedef apr_status_t gh_expand_fn(void *baton, const char *expression, apr_pool_
 typedef struct {
     const X509_NAME *subject;
     const GENERAL_NAMES *names;         /* NULL: none */
+    const STACK_OF(X509_EXTENSION) *extensions;     /* added; what the request asks for under the
+                                                       same object identifiers is not looked at.
+                                                       NULL: none */
+    int instead;                        /* 1: nor are the alternative names that it asks for, and
+                                           a security identifier; 0: they are checked, though not
+                                           given */
 } gh_given_names_t;
 
 /** Reads what was stored. @param sans gh_san_normal(), or NULL

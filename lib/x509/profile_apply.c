@@ -127,6 +127,18 @@ static apr_status_t add_requested(gh_plan_t *plan, const gh_requested_t *request
     return rv;
 }
 
+/** What somebody else than the request says. */
+static apr_status_t add_given(gh_plan_t *plan, const gh_given_names_t *given)
+{
+    int i, count = given != NULL && given->extensions != NULL
+        ? sk_X509_EXTENSION_num(given->extensions) : 0;
+    apr_status_t rv = APR_SUCCESS;
+
+    for (i = 0; rv == APR_SUCCESS && i < count; i++)
+        rv = gh_plan_add_extension(plan, sk_X509_EXTENSION_value(given->extensions, i));
+    return rv;
+}
+
 static apr_status_t internal_error(apr_status_t rv, gh_result_t *result)
 {
     /* What was refused has said so; what remains is memory. */
@@ -151,8 +163,7 @@ apr_status_t gh_profile_apply(gh_plan_t **plan, const gh_profile_t *profile, con
                          GHNO(0164) "profile %s is for the CA's own use", profile->name);
     rv = check_key(profile, gh_csr_key_kind(csr), &ec, result);
     if (rv == APR_SUCCESS)
-        rv = gh_profile_read_request(&requested, profile, csr,
-                                     context != NULL ? context->allowances : NULL, p, result);
+        rv = gh_profile_read_request(&requested, profile, csr, context, p, result);
     if (rv == APR_SUCCESS)
         rv = check_usage(made, profile, &requested, ec, p, result);
     if (rv == APR_SUCCESS)
@@ -163,6 +174,8 @@ apr_status_t gh_profile_apply(gh_plan_t **plan, const gh_profile_t *profile, con
         rv = add_names(made, profile, csr, &requested, context, p, result);
     if (rv == APR_SUCCESS)
         rv = add_requested(made, &requested);
+    if (rv == APR_SUCCESS)
+        rv = add_given(made, context != NULL ? context->given : NULL);
     rv = internal_error(rv, result);
     if (rv == APR_SUCCESS)
         *plan = made;

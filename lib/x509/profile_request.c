@@ -37,6 +37,7 @@ typedef struct {
     gh_requested_t *requested;
     const gh_profile_t *profile;
     const gh_allowances_t *allowances;
+    const gh_given_names_t *given;      /* or NULL */
     apr_pool_t *p;
     gh_result_t *result;
 } reader_t;
@@ -346,8 +347,26 @@ static apr_status_t read_other(const reader_t *reader, X509_EXTENSION *extension
     return APR_SUCCESS;
 }
 
+/** Whether something else stands in the place of what the request asks for. */
+static int is_replaced(const reader_t *reader, X509_EXTENSION *extension)
+{
+    const gh_given_names_t *given = reader->given;
+    ASN1_OBJECT *object = X509_EXTENSION_get_object(extension);
+    char oid[GH_OID_SIZE];
+
+    if (given == NULL)
+        return 0;
+    if (given->instead && (OBJ_obj2nid(object) == NID_subject_alt_name
+                           || (gh_oid_copy(oid, object) && strcmp(oid, GH_OID_SID) == 0)))
+        return 1;
+    return given->extensions != NULL
+        && X509v3_get_ext_by_OBJ(given->extensions, object, -1) >= 0;
+}
+
 static apr_status_t read_extension(const reader_t *reader, X509_EXTENSION *extension)
 {
+    if (is_replaced(reader, extension))
+        return APR_SUCCESS;
     switch (OBJ_obj2nid(X509_EXTENSION_get_object(extension))) {
     case NID_key_usage:
         return read_key_usage(reader, extension);
@@ -365,10 +384,13 @@ static apr_status_t read_extension(const reader_t *reader, X509_EXTENSION *exten
 }
 
 apr_status_t gh_profile_read_request(gh_requested_t *requested, const gh_profile_t *profile,
-                                     const gh_csr_t *csr, const gh_allowances_t *allowances,
+                                     const gh_csr_t *csr, const gh_profile_context_t *context,
                                      apr_pool_t *p, gh_result_t *result)
 {
-    const reader_t reader = { requested, profile, allowances, p, result };
+    const reader_t reader = {
+        requested, profile, context != NULL ? context->allowances : NULL,
+        context != NULL ? context->given : NULL, p, result
+    };
     const STACK_OF(X509_EXTENSION) *extensions = gh_csr_extensions(csr);
     int i, count = extensions != NULL ? sk_X509_EXTENSION_num(extensions) : 0;
     apr_status_t rv = APR_SUCCESS;

@@ -109,7 +109,7 @@ void gh_profile_reset_san(gh_profile_t *profile, apr_pool_t *p);
 
 /** Looks at everything that a request asks for in extensions. */
 apr_status_t gh_profile_read_request(gh_requested_t *requested, const gh_profile_t *profile,
-                                     const gh_csr_t *csr, const gh_allowances_t *allowances,
+                                     const gh_csr_t *csr, const gh_profile_context_t *context,
                                      apr_pool_t *p, gh_result_t *result);
 
 /** Decides the subject. @param subject owned by p */
