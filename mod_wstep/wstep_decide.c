@@ -34,7 +34,8 @@ apr_status_t wstep_exchange_account(const wstep_services_t *services, const wste
     if (!services->directory || !user->name) {
         return APR_SUCCESS;
     }
-    rv = gh_directory_account(account, services->directory, user->name, user->domain, p, result);
+    rv = gh_directory_account(account, services->directory, user->name,
+                              user->domain ? user->domain->name : NULL, p, result);
     if (rv != APR_SUCCESS) {
         return rv == APR_NOTFOUND || rv == GH_ECONFLICT ? GH_EREFUSED : rv;
     }
@@ -73,7 +74,7 @@ apr_status_t wstep_exchange_owner(wstep_exchange_t *x)
     }
     else if (user->name) {
         owner = apr_pstrcat(x->p, "user:", lower(user->name, x->p), "@",
-                            user->domain ? lower(user->domain, x->p) : "", NULL);
+                            user->domain ? lower(user->domain->name, x->p) : "", NULL);
     }
     else if (certificate && X509_pubkey_digest(certificate, EVP_sha256(), key, NULL)) {
         owner = apr_pstrcat(x->p, "key:", gh_hex(x->p, key, sizeof(key)), NULL);
@@ -192,7 +193,7 @@ static apr_status_t check_agent(wstep_exchange_t *x)
         return rv == GH_EREFUSED ? refuse(x, WSTEP_FAULT_SIGNATURE_POLICY) : rv;
     }
     gh_result_clear(&ignored);
-    if (wstep_user_parse(&x->subject_user, name, NULL, x->endpoint->domain, x->p, &ignored)
+    if (wstep_user_parse(&x->subject_user, name, NULL, x->endpoint->domains, x->p, &ignored)
         != APR_SUCCESS) {
         return deny_agent(x, "requestername is no user name");
     }

@@ -64,7 +64,8 @@ static const char *user_text(const wstep_exchange_t *x)
     if (!user->name) {
         return NULL;
     }
-    return user->domain ? apr_pstrcat(x->p, user->name, "@", user->domain, NULL) : user->name;
+    return user->domain ? apr_pstrcat(x->p, user->name, "@", user->domain->name, NULL)
+                        : user->name;
 }
 
 static void fill_request(gh_enrolment_request_t *enrolment, const wstep_exchange_t *x)

@@ -133,20 +133,28 @@ apr_status_t wstep_template_find(const wstep_template_t **template,
 
 /* Who may */
 
+static int is_text(const char *text, const char *begin, size_t length)
+{
+    return text && strlen(text) == length && !strncasecmp(text, begin, length);
+}
+
+static int is_domain(const wstep_domain_t *domain, const char *begin, size_t length)
+{
+    return domain && (is_text(domain->name, begin, length) || is_text(domain->alias, begin, length));
+}
+
+/** @param entry "DOMAIN\\user", "user@domain", or "user", who is of any of the domains */
 static int is_user(const char *entry, const wstep_user_t *user)
 {
     const char *slash = strchr(entry, '\\'), *at = strrchr(entry, '@');
-    size_t length = strlen(user->name);
 
     if (slash) {
-        return user->domain && !strcasecmp(slash + 1, user->name)
-               && strlen(user->domain) == (size_t)(slash - entry)
-               && !strncasecmp(entry, user->domain, (size_t)(slash - entry));
+        return !strcasecmp(slash + 1, user->name)
+               && is_domain(user->domain, entry, (size_t)(slash - entry));
     }
     if (at) {
-        return user->domain && !strcasecmp(at + 1, user->domain)
-               && length == (size_t)(at - entry)
-               && !strncasecmp(entry, user->name, length);
+        return is_text(user->name, entry, (size_t)(at - entry))
+               && is_domain(user->domain, at + 1, strlen(at + 1));
     }
     return !strcasecmp(entry, user->name);
 }

@@ -403,7 +403,7 @@ static apr_status_t find_account(const gh_directory_entry_t **entry, lookup_t *l
         domain = at + 1;
         user = apr_pstrmemdup(lookup->p, user, (apr_size_t)(at - user));
     }
-    base = domain ? domain_base(config, domain, lookup->p) : config->base;
+    base = domain && config->domains ? domain_base(config, domain, lookup->p) : config->base;
     if (!base && domain && strchr(domain, '.') && !principal) {
         principal = apr_pstrcat(lookup->p, user, "@", domain, NULL);
     }

@@ -42,7 +42,8 @@ typedef struct {
     int connections;                /* at once, of this process; 0: 8 */
     int referrals;                  /* hops that are followed, 0 to 10 */
     apr_interval_time_t keep;       /* how long answers are kept; 0: not at all */
-    const apr_array_header_t *domains;  /* gh_directory_domain_t; NULL: none */
+    const apr_array_header_t *domains;  /* gh_directory_domain_t; NULL: there is one, whatever it
+                                           is called */
 } gh_directory_config_t;
 
 /** Most values of an attribute, and bytes of an answer. */
