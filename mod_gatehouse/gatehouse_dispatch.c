@@ -49,6 +49,7 @@ typedef struct {
 
 /* These live in pconf. */
 static apr_hash_t *waits;           /* waiting_t * by queue */
+static waiting_t *waits_together;   /* of all queues */
 static int processes;
 
 static ap_filter_rec_t *discard_filter;
@@ -57,13 +58,14 @@ static apr_uint32_t logged;         /* in seconds, of this child */
 static apr_status_t forget(void *data)
 {
     waits = NULL;
+    waits_together = NULL;
     return APR_SUCCESS;
 }
 
-static apr_status_t add_waits(const char *queue, apr_interval_time_t wait, int most,
-                              apr_pool_t *pconf)
+static apr_status_t make_waits(waiting_t **made, apr_interval_time_t wait, int most,
+                               apr_pool_t *pconf)
 {
-    waiting_t *waiting = apr_pcalloc(pconf, sizeof(*waiting));
+    waiting_t *waiting = *made = apr_pcalloc(pconf, sizeof(*waiting));
     apr_shm_t *shared;
     apr_status_t rv = apr_shm_create(&shared, gh_limiter_size(processes), NULL, pconf);
 
@@ -73,8 +75,36 @@ static apr_status_t add_waits(const char *queue, apr_interval_time_t wait, int m
         waiting->memory = apr_shm_baseaddr_get(shared);
         rv = gh_limiter_prepare(waiting->memory, processes);
     }
+    return rv;
+}
+
+static apr_status_t add_waits(const char *queue, apr_interval_time_t wait, int most,
+                              apr_pool_t *pconf)
+{
+    waiting_t *waiting;
+    apr_status_t rv = make_waits(&waiting, wait, most, pconf);
+
     apr_hash_set(waits, queue, APR_HASH_KEY_STRING, waiting);
     return rv;
+}
+
+/** Half of what may be served at a time: however many queues stand still, the other half is there
+ *  for OCSP and for all that needs no worker. */
+static apr_status_t add_waits_together(apr_pool_t *pconf)
+{
+    int children = 1, threads = 1, most;
+
+    ap_mpm_query(AP_MPMQ_MAX_DAEMONS, &children);
+    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
+    most = (children > 1 ? children : 1) * (threads > 1 ? threads : 1) / 2;
+    return make_waits(&waits_together, 0, most > 1 ? most : 1, pconf);
+}
+
+static void join_waits(waiting_t *waiting, apr_pool_t *p)
+{
+    gh_limiter_limits_t limits = { waiting->most, 0, 0 };
+
+    waiting->limiter = gh_limiter_join(waiting->memory, processes, &limits, p);
 }
 
 static void tell_metrics(gatehouse_metrics_t *metrics, apr_pool_t *p)
@@ -108,6 +138,7 @@ apr_status_t gatehouse_dispatch_create(gatehouse_settings_t *settings, apr_pool_
     waits = apr_hash_make(pconf);
     apr_pool_cleanup_register(pconf, NULL, forget, apr_pool_cleanup_null);
     gatehouse_register_metrics(tell_metrics, pconf);
+    rv = add_waits_together(pconf);
     for (i = 0; rv == APR_SUCCESS && i < settings->issuers->nelts; ++i) {
         const gatehouse_issuer_section_t *section
             = APR_ARRAY_IDX(settings->issuers, i, gatehouse_issuer_section_t *);
@@ -130,10 +161,10 @@ void gatehouse_dispatch_child_init(apr_pool_t *p, server_rec *s)
     apr_hash_index_t *index;
 
     for (index = waits ? apr_hash_first(p, waits) : NULL; index; index = apr_hash_next(index)) {
-        waiting_t *waiting = apr_hash_this_val(index);
-        gh_limiter_limits_t limits = { waiting->most, 0, 0 };
-
-        waiting->limiter = gh_limiter_join(waiting->memory, processes, &limits, p);
+        join_waits(apr_hash_this_val(index), p);
+    }
+    if (waits_together) {
+        join_waits(waits_together, p);
     }
 }
 
@@ -293,10 +324,17 @@ void gatehouse_await(request_rec *r, const char *queue, const char *enrolment)
                       "this one does not", queue);
         return;
     }
+    if (!gh_limiter_enter(waits_together->limiter)) {
+        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, GHNO(1541) "half of all workers of this node "
+                      "wait; this request does not wait for %s", queue);
+        gh_limiter_leave(waiting->limiter);
+        return;
+    }
     end = apr_time_now() + waiting->wait;
     if (!tell_worker(r, queue, enrolment, waiting->wait)) {
         watch_store(r, enrolment, end, waiting->wait);
     }
+    gh_limiter_leave(waits_together->limiter);
     gh_limiter_leave(waiting->limiter);
 }
 

@@ -97,6 +97,15 @@ static int load_credential(server_rec *s, scep_intune_t *intune, apr_pool_t *pco
         /* the worker reads it itself */
         OPENSSL_cleanse((void *)credential->key.data, credential->key.length);
     }
+    if (credential && (!credential->algorithm || strcmp(credential->algorithm, "RSA"))) {
+        gh_result_clear(&result);
+        gh_result_fail(&result, APR_EINVAL, GH_FAILURE_ALGORITHM, "credential",
+                       "Make one with an RSA key of 2048 bits or more, and register its "
+                       "certificate.",
+                       GHNO(1542) "the key of the PKCS#12 %s is %s; Entra ID wants RSA",
+                       intune->credential, credential->algorithm ? credential->algorithm : "none");
+        return tell(s, intune, intune->credential_place, "IntuneCredential", &result, ptemp);
+    }
     if (rv != APR_SUCCESS) {
         if (result.failure == GH_FAILURE_TIME) {
             /* what has ended keeps nothing but this connection from its work */

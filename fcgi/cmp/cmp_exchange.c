@@ -21,8 +21,8 @@
 #define NOT_US (BIT(badMessageCheck) | BIT(badTime) | BIT(wrongAuthority) | BIT(wrongIntegrity) \
                 | BIT(signerNotTrusted) | BIT(unsupportedVersion) | BIT(notAuthorized))
 
-/** Not now. */
-#define NOT_NOW (BIT(systemUnavail) | BIT(systemFailure) | BIT(timeNotAvailable))
+/** Not now, and nothing was done. */
+#define NOT_NOW (BIT(systemUnavail) | BIT(timeNotAvailable))
 
 /* Messages */
 
@@ -246,14 +246,23 @@ static void judge_refusal(cmp_reply_t *reply, const cmp_exchange_t *exchange)
     reply->revoked = bits > 0 && (bits & BIT(certRevoked)) != 0;
     bits = bits < 0 ? 0 : bits;
     if (exchange->asked == CMP_BODY_POLL_REQ && exchange->replied == CMP_BODY_ERROR) {
-        reply->verdict = bits & NOT_NOW ? CMP_WAITING : CMP_UNKNOWN;
+        reply->verdict = bits & (NOT_NOW | BIT(systemFailure)) ? CMP_WAITING : CMP_UNKNOWN;
         gh_result_fail(&reply->result, GH_EUNKNOWN, GH_FAILURE_UNAVAILABLE, CMP_RULE,
                        "Look at the CA what has become of the request; then gatehousectl "
                        "enrolment retry or cancel.",
                        GHNO(1032) "the CMP server of issuer %s, which had let the request wait, "
                        "now says: %s", name, reply->words);
     }
-    else if (bits & NOT_NOW && exchange->asked != CMP_BODY_POLL_REQ) {
+    else if (bits & BIT(systemFailure) && exchange->request) {
+        /* it may have signed before it failed */
+        reply->verdict = CMP_UNKNOWN;
+        gh_result_fail(&reply->result, GH_EUNKNOWN, GH_FAILURE_UNAVAILABLE, CMP_RULE,
+                       "Look at the CA what has become of the request; then gatehousectl "
+                       "enrolment retry or cancel.",
+                       GHNO(1540) "the CA of issuer %s has failed amid the request, and does not "
+                       "tell what it did: %s", name, reply->words);
+    }
+    else if (bits & (NOT_NOW | BIT(systemFailure)) && exchange->asked != CMP_BODY_POLL_REQ) {
         reply->verdict = CMP_BUSY;
         gh_result_fail(&reply->result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, CMP_RULE,
                        "Nothing, if it passes; otherwise ask the operator of the CA.",

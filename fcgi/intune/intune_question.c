@@ -91,7 +91,8 @@ static apr_status_t insert_tell(gh_transaction_t *transaction, void *baton)
     gh_job_record_t job = {
         .id = gh_ordered_id(now, asking->pool), .kind = INTUNE_JOB_TELL,
         .queue = record_of(asking)->queue, .subject = record_of(asking)->id,
-        .created = now, .due = asking->due, .deadline = now + TELL_PATIENCE
+        .created = now, .due = now + asking->due - framework_job_time(asking->job),
+        .deadline = now + TELL_PATIENCE
     };
     apr_status_t rv;
 
@@ -270,14 +271,14 @@ static void answered(void *baton, const intune_outcome_t *outcome)
     else if (outcome->stopped) {
         end_later(asking, framework_job_time(asking->job));
     }
-    else if (is_lenient(asking)) {
-        asking->ending = ENDING_HANDED_OUT;
-        asking->due = framework_job_next(asking->job, outcome->retry_after);
-        end_asking(asking);
-    }
     else if (answer.verdict == INTUNE_REFUSED) {
         asking->ending = ENDING_NO;
         asking->reason = gh_question_words(answer.reason, asking->pool);
+        end_asking(asking);
+    }
+    else if (is_lenient(asking)) {
+        asking->ending = ENDING_HANDED_OUT;
+        asking->due = framework_job_next(asking->job, outcome->retry_after);
         end_asking(asking);
     }
     else {
@@ -430,6 +431,14 @@ void intune_question(void *baton, framework_job_t *job)
 
 /* What was handed out without Intune's word */
 
+static void log_untold(const asking_t *asking)
+{
+    gh_log(asking->service->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0953) "IntuneConnection %s: "
+           "Intune was not told of the certificate of enrolment %s, which was handed out: %s: "
+           "%s", asking->service->connection.name, record_of(asking)->subject, asking->why.number,
+           asking->why.message);
+}
+
 static void told(void *baton, const intune_outcome_t *outcome)
 {
     asking_t *asking = baton;
@@ -444,6 +453,11 @@ static void told(void *baton, const intune_outcome_t *outcome)
     }
     intune_service_note(asking->service, outcome, answer.verdict, &asking->why);
     if (answer.verdict == INTUNE_DONE) {
+        asking->ending = ENDING_GONE;
+        end_asking(asking);
+    }
+    else if (answer.verdict == INTUNE_REFUSED) {
+        log_untold(asking);
         asking->ending = ENDING_GONE;
         end_asking(asking);
     }
@@ -474,10 +488,7 @@ void intune_tell(void *baton, framework_job_t *job)
                        asking->pool, &asking->why);
     }
     if (is_late(asking)) {
-        gh_log(asking->service->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0953) "IntuneConnection %s: "
-               "Intune was not told of the certificate of enrolment %s, which was handed out: %s: "
-               "%s", asking->service->connection.name, record->subject, asking->why.number,
-               asking->why.message);
+        log_untold(asking);
         asking->ending = ENDING_GONE;
         end_asking(asking);
     }

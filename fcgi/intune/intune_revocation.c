@@ -18,6 +18,7 @@
 #include <openssl/evp.h>
 
 #include "audit.h"
+#include "fcgi/backoff.h"
 #include "fcgi/intune/intune_service.h"
 #include "issuer/intune.h"
 #include "issuer/question.h"
@@ -36,6 +37,10 @@
 
 /** CRLReason of what an administrator of Intune wants gone: cessationOfOperation. */
 #define REASON 5
+
+/** The pause after polls that have failed, doubled with each up to the most. */
+#define POLL_PAUSE     apr_time_from_sec(2)
+#define POLL_PAUSE_MAX apr_time_from_sec(900)
 
 /** Results that Intune does not take are worth nothing after that: it asks again. */
 #define UPLOAD_PATIENCE apr_time_from_sec(7 * 86400)
@@ -139,11 +144,31 @@ static void gone(void *baton)
     work->rv = gh_store_write(store_of(work), remove_work, work, &work->stored);
 }
 
-static void later(work_t *work, const intune_outcome_t *outcome)
+static apr_time_t try_again(const work_t *work, const intune_outcome_t *outcome)
 {
-    work->due = outcome->stopped ? apr_time_now()
+    return outcome->stopped ? framework_job_time(work->job)
         : framework_job_next(work->job, outcome->retry_after);
-    end(work, again);
+}
+
+/** When the cron expression wants the next one, by the clock of jobs. */
+static apr_time_t next_poll(const work_t *work)
+{
+    apr_time_t now = apr_time_now();
+
+    return framework_job_time(work->job) + gh_cron_next(&work->service->cron, now) - now;
+}
+
+/** Asking has failed. Whatever it was, Intune and Entra ID are asked less and less often. */
+static apr_time_t poll_again(const work_t *work, const intune_outcome_t *outcome)
+{
+    apr_time_t next = try_again(work, outcome), pause;
+
+    if (outcome->stopped) {
+        return next;
+    }
+    pause = framework_job_time(work->job)
+        + backoff_pause(++work->service->failures, POLL_PAUSE, POLL_PAUSE_MAX);
+    return next > pause ? next : pause;
 }
 
 /* Asking */
@@ -220,16 +245,18 @@ static void downloaded(void *baton, const intune_outcome_t *outcome)
                "requests for revocation are not understood", service->connection.name, skipped);
     }
     if (verdict == INTUNE_REFUSED) {
-        work->due = gh_cron_next(&service->cron, apr_time_now());
+        work->due = next_poll(work);
         end(work, again);
     }
     else if (verdict != INTUNE_DONE) {
-        later(work, outcome);
+        work->due = poll_again(work, outcome);
+        end(work, again);
     }
     else {
+        service->failures = 0;
         /* a full batch is not all */
-        work->due = work->asked->nelts >= service->most ? apr_time_now() + apr_time_from_sec(1)
-            : gh_cron_next(&service->cron, apr_time_now());
+        work->due = work->asked->nelts >= service->most
+            ? framework_job_time(work->job) + apr_time_from_sec(1) : next_poll(work);
         end(work, work->asked->nelts > 0 ? batch : again);
     }
 }
@@ -353,7 +380,7 @@ static apr_status_t revoke_one(gh_transaction_t *transaction, work_t *work,
         say(result, INTUNE_ERROR_NOT_FOUND, "there is no such certificate");
     }
     else if (certificate->status == GH_STATUS_REVOKED) {
-        say(result, INTUNE_ERROR_CONFLICT, "the certificate was revoked before");
+        say(result, INTUNE_REVOKED, NULL);          /* what is wanted is so */
     }
     else if (certificate->not_after <= now) {
         say(result, INTUNE_ERROR_CONFLICT, "the certificate has expired");
@@ -462,14 +489,15 @@ static void uploaded(void *baton, const intune_outcome_t *outcome)
         end(work, gone);
     }
     else if (verdict == INTUNE_REFUSED
-             || record_of(work)->created + UPLOAD_PATIENCE < apr_time_now()) {
+             || record_of(work)->created + UPLOAD_PATIENCE < framework_job_time(work->job)) {
         gh_log(work->service->log, GH_LOG_WARNING, APR_SUCCESS, GHNO(0957) "IntuneConnection %s: "
                "Intune does not take what has become of its requests for revocation: %s: %s",
                work->service->connection.name, work->why.number, work->why.message);
         end(work, gone);
     }
     else {
-        later(work, outcome);
+        work->due = try_again(work, outcome);
+        end(work, again);
     }
 }
 

@@ -29,6 +29,7 @@ typedef struct {
     const gh_log_t *log;
     int lenient;                    /* what Intune was not told of is handed out all the same */
     int polls;                      /* requests for revocation are asked for */
+    int failures;                   /* of asking, one after the other */
     gh_cron_t cron;
     int most;                       /* of them at a time */
     const char *issuer_name;        /* only of this one; or NULL */

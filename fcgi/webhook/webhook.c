@@ -229,7 +229,7 @@ static void call(void *baton)
     const webhook_t *webhook = ask->webhook;
     const char *signature = webhook_sign(webhook->secret, ask->body, ask->pool);
     const char *headers[] = {
-        webhook->id_header,
+        webhook->id_header, apr_pstrcat(ask->pool, "X-Request-Id: ", id_of(ask), NULL),
         apr_pstrcat(ask->pool, "X-Smallstep-Signature: ", signature ? signature : "", NULL),
         "Accept: application/json", webhook->authorization, NULL
     };

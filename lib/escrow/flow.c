@@ -43,22 +43,11 @@ apr_status_t gh_escrow_add_job(gh_transaction_t *transaction, apr_hash_t *lives,
     gh_job_record_t job = {
         .id = gh_ordered_id(now, p), .kind = GH_ESCROW_DELIVER, .queue = gh_escrow_queue(uem, p),
         .subject = id, .payload = { (const unsigned char *)payload, strlen(payload) },
-        .created = now, .due = now, .deadline = now + gh_escrow_life(lives, uem)
+        .created = now, .due = now, .deadline = now + gh_escrow_life(lives, uem), .behind = 1
     };
-    apr_time_t last = 0;
-    apr_status_t rv;
+    apr_status_t rv = job.id ? gh_job_drop(transaction, job.queue, id) : APR_EGENERAL;
 
-    if (job.id == NULL) {
-        return APR_EGENERAL;
-    }
-    if ((rv = gh_job_drop(transaction, job.queue, id)) != APR_SUCCESS
-        || (rv = gh_job_last(transaction, job.queue, id, &last)) != APR_SUCCESS) {
-        return rv;
-    }
-    if (job.created <= last) {      /* the clock of the node that made the one before */
-        job.created = last + 1;
-    }
-    return gh_job_insert(transaction, &job);
+    return rv == APR_SUCCESS ? gh_job_insert(transaction, &job) : rv;
 }
 
 static int is_open(const gh_escrow_profile_record_t *profile)

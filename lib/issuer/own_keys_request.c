@@ -15,12 +15,22 @@
 /** How long nothing is asked for after a refusal: what was wrong needs a person. */
 #define REFUSED_PAUSE apr_time_from_sec(300)
 
+/** How long after an unknown outcome: an operator may know more. Then another key is certified, and
+ *  a certificate that was made for the one before is of no use to anybody. */
+#define DOUBT_PAUSE apr_time_from_sec(3600)
+
 typedef struct {
     const gh_own_keys_t *keys;
     gh_key_request_record_t *request;
     gh_enrolment_record_t *enrolment;
     apr_pool_t *pool;
 } look_t;
+
+/** A clock that was set back must not stop this. */
+static int has_passed(apr_time_t since, apr_interval_time_t pause, apr_time_t now)
+{
+    return now - since >= pause || since - now >= pause;
+}
 
 static apr_status_t look_work(gh_transaction_t *transaction, void *baton)
 {
@@ -44,6 +54,9 @@ apr_status_t gh_own_request_look(const gh_own_keys_t *keys, const gh_own_service
     if (rv != APR_SUCCESS) {
         return rv;
     }
+    if (row->state == GH_ENROLMENT_IN_DOUBT && has_passed(row->updated, DOUBT_PAUSE, now)) {
+        return APR_NOTFOUND;
+    }
     switch (row->state) {
     case GH_ENROLMENT_SUBMITTED:
     case GH_ENROLMENT_RETRY:
@@ -55,8 +68,7 @@ apr_status_t gh_own_request_look(const gh_own_keys_t *keys, const gh_own_service
                               gh_issuer_name(keys->issuer), row->id,
                               gh_enrolment_state_name(row->state));
     default:
-        /* a clock that was set back must not stop this */
-        if (now - row->updated >= REFUSED_PAUSE || row->updated - now >= REFUSED_PAUSE) {
+        if (has_passed(row->updated, REFUSED_PAUSE, now)) {
             return APR_NOTFOUND;
         }
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_UNAVAILABLE, "own.refused",

@@ -116,18 +116,11 @@ static apr_status_t tell_ca(gh_transaction_t *transaction, const char *issuer, g
         .payload = { (const unsigned char *)text, strlen(text) },
         .created = now,
         .due = now,
-        .deadline = STATUS_DEADLINE
+        .deadline = STATUS_DEADLINE,
+        .behind = 1                 /* transactions that change a status take turns */
     };
 
-    apr_time_t last = 0;
-    apr_status_t rv = job.id ? gh_job_last(transaction, job.queue, job.subject, &last)
-        : APR_EGENERAL;
-
-    /* transactions that change a status take turns */
-    if (last >= job.created) {
-        job.created = last + 1;
-    }
-    return rv == APR_SUCCESS ? gh_job_insert(transaction, &job) : rv;
+    return job.id ? gh_job_insert(transaction, &job) : APR_EGENERAL;
 }
 
 static const char *released_name(const char *issuer, gh_bytes_t serial, apr_pool_t *p)

@@ -29,25 +29,6 @@ _Static_assert(GH_JOB_OPEN == 1, "numbers are in the schema");
     " AND b.state = 1 AND (b.created < job.created OR (b.created = job.created" \
     " AND b.id < job.id)))"
 
-apr_status_t gh_job_insert(gh_transaction_t *transaction, const gh_job_record_t *record)
-{
-    gh_query_t *query;
-
-    query = gh_query(transaction,
-                     "INSERT INTO job (id, kind, queue, subject, payload, state, attempts, created,"
-                     " due, deadline, sent, held_until)"
-                     " VALUES ($1, $2, $3, $4, $5, 1, 0, $6, $7, $8, 0, 0)");
-    gh_bind_text(query, record->id);
-    gh_bind_text(query, record->kind);
-    gh_bind_text(query, record->queue);
-    gh_bind_text(query, record->subject);
-    gh_bind_bytes(query, record->payload);
-    gh_bind_int64(query, record->created);
-    gh_bind_int64(query, record->due);
-    gh_bind_int64(query, record->deadline);
-    return gh_execute(query);
-}
-
 static gh_job_record_t *read_record(gh_query_t *query, apr_pool_t *p)
 {
     gh_job_record_t *record = apr_pcalloc(p, sizeof(*record));
@@ -114,15 +95,46 @@ static apr_status_t change_one(gh_query_t *query, gh_transaction_t *transaction)
         : gh_rows_changed(transaction) == 1 ? APR_SUCCESS : APR_NOTFOUND;
 }
 
-apr_status_t gh_job_last(gh_transaction_t *transaction, const char *queue, const char *subject,
-                         apr_time_t *created)
+/* Making */
+
+/** When the last one was made that is still there. @param created 0: there is none */
+static apr_status_t last_about(gh_transaction_t *transaction, const gh_job_record_t *record,
+                               apr_time_t *created)
 {
     gh_query_t *query = gh_query(transaction, "SELECT max(created) FROM job WHERE queue = $1"
                                  " AND subject = $2");
 
-    gh_bind_text(query, queue);
-    gh_bind_text(query, subject);
+    gh_bind_text(query, record->queue);
+    gh_bind_text(query, record->subject);
     return read_number(query, created);
+}
+
+apr_status_t gh_job_insert(gh_transaction_t *transaction, const gh_job_record_t *record)
+{
+    apr_time_t offset = 0, last = 0, created;
+    gh_query_t *query;
+    apr_status_t rv = gh_store_offset(transaction, &offset);
+
+    if (rv == APR_SUCCESS && record->behind) {
+        rv = last_about(transaction, record, &last);
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    created = record->created + offset;
+    query = gh_query(transaction,
+                     "INSERT INTO job (id, kind, queue, subject, payload, state, attempts, created,"
+                     " due, deadline, sent, held_until)"
+                     " VALUES ($1, $2, $3, $4, $5, 1, 0, $6, $7, $8, 0, 0)");
+    gh_bind_text(query, record->id);
+    gh_bind_text(query, record->kind);
+    gh_bind_text(query, record->queue);
+    gh_bind_text(query, record->subject);
+    gh_bind_bytes(query, record->payload);
+    gh_bind_int64(query, record->behind && created <= last ? last + 1 : created);
+    gh_bind_int64(query, record->due + offset);
+    gh_bind_int64(query, record->deadline ? record->deadline + offset : 0);
+    return gh_execute(query);
 }
 
 apr_status_t gh_job_find(gh_transaction_t *transaction, const char *id, gh_job_record_t **record,
@@ -395,7 +407,8 @@ apr_status_t gh_job_retry(gh_transaction_t *transaction, const char *id)
                      " sent = CASE WHEN state = 1 THEN sent ELSE 0 END,"
                      " reference = CASE WHEN state = 1 THEN reference ELSE NULL END,"
                      " holder = NULL, held_until = 0,"
-                     " deadline = CASE WHEN deadline = 0 THEN 0 ELSE $1 + deadline - created END"
+                     " deadline = CASE WHEN deadline = 0 THEN 0 ELSE $1 + deadline - created END,"
+                     " created = CASE WHEN deadline = 0 THEN created ELSE $1 END"
                      " WHERE id = $2 AND held_until <= $1");
     gh_bind_int64(query, now);
     gh_bind_text(query, id);

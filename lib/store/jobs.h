@@ -41,16 +41,17 @@ typedef struct {
     apr_time_t held_until;
     apr_time_t taken;               /* when it was taken, by the same clock as sent and held_until;
                                        of no other record */
+    int behind;                     /* for gh_job_insert(): it stands behind those about the same
+                                       subject, whatever the clocks of their makers said */
 } gh_job_record_t;
 
-/** As it is made: id, kind, queue, subject, payload, created, due and deadline count.
- *  @return GH_ECONFLICT if there is one with that id */
+/**
+ * As it is made: id, kind, queue, subject, payload, created, due, deadline and behind count. The
+ * times are by the clock of this process; they are kept by that of the store, which claims and
+ * deadlines go by on every node.
+ * @return GH_ECONFLICT if there is one with that id
+ */
 apr_status_t gh_job_insert(gh_transaction_t *transaction, const gh_job_record_t *record);
-
-/** When the last one was made about a subject that is still there; for who has to be behind it,
- *  whatever the clocks say. @param created 0: there is none */
-apr_status_t gh_job_last(gh_transaction_t *transaction, const char *queue, const char *subject,
-                         apr_time_t *created);
 
 /** @return APR_NOTFOUND; fills the whole record, in p */
 apr_status_t gh_job_find(gh_transaction_t *transaction, const char *id, gh_job_record_t **record,

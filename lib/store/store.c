@@ -15,6 +15,9 @@
 #define DEFAULT_QUEUE       1024
 #define DEFAULT_DEADLINE    apr_time_from_sec(10)
 
+/** Clocks that are no further apart count as one: so long may asking for the other take. */
+#define SAME_CLOCK          apr_time_from_msec(100)
+
 static const gh_store_backend_t *find_backend(const char *uri, const char **location)
 {
     const gh_store_backend_t *backends[] = { &gh_store_sqlite, &gh_store_pgsql };
@@ -384,6 +387,18 @@ apr_status_t gh_store_now(gh_transaction_t *transaction, apr_time_t *now)
     if ((rv = gh_step(query)) == APR_SUCCESS) {
         *now = gh_column_int64(query, 0);
         gh_query_end(query);
+    }
+    return rv;
+}
+
+apr_status_t gh_store_offset(gh_transaction_t *transaction, apr_time_t *offset)
+{
+    apr_time_t before = apr_time_now(), now;
+    apr_status_t rv = gh_store_now(transaction, &now);
+
+    *offset = now - before;
+    if (*offset > -SAME_CLOCK && *offset < SAME_CLOCK) {
+        *offset = 0;
     }
     return rv;
 }

@@ -157,4 +157,8 @@ apr_status_t gh_next_change(gh_transaction_t *transaction, apr_int64_t *change);
 /** The clock that leases are timed by: the database's, in microseconds since 1970. */
 apr_status_t gh_store_now(gh_transaction_t *transaction, apr_time_t *now);
 
+/** How far that clock is before the one of this process, in microseconds; 0 for what may as well be
+ *  the time that asking has taken. */
+apr_status_t gh_store_offset(gh_transaction_t *transaction, apr_time_t *offset);
+
 #endif /* gatehouse_store_h */

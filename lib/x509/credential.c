@@ -292,6 +292,7 @@ static apr_status_t make(gh_credential_t **out, const reader_t *reader, const ba
     credential->not_after = gh_certificate_not_after(certificate);
     credential->subject = gh_name_text(X509_get_subject_name(certificate), p);
     credential->certificate = chain_pem(reader, certificate, p);
+    credential->algorithm = EVP_PKEY_get0_type_name(bag->key);
     credential->key = key_pem(bag->key, p);
     credential->trust = trust_pem(reader, p);
     *out = credential;

@@ -28,6 +28,7 @@ typedef struct {
     apr_time_t not_before;          /* of its certificate */
     apr_time_t not_after;
     const char *subject;            /* of its certificate, RFC 4514 */
+    const char *algorithm;          /* of the key, as OpenSSL calls it: "RSA", "EC" */
 } gh_credential_t;
 
 /**

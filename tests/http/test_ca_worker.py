@@ -10,9 +10,14 @@ import time
 import pytest
 
 from harness import environment
+from harness.clock import Clock
 from harness.config import location
+from harness.postgres import Cluster
 from harness.remote import FRESH, ISSUER, Remote, start_gateway, succeeded, worker_path
 from harness.server import wait_until
+
+
+MINUTE = 60
 
 
 @pytest.fixture
@@ -70,6 +75,19 @@ def test_worker_is_told(make_server, gateway, subject):
         name = subject.replace("CN=", f"CN={number}-")
         succeeded(remote, remote.enrol(name), name)
     assert time.monotonic() - begin < 3
+
+
+@pytest.mark.parametrize("seconds", [3 * MINUTE, -3 * MINUTE])
+def test_node_with_another_clock(make_server, gateway, subject, seconds):
+    """Jobs go by the clock of the database, which claims them: such a node's devices do not wait."""
+    with Cluster() as cluster:
+        remote = Remote(make_server, gateway, start=False, options={"store": cluster.database()})
+        clock = Clock(remote.server)
+        clock.set(seconds)
+        remote.server.start()
+        remote.ready()
+        succeeded(remote, remote.enrol(subject), subject)
+        remote.server.stop()
 
 
 def test_no_more_than_so_many_wait(make_server, gateway, subject):

@@ -225,6 +225,18 @@ def test_lenient(managed, subject):
     check_success(managed.told(reply)["success"], reply.issued, "devices")
 
 
+def test_lenient_is_no_refusal(managed, subject):
+    """What Intune says no to is not handed out in either mode, and it is not asked again."""
+    managed.server.expect("GH0946")
+    fault = managed.cloud.faults.add("code", on="success", value="SignatureValidationFailed")
+    reply = managed.enrol(subject, path=LENIENT)
+    final = managed.wait(reply, LENIENT) if reply.pending else reply
+    refused(final, BAD_MESSAGE_CHECK)
+    assert [one["status"] for one in issued_to(managed.server, subject)] == ["revoked"]
+    assert fault.hits == 1
+    managed.cloud.faults.clear()
+
+
 def test_the_ca_refuses(managed, subject):
     """Intune learns of what failed after it had said yes."""
     managed.gateway.faults.add("error", on="enroll", times=1, code="cagw-4027",

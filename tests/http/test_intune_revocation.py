@@ -1,13 +1,18 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
 """Requests of Intune for revocation; and what the configuration of its connections may say."""
 
+import datetime
 import os
 import signal
 import time
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
+from cryptography.x509.oid import NameOID
 
-from harness import cloud as clouds, remote, standard
+from harness import cloud as clouds, pki, remote, standard
 from harness.checks import issued_to
 from harness.cloud import LOCAL, Managed, connection, start_intune
 from harness.config import location
@@ -57,7 +62,8 @@ def test_revoked(managed, subject):
     assert [(one["status"], one["reason"]) for one in made] == [("revoked",
                                                                  "cessationOfOperation")]
     again = managed.cloud.add_revocation(serial, issuer)
-    assert result(managed, again)["errorCode"] == "ConflictError"
+    assert result(managed, again)["succeeded"]
+    assert issued_to(managed.server, subject) == made
 
 
 def test_what_it_may_not_revoke(managed, subject):
@@ -99,6 +105,22 @@ def test_killed_between_revoking_and_telling(managed, subject):
     assert len(issued_to(managed.server, other)) == 1
 
 
+@pytest.mark.parametrize("code", [403, 404])
+def test_refused_and_asked_less_often(managed, subject, code):
+    """The application lacks a permission, or there is no such service: Intune and Entra ID are not
+    asked every second for that; and when it is mended, all goes on."""
+    managed.server.allow("GH0944")         # what is lacking is said
+    serial, issuer = enrolled(managed, subject)
+    fault = managed.cloud.faults.add("status", on="download", code=code)
+    wait_until(lambda: fault.hits, 20, 0.1, "a download")
+    before = len(managed.cloud.calls)
+    time.sleep(8)
+    # pauses of at least one, two and four seconds, and two tries at each of the polls
+    assert len(managed.cloud.calls) - before <= 3 * 6
+    managed.cloud.faults.clear()
+    assert result(managed, managed.cloud.add_revocation(serial, issuer), 60)["succeeded"]
+
+
 def test_one_of_all_asks(managed):
     """At each time one worker asks, once."""
     def asked():
@@ -127,6 +149,29 @@ def idle(tmp_path_factory):
     made = Server("", modules=remote.MODULES)
     yield made
     made.close()
+
+
+def test_credential_that_is_not_rsa(idle, tmp_path):
+    """Found before the worker meets it, and with it all other issuers."""
+    key = pki.key("p256-01")
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "application")])
+    now = datetime.datetime.utcnow()
+    made = (x509.CertificateBuilder().subject_name(name).issuer_name(name)
+            .public_key(key.public_key()).serial_number(7).not_valid_before(now)
+            .not_valid_after(now + datetime.timedelta(days=9)).sign(key, hashes.SHA256()))
+    path = tmp_path / "application.p12"
+    path.write_bytes(pkcs12.serialize_key_and_certificates(
+        b"application", key, made, None, BestAvailableEncryption(b"passphrase")))
+    path.chmod(0o600)
+    secret = idle.make_secret("p", "passphrase")
+    idle.configure(lambda s: "".join([
+        clouds.config.issuer(s.authority), remote.worker_path(s),
+        f"<IntuneConnection c>\n    IntuneTenant contoso.example\n"
+        "    IntuneApplication 0b1d2f3a-1111-4222-8333-444455556666\n"
+        f"    IntuneCredential {path} passphrase=file:{secret}\n</IntuneConnection>\n",
+        location("/scep", *SERVES), location(f"{LOCAL}/intune", "SCEPIntune c")]))
+    tested = idle.configtest()
+    assert tested.returncode and "GH1542" in tested.stderr, tested.stderr
 
 
 @pytest.mark.parametrize("line, number", [

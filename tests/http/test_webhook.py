@@ -67,6 +67,7 @@ def test_permitted(hooked, subject, path):
     assert body["x509CertificateRequest"]["subject"]["commonName"] in subject
     call = hooked.webhook.calls_of("ask")[-1]
     assert call.headers["X-Smallstep-Webhook-ID"] == "hook"
+    assert re.fullmatch("[0-9a-f]{32}", call.headers["X-Request-Id"])
     row = hooked.row(reply)
     assert row["state"] == "issued"
     assert hooked.server.client(path).poll(reply.request).issued == reply.issued

@@ -327,6 +327,10 @@ static void test_refusals(void **state)
     assert_int_equal(enrol(), CMP_BUSY);
     assert_number("GH1033");
     start_server();
+    world.refuse = OSSL_CMP_CTX_FAILINFO_systemFailure;
+    assert_int_equal(enrol(), CMP_UNKNOWN);
+    assert_number("GH1540");
+    start_server();
     world.refuse = OSSL_CMP_CTX_FAILINFO_notAuthorized;
     assert_int_equal(enrol(), CMP_MISCONFIGURED);
     assert_number("GH1034");

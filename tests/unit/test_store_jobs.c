@@ -291,6 +291,8 @@ static void test_again_and_doubt(void **state)
     assert_int_equal(w.record->attempts, 0);
     assert_true(w.record->sent == 0 && w.record->due <= apr_time_now());
     assert_true(w.record->deadline >= job->deadline);
+    /* the patience it was made with, however often */
+    assert_true(w.record->deadline - w.record->created == job->deadline - job->created);
     assert_null(w.record->reference);
 
     /* one that is open, and may have been carried out, is not sent again for that */
@@ -538,23 +540,35 @@ static void test_rivals(void **state)
     }
 }
 
-static apr_status_t last(gh_transaction_t *t, void *baton)
+static gh_job_record_t *job_behind(apr_time_t made, apr_pool_t *p)
 {
-    return gh_job_last(t, "last", "0a", baton);
+    gh_job_record_t *job = job_of("behind", "0a", made, p);
+
+    job->behind = 1;
+    return job;
 }
 
-static void test_last(void **state)
+static apr_time_t created(store_test_t *test, const gh_job_record_t *job)
+{
+    work_t work = { .id = job->id, .p = test->p };
+
+    must_read(test->store, find, &work);
+    return work.record->created;
+}
+
+/** The clock of the node that made the first was ahead. */
+static void test_behind(void **state)
 {
     store_test_t *test = *state;
-    apr_time_t created = 1;
+    apr_time_t now = apr_time_now();
+    gh_job_record_t *first = job_behind(now + HOUR, test->p), *second = job_behind(now, test->p);
+    gh_job_record_t *third = job_behind(now + 2 * HOUR, test->p);
 
-    must_read(test->store, last, &created);
-    assert_true(created == 0);
-    must_write(test->store, insert, job_of("last", "0a", 5000, test->p));
-    must_write(test->store, insert, job_of("last", "0a", 4000, test->p));
-    must_write(test->store, insert, job_of("last", "0b", 9000, test->p));
-    must_read(test->store, last, &created);
-    assert_true(created == 5000);
+    must_write(test->store, insert, first);
+    must_write(test->store, insert, second);
+    must_write(test->store, insert, third);
+    assert_true(created(test, second) == created(test, first) + 1);
+    assert_true(created(test, third) > created(test, second) + 1);
 }
 
 int run_job_tests(void)
@@ -569,7 +583,7 @@ int run_job_tests(void)
         cmocka_unit_test(test_one_subject),
         cmocka_unit_test(test_race),
         cmocka_unit_test(test_rivals),
-        cmocka_unit_test(test_last)
+        cmocka_unit_test(test_behind)
     };
 
     return cmocka_run_group_tests_name("jobs, SQLite", tests, open_sqlite, close_store)

@@ -528,6 +528,34 @@ static void test_own_key_refused(void **state)
     assert_int_equal(number_of("SELECT count(*) FROM key_request"), 1);
 }
 
+/** Whether there is a certificate nobody will know: after an hour another key is certified. */
+static void test_own_key_in_doubt(void **state)
+{
+    gh_own_keys_t keys = ra_keys(world.profile);
+    gh_own_attempt_t attempt = {0};
+    apr_array_header_t *generations;
+    apr_time_t now = apr_time_now();
+    gh_submission_t *submission;
+    gh_audit_event_t event = {0};
+    gh_result_t why;
+
+    assert_int_equal(provide(&keys, &attempt, &generations, now), GH_EPENDING);
+    submission = take_submission(APR_ARRAY_IDX(jobs_of("slow"), 0, gh_job_record_t *)->id,
+                                 "worker");
+    gh_result_clear(&why);
+    gh_result_fail(&why, GH_EUNKNOWN, GH_FAILURE_UNAVAILABLE, "test", "", GHNO(1038) "lost");
+    assert_success(gh_submission_doubt(submission, world.store, "worker", "node2", &why, &event,
+                                       test_pool, &world.result));
+    now += apr_time_from_sec(3000);
+    assert_int_equal(provide(&keys, &attempt, &generations, now), GH_EPENDING);
+    assert_string_equal(world.result.number, "GH0782");
+    assert_int_equal(number_of("SELECT count(*) FROM job WHERE state = 1"), 0);
+    now += apr_time_from_sec(700);
+    assert_int_equal(provide(&keys, &attempt, &generations, now), GH_EPENDING);
+    assert_int_equal(number_of("SELECT count(*) FROM job WHERE state = 1"), 1);
+    assert_int_equal(number_of("SELECT count(*) FROM key_request"), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -548,6 +576,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_operator, submission_setup, x509_test_teardown),
         cmocka_unit_test_setup_teardown(test_own_key, submission_setup, x509_test_teardown),
         cmocka_unit_test_setup_teardown(test_own_key_refused, submission_setup,
+                                        x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_own_key_in_doubt, submission_setup,
                                         x509_test_teardown)
     };
 
