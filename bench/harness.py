@@ -389,6 +389,10 @@ class Targets:
         verdict = "met" if value <= goal else "missed"
         self.lines.append(f"target {name}: {value:.2f}{unit} (goal <= {goal}{unit}) {verdict}")
 
+    def at_least(self, name, value, goal, unit=""):
+        verdict = "met" if value >= goal else "missed"
+        self.lines.append(f"target {name}: {value:.2f}{unit} (goal >= {goal}{unit}) {verdict}")
+
     def show(self):
         print()
         for line in self.lines:
