@@ -2,8 +2,8 @@
 
 /*
  * Fills a new store with devices whose users have a signing and an encryption credential: what the
- * server does for an upload, once its PKCS#12 files are open. Keys and certificates are those of the
- * two files; thumbprints and serial numbers are random.
+ * server does for an upload, once its PKCS#12 files are open. Keys and certificates are those of
+ * the two files; thumbprints and serial numbers are random.
  */
 
 #include <pthread.h>

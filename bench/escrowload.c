@@ -4,8 +4,8 @@
  * HTTPS with a client certificate: a thread for each connection, one request at a time. Connections
  * are kept, or are new for each request (-N), always with a whole handshake; with -H there is no
  * request at all. Bodies are POSTed from a pack (-m), from number -f on, in turns to all paths that
- * are given; or the pairs of a series are asked for at random (-d SERIES:COUNT). Ends with a message
- * if an answer has another status than those of -s.
+ * are given; or the pairs of a series are asked for at random (-d SERIES:COUNT). Ends with a
+ * message if an answer has another status than those of -s.
  */
 
 #include <arpa/inet.h>

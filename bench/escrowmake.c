@@ -1,8 +1,8 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
 /*
- * Makes uploads for the escrow: JSON with two RSA-2048 PKCS#12 each, for a pair of device and user of
- * its own, as OpenSSL 3 writes such files (PBES2 with AES-256-CBC, MAC with SHA-256, 2048
+ * Makes uploads for the escrow: JSON with two RSA-2048 PKCS#12 each, for a pair of device and user
+ * of its own, as OpenSSL 3 writes such files (PBES2 with AES-256-CBC, MAC with SHA-256, 2048
  * iterations). With -d each is followed by the skeleton that it completes. The two files of the
  * first upload are kept, for the bare loop.
  */

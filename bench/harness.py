@@ -367,6 +367,12 @@ class Table:
     def median(self, row, column=None):
         return statistics.median(self.rows[row][column or self.columns[0]])
 
+    def compare(self, function, row, other):
+        """Median of what a function makes of the first figures of two rows, round by round: what
+        the machine does besides changes from round to round."""
+        column = self.columns[0]
+        return statistics.median(map(function, self.rows[row][column], self.rows[other][column]))
+
     def show(self):
         """Prints median, and lowest and highest in brackets."""
         width = max(map(len, self.rows)) + 1

@@ -7,6 +7,7 @@
 #include <apr_hash.h>
 #include <apr_strings.h>
 #include <jansson.h>
+#include <openssl/evp.h>
 
 #include "log.h"
 #include "status.h"
@@ -16,6 +17,11 @@
 
 static const char *const store_roles[] = { "provider", "uem" };
 #define ROLES 2
+
+/** So many changes at once get one row of the audit each, as changes by hand do; more than that go
+ *  together, as many in one row as a line of the log has room for. */
+#define SINGLE_MAX 100
+#define TOGETHER_MAX 24
 
 /* Reading */
 
@@ -179,24 +185,75 @@ static const char *list_of(const apr_array_header_t *pins, apr_pool_t *p)
     return words->nelts ? apr_array_pstrcat(p, words, ',') : "none";
 }
 
-static apr_status_t audit_pin(gh_transaction_t *transaction, const work_t *work,
-                              const gh_pin_record_t *pin, const char *what)
+/** For a line of the audit, which has no room for many. */
+static const char *summary_of(const apr_array_header_t *pins, apr_pool_t *p)
+{
+    const char *list = list_of(pins, p);
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned int length = 0;
+
+    if (pins->nelts <= TOGETHER_MAX
+        || EVP_Digest(list, strlen(list), digest, &length, EVP_sha256(), NULL) != 1) {
+        return list;
+    }
+    return apr_psprintf(p, "%d pins, SHA-256 of their list %s", pins->nelts,
+                        gh_hex(p, digest, length));
+}
+
+static apr_status_t audit_row(gh_transaction_t *transaction, const work_t *work, const char *what,
+                              const char *role, const char *subject, const char *message)
 {
     gh_audit_event_t event = *work->how->event;
 
     event.event = what;
-    event.subject = pin->thumbprint;
-    event.profile = pin->role;
+    event.subject = subject;
+    event.profile = role;
+    event.message = message;
     event.rule = RULE;
     event.result = "done";
     event.kept = NULL;
     return gh_audit_insert(transaction, &event, gh_audit_line(&event, work->p), 0);
 }
 
+/** Whoever looks for a thumbprint finds it, however many went along. */
+static apr_status_t audit_pins(gh_transaction_t *transaction, const work_t *work,
+                               const apr_array_header_t *pins, const char *what)
+{
+    apr_array_header_t *words = apr_array_make(work->p, TOGETHER_MAX, sizeof(const char *));
+    apr_status_t rv = APR_SUCCESS;
+    int single = pins->nelts <= SINGLE_MAX, role, i;
+
+    for (i = 0; single && rv == APR_SUCCESS && i < pins->nelts; ++i) {
+        const gh_pin_record_t *pin = APR_ARRAY_IDX(pins, i, const gh_pin_record_t *);
+
+        rv = audit_row(transaction, work, what, pin->role, pin->thumbprint,
+                       work->how->event->message);
+    }
+    for (role = 0; !single && role < ROLES; ++role) {
+        for (i = 0; rv == APR_SUCCESS && i <= pins->nelts; ++i) {
+            const gh_pin_record_t *pin = i < pins->nelts
+                ? APR_ARRAY_IDX(pins, i, const gh_pin_record_t *) : NULL;
+
+            if (pin && !strcmp(pin->role, store_roles[role])) {
+                APR_ARRAY_PUSH(words, const char *) = pin->thumbprint;
+            }
+            if (words->nelts == TOGETHER_MAX || (!pin && words->nelts)) {
+                rv = audit_row(transaction, work, what, store_roles[role],
+                               apr_psprintf(work->p, "%d pins", words->nelts),
+                               apr_array_pstrcat(work->p, words, ','));
+                apr_array_clear(words);
+            }
+        }
+    }
+    return rv;
+}
+
 static apr_status_t change_pins(gh_transaction_t *transaction, const work_t *work,
                                 const escrow_configuration_t *before)
 {
     apr_hash_t *present = apr_hash_make(work->p), *wished;
+    apr_array_header_t *went = apr_array_make(work->p, 8, sizeof(const gh_pin_record_t *));
+    apr_array_header_t *came = apr_array_make(work->p, 8, sizeof(const gh_pin_record_t *));
     apr_hash_index_t *index;
     apr_status_t rv = APR_SUCCESS;
     int i;
@@ -219,7 +276,7 @@ static apr_status_t change_pins(gh_transaction_t *transaction, const work_t *wor
         if (!apr_hash_get(wished, key_of(pin->thumbprint, pin->role, work->p),
                           APR_HASH_KEY_STRING)) {
             rv = gh_pin_remove(transaction, pin->thumbprint, pin->role);
-            rv = rv == APR_SUCCESS ? audit_pin(transaction, work, pin, "unpin") : rv;
+            APR_ARRAY_PUSH(went, const gh_pin_record_t *) = pin;
         }
     }
     for (index = apr_hash_first(work->p, wished); rv == APR_SUCCESS && index;
@@ -234,10 +291,13 @@ static apr_status_t change_pins(gh_transaction_t *transaction, const work_t *wor
             pin->created = work->how->now;
             pin->created_by = work->how->who;
             rv = gh_pin_put(transaction, pin);
-            rv = rv == APR_SUCCESS ? audit_pin(transaction, work, pin, "pin") : rv;
+            APR_ARRAY_PUSH(came, const gh_pin_record_t *) = pin;
         }
     }
-    return rv;
+    if (rv == APR_SUCCESS) {
+        rv = audit_pins(transaction, work, went, "unpin");
+    }
+    return rv == APR_SUCCESS ? audit_pins(transaction, work, came, "pin") : rv;
 }
 
 static apr_status_t change_endpoint(gh_transaction_t *transaction, const work_t *work)
@@ -283,7 +343,8 @@ static apr_status_t apply_work(gh_transaction_t *transaction, void *baton)
     }
     if (rv == APR_SUCCESS) {
         event.message = apr_psprintf(work->p, "before: %s; now: %s%s%s",
-                                     list_of(before.pins, work->p), list_of(after.pins, work->p),
+                                     summary_of(before.pins, work->p),
+                                     summary_of(after.pins, work->p),
                                      work->how->endpoint ? "; new TLS certificate " : "",
                                      work->how->endpoint ? work->how->endpoint_name : "");
         event.rule = RULE;

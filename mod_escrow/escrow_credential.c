@@ -101,14 +101,14 @@ apr_status_t escrow_credential_take(escrow_credential_t *credential, X509 *certi
     return credential->subject != NULL ? APR_SUCCESS : APR_ENOMEM;
 }
 
-apr_status_t escrow_credential_describe(escrow_credential_t *credential, gh_bytes_t certificate,
+apr_status_t escrow_credential_describe(escrow_credential_t *credential,
+                                        const escrow_opener_t *opener, gh_bytes_t certificate,
                                         apr_pool_t *p, gh_result_t *result)
 {
-    const unsigned char *at = certificate.data;
-    X509 *read = d2i_X509(NULL, &at, (long)certificate.length);
+    X509 *read = escrow_certificate_read(opener, certificate);
     apr_status_t rv = APR_EINVAL;
 
-    if (read != NULL && at == certificate.data + certificate.length)
+    if (read != NULL && (apr_size_t)i2d_X509(read, NULL) == certificate.length)
         rv = escrow_credential_take(credential, read, certificate, p);
     if (rv != APR_SUCCESS)
         gh_result_openssl(result, rv, GH_FAILURE_MALFORMED, "escrow.certificate",

@@ -171,7 +171,7 @@ apr_status_t escrow_credential_examine(escrow_credential_t **credential,
                                        apr_time_t now, apr_pool_t *p, gh_result_t *result)
 {
     escrow_credential_t *made = apr_pcalloc(p, sizeof(*made));
-    EVP_PKEY *pkey = EVP_PKCS82PKEY(key);
+    EVP_PKEY *pkey = escrow_key_read(opener, key);
     X509 *certificate;
     apr_status_t rv;
 

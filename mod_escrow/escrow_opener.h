@@ -14,8 +14,16 @@ struct escrow_opener {
     OSSL_LIB_CTX *context;
     OSSL_PROVIDER *standard;
     OSSL_PROVIDER *legacy;
+    OSSL_LIB_CTX *decoding;         /* RSA and EC keys are decoded fast in it (x509/decoding.h);
+                                       NULL: in the default context */
     gh_locked_t *locked;
 };
+
+/** @param opener NULL: in the default context @return NULL if it is none. Owned by the caller */
+X509 *escrow_certificate_read(const escrow_opener_t *opener, gh_bytes_t der);
+
+/** @return NULL if it cannot be read. Owned by the caller */
+EVP_PKEY *escrow_key_read(const escrow_opener_t *opener, const PKCS8_PRIV_KEY_INFO *key);
 
 /** Makes a credential of what a file has, if it is fit for the use. */
 apr_status_t escrow_credential_examine(escrow_credential_t **credential,

@@ -8,7 +8,6 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pkcs12.h>
-#include <openssl/provider.h>
 #include <openssl/x509v3.h>
 
 #include "mod_escrow/escrow_opener.h"
@@ -36,39 +35,6 @@ typedef struct {
     STACK_OF(X509) *certificates;   /* owned */
     gh_result_t *result;
 } reader_t;
-
-static apr_status_t opener_cleanup(void *data)
-{
-    escrow_opener_t *opener = data;
-
-    OSSL_PROVIDER_unload(opener->legacy);
-    OSSL_PROVIDER_unload(opener->standard);
-    OSSL_LIB_CTX_free(opener->context);
-    return APR_SUCCESS;
-}
-
-apr_status_t escrow_opener_create(escrow_opener_t **opener, gh_locked_t *locked, apr_pool_t *p,
-                                  gh_result_t *result)
-{
-    escrow_opener_t *made = apr_pcalloc(p, sizeof(*made));
-
-    *opener = NULL;
-    made->locked = locked;
-    made->context = OSSL_LIB_CTX_new();
-    if (made->context != NULL) {
-        made->standard = OSSL_PROVIDER_load(made->context, "default");
-        made->legacy = OSSL_PROVIDER_load(made->context, "legacy");
-    }
-    apr_pool_cleanup_register(p, made, opener_cleanup, apr_pool_cleanup_null);
-    if (made->legacy == NULL || made->standard == NULL)
-        return gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE,
-                                 "escrow.provider",
-                                 "Install OpenSSL's legacy provider, legacy.so; OPENSSL_MODULES "
-                                 "names its folder if it is not where OpenSSL looks.",
-                                 GHNO(1115) "old PKCS#12 files cannot be opened");
-    *opener = made;
-    return APR_SUCCESS;
-}
 
 static apr_status_t refuse_iterations(reader_t *reader)
 {
@@ -195,6 +161,22 @@ static apr_status_t read_key(reader_t *reader, PKCS12_SAFEBAG *safe)
     return APR_SUCCESS;
 }
 
+/* PKCS12_SAFEBAG_get1_cert() takes no context before OpenSSL 3.2, but this thread's default one. */
+static X509 *read_certificate(const reader_t *reader, const PKCS12_SAFEBAG *safe)
+{
+    OSSL_LIB_CTX *decoding = reader->opener->decoding, *former = NULL;
+    X509 *certificate;
+
+    if (PKCS12_SAFEBAG_get_bag_nid(safe) != NID_x509Certificate)
+        return NULL;
+    if (decoding != NULL)
+        former = OSSL_LIB_CTX_set0_default(decoding);
+    certificate = PKCS12_SAFEBAG_get1_cert(safe);
+    if (former != NULL)
+        OSSL_LIB_CTX_set0_default(former);
+    return certificate;
+}
+
 static apr_status_t read_safes(reader_t *reader, const STACK_OF(PKCS12_SAFEBAG) *safes,
                                int depth);
 
@@ -210,8 +192,7 @@ static apr_status_t read_bag(reader_t *reader, PKCS12_SAFEBAG *safe, int depth)
     case NID_pkcs8ShroudedKeyBag:
         return read_key(reader, safe);
     case NID_certBag:
-        certificate = PKCS12_SAFEBAG_get_bag_nid(safe) == NID_x509Certificate
-            ? PKCS12_SAFEBAG_get1_cert(safe) : NULL;
+        certificate = read_certificate(reader, safe);
         if (certificate != NULL && sk_X509_push(reader->certificates, certificate) <= 0)
             X509_free(certificate);
         return APR_SUCCESS;

@@ -73,8 +73,10 @@ apr_status_t escrow_pkcs12_open(escrow_credential_t **credential, const escrow_o
                                 apr_time_t now, apr_pool_t *p, gh_result_t *result);
 
 /** Fills in from a certificate what is said about it; key and chain stay.
+ *  @param opener NULL is slower
  *  @return APR_EINVAL with result */
-apr_status_t escrow_credential_describe(escrow_credential_t *credential, gh_bytes_t certificate,
+apr_status_t escrow_credential_describe(escrow_credential_t *credential,
+                                        const escrow_opener_t *opener, gh_bytes_t certificate,
                                         apr_pool_t *p, gh_result_t *result);
 
 /** How PKCS#12 files for devices are made. */

@@ -87,7 +87,7 @@ static apr_status_t take_outcome(finish_t *finish, const gh_provide_outcome_t *o
         return APR_SUCCESS;
     }
     credential = apr_pcalloc(finish->pool, sizeof(*credential));
-    rv = escrow_credential_describe(credential, outcome->certificate, finish->pool,
+    rv = escrow_credential_describe(credential, NULL, outcome->certificate, finish->pool,
                                     finish->result);
     if (rv == APR_SUCCESS) {
         credential->chain = finish->chain;
@@ -152,7 +152,7 @@ static apr_status_t take_shared(finish_t *finish, int purpose)
         return rv;                      /* it has gone meanwhile: as if there were none */
     }
     credential = apr_pcalloc(finish->pool, sizeof(*credential));
-    rv = escrow_credential_describe(credential, record->certificate, finish->pool,
+    rv = escrow_credential_describe(credential, NULL, record->certificate, finish->pool,
                                     finish->result);
     if (rv == APR_SUCCESS) {
         vaulted.key_id = record->key_id;

@@ -56,7 +56,8 @@ static apr_status_t make_set(escrow_set_t *set, const uem_worker_t *worker,
         escrow_credential_t *credential = apr_pcalloc(p, sizeof(*credential));
         escrow_use_t use = (escrow_use_t)one->purpose;
 
-        rv = escrow_credential_describe(credential, one->certificate, p, result);
+        rv = escrow_credential_describe(credential, worker->opener, one->certificate, p,
+                                        result);
         credential->chain = one->chain;
         if (rv == APR_SUCCESS
             && (one->sha256.length != sizeof(credential->sha256)

@@ -42,10 +42,17 @@ static int has_property(const OSSL_ALGORITHM *algorithm, const char *property)
     return at && (at[strlen(property)] == ',' || at[strlen(property)] == '\0');
 }
 
-static int is_wanted_decoder(const OSSL_ALGORITHM *algorithm)
+static int is_public_decoder(const OSSL_ALGORITHM *algorithm)
 {
     return is_wanted_key(algorithm) && has_property(algorithm, "input=der")
         && has_property(algorithm, "structure=SubjectPublicKeyInfo");
+}
+
+static int is_private_decoder(const OSSL_ALGORITHM *algorithm)
+{
+    return is_public_decoder(algorithm)
+        || (is_wanted_key(algorithm) && has_property(algorithm, "input=der")
+            && has_property(algorithm, "structure=PrivateKeyInfo"));
 }
 
 /** @return those that are wanted, ended by an empty one; NULL if there are none */
@@ -93,7 +100,8 @@ static int uses_default_provider(void)
     return same;
 }
 
-apr_status_t gh_decoding_create(gh_decoding_t **decoding, apr_pool_t *p)
+static apr_status_t create(gh_decoding_t **decoding,
+                           int (*is_wanted_decoder)(const OSSL_ALGORITHM *), apr_pool_t *p)
 {
     gh_decoding_t *made;
     apr_status_t rv = APR_ENOTIMPL;
@@ -120,6 +128,16 @@ apr_status_t gh_decoding_create(gh_decoding_t **decoding, apr_pool_t *p)
 cleanup:
     ERR_pop_to_mark();
     return rv;
+}
+
+apr_status_t gh_decoding_create(gh_decoding_t **decoding, apr_pool_t *p)
+{
+    return create(decoding, is_public_decoder, p);
+}
+
+apr_status_t gh_decoding_create_private(gh_decoding_t **decoding, apr_pool_t *p)
+{
+    return create(decoding, is_private_decoder, p);
 }
 
 OSSL_LIB_CTX *gh_decoding_start(gh_decoding_t *decoding, OSSL_provider_init_fn *init)

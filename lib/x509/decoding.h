@@ -16,7 +16,9 @@
  * and EC, and these two kinds of key. Everything else of the default provider is there unchanged.
  * Keys of other kinds cannot be read in it; none is accepted in requests.
  *
- * Not for keys of our own: they live in the default context, with its configuration and engines.
+ * Private keys of others, in PKCS#8, are slow for the same reason; a context can have their
+ * decoders, too. Not for keys of our own: they live in the default context, with its configuration
+ * and engines.
  */
 
 typedef struct gh_decoding gh_decoding_t;
@@ -28,6 +30,9 @@ typedef struct gh_decoding gh_decoding_t;
  *         APR_ENOMEM
  */
 apr_status_t gh_decoding_create(gh_decoding_t **decoding, apr_pool_t *p);
+
+/** The same, for a context that decodes private keys in PKCS#8 as well. */
+apr_status_t gh_decoding_create_private(gh_decoding_t **decoding, apr_pool_t *p);
 
 /**
  * Makes the context, once. OpenSSL calls a provider without anything of who loaded it, so the

@@ -40,7 +40,8 @@ static void check(const escrow_credential_t *credential, apr_pool_t *p)
 
     require(credential->key.length > 0 && credential->subject != NULL);
     memset(&other, 0, sizeof(other));
-    require(escrow_credential_describe(&other, credential->certificate, p, NULL) == APR_SUCCESS);
+    require(escrow_credential_describe(&other, opener, credential->certificate, p, NULL)
+            == APR_SUCCESS);
     require(memcmp(other.sha256, credential->sha256, sizeof(other.sha256)) == 0);
     require(escrow_pkcs12_make(&der, opener, credential, "x", ESCROW_PKCS12_LEGACY, p, NULL)
             == APR_SUCCESS);

@@ -4,6 +4,7 @@ that changes them."""
 
 import base64
 import datetime
+import hashlib
 import http.client
 import json
 import os
@@ -186,6 +187,29 @@ def test_configuration(nodes):
                         if line["event"] == "configure" and line["result"] == "done"
                         and f"before: {first.provider.pin}" in line.get("message", "")
                         or f"sha1:{first.uem.sha1}" in line.get("message", "")], 5)
+
+
+def test_many_pins_in_the_audit(nodes):
+    """Each is found, in few rows; and the configuration before and after by its digest."""
+    first, second = nodes
+    pins = [f"sha256:{hashlib.sha256(bytes([number])).hexdigest()}" for number in range(120)]
+    wish = [{"thumbprint": pin, "role": "uem"} for pin in pins]
+    assert configure(first, "PUT", {"client_certificate_thumbprints": wish}).status == 200
+    digest = hashlib.sha256(",".join(f"{pin} uem" for pin in sorted(pins)).encode()).hexdigest()
+
+    def told():
+        lines = first.audit() + second.audit()
+        came = [line for line in lines if line["event"] == "pin"
+                and line["subject"].endswith(" pins")]
+        texts = ",".join(line["message"] for line in came)
+        return (all(pin in texts for pin in pins) and len(came) == 5
+                and all(line["profile"] == "uem" for line in came)
+                and any(f"now: 120 pins, SHA-256 of their list {digest}"
+                        in line.get("message", "") for line in lines))
+
+    wait_until(told, 20, what="the audit log")
+    assert configure(first, "PUT", {"client_certificate_thumbprints": []},
+                     query="?force=true").status == 200
 
 
 def test_configuration_refuses(nodes):
