@@ -35,7 +35,7 @@ static const route_t routes[] = {
     { "/v2/certificates", 0, "GET", "list", 0, escrow_api_list },
     { "/v2/certificates", 0, "DELETE", "remove", 0, escrow_api_remove },
     { "/v2/certificates/status", 0, "GET", "status", 0, escrow_api_status },
-    { "/v1/profiles", 0, "POST", "profile", 0, escrow_api_skeleton },
+    { "/v1/profiles", 0, "POST", "profile", 1, escrow_api_skeleton },
     { "/v1/profiles", 1, "GET", "profile", 0, escrow_api_profile },
     { "/v1/profiles", 1, "DELETE", "cancel", 0, escrow_api_cancel },
     { "/v1/events", 0, "POST", "provide", 1, escrow_api_event },

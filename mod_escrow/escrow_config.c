@@ -95,7 +95,8 @@ const char *escrow_section_uem(const request_rec *r)
 #define GLOBAL_ONE(name, function, help) AP_INIT_TAKE1(name, function, NULL, RSRC_CONF, help)
 #define GLOBAL_TWO(name, function, help) AP_INIT_TAKE2(name, function, NULL, RSRC_CONF, help)
 #define GLOBAL_FLAG(name, function, help) AP_INIT_FLAG(name, function, NULL, RSRC_CONF, help)
-#define GLOBAL_MANY(name, function, help) AP_INIT_ITERATE(name, function, NULL, RSRC_CONF, help)
+#define GLOBAL_ARGV(name, function, help) \
+    AP_INIT_TAKE_ARGV(name, function, NULL, RSRC_CONF, help)
 #define GLOBAL_TWO_OR_THREE(name, function, help) \
     AP_INIT_TAKE23(name, function, NULL, RSRC_CONF, help)
 #define SECTION_ONE(name, function, help) \
@@ -121,8 +122,9 @@ const command_rec escrow_directives[] = {
                "expiry, consumption, or a number of days: how long credentials are kept"),
     GLOBAL_FLAG("EscrowArchiveReplaced", escrow_set_archive,
                 "on or off: credentials for encryption that are replaced are kept"),
-    GLOBAL_MANY("EscrowDeviceCA", escrow_set_device_ca,
-                "files with certificates of the CAs of devices"),
+    GLOBAL_ARGV("EscrowDeviceCA", escrow_set_device_ca,
+                "files with certificates of the CAs of devices, or issuer=NAME [profile=NAME ...] "
+                "[challenges=trusted]: an <Issuer> of this server"),
     GLOBAL_ONE("EscrowRecipient", escrow_set_recipient,
                "device-ca or first-use-insecure: whose certificates profiles are encrypted to"),
     GLOBAL_ONE("EscrowProfileLife", escrow_set_profile_life,

@@ -28,6 +28,27 @@ static json_t *dump_keys(const escrow_global_t *global)
     return array;
 }
 
+json_t *escrow_dump_issuers(const apr_array_header_t *issuers)
+{
+    json_t *array = json_array();
+    int i, j;
+
+    for (i = 0; i < issuers->nelts; ++i) {
+        const escrow_device_issuer_t *one = APR_ARRAY_IDX(issuers, i,
+                                                          const escrow_device_issuer_t *);
+        json_t *profiles = json_array();
+
+        for (j = 0; j < one->profiles->nelts; ++j) {
+            json_array_append_new(profiles, json_string(APR_ARRAY_IDX(one->profiles, j,
+                                                                      const char *)));
+        }
+        json_array_append_new(array, json_pack("{s:s, s:o, s:b}", "issuer", one->issuer,
+                                               "profiles", profiles, "challenges_trusted",
+                                               one->challenges));
+    }
+    return array;
+}
+
 void escrow_dump(void *json, server_rec *s, apr_pool_t *p)
 {
     const escrow_global_t *global = escrow_global(p);
@@ -46,7 +67,8 @@ void escrow_dump(void *json, server_rec *s, apr_pool_t *p)
                         : json_null());
     json_object_set_new(object, "archive_replaced", json_boolean(settings->archive));
     json_object_set_new(object, "device_cas", cas);
-    json_object_set_new(object, "recipient", json_string(settings->insecure
+    json_object_set_new(object, "device_issuers", escrow_dump_issuers(settings->device_issuers));
+    json_object_set_new(object, "recipient", json_string(settings->trust.insecure
                                                          ? "first-use-insecure" : "device-ca"));
     json_object_set_new(json, "escrow", object);
 }

@@ -9,6 +9,7 @@
 #include "audit.h"
 #include "escrow/flow.h"
 #include "escrow/vault.h"
+#include "escrow_identity.h"
 #include "escrow_skeleton.h"
 #include "escrow_upload.h"
 #include "store/escrow_credentials.h"
@@ -76,8 +77,7 @@ apr_status_t escrow_keep_remove(const escrow_keep_t *keep, const char *device, c
 /* Profiles */
 
 typedef struct {
-    const escrow_device_cas_t *cas; /* EscrowDeviceCA; NULL: none */
-    int insecure;                   /* EscrowRecipient first-use-insecure */
+    escrow_trust_t trust;           /* EscrowDeviceCA, EscrowRecipient */
     const char *uem;                /* where profiles go */
     const char *provider;           /* who sends it */
     apr_interval_time_t patience;   /* how long it waits for credentials */

@@ -2,19 +2,15 @@
 
 /* Skeletons, and the removal of credentials. */
 
-#include <string.h>
-#include <strings.h>
-
 #include <apr_strings.h>
 
 #include "escrow/needs.h"
+#include "escrow/sealed_profile.h"
 #include "escrow_keep.h"
 #include "log.h"
 #include "status.h"
-#include "store/certificates.h"
 #include "store/housekeeping.h"
 #include "store/jobs.h"
-#include "store/mdm_requests.h"
 
 #define RULE "escrow.recipient"
 
@@ -81,7 +77,7 @@ typedef struct {
     const escrow_skeleton_t *skeleton;
     const escrow_profile_options_t *options;
     gh_audit_event_t *event;
-    int trusted;                    /* a CA of devices has issued the recipient's certificate */
+    escrow_identity_t identity;
     gh_escrow_recipient_record_t recipient;
     gh_escrow_profile_record_t *record;
     apr_array_header_t *missing;
@@ -89,59 +85,12 @@ typedef struct {
     apr_pool_t *pool;
 } keeping_t;
 
-/** Whether a certificate is that of the device: it names it, or device management has asked for it
- *  under the device's name. Not if the key was made for device management, which has it then. */
-static apr_status_t belongs_to_device(gh_transaction_t *transaction, const keeping_t *keeping,
-                                      const char *enrolment, int *is)
-{
-    const escrow_skeleton_t *skeleton = keeping->skeleton;
-    const char *mode, *name;
-    apr_status_t rv;
-
-    rv = gh_mdm_request_of_enrolment(transaction, enrolment, &mode, &name, keeping->pool);
-    if (rv == APR_SUCCESS && strcmp(mode, "scep") != 0) {
-        *is = 0;
-        return APR_SUCCESS;
-    }
-    *is = escrow_recipient_names(skeleton->recipient, skeleton->device, NULL, keeping->pool)
-        || (rv == APR_SUCCESS && name && strcasecmp(name, skeleton->device) == 0);
-    return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
-}
-
-/* The certificate itself is compared, not only its serial number: another CA's may be the same. */
-static apr_status_t issued_to_device(gh_transaction_t *transaction, keeping_t *keeping, int *is)
-{
-    apr_array_header_t *found;
-    apr_status_t rv;
-    int i;
-
-    *is = 0;
-    rv = gh_certificate_find(transaction, NULL,
-                             escrow_recipient_serial(keeping->skeleton->recipient), &found,
-                             keeping->pool);
-    for (i = 0; rv == APR_SUCCESS && !*is && i < found->nelts; ++i) {
-        const gh_certificate_record_t *record = APR_ARRAY_IDX(found, i,
-                                                              gh_certificate_record_t *);
-
-        if (record->sha256.length == 32 && record->status == GH_STATUS_GOOD && record->enrolment
-            && memcmp(record->sha256.data, keeping->recipient.sha256.data, 32) == 0) {
-            rv = belongs_to_device(transaction, keeping, record->enrolment, is);
-        }
-    }
-    return rv;
-}
-
 static apr_status_t check_recipient(gh_transaction_t *transaction, keeping_t *keeping)
 {
-    int ours = 0;
-    apr_status_t rv = APR_SUCCESS;
+    apr_status_t rv = escrow_identity_check(transaction, &keeping->identity, keeping->pool);
 
-    if (!keeping->trusted) {
-        rv = issued_to_device(transaction, keeping, &ours);
-    }
-    if (rv == APR_SUCCESS && !keeping->trusted && !ours && !keeping->options->insecure) {
+    if (rv == GH_EREFUSED) {
         keeping->refused = REFUSED_UNKNOWN;
-        return GH_EREFUSED;
     }
     if (rv == APR_SUCCESS) {
         rv = gh_escrow_recipient_bind(transaction, &keeping->recipient);
@@ -206,8 +155,7 @@ static apr_status_t keep_work(gh_transaction_t *transaction, void *baton)
     return gh_audit_insert(transaction, event, gh_audit_line_keep(event, keeping->pool), 1);
 }
 
-static apr_status_t refuse(const keeping_t *keeping, const gh_result_t *checked,
-                           gh_result_t *result)
+static apr_status_t refuse(const keeping_t *keeping, gh_result_t *result)
 {
     if (keeping->refused == REFUSED_OTHER_KEY) {
         return gh_result_fail(result, GH_ECONFLICT, GH_FAILURE_CONFLICT, RULE,
@@ -216,15 +164,8 @@ static apr_status_t refuse(const keeping_t *keeping, const gh_result_t *checked,
                               GHNO(1220) "recipient_certificate: device %s is known by another "
                               "key", keeping->skeleton->device);
     }
-    if (checked->number[0]) {
-        *result = *checked;
-        return GH_EREFUSED;
-    }
-    return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, RULE,
-                          "Add the CA of the devices with EscrowDeviceCA, or issue the device a "
-                          "certificate with its UUID here.",
-                          GHNO(1221) "recipient_certificate: nothing shows that it is that of "
-                          "device %s", keeping->skeleton->device);
+    *result = keeping->identity.why;
+    return GH_EREFUSED;
 }
 
 static gh_escrow_profile_record_t *record_of(const escrow_skeleton_t *skeleton,
@@ -268,21 +209,21 @@ apr_status_t escrow_keep_skeleton(gh_escrow_profile_record_t **record,
         },
         .record = record_of(skeleton, options, now, p)
     };
-    gh_result_t checked;
     apr_status_t rv;
 
-    gh_result_clear(&checked);
     event->event = "profile";
     event->protocol = "escrow";
     event->subject = apr_psprintf(p, "device %s, user %s", skeleton->device, skeleton->user);
     event->result = "done";
-    keeping.trusted = options->cas
-        && escrow_recipient_check(skeleton->recipient, options->cas, skeleton->device, NULL, now,
-                                  p, &checked) == APR_SUCCESS;
-    rv = keeping.record->id ? gh_store_write(keep->store, keep_work, &keeping, result)
+    escrow_identity_begin(&keeping.identity, &options->trust, skeleton->recipient,
+                          skeleton->device, now, p);
+    rv = keeping.record->id ? gh_escrow_profile_seal(keeping.record, keep->vault, p, result)
         : APR_EGENERAL;
-    if (rv == GH_EREFUSED) {
-        return refuse(&keeping, &checked, result);
+    if (rv == APR_SUCCESS) {
+        rv = gh_store_write(keep->store, keep_work, &keeping, result);
+    }
+    if (rv == GH_EREFUSED && keeping.refused != REFUSED_NOT) {
+        return refuse(&keeping, result);
     }
     *record = keeping.record;
     *missing = keeping.missing;

@@ -37,6 +37,7 @@ struct escrow_recipient {
 
 struct escrow_device_cas {
     X509_STORE *store;
+    apr_array_header_t *certificates;   /* gh_bytes_t */
 };
 
 static apr_status_t store_cleanup(void *data)
@@ -45,36 +46,9 @@ static apr_status_t store_cleanup(void *data)
     return APR_SUCCESS;
 }
 
-static apr_status_t add_file(X509_STORE *store, const char *path, apr_pool_t *p,
-                             gh_result_t *result)
-{
-    apr_array_header_t *certificates;
-    apr_status_t rv = gh_certificates_open(&certificates, path, p, result);
-    int i;
-
-    if (rv != APR_SUCCESS)
-        return rv;
-    for (i = 0; i < certificates->nelts; i++) {
-        X509 *one = APR_ARRAY_IDX(certificates, i, X509 *);
-
-        if (X509_check_ca(one) <= 0)
-            return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "escrow.device-ca",
-                                  "Name files with certificates of CAs that issue to devices, and "
-                                  "of nobody else.",
-                                  GHNO(1129) "%s has a certificate that is no CA's: %s", path,
-                                  gh_name_text(X509_get_subject_name(one), p));
-        if (!X509_STORE_add_cert(store, one))
-            return APR_ENOMEM;
-    }
-    return APR_SUCCESS;
-}
-
-apr_status_t escrow_device_cas_open(escrow_device_cas_t **cas, const apr_array_header_t *files,
-                                    apr_pool_t *p, gh_result_t *result)
+static apr_status_t create(escrow_device_cas_t **cas, apr_pool_t *p)
 {
     escrow_device_cas_t *made = apr_pcalloc(p, sizeof(*made));
-    apr_status_t rv = APR_SUCCESS;
-    int i;
 
     *cas = NULL;
     if ((made->store = X509_STORE_new()) == NULL)
@@ -83,11 +57,75 @@ apr_status_t escrow_device_cas_open(escrow_device_cas_t **cas, const apr_array_h
     /* a CA that is named is trusted, also without those above it */
     X509_STORE_set_flags(made->store, X509_V_FLAG_PARTIAL_CHAIN);
     X509_STORE_set_depth(made->store, 4);
+    made->certificates = apr_array_make(p, 2, sizeof(gh_bytes_t));
+    *cas = made;
+    return APR_SUCCESS;
+}
+
+static apr_status_t add(escrow_device_cas_t *cas, X509 *certificate, const char *place,
+                        apr_pool_t *p, gh_result_t *result)
+{
+    if (X509_check_ca(certificate) <= 0)
+        return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "escrow.device-ca",
+                              "Name files with certificates of CAs that issue to devices, and "
+                              "of nobody else.",
+                              GHNO(1129) "%s has a certificate that is no CA's: %s", place,
+                              gh_name_text(X509_get_subject_name(certificate), p));
+    APR_ARRAY_PUSH(cas->certificates, gh_bytes_t) = gh_certificate_der(certificate, p);
+    return X509_STORE_add_cert(cas->store, certificate) ? APR_SUCCESS : APR_ENOMEM;
+}
+
+static apr_status_t add_file(escrow_device_cas_t *cas, const char *path, apr_pool_t *p,
+                             gh_result_t *result)
+{
+    apr_array_header_t *certificates;
+    apr_status_t rv = gh_certificates_open(&certificates, path, p, result);
+    int i;
+
+    for (i = 0; rv == APR_SUCCESS && i < certificates->nelts; i++)
+        rv = add(cas, APR_ARRAY_IDX(certificates, i, X509 *), path, p, result);
+    return rv;
+}
+
+apr_status_t escrow_device_cas_open(escrow_device_cas_t **cas, const apr_array_header_t *files,
+                                    apr_pool_t *p, gh_result_t *result)
+{
+    escrow_device_cas_t *made;
+    apr_status_t rv = create(&made, p);
+    int i;
+
+    *cas = NULL;
     for (i = 0; rv == APR_SUCCESS && i < files->nelts; i++)
-        rv = add_file(made->store, APR_ARRAY_IDX(files, i, const char *), p, result);
+        rv = add_file(made, APR_ARRAY_IDX(files, i, const char *), p, result);
     if (rv == APR_SUCCESS)
         *cas = made;
     return rv;
+}
+
+apr_status_t escrow_device_cas_make(escrow_device_cas_t **cas,
+                                    const apr_array_header_t *certificates, apr_pool_t *p,
+                                    gh_result_t *result)
+{
+    escrow_device_cas_t *made;
+    apr_status_t rv = create(&made, p);
+    int i;
+
+    *cas = NULL;
+    for (i = 0; rv == APR_SUCCESS && i < certificates->nelts; i++) {
+        const gh_bytes_t *der = &APR_ARRAY_IDX(certificates, i, gh_bytes_t);
+        const unsigned char *at = der->data;
+        X509 *one = gh_own_certificate(p, d2i_X509(NULL, &at, (long)der->length));
+
+        rv = one != NULL ? add(made, one, "EscrowDeviceCA", p, result) : APR_EINVAL;
+    }
+    if (rv == APR_SUCCESS)
+        *cas = made;
+    return rv;
+}
+
+const apr_array_header_t *escrow_device_cas_certificates(const escrow_device_cas_t *cas)
+{
+    return cas->certificates;
 }
 
 /* Refusals of a certificate's form: one number, and what it is. */

@@ -27,6 +27,14 @@ typedef struct escrow_device_cas escrow_device_cas_t;
 apr_status_t escrow_device_cas_open(escrow_device_cas_t **cas, const apr_array_header_t *files,
                                     apr_pool_t *p, gh_result_t *result);
 
+/** The same from DER certificates, gh_bytes_t, as another process has them. */
+apr_status_t escrow_device_cas_make(escrow_device_cas_t **cas,
+                                    const apr_array_header_t *certificates, apr_pool_t *p,
+                                    gh_result_t *result);
+
+/** @return gh_bytes_t, DER; empty if there are none */
+const apr_array_header_t *escrow_device_cas_certificates(const escrow_device_cas_t *cas);
+
 /**
  * Reads the certificate of a device: RSA of 2048 bits or more, or P-256, P-384, P-521; no CA's;
  * good now; made for encryption (keyEncipherment for RSA, keyAgreement for EC, where it has a key

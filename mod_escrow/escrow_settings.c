@@ -3,6 +3,7 @@
 #include "mod_escrow/escrow_settings.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include <apr_strings.h>
 #include <http_core.h>
@@ -37,6 +38,8 @@ escrow_settings_t *escrow_settings(apr_pool_t *pconf)
         settings->archive = 1;
         settings->patience = ESCROW_PATIENCE;
         settings->device_cas = apr_array_make(pconf, 2, sizeof(const char *));
+        settings->device_issuers = apr_array_make(pconf, 2, sizeof(escrow_device_issuer_t *));
+        settings->trust.issuers = settings->device_issuers;
         apr_pool_cleanup_register(pconf, NULL, forget, apr_pool_cleanup_null);
     }
     return settings;
@@ -135,15 +138,51 @@ const char *escrow_set_archive(cmd_parms *cmd, void *dir, int on)
     return error;
 }
 
-const char *escrow_set_device_ca(cmd_parms *cmd, void *dir, const char *file)
+static const char *set_device_issuer(cmd_parms *cmd, int argc, char *const argv[])
+{
+    escrow_device_issuer_t *issuer = apr_pcalloc(cmd->pool, sizeof(*issuer));
+    apr_array_header_t *profiles = apr_array_make(cmd->pool, 2, sizeof(const char *));
+    int i;
+
+    for (i = 0; i < argc; ++i) {
+        if (!issuer->issuer && !strncmp(argv[i], "issuer=", 7) && argv[i][7]) {
+            issuer->issuer = argv[i] + 7;
+        }
+        else if (!strncmp(argv[i], "profile=", 8) && argv[i][8]) {
+            APR_ARRAY_PUSH(profiles, const char *) = argv[i] + 8;
+        }
+        else if (!strcmp(argv[i], "challenges=trusted")) {
+            issuer->challenges = 1;
+        }
+        else {
+            return apr_psprintf(cmd->pool, GHNO(1524) "EscrowDeviceCA takes files, or issuer=NAME "
+                                "with profile=NAME and challenges=trusted, not \"%s\"", argv[i]);
+        }
+    }
+    issuer->profiles = profiles;
+    APR_ARRAY_PUSH(escrow_settings(cmd->pool)->device_issuers, escrow_device_issuer_t *) = issuer;
+    return NULL;
+}
+
+const char *escrow_set_device_ca(cmd_parms *cmd, void *dir, int argc, char *const argv[])
 {
     const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    int i;
 
-    if (!error) {
-        APR_ARRAY_PUSH(escrow_settings(cmd->pool)->device_cas, const char *)
-            = ap_server_root_relative(cmd->pool, file);
+    if (error) {
+        return error;
     }
-    return error;
+    if (argc == 0) {
+        return "EscrowDeviceCA takes at least one argument";
+    }
+    if (!strncmp(argv[0], "issuer=", 7)) {
+        return set_device_issuer(cmd, argc, argv);
+    }
+    for (i = 0; i < argc; ++i) {
+        APR_ARRAY_PUSH(escrow_settings(cmd->pool)->device_cas, const char *)
+            = ap_server_root_relative(cmd->pool, argv[i]);
+    }
+    return NULL;
 }
 
 const char *escrow_set_recipient(cmd_parms *cmd, void *dir, const char *arg)
@@ -156,7 +195,7 @@ const char *escrow_set_recipient(cmd_parms *cmd, void *dir, const char *arg)
     if (ap_cstr_casecmp(arg, "device-ca") && ap_cstr_casecmp(arg, "first-use-insecure")) {
         return GHNO(1225) "EscrowRecipient takes device-ca or first-use-insecure";
     }
-    escrow_settings(cmd->pool)->insecure = !ap_cstr_casecmp(arg, "first-use-insecure");
+    escrow_settings(cmd->pool)->trust.insecure = !ap_cstr_casecmp(arg, "first-use-insecure");
     return NULL;
 }
 
@@ -226,17 +265,50 @@ static int complain(server_rec *s, const gh_result_t *result)
     return 1;
 }
 
+static int complain_of_name(server_rec *s, const char *kind, const char *name)
+{
+    ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s, GHNO(1525) "EscrowDeviceCA: there is "
+                 "no <%s %s>", kind, name);
+    return 1;
+}
+
+static int check_device_issuer(server_rec *s, const escrow_device_issuer_t *issuer)
+{
+    const gatehouse_config_t *config = escrow_gatehouse()->config();
+    int problems = 0;
+    int i;
+
+    if (!apr_hash_get(config->issuers, issuer->issuer, APR_HASH_KEY_STRING)) {
+        problems += complain_of_name(s, "Issuer", issuer->issuer);
+    }
+    for (i = 0; i < issuer->profiles->nelts; ++i) {
+        const char *name = APR_ARRAY_IDX(issuer->profiles, i, const char *);
+
+        if (!apr_hash_get(config->profiles, name, APR_HASH_KEY_STRING)) {
+            problems += complain_of_name(s, "CertificateProfile", name);
+        }
+    }
+    return problems;
+}
+
 int escrow_settings_check(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp)
 {
     const escrow_settings_t *said = escrow_settings(pconf);
+    escrow_device_cas_t *cas;
     gh_result_t result;
     int problems = 0;
+    int i;
 
     gh_result_clear(&result);
-    if (said->device_cas->nelts
-        && escrow_device_cas_open(&settings->cas, settings->device_cas, pconf, &result)
-            != APR_SUCCESS) {
-        problems += complain(s, &result);
+    if (said->device_cas->nelts) {
+        if (escrow_device_cas_open(&cas, said->device_cas, pconf, &result) != APR_SUCCESS) {
+            problems += complain(s, &result);
+        }
+        settings->trust.cas = cas;
+    }
+    for (i = 0; i < said->device_issuers->nelts; ++i) {
+        problems += check_device_issuer(s, APR_ARRAY_IDX(said->device_issuers, i,
+                                                         const escrow_device_issuer_t *));
     }
     return problems;
 }

@@ -5,8 +5,10 @@
 
 #include <httpd.h>
 #include <http_config.h>
+#include <jansson.h>
 
 #include "mod_escrow/escrow_envelope.h"
+#include "mod_escrow/escrow_identity.h"
 #include "mod_escrow/escrow_keep.h"
 #include "mod_escrow/escrow_pkcs12.h"
 #include "mod_escrow/escrow_recipient.h"
@@ -20,8 +22,8 @@ typedef struct {
     apr_interval_time_t days;
     int archive;                        /* EscrowArchiveReplaced */
     apr_array_header_t *device_cas;     /* const char *: files of EscrowDeviceCA */
-    escrow_device_cas_t *cas;           /* NULL: none */
-    int insecure;                       /* EscrowRecipient first-use-insecure */
+    apr_array_header_t *device_issuers; /* escrow_device_issuer_t *: EscrowDeviceCA issuer= */
+    escrow_trust_t trust;               /* what is said by these and EscrowRecipient */
     apr_interval_time_t patience;       /* EscrowProfileLife */
     escrow_pkcs12_t pkcs12;             /* EscrowPKCS12 */
     escrow_transport_t transport;       /* EscrowKeyTransport */
@@ -39,13 +41,16 @@ const char *escrow_set_max_body(cmd_parms *cmd, void *dir, const char *arg);
 const char *escrow_set_max_credentials(cmd_parms *cmd, void *dir, const char *arg);
 const char *escrow_set_retention(cmd_parms *cmd, void *dir, const char *arg);
 const char *escrow_set_archive(cmd_parms *cmd, void *dir, int on);
-const char *escrow_set_device_ca(cmd_parms *cmd, void *dir, const char *file);
+const char *escrow_set_device_ca(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
 const char *escrow_set_recipient(cmd_parms *cmd, void *dir, const char *arg);
 const char *escrow_set_profile_life(cmd_parms *cmd, void *dir, const char *arg);
 const char *escrow_set_pkcs12(cmd_parms *cmd, void *dir, const char *arg);
 const char *escrow_set_transport(cmd_parms *cmd, void *dir, const char *arg);
 const char *escrow_set_signer(cmd_parms *cmd, void *dir, const char *certificate,
                               const char *key, const char *passphrase);
+
+/** escrow_dump.c: EscrowDeviceCA issuer=, for people and the worker. */
+json_t *escrow_dump_issuers(const apr_array_header_t *issuers);
 
 /** In check_config: reads the files that are named. @return number of problems */
 int escrow_settings_check(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp);

@@ -175,6 +175,23 @@ static json_t *describe_output(apr_pool_t *p, gh_result_t *result)
                      hex(pem, p));
 }
 
+/** Whose certificates profiles are encrypted to is looked at once more by who completes them. */
+static json_t *describe_trust(apr_pool_t *p)
+{
+    const escrow_settings_t *settings = escrow_settings_now();
+    const apr_array_header_t *ders = settings && settings->trust.cas
+        ? escrow_device_cas_certificates(settings->trust.cas) : NULL;
+    json_t *cas = json_array();
+    int i;
+
+    for (i = 0; ders && i < ders->nelts; ++i) {
+        json_array_append_new(cas, hex(APR_ARRAY_IDX(ders, i, gh_bytes_t), p));
+    }
+    return json_pack("{s:o, s:o, s:b}", "cas", cas, "issuers",
+                     settings ? escrow_dump_issuers(settings->device_issuers) : json_array(),
+                     "insecure", settings && settings->trust.insecure);
+}
+
 static json_t *describe(const gatehouse_config_t *config, json_t *output, apr_pool_t *p)
 {
     const apr_array_header_t *all = escrow_uems();
@@ -189,10 +206,10 @@ static json_t *describe(const gatehouse_config_t *config, json_t *output, apr_po
             return NULL;            /* something that is not UTF-8 */
         }
     }
-    return json_pack("{s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o*}", "store", config->store, "node",
+    return json_pack("{s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o*}", "store", config->store, "node",
                      config->node,
                      "lease", (json_int_t)LEASE, "poll", (json_int_t)escrow_poll(), "vault",
-                     describe_vault(p), "output", output, "uems", list, "provide",
+                     describe_vault(p), "trust", describe_trust(p), "output", output, "uems", list, "provide",
                      sizes ? json_loads(sizes, 0, NULL) : NULL);
 }
 

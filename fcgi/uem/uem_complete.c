@@ -7,8 +7,9 @@
 #include <apr_strings.h>
 
 #include "escrow/needs.h"
+#include "escrow/sealed_profile.h"
 #include "log.h"
-#include "mod_escrow/escrow_recipient.h"
+#include "mod_escrow/escrow_identity.h"
 #include "status.h"
 
 #define RULE "uem.complete"
@@ -96,6 +97,11 @@ static apr_status_t complete(escrow_document_t *document, const uem_worker_t *wo
                               GHNO(1249) "the profile is to be signed, and there is nobody to "
                               "sign it");
     }
+    rv = gh_escrow_profile_verify(profile, worker->vault, p, result);
+    if (rv != APR_SUCCESS) {
+        /* a key that is not configured, or a token that does not answer, may be there tomorrow */
+        return rv == APR_EINVAL ? rv : GH_EUNAVAILABLE;
+    }
     rv = escrow_template_read(&template, profile->format, profile->skeleton, p, result);
     if (rv == APR_SUCCESS) {
         rv = escrow_recipient_read(&recipient, profile->recipient, apr_time_now(), p, result);
@@ -105,6 +111,40 @@ static apr_status_t complete(escrow_document_t *document, const uem_worker_t *wo
     }
     return rv == APR_SUCCESS
         ? escrow_complete(document, template, &set, recipient, &output, p, result) : rv;
+}
+
+apr_status_t uem_check_recipient(gh_transaction_t *transaction, const uem_worker_t *worker,
+                                 const gh_escrow_profile_record_t *profile, apr_pool_t *p,
+                                 gh_result_t *result)
+{
+    apr_time_t now = apr_time_now();
+    gh_escrow_recipient_record_t *bound;
+    escrow_recipient_t *recipient;
+    escrow_identity_t identity;
+    apr_status_t rv;
+
+    if (escrow_recipient_read(&recipient, profile->recipient, now, p, result) != APR_SUCCESS) {
+        return GH_EREFUSED;
+    }
+    escrow_identity_begin(&identity, &worker->trust, recipient, profile->device, now, p);
+    rv = escrow_identity_check(transaction, &identity, p);
+    if (rv == GH_EREFUSED) {
+        *result = identity.why;
+    }
+    if (rv == APR_SUCCESS) {
+        rv = gh_escrow_recipient_find(transaction, profile->device, &bound, p);
+    }
+    if (rv == APR_NOTFOUND
+        || (rv == APR_SUCCESS
+            && (bound->spki_sha256.length != 32
+                || memcmp(bound->spki_sha256.data, escrow_recipient_key_sha256(recipient), 32)))) {
+        return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, RULE,
+                              "Have the skeleton sent again with the certificate that the device "
+                              "has now.",
+                              GHNO(1526) "device %.64s is not known by the key that the profile "
+                              "would be encrypted to", profile->device);
+    }
+    return rv;
 }
 
 apr_status_t uem_complete(gh_bytes_t *out, const uem_worker_t *worker,

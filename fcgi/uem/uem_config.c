@@ -71,6 +71,69 @@ static apr_status_t read_vault(uem_worker_t *worker, const json_t *list, apr_poo
     return rv;
 }
 
+/* Devices */
+
+static escrow_device_issuer_t *read_issuer(const json_t *object, apr_pool_t *p)
+{
+    escrow_device_issuer_t *issuer = apr_pcalloc(p, sizeof(*issuer));
+    apr_array_header_t *profiles = apr_array_make(p, 2, sizeof(const char *));
+    const char *name;
+    json_t *list;
+    size_t i;
+
+    if (json_unpack((json_t *)object, "{s:s, s:o, s:b}", "issuer", &name, "profiles", &list,
+                    "challenges_trusted", &issuer->challenges)) {
+        return NULL;
+    }
+    for (i = 0; i < json_array_size(list); ++i) {
+        const char *profile = json_string_value(json_array_get(list, i));
+
+        if (!profile) {
+            return NULL;
+        }
+        APR_ARRAY_PUSH(profiles, const char *) = apr_pstrdup(p, profile);
+    }
+    issuer->issuer = apr_pstrdup(p, name);
+    issuer->profiles = profiles;
+    return issuer;
+}
+
+static apr_status_t read_trust(escrow_trust_t *trust, const json_t *object, apr_pool_t *p,
+                               gh_result_t *result)
+{
+    apr_array_header_t *issuers = apr_array_make(p, 2, sizeof(escrow_device_issuer_t *));
+    apr_array_header_t *ders = apr_array_make(p, 2, sizeof(gh_bytes_t));
+    escrow_device_cas_t *cas = NULL;
+    json_t *list, *names;
+    json_error_t error;
+    size_t i;
+
+    if (json_unpack_ex((json_t *)object, &error, 0, "{s:o, s:o, s:b}", "cas", &list, "issuers",
+                       &names, "insecure", &trust->insecure)) {
+        return not_understood(result, "devices", error.text);
+    }
+    for (i = 0; i < json_array_size(list); ++i) {
+        if (!gh_worker_secret(apr_array_push(ders), json_string_value(json_array_get(list, i)),
+                              p)) {
+            return not_understood(result, "devices", "a CA");
+        }
+    }
+    if (ders->nelts && escrow_device_cas_make(&cas, ders, p, result) != APR_SUCCESS) {
+        return not_understood(result, "devices", "a CA");
+    }
+    for (i = 0; i < json_array_size(names); ++i) {
+        escrow_device_issuer_t *issuer = read_issuer(json_array_get(names, i), p);
+
+        if (!issuer) {
+            return not_understood(result, "devices", "an issuer");
+        }
+        APR_ARRAY_PUSH(issuers, escrow_device_issuer_t *) = issuer;
+    }
+    trust->cas = cas;
+    trust->issuers = issuers;
+    return APR_SUCCESS;
+}
+
 static apr_status_t read_output(uem_worker_t *worker, const json_t *object, apr_pool_t *p,
                                 gh_result_t *result)
 {
@@ -289,6 +352,9 @@ apr_status_t uem_configure(uem_worker_t *worker, const json_t *configuration, ap
     }
     if (rv == APR_SUCCESS) {
         rv = read_output(worker, json_object_get(configuration, "output"), p, result);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = read_trust(&worker->trust, json_object_get(configuration, "trust"), p, result);
     }
     if (rv == APR_SUCCESS) {
         rv = framework_add_lane(&worker->completing, worker->framework, COMPLETING, result);

@@ -8,6 +8,7 @@
 #include "fcgi/uem/uem_template.h"
 #include "fcgi/uem/uem_token.h"
 #include "mod_escrow/escrow_complete.h"
+#include "mod_escrow/escrow_identity.h"
 
 /* What gatehouse-uem-worker is told, and has of it. */
 
@@ -18,6 +19,7 @@ typedef struct {
     framework_t *framework;
     framework_lane_t *completing;   /* threads that make documents */
     gh_vault_t *vault;
+    escrow_trust_t trust;           /* whose certificates are those of devices */
     escrow_opener_t *opener;
     escrow_pkcs12_t pkcs12;
     escrow_transport_t transport;

@@ -48,6 +48,7 @@ typedef struct {
     apr_pool_t *pool;               /* of the job */
     gh_escrow_profile_record_t *profile;    /* NULL: could not be read */
     apr_array_header_t *credentials;
+    int refused;                    /* the recipient: why says it */
     gh_bytes_t document;
     const char *delivery;           /* id of a new one */
     uem_call_t *call;
@@ -341,6 +342,9 @@ static void begin_work(delivery_t *one)
     else if (one->profile->state == GH_ESCROW_QUEUED) {
         deliver(one);
     }
+    else if (one->refused) {
+        finish(one, END_FAILED);
+    }
     else if (framework_blocking_on(one->uem->worker->completing, complete_work, complete_done, one,
                                    one->pool) != APR_SUCCESS) {
         finish_again(one, framework_job_time(one->job) + LATER);
@@ -356,11 +360,17 @@ static apr_int64_t generation_of(const gh_job_record_t *job, apr_pool_t *p)
 static apr_status_t read_work(gh_transaction_t *transaction, void *baton)
 {
     delivery_t *one = baton;
-
     const gh_job_record_t *job = framework_job_record(one->job);
+    apr_status_t rv = gh_delivering_read(transaction, job->subject, generation_of(job, one->pool),
+                                         &one->profile, &one->credentials, one->pool);
 
-    return gh_delivering_read(transaction, job->subject, generation_of(job, one->pool),
-                              &one->profile, &one->credentials, one->pool);
+    one->refused = 0;
+    if (rv == APR_SUCCESS && one->profile->state == GH_ESCROW_COMPLETING) {
+        rv = uem_check_recipient(transaction, one->uem->worker, one->profile, one->pool,
+                                 &one->why);
+        one->refused = rv == GH_EREFUSED;
+    }
+    return one->refused ? APR_SUCCESS : rv;
 }
 
 static void read_blocking(void *baton)

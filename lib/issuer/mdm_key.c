@@ -116,6 +116,7 @@ typedef struct {
     const char *id;
     const char *holder;
     gh_mdm_request_record_t *record;
+    gh_bytes_t key_sha256;
     gh_bytes_t request;
     gh_bytes_t sealed;
     int done;
@@ -171,7 +172,8 @@ static apr_status_t store_work(gh_transaction_t *transaction, void *baton)
 
     work->done = 0;
     if (rv == APR_SUCCESS && work->sealed.length) {
-        rv = gh_mdm_request_set_key(transaction, work->id, work->request, work->sealed);
+        rv = gh_mdm_request_set_key(transaction, work->id, work->key_sha256, work->request,
+                                    work->sealed);
         work->done = rv == APR_SUCCESS;
     }
     return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
@@ -186,8 +188,10 @@ apr_status_t gh_mdm_key_store(gh_store_t *store, const gh_sealer_t *sealer, cons
     apr_status_t rv = gh_store_read(store, read_work, &work, result);
 
     *done = 0;
+    work.key_sha256 = gh_key_sha256(key, p);
     if (rv == APR_SUCCESS) {
-        rv = make_request(&work.request, work.record->subject, key, p, result);
+        rv = work.key_sha256.length != 32 ? APR_ENOMEM
+            : make_request(&work.request, work.record->subject, key, p, result);
         if (rv == APR_SUCCESS) {
             rv = gh_key_encode(&der, key, p, result);
         }

@@ -18,7 +18,7 @@
 #define DESCRIPTION \
     "id, profile, device, user_id, format, needs, sign, labels, uem, provider, state, reason," \
     " generation, delivery, history, created, updated, expires"
-#define COLUMNS DESCRIPTION ", skeleton, recipient, completed"
+#define COLUMNS DESCRIPTION ", skeleton, recipient, completed, key_id, wrapped, sealed"
 
 /* One more entry of the history: a text with time and state, then the generation. Of one that has
  * become long the beginning goes, up to somewhere within an entry. */
@@ -77,6 +77,13 @@ static apr_status_t change_one(gh_query_t *query, gh_transaction_t *transaction)
         : gh_rows_changed(transaction) == 1 ? APR_SUCCESS : APR_NOTFOUND;
 }
 
+static void bind_seal(gh_query_t *query, const gh_escrow_profile_record_t *record)
+{
+    gh_bind_text(query, record->key_id);
+    gh_bind_bytes(query, record->wrapped);
+    gh_bind_bytes(query, record->sealed);
+}
+
 apr_status_t gh_escrow_profile_insert(gh_transaction_t *transaction,
                                       const gh_escrow_profile_record_t *record)
 {
@@ -85,9 +92,9 @@ apr_status_t gh_escrow_profile_insert(gh_transaction_t *transaction,
 
     query = gh_query(transaction, "INSERT INTO escrow_profile (id, profile, device, user_id,"
                      " format, needs, skeleton, recipient, sign, labels, uem, provider, state,"
-                     " generation, history, created, updated, expires)"
+                     " generation, history, created, updated, expires, key_id, wrapped, sealed)"
                      " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, $14,"
-                     " $15, $15, $16)");
+                     " $15, $15, $16, $17, $18, $19)");
     gh_bind_text(query, record->id);
     gh_bind_text(query, record->profile);
     gh_bind_text(query, record->device);
@@ -104,6 +111,7 @@ apr_status_t gh_escrow_profile_insert(gh_transaction_t *transaction,
     gh_bind_text(query, first_entry(entry, record));
     gh_bind_int64(query, record->created);
     gh_bind_int64(query, record->expires);
+    bind_seal(query, record);
     return gh_execute(query);
 }
 
@@ -132,7 +140,8 @@ apr_status_t gh_escrow_profile_replace(gh_transaction_t *transaction,
                      " skeleton = $3, recipient = $4, sign = $5, labels = $6, uem = $7,"
                      " provider = $8, state = $9, generation = generation + 1, "
                      HISTORY("$10", "generation + 1") ", reason = NULL, completed = NULL,"
-                     " delivery = NULL, updated = $11, expires = $12 WHERE id = $13");
+                     " delivery = NULL, updated = $11, expires = $12, key_id = $13,"
+                     " wrapped = $14, sealed = $15 WHERE id = $16");
     gh_bind_text(query, record->format);
     gh_bind_text(query, record->needs);
     gh_bind_bytes(query, record->skeleton);
@@ -145,6 +154,7 @@ apr_status_t gh_escrow_profile_replace(gh_transaction_t *transaction,
     gh_bind_text(query, entry_of(entry, record->updated, record->state));
     gh_bind_int64(query, record->updated);
     gh_bind_int64(query, record->expires);
+    bind_seal(query, record);
     gh_bind_text(query, record->id);
     return change_one(query, transaction);
 }
@@ -188,6 +198,9 @@ static apr_status_t read_one(gh_query_t *query, gh_escrow_profile_record_t **rec
         (*record)->skeleton = gh_column_bytes(query, 18, p);
         (*record)->recipient = gh_column_bytes(query, 19, p);
         (*record)->completed = gh_column_bytes(query, 20, p);
+        (*record)->key_id = gh_column_text(query, 21, p);
+        (*record)->wrapped = gh_column_bytes(query, 22, p);
+        (*record)->sealed = gh_column_bytes(query, 23, p);
         gh_query_end(query);
     }
     return rv == APR_EOF ? APR_NOTFOUND : rv;

@@ -46,6 +46,9 @@ typedef struct {
     gh_bytes_t completed;           /* encrypted to the device; data NULL: not made */
     const char *delivery;           /* id of its delivery; or NULL */
     const char *history;            /* see gh_escrow_history_next() */
+    const char *key_id;             /* by which the vault has sealed what is above; or NULL */
+    gh_bytes_t wrapped;
+    gh_bytes_t sealed;              /* escrow/sealed_profile.h */
     apr_time_t created;
     apr_time_t updated;
     apr_time_t expires;             /* one that waits still */

@@ -107,17 +107,36 @@ apr_status_t gh_mdm_request_bind(gh_transaction_t *transaction, const char *id,
 }
 
 apr_status_t gh_mdm_request_set_key(gh_transaction_t *transaction, const char *id,
-                                    gh_bytes_t request, gh_bytes_t sealed)
+                                    gh_bytes_t key_sha256, gh_bytes_t request,
+                                    gh_bytes_t sealed)
 {
-    gh_query_t *query = gh_query(transaction, "UPDATE mdm_request SET request = $1, sealed = $2"
-                                 " WHERE id = $3 AND mode = 'p12' AND request IS NULL");
+    gh_query_t *query = gh_query(transaction, "UPDATE mdm_request SET key_sha256 = $1,"
+                                 " request = $2, sealed = $3"
+                                 " WHERE id = $4 AND mode = 'p12' AND request IS NULL");
     apr_status_t rv;
 
+    gh_bind_bytes(query, key_sha256);
     gh_bind_bytes(query, request);
     gh_bind_bytes(query, sealed);
     gh_bind_text(query, id);
     rv = gh_execute(query);
     return rv == APR_SUCCESS && gh_rows_changed(transaction) != 1 ? APR_NOTFOUND : rv;
+}
+
+apr_status_t gh_mdm_request_made(gh_transaction_t *transaction, gh_bytes_t key_sha256,
+                                 int *made)
+{
+    gh_query_t *query = gh_query(transaction, "SELECT 1 FROM mdm_request WHERE key_sha256 = $1"
+                                 " LIMIT 1");
+    apr_status_t rv;
+
+    gh_bind_bytes(query, key_sha256);
+    rv = gh_step(query);
+    *made = rv == APR_SUCCESS;
+    if (rv == APR_SUCCESS) {
+        gh_query_end(query);
+    }
+    return rv == APR_EOF ? APR_SUCCESS : rv;
 }
 
 apr_status_t gh_mdm_request_erase(gh_transaction_t *transaction, const char *id, apr_time_t now)

@@ -43,9 +43,16 @@ apr_status_t gh_mdm_request_find_transaction(gh_transaction_t *transaction, cons
 apr_status_t gh_mdm_request_bind(gh_transaction_t *transaction, const char *id,
                                  const char *enrolment);
 
-/** Stores the key that was made. @return APR_NOTFOUND if there is no row that waits for one */
+/** Stores the key that was made. @param key_sha256 of its SubjectPublicKeyInfo
+ *  @return APR_NOTFOUND if there is no row that waits for one */
 apr_status_t gh_mdm_request_set_key(gh_transaction_t *transaction, const char *id,
-                                    gh_bytes_t request, gh_bytes_t sealed);
+                                    gh_bytes_t key_sha256, gh_bytes_t request,
+                                    gh_bytes_t sealed);
+
+/** Whether a key was made here for device management, which so has it.
+ *  @param key_sha256 of its SubjectPublicKeyInfo */
+apr_status_t gh_mdm_request_made(gh_transaction_t *transaction, gh_bytes_t key_sha256,
+                                 int *made);
 
 /** Erases the private key: it was handed out. Harmless if there is none. */
 apr_status_t gh_mdm_request_erase(gh_transaction_t *transaction, const char *id, apr_time_t now);

@@ -131,6 +131,22 @@ apr_status_t gh_renewal_predecessor(gh_transaction_t *transaction, const char *e
     return rv == APR_EOF ? APR_NOTFOUND : rv;
 }
 
+apr_status_t gh_renewal_of(gh_transaction_t *transaction, const char *enrolment,
+                           const char **issuer, gh_bytes_t *serial, apr_pool_t *p)
+{
+    gh_query_t *query = gh_query(transaction,
+                                 "SELECT issuer, serial FROM renewal WHERE enrolment = $1");
+    apr_status_t rv;
+
+    gh_bind_text(query, enrolment);
+    if ((rv = gh_step(query)) == APR_SUCCESS) {
+        *issuer = gh_column_text(query, 0, p);
+        *serial = gh_column_bytes(query, 1, p);
+        gh_query_end(query);
+    }
+    return rv == APR_EOF ? APR_NOTFOUND : rv;
+}
+
 apr_status_t gh_renewal_issued(gh_transaction_t *transaction, const char *enrolment,
                                apr_time_t now)
 {

@@ -41,6 +41,11 @@ apr_status_t gh_renewal_put(gh_transaction_t *transaction, const gh_renewal_reco
 apr_status_t gh_renewal_predecessor(gh_transaction_t *transaction, const char *enrolment,
                                     gh_status_t *status);
 
+/** The certificate that an enrolment renews. @param issuer, serial in p
+ *  @return APR_NOTFOUND if it renews none */
+apr_status_t gh_renewal_of(gh_transaction_t *transaction, const char *enrolment,
+                           const char **issuer, gh_bytes_t *serial, apr_pool_t *p);
+
 /** The successor that waited was issued now: from here on counts the time after which the old
  *  certificate is revoked. Does nothing for an enrolment that renews nothing. */
 apr_status_t gh_renewal_issued(gh_transaction_t *transaction, const char *enrolment,

@@ -7,6 +7,7 @@
 #include <apr_strings.h>
 
 #include "escrow/provide_private.h"
+#include "escrow/sealed_profile.h"
 #include "escrow/vault.h"
 #include "status.h"
 
@@ -44,6 +45,15 @@ static const statements_t statements[GH_VAULTED_TABLES] = {
         " ORDER BY 1 LIMIT $3",
         "UPDATE escrow_event_key SET key_id = $1, wrapped = $2"
         " WHERE event || '/' || purpose = $3 AND key_id = $4 AND wrapped = $5"
+    },
+    [GH_VAULTED_PROFILE] = {
+        "SELECT key_id FROM escrow_profile WHERE key_id > $1 ORDER BY key_id LIMIT 1",
+        "SELECT count(*) FROM escrow_profile WHERE key_id = $1",
+        "SELECT id, wrapped, sealed, device, user_id, profile"
+        " FROM escrow_profile WHERE key_id = $1 AND id > $2"
+        " ORDER BY id LIMIT $3",
+        "UPDATE escrow_profile SET key_id = $1, wrapped = $2"
+        " WHERE id = $3 AND key_id = $4 AND wrapped = $5"
     }
 };
 
@@ -118,6 +128,9 @@ static const char *identity_of(gh_query_t *query, const gh_vaulted_row_t *row, a
     if (row->table == GH_VAULTED_EVENT_KEY)
         return gh_provide_identity(gh_column_text(query, 3, p),
                                    (gh_escrow_purpose_t)gh_column_int64(query, 4), p);
+    if (row->table == GH_VAULTED_PROFILE)
+        return gh_escrow_profile_identity(gh_column_text(query, 3, p), gh_column_text(query, 4, p),
+                                          gh_column_text(query, 5, p), p);
     sha256 = gh_column_bytes(query, 6, p);
     return sha256.length == 32
         ? gh_vault_identity(gh_column_text(query, 3, p), gh_column_text(query, 4, p),

@@ -13,6 +13,7 @@ typedef enum {
     GH_VAULTED_CREDENTIAL = 0,      /* escrow_credential */
     GH_VAULTED_ENDPOINT,            /* escrow_endpoint */
     GH_VAULTED_EVENT_KEY,           /* escrow_event_key; the id is event and purpose */
+    GH_VAULTED_PROFILE,             /* escrow_profile */
     GH_VAULTED_TABLES
 } gh_vaulted_table_t;
 

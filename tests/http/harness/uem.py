@@ -67,8 +67,8 @@ def section(server, uem, name="mdm", **directives):
 class Device:
     """One that somebody uses; its certificate is of the CA of devices."""
 
-    def __init__(self, delivering, key_name="rsa2048-07"):
-        self.uuid, self.user = str(uuid.uuid4()), str(uuid.uuid4())
+    def __init__(self, delivering, key_name="rsa2048-07", name=None):
+        self.uuid, self.user = name or str(uuid.uuid4()), str(uuid.uuid4())
         self.key_name = key_name
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.uuid)])
         start = delivering.device_ca.not_valid_before
@@ -166,8 +166,8 @@ class Delivering:
         assert answer.status == 201, (answer.status, answer.body)
         return serial
 
-    def skeleton(self, device, profile=None, skeleton=None, **members):
-        """@return the answer's object"""
+    @staticmethod
+    def skeleton_of(device, profile=None, skeleton=None, **members):
         body = dict(SKELETON, PayloadUUID=str(uuid.uuid4()).upper()) if skeleton is None \
             else skeleton
         request = {
@@ -178,7 +178,11 @@ class Delivering:
             "recipient_certificate": base64.b64encode(
                 device.certificate.public_bytes(Encoding.DER)).decode()}
         request.update(members)
-        answer = self.ask("/v1/profiles", "POST", request)
+        return request
+
+    def skeleton(self, device, *arguments, **members):
+        """@return the answer's object"""
+        answer = self.ask("/v1/profiles", "POST", self.skeleton_of(device, *arguments, **members))
         assert answer.status == 202, (answer.status, answer.body)
         return json.loads(answer.body)
 
