@@ -77,6 +77,17 @@ static int bad_password(scep_mdm_t *m)
     return scep_web_fail(&m->w, &result);
 }
 
+/** Others may use the digital ID, and make keys of their own. */
+static int others(scep_mdm_t *m)
+{
+    gh_result_t result;
+
+    gh_result_fail(&result, APR_EACCES, GH_FAILURE_DENIED, "mdm.requester",
+                   "Ask as the account that had the key made, or have another one made.",
+                   GHNO(1543) "the key was made for another account");
+    return scep_web_fail(&m->w, &result);
+}
+
 static apr_status_t overwrite(void *text)
 {
     OPENSSL_cleanse(text, strlen(text));
@@ -214,13 +225,21 @@ static void erase(scep_mdm_t *m, const gh_mdm_request_record_t *record)
 {
     look_t look = { .id = record->id, .now = apr_time_now() };
     request_rec *r = m->w.r;
+    gh_result_t result;
+    apr_status_t rv;
 
     if (ap_rflush(r) < 0 || r->connection->aborted) {
         return;
     }
+    gh_result_clear(&result);
     scep_web_begin_work(&m->w);
-    gh_store_write(m->w.service->store, erase_work, &look, NULL);
+    rv = gh_store_write(m->w.service->store, erase_work, &look, &result);
     scep_web_end_work();
+    if (rv != APR_SUCCESS) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, rv, r, GHNO(1544) "the key of request %s, which "
+                      "was handed out, stays in the store until it ends at %s: %s", record->id,
+                      gh_time_text(m->p, record->expires), result.message);
+    }
 }
 
 static int hand_out(scep_mdm_t *m, const gh_mdm_request_record_t *record,
@@ -382,6 +401,9 @@ int scep_mdm_fetch_p12(scep_mdm_t *m, gh_mdm_request_record_t *record)
     }
     if (answered != OK) {
         return answered;
+    }
+    if (!record->requester || strcmp(record->requester, m->w.user)) {
+        return others(m);
     }
     if (wish.password && strlen(wish.password) < PASSWORD_MIN) {
         return bad_password(m);
