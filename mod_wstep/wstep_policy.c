@@ -1,0 +1,137 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+/* Policies from httpd's configuration, for one caller. */
+
+#include <string.h>
+
+#include "mod_wstep/wstep_policy.h"
+
+/** A CA, and where in this server certificates are issued by it. */
+typedef struct {
+    const wstep_endpoint_t *endpoint;
+    int index;
+} place_t;
+
+static void add_uri(xcep_ca_t *ca, const wstep_entry_t *issuing, apr_pool_t *p)
+{
+    xcep_uri_t uri = { issuing->endpoint.authentication, issuing->endpoint.url,
+                       issuing->section->priority > 0 ? issuing->section->priority
+                                                      : WSTEP_PRIORITY,
+                       issuing->endpoint.renewal_only };
+
+    APR_ARRAY_PUSH((apr_array_header_t *)ca->uris, xcep_uri_t) = uri;
+}
+
+/** One CA for each issuer, with the URLs of all its endpoints. */
+static apr_array_header_t *make_cas(apr_array_header_t *places, const wstep_entry_t *entry,
+                                    apr_pool_t *p)
+{
+    apr_array_header_t *cas = apr_array_make(p, 4, sizeof(xcep_ca_t));
+    int i, j;
+
+    for (i = 0; i < entry->issuing->nelts; ++i) {
+        const wstep_entry_t *issuing = APR_ARRAY_IDX(entry->issuing, i, wstep_entry_t *);
+        place_t place = { &issuing->endpoint, cas->nelts };
+
+        for (j = 0; j < places->nelts; ++j) {
+            const place_t *other = &APR_ARRAY_IDX(places, j, place_t);
+            if (!strcmp(other->endpoint->issuer, issuing->endpoint.issuer)) {
+                place.index = other->index;
+            }
+        }
+        if (place.index == cas->nelts) {
+            xcep_ca_t *ca = apr_array_push(cas);
+
+            ca->certificate = gh_issuer_certificate_der(gh_issuer_at(issuing->endpoint.ca,
+                                                                     apr_time_now()));
+            ca->uris = apr_array_make(p, 2, sizeof(xcep_uri_t));
+            ca->enroll = 0;
+        }
+        add_uri(&APR_ARRAY_IDX(cas, place.index, xcep_ca_t), issuing, p);
+        APR_ARRAY_PUSH(places, place_t) = place;
+    }
+    return cas;
+}
+
+static int offers(const wstep_endpoint_t *endpoint, const wstep_template_t *template)
+{
+    int i;
+
+    for (i = 0; i < endpoint->templates->nelts; ++i) {
+        if (APR_ARRAY_IDX(endpoint->templates, i, const wstep_template_t *) == template) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int has(const apr_array_header_t *numbers, int number)
+{
+    int i;
+
+    for (i = 0; i < numbers->nelts; ++i) {
+        if (APR_ARRAY_IDX(numbers, i, int) == number) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int has_entry(const apr_array_header_t *entries, const wstep_template_t *template)
+{
+    int i;
+
+    for (i = 0; i < entries->nelts; ++i) {
+        if (APR_ARRAY_IDX(entries, i, xcep_entry_t).template == template->policy) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/** The CAs that offer a template; the caller may enrol at each. */
+static apr_array_header_t *find_cas(const apr_array_header_t *places, apr_array_header_t *cas,
+                                    const wstep_template_t *template, apr_pool_t *p)
+{
+    apr_array_header_t *found = apr_array_make(p, 2, sizeof(int));
+    int i;
+
+    for (i = 0; i < places->nelts; ++i) {
+        const place_t *place = &APR_ARRAY_IDX(places, i, place_t);
+
+        if (offers(place->endpoint, template) && !has(found, place->index)) {
+            APR_ARRAY_PUSH(found, int) = place->index;
+            APR_ARRAY_IDX(cas, place->index, xcep_ca_t).enroll = 1;
+        }
+    }
+    return found;
+}
+
+void wstep_policy_make(xcep_policy_t *policy, const wstep_entry_t *entry,
+                       const wstep_caller_t *caller, const gh_directory_account_t *account,
+                       apr_pool_t *p)
+{
+    apr_array_header_t *places = apr_array_make(p, 4, sizeof(place_t));
+    apr_array_header_t *entries = apr_array_make(p, 8, sizeof(xcep_entry_t));
+    apr_array_header_t *cas = make_cas(places, entry, p);
+    int i, j;
+
+    *policy = entry->described;
+    for (i = 0; i < places->nelts; ++i) {
+        const wstep_endpoint_t *endpoint = APR_ARRAY_IDX(places, i, place_t).endpoint;
+
+        for (j = 0; j < endpoint->templates->nelts; ++j) {
+            const wstep_template_t *template = APR_ARRAY_IDX(endpoint->templates, j,
+                                                             const wstep_template_t *);
+            xcep_entry_t one = { template->policy, NULL, 1, template->auto_enroll };
+
+            if (!has_entry(entries, template)
+                && wstep_template_permits(template, &caller->user, account, p)) {
+                one.cas = find_cas(places, cas, template, p);
+                APR_ARRAY_PUSH(entries, xcep_entry_t) = one;
+            }
+        }
+    }
+    policy->entries = entries;
+    policy->cas = cas;
+}

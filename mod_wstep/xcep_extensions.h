@@ -1,0 +1,17 @@
+/* Licensed under the Apache License, Version 2.0. See LICENSE. */
+
+#ifndef mod_wstep_xcep_extensions_h
+#define mod_wstep_xcep_extensions_h
+
+#include <apr_pools.h>
+#include <apr_tables.h>
+
+#include "mod_wstep/xcep_policy.h"
+#include "x509/profile.h"
+
+/** The extensions that clients put into requests by a template: the template's own, key usage and
+ *  extended key usage as the profile gives them. @return xcep_extension_t, in p */
+const apr_array_header_t *xcep_extensions_make(const xcep_template_t *template,
+                                               const gh_profile_t *profile, apr_pool_t *p);
+
+#endif /* mod_wstep_xcep_extensions_h */
