@@ -82,6 +82,7 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
     wstep_xml_initialise();
     problems = wstep_templates_check(s, config, pconf, ptemp);
     problems += wstep_compile(s, config, pconf, ptemp);
+    problems += wstep_directory_check(s, pconf, ptemp);
     problems += check_ra(s, config, ptemp);
     problems += wstep_node_prepare(s, pconf);
     if (problems) {

@@ -10,6 +10,7 @@
 #include <apr_tables.h>
 #include <mod_auth.h>
 
+#include "directory/directory.h"
 #include "issuer/renewal.h"
 #include "limiter.h"
 #include "mod_gatehouse/mod_gatehouse.h"
@@ -115,6 +116,8 @@ typedef struct {
     wstep_template_section_t *template;     /* while its section is read */
     apr_array_header_t *domains;    /* wstep_domain_t; may be NULL */
     int name_form;                  /* wstep_name_form_t */
+    gh_directory_config_t *directory;       /* NULL: there is none */
+    wstep_place_t directory_place;
     const char *ra_profile;
     wstep_place_t ra_profile_place;
     int concurrent;
@@ -150,6 +153,14 @@ const char *wstep_set_failure_limit(cmd_parms *cmd, void *dir, const char *numbe
                                     const char *interval);
 const char *wstep_set_verdict_lifetime(cmd_parms *cmd, void *dir, const char *text);
 const char *wstep_set_public_url(cmd_parms *cmd, void *dir, const char *url);
+
+/* wstep_config_directory.c */
+
+const char *wstep_set_directory(cmd_parms *cmd, void *dir, int argc, char *const argv[]);
+const char *wstep_set_directory_bind(cmd_parms *cmd, void *dir, const char *name,
+                                     const char *source);
+/** @return how many problems were logged */
+int wstep_directory_check(server_rec *main_server, apr_pool_t *p, apr_pool_t *ptemp);
 
 /* wstep_config_template.c: <CertificateTemplate NAME> and what stands in it */
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <apr_strings.h>
+#include <httpd.h>
 #include <http_log.h>
 
 #include "log.h"

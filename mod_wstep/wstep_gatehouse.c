@@ -249,6 +249,14 @@ static wstep_engine_t *make_engine(void)
     services->ledger = service->ledger;
     services->sealer = service->sealer;
     services->decoding = service->decoding;
+    if (server->directory
+        && gh_directory_create(&services->directory, server->directory, NULL, child.pool)
+               != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, child.s,
+                     GHNO(1534) "the directory cannot be asked by this process, which is short of "
+                                "memory");
+        return NULL;
+    }
     services->node = service->node;
     services->log = service->log;
     services->audit = gatehouse.audit;

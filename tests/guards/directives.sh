@@ -87,7 +87,7 @@ done
 # Directives of ours in the shipped configuration, also in comments that show how one is used
 # shellcheck disable=SC2086
 verdict "conf.d has no unknown directives" "$(grep -hoE \
-    '^[[:blank:]#]*<?(Gatehouse[A-Z][A-Za-z]*|<Issuer|Issuer[A-Z][A-Za-z]*|CertificateProfile|Profile[A-Z][A-Za-z]*|SCEP[A-Z][A-Za-z]*|OCSP[A-Z][A-Za-z]*|Escrow[A-Z][A-Za-z]*|Thumbprint[A-Z][A-Za-z]*)([[:blank:]]|>|$)' $conf \
+    '^[[:blank:]#]*<?(Gatehouse[A-Z][A-Za-z]*|<Issuer|Issuer[A-Z][A-Za-z]*|CertificateProfile|Profile[A-Z][A-Za-z]*|SCEP[A-Z][A-Za-z]*|OCSP[A-Z][A-Za-z]*|Escrow[A-Z][A-Za-z]*|Thumbprint[A-Z][A-Za-z]*|WSTEP[A-Z][A-Za-z]*|<CertificateTemplate|Template[A-Z][A-Za-z]*)([[:blank:]]|>|$)' $conf \
     | tr -d '[:blank:]#<>' | sort -u | while read -r name; do
     printf '%s\n' $all | grep -qx "$name" || echo "$name"
 done)"
