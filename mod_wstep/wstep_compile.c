@@ -56,8 +56,8 @@ static const core_server_config *core_of(const server_rec *s)
     return ap_get_core_module_config(s->module_config);
 }
 
-/** The SetHandler directive at a place: core keeps an expression, of which only a request would tell
- *  the value. */
+/** The SetHandler directive at a place: core keeps an expression, of which only a request would
+ *  tell the value. */
 static const ap_directive_t *find_handler(const ap_directive_t *directive, const char *file,
                                           int line)
 {

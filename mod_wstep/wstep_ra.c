@@ -17,6 +17,9 @@
 
 /** Between two looks at what others have made or revoked. */
 #define LOOK_INTERVAL apr_time_from_sec(60)
+/** The first key takes a moment, in whichever process. */
+#define PENDING_PAUSE apr_time_from_msec(50)
+#define PENDING_TRIES 60
 
 struct wstep_ra {
     gh_issuer_t *issuer;
@@ -95,7 +98,7 @@ static apr_status_t take(wstep_ra_t *ra, const apr_array_header_t *generations, 
     return none(ra, result);
 }
 
-/** With the mutex. */
+/** With the mutex. @return GH_EPENDING while another process makes the first key */
 static apr_status_t refresh(wstep_ra_t *ra, gh_result_t *result)
 {
     const wstep_services_t *has = ra->services;
@@ -114,15 +117,15 @@ static apr_status_t refresh(wstep_ra_t *ra, gh_result_t *result)
     if (rv == APR_SUCCESS) {
         rv = take(ra, generations, p, result);
     }
-    else if (rv == GH_EPENDING) {
-        rv = result && *result->number ? GH_EUNAVAILABLE : none(ra, result);
+    else if (rv == GH_EPENDING && *result->number) {
+        rv = GH_EUNAVAILABLE;
     }
     apr_pool_destroy(p);
     return rv;
 }
 
-apr_status_t wstep_ra_acquire(wstep_ra_t *ra, wstep_signer_t *signer, apr_pool_t *p,
-                              gh_result_t *result)
+static apr_status_t try_to_acquire(wstep_ra_t *ra, wstep_signer_t *signer, apr_pool_t *p,
+                                   gh_result_t *result)
 {
     apr_time_t now = apr_time_now();
     apr_status_t rv = APR_SUCCESS;
@@ -154,4 +157,17 @@ apr_status_t wstep_ra_acquire(wstep_ra_t *ra, wstep_signer_t *signer, apr_pool_t
     }
     apr_thread_mutex_unlock(ra->mutex);
     return rv;
+}
+
+apr_status_t wstep_ra_acquire(wstep_ra_t *ra, wstep_signer_t *signer, apr_pool_t *p,
+                              gh_result_t *result)
+{
+    apr_status_t rv;
+    int tries;
+
+    for (tries = 0; (rv = try_to_acquire(ra, signer, p, result)) == GH_EPENDING
+                    && tries < PENDING_TRIES; ++tries) {
+        apr_sleep(PENDING_PAUSE);
+    }
+    return rv == GH_EPENDING ? none(ra, result) : rv;
 }

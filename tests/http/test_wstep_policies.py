@@ -14,7 +14,6 @@ NOBODY = 0x8007052E
 @pytest.fixture(scope="module")
 def server(make_module_server):
     server = make_module_server(wstep.content_with(), **wstep.OPTIONS)
-    server.allow("GH1487")
     return server
 
 
