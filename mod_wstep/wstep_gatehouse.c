@@ -253,7 +253,7 @@ static wstep_engine_t *make_engine(void)
         && gh_directory_create(&services->directory, server->directory, NULL, child.pool)
                != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, child.s,
-                     GHNO(1534) "the directory cannot be asked by this process, which is short of "
+                     GHNO(1574) "the directory cannot be asked by this process, which is short of "
                                 "memory");
         return NULL;
     }

@@ -186,4 +186,4 @@ def test_plain_http(make_server):
     server = make_server(content, **wstep.OPTIONS)
     message = Envelope(e.GET_POLICIES, e.get_policies(), user=wstep.USER, password=wstep.PASSWORD)
     response = wstep.client(server, wstep.XCEP).send(message)
-    assert response.status == 403 and b"GH1520" in response.body
+    assert response.status == 403 and b"GH1560" in response.body
