@@ -85,7 +85,9 @@ EscrowPinFile "$state/escrow/pins"
 # The UEM tells of a device (event 148): keys and certificates for its user are made.
 EscrowProvide event=148 issuer=devices signing=smime-non-repudiation encryption=smime-key-encipherment
 EscrowMailDomains example.com
-# Where profiles go. Devices' certificates are those that the issuer above gave them.
+# Devices' certificates are those that the issuer above gave them. Its challenge is known to all here.
+EscrowDeviceCA issuer=devices challenges=trusted
+# Where profiles go.
 <UEM demo>
     UEMURL $(standin_url uem)/api/devices/{{device.uuid}}/profiles/{{profile.uuid}}
     UEMMethod PUT
