@@ -207,7 +207,14 @@ static apr_status_t check_permission(wstep_exchange_t *x)
     /* the certificate that is renewed stands for a permission that was given; a caller who is known
        has to have it still */
     if (x->way == WSTEP_RENEWS && !x->subject_user.name) {
-        return APR_SUCCESS;
+        if (wstep_template_has_issued(x->template, x->token->signer, x->p)) {
+            return APR_SUCCESS;
+        }
+        gh_result_fail(x->result, GH_EREFUSED, GH_FAILURE_DENIED, "renewal.template",
+                       "Renew by the template of the old certificate, or enrol anew.",
+                       GHNO(1502) "the certificate that is to be renewed was not issued by "
+                       "template %s", x->template->policy->name);
+        return refuse(x, WSTEP_FAULT_RENEWAL);
     }
     if (wstep_template_permits(x->template, &x->subject_user, x->subject, x->p)) {
         return APR_SUCCESS;

@@ -16,6 +16,8 @@
 #include "x509/name.h"
 #include "x509/own.h"
 
+#define OID_EXTENDED_KEY_USAGE "2.5.29.37"
+
 /** What names are made of. */
 typedef struct {
     const wstep_template_t *template;
@@ -305,11 +307,30 @@ static apr_status_t take_supplied(maker_t *maker, const gh_given_names_t **given
     return APR_SUCCESS;
 }
 
+/** The usages of the template, so that no request has others, or none, which would be all. */
+static int stamp_usages(maker_t *maker)
+{
+    const apr_array_header_t *list = maker->template->policy->extensions;
+    int i, good = 1;
+
+    for (i = 0; good && list && i < list->nelts; ++i) {
+        const xcep_extension_t *one = &APR_ARRAY_IDX(list, i, xcep_extension_t);
+
+        if (!strcmp(one->oid, OID_EXTENDED_KEY_USAGE)) {
+            good = push_extension(maker, one->oid,
+                                  OPENSSL_memdup(one->value.data, one->value.length),
+                                  (int)one->value.length);
+        }
+    }
+    return good;
+}
+
 static apr_status_t begin(maker_t *maker)
 {
     maker->extensions = gh_own_extensions(maker->p, sk_X509_EXTENSION_new_null());
     maker->names = gh_own_general_names(maker->p, GENERAL_NAMES_new());
-    if (maker->extensions && maker->names && stamp_template(maker)) {
+    if (maker->extensions && maker->names && stamp_template(maker)
+        && stamp_usages(maker)) {
         return APR_SUCCESS;
     }
     return gh_result_openssl(maker->result, APR_ENOMEM, GH_FAILURE_INTERNAL, NULL, NULL,
@@ -354,6 +375,35 @@ apr_status_t wstep_template_names(const gh_given_names_t **given, const wstep_te
 }
 
 /* Renewals */
+
+int wstep_template_has_issued(const wstep_template_t *template, X509 *certificate, apr_pool_t *p)
+{
+    maker_t maker = { .template = template, .p = p };
+    X509_EXTENSION *stamp;
+    int at, same = 0;
+
+    if (begin(&maker) != APR_SUCCESS) {
+        return 0;
+    }
+    /* the first is that of the template; of its version 2 the OID counts, not the number behind */
+    stamp = sk_X509_EXTENSION_value(maker.extensions, 0);
+    at = X509_get_ext_by_OBJ(certificate, X509_EXTENSION_get_object(stamp), -1);
+    if (at >= 0 && template->policy->schema > 1 && template->policy->oid) {
+        WSTEP_TEMPLATE_ID *mine = gh_extension_value(stamp, ASN1_ITEM_rptr(WSTEP_TEMPLATE_ID));
+        WSTEP_TEMPLATE_ID *id = gh_extension_value(X509_get_ext(certificate, at),
+                                                   ASN1_ITEM_rptr(WSTEP_TEMPLATE_ID));
+
+        same = mine && id && OBJ_cmp(mine->id, id->id) == 0;
+        WSTEP_TEMPLATE_ID_free(mine);
+        WSTEP_TEMPLATE_ID_free(id);
+    }
+    else if (at >= 0) {
+        same = ASN1_OCTET_STRING_cmp(X509_EXTENSION_get_data(stamp),
+                                     X509_EXTENSION_get_data(X509_get_ext(certificate, at))) == 0;
+    }
+    ERR_clear_error();
+    return same;
+}
 
 apr_status_t wstep_template_keep_names(const gh_given_names_t **given,
                                        const wstep_template_t *template, X509 *old, apr_pool_t *p,

@@ -80,6 +80,9 @@ apr_status_t wstep_template_names(const gh_given_names_t **given, const wstep_te
                                   const gh_directory_account_t *account, const char *parent,
                                   wstep_fault_kind_t *kind, apr_pool_t *p, gh_result_t *result);
 
+/** @return 1 if a certificate says that it was issued by a template, of whatever version */
+int wstep_template_has_issued(const wstep_template_t *template, X509 *certificate, apr_pool_t *p);
+
 /** As they are in the certificate that is renewed. */
 apr_status_t wstep_template_keep_names(const gh_given_names_t **given,
                                        const wstep_template_t *template, X509 *old, apr_pool_t *p,

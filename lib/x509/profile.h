@@ -91,9 +91,11 @@ typedef apr_status_t gh_expand_fn(void *baton, const char *expression, apr_pool_
 typedef struct {
     const X509_NAME *subject;
     const GENERAL_NAMES *names;         /* NULL: none */
-    const STACK_OF(X509_EXTENSION) *extensions;     /* added; what the request asks for under the
-                                                       same object identifiers is not looked at.
-                                                       NULL: none */
+    const STACK_OF(X509_EXTENSION) *extensions;     /* added, unless the profile fixes them; what
+                                                       the request asks for under the same object
+                                                       identifiers is not looked at, nor are
+                                                       application policies beside an extended key
+                                                       usage. NULL: none */
     int instead;                        /* 1: nor are the alternative names that it asks for, and
                                            a security identifier; 0: they are checked, though not
                                            given */

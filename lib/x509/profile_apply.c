@@ -127,15 +127,20 @@ static apr_status_t add_requested(gh_plan_t *plan, const gh_requested_t *request
     return rv;
 }
 
-/** What somebody else than the request says. */
+/** What somebody else than the request says, unless the profile has said it already. */
 static apr_status_t add_given(gh_plan_t *plan, const gh_given_names_t *given)
 {
     int i, count = given != NULL && given->extensions != NULL
         ? sk_X509_EXTENSION_num(given->extensions) : 0;
     apr_status_t rv = APR_SUCCESS;
 
-    for (i = 0; rv == APR_SUCCESS && i < count; i++)
-        rv = gh_plan_add_extension(plan, sk_X509_EXTENSION_value(given->extensions, i));
+    for (i = 0; rv == APR_SUCCESS && i < count; i++) {
+        X509_EXTENSION *extension = sk_X509_EXTENSION_value(given->extensions, i);
+
+        if (X509v3_get_ext_by_OBJ(gh_plan_extensions(plan), X509_EXTENSION_get_object(extension),
+                                  -1) < 0)
+            rv = gh_plan_add_extension(plan, extension);
+    }
     return rv;
 }
 

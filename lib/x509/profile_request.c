@@ -359,8 +359,36 @@ static int is_replaced(const reader_t *reader, X509_EXTENSION *extension)
     if (given->instead && (OBJ_obj2nid(object) == NID_subject_alt_name
                            || (gh_oid_copy(oid, object) && strcmp(oid, GH_OID_SID) == 0)))
         return 1;
-    return given->extensions != NULL
-        && X509v3_get_ext_by_OBJ(given->extensions, object, -1) >= 0;
+    if (given->extensions == NULL)
+        return 0;
+    if (X509v3_get_ext_by_OBJ(given->extensions, object, -1) >= 0)
+        return 1;
+    /* application policies mean to Windows what extended key usages do, and count first */
+    return X509v3_get_ext_by_NID(given->extensions, NID_ext_key_usage, -1) >= 0
+        && gh_oid_copy(oid, object) && strcmp(oid, GH_OID_APPLICATION_POLICIES) == 0;
+}
+
+/** What nobody may ask for is not to be had by what stands in the place of a request either. */
+static apr_status_t check_given(const reader_t *reader)
+{
+    int at = reader->given != NULL && reader->given->extensions != NULL
+        ? X509v3_get_ext_by_NID(reader->given->extensions, NID_ext_key_usage, -1) : -1;
+    const apr_array_header_t *list;
+    apr_status_t rv = APR_SUCCESS;
+    int i;
+
+    if (at < 0)
+        return APR_SUCCESS;
+    list = usage_list(sk_X509_EXTENSION_value(reader->given->extensions, at), reader->p);
+    if (list == NULL)
+        return malformed(reader, "extKeyUsage");
+    for (i = 0; i < list->nelts && rv == APR_SUCCESS; i++) {
+        const char *oid = APR_ARRAY_IDX(list, i, const char *);
+
+        if (!is_fixed(reader->profile, oid))
+            rv = gh_never_check_usage(oid, "never.eku", reader->allowances, reader->result);
+    }
+    return rv;
 }
 
 static apr_status_t read_extension(const reader_t *reader, X509_EXTENSION *extension)
@@ -399,6 +427,8 @@ apr_status_t gh_profile_read_request(gh_requested_t *requested, const gh_profile
     requested->copied = apr_array_make(p, 4, sizeof(X509_EXTENSION *));
     for (i = 0; i < count && rv == APR_SUCCESS; i++)
         rv = read_extension(&reader, sk_X509_EXTENSION_value(extensions, i));
+    if (rv == APR_SUCCESS)
+        rv = check_given(&reader);
     ERR_clear_error();
     return rv;
 }

@@ -115,6 +115,22 @@ static void add_template(STACK_OF(X509_EXTENSION) *list, const char *oid, int ma
     add_extension(list, WSTEP_OID_TEMPLATE, der, length);
 }
 
+/** Application policies with serverAuth. */
+static void add_policies(STACK_OF(X509_EXTENSION) *list)
+{
+    CERTIFICATEPOLICIES *policies = sk_POLICYINFO_new_null();
+    POLICYINFO *one = POLICYINFO_new();
+    unsigned char *der = NULL;
+    int length;
+
+    ASN1_OBJECT_free(one->policyid);
+    one->policyid = OBJ_nid2obj(NID_server_auth);
+    sk_POLICYINFO_push(policies, one);
+    length = i2d_CERTIFICATEPOLICIES(policies, &der);
+    CERTIFICATEPOLICIES_free(policies);
+    add_extension(list, GH_OID_APPLICATION_POLICIES, der, length);
+}
+
 static void add_value(X509_REQ *request, const char *name, const char *text)
 {
     WSTEP_NAME_VALUE *pair = WSTEP_NAME_VALUE_new();
@@ -137,6 +153,8 @@ typedef struct {
     int major;
     const char *name;               /* CertificateTemplate of a name/value pair */
     const char *upn;                /* asked for in subjectAltName */
+    const char *usage;              /* extended key usages, and application policies with the
+                                       first of these */
     X509 *renewed;                  /* attribute 13.1 */
     int old_oid;                    /* 1: the older OID of the extension request */
 } spec_t;
@@ -168,6 +186,11 @@ static gh_bytes_t pkcs10(const spec_t *spec, EVP_PKEY *with)
             apr_pstrcat(pool, "otherName:" WSTEP_OID_UPN ";UTF8:", spec->upn, NULL));
 
         sk_X509_EXTENSION_push(extensions, san);
+    }
+    if (spec->usage) {
+        sk_X509_EXTENSION_push(extensions, X509V3_EXT_nconf_nid(NULL, NULL, NID_ext_key_usage,
+                                                                spec->usage));
+        add_policies(extensions);
     }
     if (sk_X509_EXTENSION_num(extensions)) {
         X509_REQ_add_extensions_nid(made, extensions,
@@ -541,6 +564,12 @@ static void test_renewal_without_a_caller(void **state)
     here.renewal_only = 1;
     refuse("walt", pkcs10(&plain, next_key), "GH1490", WSTEP_FAULT_ENROLL_DENIED);
     spec.renewed = old;
+    /* the old certificate stands for a permission, which was for its own template */
+    policy.oid = "1.2.3.4";
+    spec.template = "1.2.3.4";
+    refuse(NULL, signed_by(pkcs10(&spec, next_key), NULL, old, key, NULL, EVP_sha256()), "GH1502",
+           WSTEP_FAULT_RENEWAL);
+    policy.oid = spec.template = TEMPLATE_OID;
     issue(NULL, signed_by(pkcs10(&spec, next_key), NULL, old, key, NULL, EVP_sha256()));
     assert_string_equal(subject_of(certificate_of(answer.certificate)), "/CN=walt");
 }
@@ -587,6 +616,100 @@ static void test_malformed(void **state)
     assert_int_not_equal(operate("alice", WSTEP_KET, token, NULL), APR_SUCCESS);
     assert_string_equal(result.number, "GH1501");
     assert_int_equal(fault.kind, WSTEP_FAULT_UNSUPPORTED);
+}
+
+/* A profile that takes usages from requests, and a template that says which */
+
+static gh_profile_t *open_profile(void)
+{
+    static const char *const usage[] = { "digitalSignature", "keyEncipherment" };
+    static const char *const eku[] = { "request" };
+    static const char *const taken[] = { "applicationPolicies" };
+    gh_profile_t *made = gh_profile_create("open", NULL, pool);
+
+    assert_int_equal(gh_profile_set(made, "ProfileKeyUsage", 2, usage, pool, &result),
+                     APR_SUCCESS);
+    assert_int_equal(gh_profile_set(made, "ProfileExtendedKeyUsage", 1, eku, pool, &result),
+                     APR_SUCCESS);
+    assert_int_equal(gh_profile_set(made, "ProfileRequestExtensions", 1, taken, pool, &result),
+                     APR_SUCCESS);
+    assert_int_equal(gh_profile_complete(made, pool, &result), APR_SUCCESS);
+    return made;
+}
+
+static void say_usage(const char *usage)
+{
+    X509_EXTENSION *extension = X509V3_EXT_nconf_nid(NULL, NULL, NID_ext_key_usage, usage);
+    apr_array_header_t *list = apr_array_make(pool, 1, sizeof(xcep_extension_t));
+    const ASN1_OCTET_STRING *value = X509_EXTENSION_get_data(extension);
+    xcep_extension_t *one = apr_array_push(list);
+
+    one->oid = "2.5.29.37";
+    one->critical = 0;
+    one->value = own(OPENSSL_memdup(ASN1_STRING_get0_data(value),
+                                    (size_t)ASN1_STRING_length(value)),
+                     ASN1_STRING_length(value));
+    policy.extensions = list;
+    X509_EXTENSION_free(extension);
+}
+
+static void test_usages(void **state)
+{
+    spec_t spec = plain;
+    X509 *made;
+
+    template.profile = open_profile();
+    /* the template's, though the request asks for none, or for others */
+    say_usage("clientAuth");
+    issue("uma", pkcs10(&spec, key));
+    made = certificate_of(answer.certificate);
+    assert_int_equal(X509_get_extended_key_usage(made), XKU_SSL_CLIENT);
+    spec.usage = "serverAuth,clientAuth";
+    issue("uma", pkcs10(&spec, next_key));
+    made = certificate_of(answer.certificate);
+    assert_int_equal(X509_get_extended_key_usage(made), XKU_SSL_CLIENT);
+    assert_null(extension_of(made, GH_OID_APPLICATION_POLICIES));
+    /* and none that nobody may have unless it is allowed here */
+    say_usage("msSmartcardLogin");
+    refuse("uma", pkcs10(&plain, third), "GH0141", WSTEP_FAULT_DENIED);
+    /* what the profile fixes stays as it is */
+    template.profile = automatic;
+    say_usage("serverAuth");
+    issue("una", pkcs10(&plain, third));
+    made = certificate_of(answer.certificate);
+    assert_int_equal(X509_get_extended_key_usage(made), XKU_SSL_CLIENT);
+}
+
+static gh_allowances_t *agents_allowed(void)
+{
+    apr_array_header_t *items = apr_array_make(pool, 1, sizeof(const char *));
+    gh_allowances_t *made;
+
+    APR_ARRAY_PUSH(items, const char *) = "certificateRequestAgent";
+    assert_int_equal(gh_allowances_make(&made, items, pool, &result), APR_SUCCESS);
+    return made;
+}
+
+static void test_agents(void **state)
+{
+    spec_t spec = plain;
+    X509 *agent;
+    gh_bytes_t content;
+
+    template.profile = open_profile();
+    say_usage("1.3.6.1.4.1.311.20.2.1");
+    refuse("agnes", pkcs10(&plain, key), "GH0141", WSTEP_FAULT_DENIED);
+    here.allowances = agents_allowed();
+    issue("agnes", pkcs10(&plain, key));
+    agent = certificate_of(answer.certificate);
+    spec.template = NULL;
+    content = pki_data(pkcs10(&spec, next_key), "CertificateTemplate=User&requestername=bob", NULL);
+    content = signed_by(content, WSTEP_OID_PKI_DATA, agent, key, next_key, EVP_sha256());
+    /* the template does not permit it, then there is no directory that knows bob */
+    refuse("agnes", content, "GH1493", WSTEP_FAULT_SIGNATURE_POLICY);
+    template.on_behalf = 1;
+    refuse("agnes", content, "GH1493", WSTEP_FAULT_SIGNATURE_POLICY);
+    refuse(NULL, content, "GH1490", WSTEP_FAULT_ENROLL_DENIED);
 }
 
 /* Names of the directory, without one */
@@ -661,6 +784,8 @@ int main(void)
         cmocka_unit_test_setup(test_renewal_without_a_caller, setup),
         cmocka_unit_test_setup(test_cmc, setup),
         cmocka_unit_test_setup(test_malformed, setup),
+        cmocka_unit_test_setup(test_usages, setup),
+        cmocka_unit_test_setup(test_agents, setup),
         cmocka_unit_test_setup(test_names_of_accounts, setup),
         cmocka_unit_test_setup(test_check, setup)
     };
