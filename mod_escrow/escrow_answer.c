@@ -83,7 +83,7 @@ const char *escrow_answer_list(const char *device, const char *user,
                                const apr_array_header_t *records, apr_pool_t *p)
 {
     json_t *object = json_object(), *array = json_array();
-    int i;
+    int counts[GH_ESCROW_PURPOSES + 1] = { 0 }, i;
 
     for (i = 0; i < records->nelts; ++i) {
         const gh_escrow_credential_record_t *record
@@ -91,7 +91,7 @@ const char *escrow_answer_list(const char *device, const char *user,
         json_t *one = json_object();
 
         json_object_set_new(one, "use", json_string(gh_escrow_purpose_name(record->purpose)));
-        json_object_set_new(one, "index", json_integer(record->position));
+        json_object_set_new(one, "index", json_integer(counts[record->purpose]++));
         json_object_set_new(one, "thumbprint_sha256",
                             hex_of(record->sha256.data, record->sha256.length, p));
         json_object_set_new(one, "serial", hex_of(record->serial.data, record->serial.length, p));

@@ -62,35 +62,12 @@ static apr_status_t look_work(gh_transaction_t *transaction, void *baton)
     return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
 }
 
-/* What has expired is removed a little later. */
-static void leave_out_expired(look_t *look)
-{
-    apr_array_header_t *left = apr_array_make(look->pool, look->records->nelts + 1,
-                                              sizeof(gh_escrow_credential_record_t *));
-    apr_time_t now = apr_time_now();
-    int i;
-
-    for (i = 0; i < look->records->nelts; ++i) {
-        gh_escrow_credential_record_t *record
-            = APR_ARRAY_IDX(look->records, i, gh_escrow_credential_record_t *);
-
-        if (record->expires > now) {
-            APR_ARRAY_PUSH(left, gh_escrow_credential_record_t *) = record;
-        }
-    }
-    look->records = left;
-}
-
 static apr_status_t look_at_pair(escrow_call_t *call, look_t *look, gh_result_t *result)
 {
     apr_status_t rv = escrow_api_pair(call->r, &look->device, &look->user, result);
 
     look->pool = call->r->pool;
-    if (rv == APR_SUCCESS
-        && (rv = gh_store_read(call->keep.store, look_work, look, result)) == APR_SUCCESS) {
-        leave_out_expired(look);
-    }
-    return rv;
+    return rv == APR_SUCCESS ? gh_store_read(call->keep.store, look_work, look, result) : rv;
 }
 
 apr_status_t escrow_api_list(escrow_call_t *call, gh_result_t *result)

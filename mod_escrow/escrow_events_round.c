@@ -36,6 +36,7 @@ APLOG_USE_MODULE(escrow);
 
 /* of the one thread of a process that comes here */
 static apr_time_t renewal_next;
+static gh_provide_place_t renewal_place;
 static apr_size_t begin_at;
 
 typedef struct {
@@ -69,7 +70,8 @@ static int permits(void *baton, const gh_provide_rule_t *rule, const char *email
     return 0;
 }
 
-static apr_status_t renew(const gatehouse_service_t *service, apr_pool_t *p, gh_result_t *result)
+static apr_status_t renew(const gatehouse_service_t *service, const char *holder, apr_pool_t *p,
+                          gh_result_t *result)
 {
     turn_t turn = { .before = apr_time_now() - KEPT };
     apr_time_t now = apr_time_now();
@@ -80,12 +82,14 @@ static apr_status_t renew(const gatehouse_service_t *service, apr_pool_t *p, gh_
     if (now < renewal_next && now > renewal_next - 2 * RENEWAL_INTERVAL) {
         return APR_SUCCESS;
     }
-    rv = gh_provide_renew(service->store, permits, NULL, service->node, &added, p, result);
+    rv = gh_provide_renew(service->store, permits, NULL, &renewal_place, holder, service->node,
+                          &added, p, result);
     if (rv == APR_SUCCESS && added) {
         rv = gh_store_write(service->store, purge_work, &turn, result);
     }
     if (rv == APR_SUCCESS) {
-        renewal_next = now + (added ? apr_time_from_sec(1) : RENEWAL_INTERVAL);
+        renewal_next = now + (added || renewal_place.more ? apr_time_from_sec(1)
+                              : RENEWAL_INTERVAL);
     }
     return rv;
 }
@@ -166,7 +170,7 @@ apr_status_t escrow_events_round(const gatehouse_service_t *service, apr_pool_t 
 {
     turn_t turn = { .holder = apr_psprintf(ptemp, "%s:%ld", service->node, (long)getpid()) };
     apr_array_header_t *records;
-    apr_status_t rv = renew(service, ptemp, result);
+    apr_status_t rv = renew(service, turn.holder, ptemp, result);
     apr_size_t count;
     int i;
 

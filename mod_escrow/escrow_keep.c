@@ -37,8 +37,9 @@ typedef struct {
     apr_array_header_t *stored;         /* gh_escrow_credential_record_t *: of the pair */
     apr_array_header_t *goes;           /* const char *: ids */
     apr_array_header_t *comes;          /* gh_escrow_credential_record_t * */
-    int waiting;                        /* profiles of the pair that lack credentials */
+    apr_time_t newest;                  /* the last end of what is not archived then */
 
+    int again;                          /* this is what was uploaded last */
     apr_array_header_t *completes;      /* const char * */
     int changed;                        /* 1: the pair is not as it was when this was planned */
 } plan_t;
@@ -67,7 +68,7 @@ static const gh_escrow_credential_record_t *find_same(const apr_array_header_t *
     return NULL;
 }
 
-/** The last end of what is uploaded, but for what is archived. */
+/** The last end of what is uploaded. */
 static apr_time_t last_end(const escrow_upload_t *upload, apr_time_t now)
 {
     apr_time_t last = now + SHORTEST;
@@ -83,7 +84,11 @@ static apr_time_t last_end(const escrow_upload_t *upload, apr_time_t now)
     return last;
 }
 
-/* Archived credentials are there to read old mail with, as long as there is something newer. */
+static apr_time_t later(apr_time_t one, apr_time_t other)
+{
+    return one > other ? one : other;
+}
+
 static apr_time_t expiry_of(const plan_t *plan, int purpose, apr_time_t not_after)
 {
     if (plan->options->retention == ESCROW_RETAIN_DAYS) {
@@ -115,11 +120,18 @@ static apr_status_t seal_element(const plan_t *plan, const escrow_element_t *ele
     record->not_after = credential->not_after;
     record->certificate = credential->certificate;
     record->chain = credential->chain;
-    record->origin = plan->options->origin;
     record->enrolment = element->enrolment;
     record->created = plan->now;
-    record->expires = expiry_of(plan, element->use, credential->not_after);
-    record->consume = plan->options->retention == ESCROW_RETAIN_CONSUMPTION;
+    if (element->kept) {
+        record->origin = element->kept->origin;
+        record->expires = element->kept->expires;
+        record->consume = element->kept->consume;
+    }
+    else {
+        record->origin = plan->options->origin;
+        record->expires = expiry_of(plan, element->use, credential->not_after);
+        record->consume = plan->options->retention == ESCROW_RETAIN_CONSUMPTION;
+    }
     identity = gh_vault_identity(record->device, record->user, record->purpose,
                                  credential->sha256, plan->pool);
     rv = gh_vault_seal(&vaulted, plan->keep->vault, credential->key, identity, plan->pool, result);
@@ -136,45 +148,43 @@ static apr_status_t seal_element(const plan_t *plan, const escrow_element_t *ele
 static apr_status_t look_work(gh_transaction_t *transaction, void *baton)
 {
     plan_t *plan = baton;
-    apr_array_header_t *profiles;
-    apr_status_t rv;
-    int i;
+    apr_status_t rv = gh_escrow_upload_of_pair(transaction, plan->row.device, plan->row.user,
+                                               &plan->before, plan->pool);
 
-    rv = gh_escrow_upload_of_pair(transaction, plan->row.device, plan->row.user, &plan->before,
-                                  plan->pool);
     if (rv != APR_SUCCESS && rv != APR_NOTFOUND) {
         return rv;
     }
-    rv = gh_escrow_credential_pair(transaction, plan->row.device, plan->row.user, 0,
-                                   &plan->stored, plan->pool);
-    plan->waiting = 0;
-    if (rv == APR_SUCCESS && plan->before
-        && (rv = gh_escrow_profile_pair(transaction, plan->row.device, plan->row.user, &profiles,
-                                        plan->pool)) == APR_SUCCESS) {
-        for (i = 0; i < profiles->nelts; ++i) {
-            plan->waiting += APR_ARRAY_IDX(profiles, i, gh_escrow_profile_record_t *)->state
-                == GH_ESCROW_WAITING;
-        }
-    }
-    return rv;
+    return gh_escrow_credential_pair(transaction, plan->row.device, plan->row.user, 0,
+                                     &plan->stored, plan->pool);
 }
 
-/* What was uploaded may have been delivered and removed since: then it is needed again only if a
- * profile waits for it. */
-static int is_repetition(const plan_t *plan)
+/* What is archived and for encryption in one upload is stored for that. */
+static int is_stored(const plan_t *plan, const gh_escrow_credential_record_t *record)
+{
+    return find_same(plan->stored, record->purpose, record)
+        || (record->purpose == GH_ESCROW_ARCHIVED
+            && find_same(plan->stored, GH_ESCROW_ENCRYPTION, record));
+}
+
+static int is_known(const plan_t *plan)
+{
+    return plan->before && plan->before->digest.length == plan->row.digest.length
+        && !memcmp(plan->before->digest.data, plan->row.digest.data, plan->row.digest.length)
+        && plan->before->expires > plan->now;
+}
+
+/* What was uploaded may have been delivered and removed since: then it is stored again, for
+ * profiles that have not had it yet, as a receipt says that it is there. */
+static int is_repetition(plan_t *plan)
 {
     int i;
 
-    if (!plan->before || plan->before->digest.length != plan->row.digest.length
-        || memcmp(plan->before->digest.data, plan->row.digest.data, plan->row.digest.length)
-        || plan->before->expires <= plan->now) {
+    plan->again = is_known(plan);
+    if (!plan->again) {
         return 0;
     }
-    for (i = 0; plan->waiting && i < plan->sealed->nelts; ++i) {
-        const gh_escrow_credential_record_t *record
-            = APR_ARRAY_IDX(plan->sealed, i, gh_escrow_credential_record_t *);
-
-        if (!find_same(plan->stored, record->purpose, record)) {
+    for (i = 0; i < plan->sealed->nelts; ++i) {
+        if (!is_stored(plan, APR_ARRAY_IDX(plan->sealed, i, gh_escrow_credential_record_t *))) {
             return 0;
         }
     }
@@ -194,7 +204,8 @@ static apr_status_t archive(plan_t *plan, const gh_escrow_credential_record_t *f
     record->id = gh_ordered_id(plan->now, plan->pool);
     record->purpose = GH_ESCROW_ARCHIVED;
     record->position = position;
-    record->expires = expiry_of(plan, GH_ESCROW_ARCHIVED, 0);
+    record->expires = later(former->expires,
+                            later(plan->newest, expiry_of(plan, GH_ESCROW_ARCHIVED, 0)));
     rv = gh_vault_open(&key, plan->keep->vault, &row,
                        gh_vault_identity(former->device, former->user, former->purpose,
                                          former->sha256.data, plan->pool), plan->pool, result);
@@ -212,6 +223,45 @@ static apr_status_t archive(plan_t *plan, const gh_escrow_credential_record_t *f
     record->sealed = made.sealed;
     APR_ARRAY_PUSH(plan->comes, gh_escrow_credential_record_t *) = record;
     return record->id ? APR_SUCCESS : APR_EGENERAL;
+}
+
+/** Whether it is there, and not archived, once this was uploaded. */
+static int remains(const plan_t *plan, const gh_escrow_credential_record_t *record)
+{
+    return record->purpose != GH_ESCROW_ARCHIVED && !plan->upload->given[record->purpose];
+}
+
+/* Archived credentials are there to read old mail with, as long as there is something newer. */
+static void find_ends(plan_t *plan)
+{
+    int i;
+
+    plan->newest = plan->row.expires = 0;
+    for (i = 0; i < plan->stored->nelts; ++i) {
+        const gh_escrow_credential_record_t *record
+            = APR_ARRAY_IDX(plan->stored, i, gh_escrow_credential_record_t *);
+
+        if (remains(plan, record)) {
+            plan->newest = later(plan->newest, record->expires);
+        }
+    }
+    for (i = 0; i < plan->sealed->nelts; ++i) {
+        const gh_escrow_credential_record_t *record
+            = APR_ARRAY_IDX(plan->sealed, i, gh_escrow_credential_record_t *);
+
+        if (record->purpose != GH_ESCROW_ARCHIVED) {
+            plan->newest = later(plan->newest, record->expires);
+        }
+    }
+    for (i = 0; i < plan->sealed->nelts; ++i) {
+        gh_escrow_credential_record_t *record
+            = APR_ARRAY_IDX(plan->sealed, i, gh_escrow_credential_record_t *);
+
+        if (record->purpose == GH_ESCROW_ARCHIVED) {
+            record->expires = later(record->expires, plan->newest);
+        }
+        plan->row.expires = later(plan->row.expires, record->expires);
+    }
 }
 
 /** Those uploaded take the places from 0 on; what is archived is put behind what there is. */
@@ -251,12 +301,13 @@ static apr_status_t make_plan(plan_t *plan, gh_result_t *result)
             ++count;
         }
     }
+    find_ends(plan);
     place_uploaded(plan, &archived, &count);
     for (i = 0; rv == APR_SUCCESS && i < plan->stored->nelts; ++i) {
         const gh_escrow_credential_record_t *record
             = APR_ARRAY_IDX(plan->stored, i, gh_escrow_credential_record_t *);
 
-        if (record->purpose == GH_ESCROW_ARCHIVED || !plan->upload->given[record->purpose]) {
+        if (record->purpose == GH_ESCROW_ARCHIVED || remains(plan, record)) {
             continue;
         }
         APR_ARRAY_PUSH(plan->goes, const char *) = record->id;
@@ -343,11 +394,15 @@ static apr_status_t upload_work(gh_transaction_t *transaction, void *baton)
     plan->changed = 0;
     plan->completes = apr_array_make(plan->pool, 2, sizeof(const char *));
     if ((rv = gh_escrow_take_turn(transaction, plan->row.user)) != APR_SUCCESS
+        || (rv = gh_escrow_credential_purge_pair(transaction, plan->row.device, plan->row.user))
+            != APR_SUCCESS
         || (rv = compare(transaction, plan)) != APR_SUCCESS
         || (rv = replace(transaction, plan)) != APR_SUCCESS
+        || (rv = gh_escrow_credential_extend(transaction, plan->row.device, plan->row.user))
+            != APR_SUCCESS
         || (rv = gh_escrow_advance(transaction, plan->keep->lives, plan->row.device,
-                                   plan->row.user, ESCROW_PATIENCE, plan->now, plan->completes,
-                                   plan->pool)) != APR_SUCCESS) {
+                                   plan->row.user, plan->again, ESCROW_PATIENCE, plan->now,
+                                   plan->completes, plan->pool)) != APR_SUCCESS) {
         return rv;
     }
     plan->row.receipt = escrow_answer_receipt(&plan->row, plan->upload, plan->completes,
@@ -390,12 +445,6 @@ static apr_status_t prepare(plan_t *plan, gh_result_t *result)
     plan->row.user = plan->upload->user;
     plan->row.provider = plan->options->provider;
     plan->row.created = plan->now;
-    for (i = 0; i < plan->sealed->nelts; ++i) {
-        apr_time_t expires = APR_ARRAY_IDX(plan->sealed, i,
-                                           gh_escrow_credential_record_t *)->expires;
-
-        plan->row.expires = expires > plan->row.expires ? expires : plan->row.expires;
-    }
     describe_event(plan);
     return plan->row.id ? escrow_upload_digest(&plan->row.digest, plan->upload, plan->pool, result)
         : APR_EGENERAL;

@@ -40,7 +40,7 @@ static apr_status_t remove_work(gh_transaction_t *transaction, void *baton)
     if (count == 0) {
         return APR_NOTFOUND;
     }
-    rv = gh_escrow_advance(transaction, removal->keep->lives, removal->device, removal->user,
+    rv = gh_escrow_advance(transaction, removal->keep->lives, removal->device, removal->user, 0,
                            removal->patience, removal->event->time, completes, removal->pool);
     return rv == APR_SUCCESS
         ? gh_audit_insert(transaction, removal->event,

@@ -2,6 +2,7 @@
 
 #include "mod_escrow/escrow_provide.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -15,14 +16,24 @@
 
 #define PURPOSES 3
 
+/** Archived credentials of a user that are looked at: copies of the same ones, on all devices. */
+#define ARCHIVED_READ 500
+
+/** One that a device of the user is to have. */
+typedef struct {
+    const escrow_credential_t *credential;
+    const char *enrolment;
+    const escrow_kept_t *kept;          /* NULL: it is new */
+} one_t;
+
 typedef struct {
     const escrow_keep_t *keep;
     const gh_escrow_event_record_t *record;
     gh_provide_rule_t rule;
     gh_provide_spread_t spread;
     gh_bytes_t chain;
-    const escrow_credential_t *issued[PURPOSES];    /* by gh_escrow_purpose_t */
-    const char *enrolments[PURPOSES];
+    one_t issued[PURPOSES];                         /* by gh_escrow_purpose_t */
+    int archive;                                    /* the user's former keys are kept */
     apr_hash_t *uploads;                            /* escrow_upload_t by device */
     const char *reason;
     apr_pool_t *pool;
@@ -94,8 +105,8 @@ static apr_status_t take_outcome(finish_t *finish, const gh_provide_outcome_t *o
         rv = gh_provide_open_key(&credential->key, finish->keep->vault, finish->record->id,
                                  outcome->key, finish->pool, finish->result);
     }
-    finish->issued[outcome->key->purpose] = credential;
-    finish->enrolments[outcome->key->purpose] = outcome->enrolment;
+    finish->issued[outcome->key->purpose].credential = credential;
+    finish->issued[outcome->key->purpose].enrolment = outcome->enrolment;
     return rv;
 }
 
@@ -117,6 +128,11 @@ static apr_status_t read_work(gh_transaction_t *transaction, void *baton)
                                      &read->records, read->pool);
 }
 
+static int is_of_address(const finish_t *finish, const gh_escrow_credential_record_t *record)
+{
+    return record->email && !strcasecmp(record->email, finish->record->email);
+}
+
 /** The one that is valid longest, of the event's address. */
 static const gh_escrow_credential_record_t *choose(const finish_t *finish,
                                                    const apr_array_header_t *records)
@@ -128,12 +144,37 @@ static const gh_escrow_credential_record_t *choose(const finish_t *finish,
         const gh_escrow_credential_record_t *one =
             APR_ARRAY_IDX(records, i, gh_escrow_credential_record_t *);
 
-        if (one->email && !strcasecmp(one->email, finish->record->email)
-            && (!best || one->not_after > best->not_after)) {
+        if (is_of_address(finish, one) && (!best || one->not_after > best->not_after)) {
             best = one;
         }
     }
     return best;
+}
+
+/** What is stored for one device, for another one. */
+static apr_status_t open_record(one_t *one, const finish_t *finish,
+                                const gh_escrow_credential_record_t *record)
+{
+    escrow_credential_t *credential = apr_pcalloc(finish->pool, sizeof(*credential));
+    escrow_kept_t *kept = apr_palloc(finish->pool, sizeof(*kept));
+    gh_vaulted_t vaulted = { record->key_id, record->wrapped, record->sealed };
+    apr_status_t rv = escrow_credential_describe(credential, NULL, record->certificate,
+                                                 finish->pool, finish->result);
+
+    if (rv == APR_SUCCESS) {
+        credential->chain = record->chain;
+        rv = gh_vault_open(&credential->key, finish->keep->vault, &vaulted,
+                           gh_vault_identity(record->device, record->user, record->purpose,
+                                             record->sha256.data, finish->pool),
+                           finish->pool, finish->result);
+    }
+    kept->origin = record->origin;
+    kept->expires = record->expires;
+    kept->consume = record->consume;
+    one->credential = credential;
+    one->enrolment = record->enrolment;
+    one->kept = kept;
+    return rv;
 }
 
 static apr_status_t take_shared(finish_t *finish, int purpose)
@@ -143,35 +184,119 @@ static apr_status_t take_shared(finish_t *finish, int purpose)
         .purpose = purpose, .pool = finish->pool
     };
     const gh_escrow_credential_record_t *record;
-    escrow_credential_t *credential;
-    gh_vaulted_t vaulted;
     apr_status_t rv = gh_store_read(finish->keep->store, read_work, &read, finish->result);
 
     record = rv == APR_SUCCESS ? choose(finish, read.records) : NULL;
-    if (!record) {
-        return rv;                      /* it has gone meanwhile: as if there were none */
+    /* if it has gone meanwhile it is as if there were none */
+    return record ? open_record(&finish->issued[purpose], finish, record) : rv;
+}
+
+/* Keys that the user has had for encryption: old mail is to be read on each of his devices */
+
+typedef struct {
+    const char *user;
+    apr_array_header_t *archived;       /* gh_escrow_credential_record_t * */
+    apr_array_header_t *current;
+    apr_pool_t *pool;
+} former_t;
+
+static apr_status_t former_work(gh_transaction_t *transaction, void *baton)
+{
+    former_t *former = baton;
+    apr_status_t rv = gh_escrow_credential_of_user(transaction, former->user, GH_ESCROW_ARCHIVED,
+                                                   ARCHIVED_READ, &former->archived,
+                                                   former->pool);
+
+    return rv == APR_SUCCESS
+        ? gh_escrow_credential_of_user(transaction, former->user, GH_ESCROW_ENCRYPTION,
+                                       ARCHIVED_READ, &former->current, former->pool) : rv;
+}
+
+static int same_certificate(const gh_escrow_credential_record_t *one,
+                            const gh_escrow_credential_record_t *other)
+{
+    return !memcmp(one->sha256.data, other->sha256.data, 32);
+}
+
+/** Those of the event's address, each once, but for the one that is current from now on. */
+static void add_former(const finish_t *finish, apr_array_header_t *all,
+                       const apr_array_header_t *records)
+{
+    const escrow_credential_t *now = finish->issued[GH_ESCROW_ENCRYPTION].credential;
+    int i, j;
+
+    for (i = 0; i < records->nelts; ++i) {
+        const gh_escrow_credential_record_t *record
+            = APR_ARRAY_IDX(records, i, const gh_escrow_credential_record_t *);
+
+        for (j = 0; j < all->nelts; ++j) {
+            if (same_certificate(record, APR_ARRAY_IDX(all, j,
+                                                       const gh_escrow_credential_record_t *))) {
+                break;
+            }
+        }
+        if (j == all->nelts && is_of_address(finish, record)
+            && memcmp(record->sha256.data, now->sha256, 32)) {
+            APR_ARRAY_PUSH(all, const gh_escrow_credential_record_t *) = record;
+        }
     }
-    credential = apr_pcalloc(finish->pool, sizeof(*credential));
-    rv = escrow_credential_describe(credential, NULL, record->certificate, finish->pool,
-                                    finish->result);
-    if (rv == APR_SUCCESS) {
-        vaulted.key_id = record->key_id;
-        vaulted.wrapped = record->wrapped;
-        vaulted.sealed = record->sealed;
-        credential->chain = record->chain;
-        rv = gh_vault_open(&credential->key, finish->keep->vault, &vaulted,
-                           gh_vault_identity(record->device, record->user, record->purpose,
-                                             record->sha256.data, finish->pool),
-                           finish->pool, finish->result);
+}
+
+static int compare(const void *one, const void *other)
+{
+    return memcmp((*(const gh_escrow_credential_record_t *const *)one)->sha256.data,
+                  (*(const gh_escrow_credential_record_t *const *)other)->sha256.data, 32);
+}
+
+/** How many archived ones the event's device may have besides what it has of another address. */
+static int room_for(const finish_t *finish, const apr_array_header_t *archived)
+{
+    int room = ESCROW_ARCHIVED_MAX - 1;
+    int i;
+
+    for (i = 0; i < archived->nelts; ++i) {
+        const gh_escrow_credential_record_t *record
+            = APR_ARRAY_IDX(archived, i, const gh_escrow_credential_record_t *);
+
+        room -= !is_of_address(finish, record) && !strcmp(record->device, finish->record->device);
     }
-    finish->issued[purpose] = credential;
-    finish->enrolments[purpose] = record->enrolment;
+    return room > 0 ? room : 0;
+}
+
+/* In an order of their own, so that who finishes the event after a crash uploads the same. */
+static apr_status_t take_former(finish_t *finish, escrow_upload_t *upload)
+{
+    former_t former = { .user = finish->record->user, .pool = finish->pool };
+    apr_array_header_t *all = apr_array_make(finish->pool, 4,
+                                             sizeof(const gh_escrow_credential_record_t *));
+    apr_status_t rv = gh_store_read(finish->keep->store, former_work, &former, finish->result);
+    int i, room;
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    add_former(finish, all, former.archived);
+    if (finish->archive) {
+        add_former(finish, all, former.current);
+    }
+    room = room_for(finish, former.archived);
+    all->nelts = all->nelts > room ? room : all->nelts;
+    qsort(all->elts, (size_t)all->nelts, sizeof(const gh_escrow_credential_record_t *), compare);
+    for (i = 0; rv == APR_SUCCESS && i < all->nelts; ++i) {
+        one_t one;
+
+        rv = open_record(&one, finish, APR_ARRAY_IDX(all, i,
+                                                     const gh_escrow_credential_record_t *));
+        if (rv == APR_SUCCESS) {
+            escrow_upload_add(upload, ESCROW_ARCHIVED, one.credential, one.enrolment, one.kept);
+        }
+    }
     return rv;
 }
 
 /* Into escrow */
 
-static void add(finish_t *finish, const char *device, int purpose)
+static escrow_upload_t *upload_for(finish_t *finish, const char *device)
 {
     escrow_upload_t *upload = apr_hash_get(finish->uploads, device, APR_HASH_KEY_STRING);
 
@@ -179,19 +304,28 @@ static void add(finish_t *finish, const char *device, int purpose)
         upload = escrow_upload_create(device, finish->record->user, finish->pool);
         apr_hash_set(finish->uploads, device, APR_HASH_KEY_STRING, upload);
     }
+    return upload;
+}
+
+static void add(finish_t *finish, const char *device, int purpose)
+{
+    escrow_upload_t *upload = upload_for(finish, device);
+    const one_t *one = &finish->issued[purpose];
+
     if (!upload->given[purpose]) {
-        escrow_upload_add(upload, (escrow_use_t)purpose, finish->issued[purpose],
-                          finish->enrolments[purpose]);
+        escrow_upload_add(upload, (escrow_use_t)purpose, one->credential, one->enrolment,
+                          one->kept);
     }
 }
 
 static apr_status_t collect(finish_t *finish)
 {
+    const char *device = finish->record->device;
     apr_status_t rv = APR_SUCCESS;
     int purpose, i;
 
     for (purpose = GH_ESCROW_SIGNING; purpose < PURPOSES; ++purpose) {
-        int fresh = finish->issued[purpose] != NULL;
+        int fresh = finish->issued[purpose].credential != NULL;
 
         if (!fresh && finish->spread.holder[purpose]) {
             rv = take_shared(finish, purpose);
@@ -199,14 +333,15 @@ static apr_status_t collect(finish_t *finish)
         if (rv != APR_SUCCESS) {
             return rv;
         }
-        if (finish->issued[purpose]) {
-            add(finish, finish->record->device, purpose);
+        if (finish->issued[purpose].credential) {
+            add(finish, device, purpose);
         }
         for (i = 0; fresh && i < finish->spread.others[purpose]->nelts; ++i) {
             add(finish, APR_ARRAY_IDX(finish->spread.others[purpose], i, const char *), purpose);
         }
     }
-    return APR_SUCCESS;
+    return finish->issued[GH_ESCROW_ENCRYPTION].credential
+        ? take_former(finish, upload_for(finish, device)) : APR_SUCCESS;
 }
 
 static gh_audit_event_t *begin_event(const char *node, apr_pool_t *p)
@@ -248,7 +383,8 @@ apr_status_t escrow_provide_finish(const escrow_keep_t *keep,
                                    gh_result_t *result)
 {
     finish_t finish = {
-        .keep = keep, .record = record, .uploads = apr_hash_make(p), .pool = p, .result = result
+        .keep = keep, .record = record, .archive = options->archive,
+        .uploads = apr_hash_make(p), .pool = p, .result = result
     };
     gh_audit_event_t *event = begin_event(node, p);
     apr_status_t rv = gh_provide_rule_read(&finish.rule, record->rule, p, result);

@@ -26,7 +26,8 @@ escrow_upload_t *escrow_upload_create(const char *device, const char *user, apr_
 }
 
 void escrow_upload_add(escrow_upload_t *upload, escrow_use_t use,
-                       const escrow_credential_t *credential, const char *enrolment)
+                       const escrow_credential_t *credential, const char *enrolment,
+                       const escrow_kept_t *kept)
 {
     escrow_element_t *element;
     int index = 0, i;
@@ -39,6 +40,7 @@ void escrow_upload_add(escrow_upload_t *upload, escrow_use_t use,
     element->index = index;
     element->credential = credential;
     element->enrolment = enrolment;
+    element->kept = kept;
     upload->given[use] = 1;
 }
 

@@ -5,12 +5,20 @@
 
 #include <apr_pools.h>
 #include <apr_tables.h>
+#include <apr_time.h>
 
 #include "escrow_pkcs12.h"
 #include "result.h"
 #include "text.h"
 
 /* The body of POST /v2/certificates: credentials of a user for a device. */
+
+/** How one is kept that another device of the user has already: as it is there. */
+typedef struct {
+    const char *origin;
+    apr_time_t expires;
+    int consume;
+} escrow_kept_t;
 
 /** One of them. */
 typedef struct {
@@ -20,6 +28,7 @@ typedef struct {
     const char *password;               /* locked; NULL: none was given */
     const escrow_credential_t *credential;      /* once it was opened */
     const char *enrolment;              /* by which it was issued, if Gatehouse knows; or NULL */
+    const escrow_kept_t *kept;          /* NULL: as is said of the upload */
 } escrow_element_t;
 
 typedef struct {
@@ -35,7 +44,8 @@ typedef struct {
 /** For uploads that are not read from JSON. */
 escrow_upload_t *escrow_upload_create(const char *device, const char *user, apr_pool_t *p);
 void escrow_upload_add(escrow_upload_t *upload, escrow_use_t use,
-                       const escrow_credential_t *credential, const char *enrolment);
+                       const escrow_credential_t *credential, const char *enrolment,
+                       const escrow_kept_t *kept);
 
 /**
  * Reads one.

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <httpd.h>
 #include <http_log.h>
@@ -49,6 +50,15 @@ APLOG_USE_MODULE(gatehouse);
 /** Challenges stay for a day after they have expired, so that one can see what became of them. */
 #define CHALLENGE_KEPT apr_time_from_sec(86400)
 
+/** What has expired of the escrow goes in rounds: rows of each, and how long one should take, as it
+ *  keeps others from writing. */
+#define CLEAN_MOST 500
+#define CLEAN_LEAST 20
+#define CLEAN_TIME apr_time_from_msec(100)
+
+/** The thread has other things to do, too: after this time it comes back to it later. */
+#define CLEAN_PASS apr_time_from_msec(500)
+
 #define AUDIT_BATCH 100
 
 typedef struct follower follower_t;
@@ -85,6 +95,8 @@ struct follower {
     volatile apr_uint32_t lagging;  /* CRLs of other processes do not arrive here */
     apr_int64_t unlogged;           /* lines that wait for being logged */
     apr_time_t purge_next;
+    int cleaning;                   /* there was more than one pass could do */
+    int clean_limit;                /* rows of the next round of it */
     apr_time_t trim_next;
     job_t jobs[JOBS];
     apr_array_header_t *rounds;     /* round_t, of this process */
@@ -227,6 +239,10 @@ typedef struct {
     const char *holder;
     apr_time_t before;
     apr_time_t now;
+    int cleaning;
+    int limit;
+    int more;
+    apr_pool_t *pool;
 } purge_t;
 
 /* One process of all nodes does it: the lease is not given back, so it lasts for the interval. */
@@ -236,19 +252,68 @@ static apr_status_t purge(gh_transaction_t *transaction, void *baton)
     apr_status_t rv;
 
     rv = gh_lease_take(transaction, "challenge-purge", purge->holder, PURGE_INTERVAL);
-    if (rv == APR_SUCCESS) {
-        rv = gh_challenge_purge(transaction, purge->before, NULL);
+    if (rv != APR_SUCCESS || purge->cleaning) {
+        return rv;
     }
+    rv = gh_challenge_purge(transaction, purge->before, NULL);
     if (rv == APR_SUCCESS) {
         rv = gh_mdm_request_purge(transaction, purge->before, purge->now);
     }
-    return rv == APR_SUCCESS ? gh_escrow_clean(transaction, purge->now) : rv;
+    return rv == APR_SUCCESS ? gh_escrow_forget(transaction, purge->now) : rv;
 }
 
-static apr_status_t purge_challenges(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
+static apr_status_t clean(gh_transaction_t *transaction, void *baton)
+{
+    purge_t *purge = baton;
+
+    return gh_escrow_clean(transaction, purge->now, purge->limit, &purge->more,
+                           purge->pool);
+}
+
+static apr_time_t steady_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return apr_time_from_sec(now.tv_sec) + now.tv_nsec / 1000;
+}
+
+/* Between two rounds others have as much time to write as one of them took. */
+static apr_status_t clean_escrow(follower_t *follower, purge_t *purge, gh_result_t *result)
+{
+    apr_time_t begin = steady_now();
+    apr_time_t last = begin;
+    apr_status_t rv;
+
+    do {
+        apr_interval_time_t took;
+
+        purge->limit = follower->clean_limit ? follower->clean_limit : CLEAN_MOST;
+        purge->more = 0;
+        rv = gh_store_write(follower->child->service.store, clean, purge, result);
+        took = steady_now() - last;
+        if (took > CLEAN_TIME) {
+            follower->clean_limit = purge->limit / 2 > CLEAN_LEAST ? purge->limit / 2 : CLEAN_LEAST;
+        }
+        else {
+            follower->clean_limit = purge->limit * 2 < CLEAN_MOST ? purge->limit * 2 : CLEAN_MOST;
+        }
+        if (rv == APR_SUCCESS && purge->more) {
+            apr_sleep(took < CLEAN_TIME ? took : CLEAN_TIME);
+        }
+        last = steady_now();
+    } while (rv == APR_SUCCESS && purge->more && last - begin < CLEAN_PASS
+             && !apr_atomic_read32(&follower->stop));
+    return rv;
+}
+
+static apr_status_t purge_expired(follower_t *follower, apr_pool_t *ptemp, gh_result_t *result)
 {
     apr_time_t now = apr_time_now();
-    purge_t baton = { NULL, now - CHALLENGE_KEPT, now };
+    purge_t baton = {
+        .before = now - CHALLENGE_KEPT, .now = now, .cleaning = follower->cleaning,
+        .pool = ptemp
+    };
     apr_status_t rv;
 
     /* a clock that was set back must not stop this */
@@ -257,9 +322,16 @@ static apr_status_t purge_challenges(follower_t *follower, apr_pool_t *ptemp, gh
     }
     baton.holder = apr_psprintf(ptemp, "%s:%ld", follower->child->service.node, (long)getpid());
     rv = gh_store_write(follower->child->service.store, purge, &baton, result);
-    if (rv == APR_SUCCESS || rv == GH_EREFUSED) {
-        follower->purge_next = now + PURGE_INTERVAL;
-        return APR_SUCCESS;
+    if (rv == APR_SUCCESS) {
+        rv = clean_escrow(follower, &baton, result);
+    }
+    else if (rv == GH_EREFUSED) {
+        gh_result_clear(result);
+        rv = APR_SUCCESS;
+    }
+    if (rv == APR_SUCCESS) {
+        follower->cleaning = baton.more;
+        follower->purge_next = baton.more ? now : now + PURGE_INTERVAL;
     }
     return rv;
 }
@@ -405,7 +477,7 @@ apr_status_t gatehouse_follower_start(gatehouse_child_t *child)
         [JOB_CRLS] = { .what = "publishing CRLs", .run = publish_crls },
         [JOB_COUNT] = { .what = "counting what waits for CAs", .run = count_jobs },
         [JOB_CREDENTIALS] = { .what = "enrolling our credentials", .run = renew_credentials },
-        [JOB_PURGE] = { .what = "removing what has expired", .run = purge_challenges },
+        [JOB_PURGE] = { .what = "removing what has expired", .run = purge_expired },
         [JOB_TRIM] = { .what = "giving memory back", .run = trim_memory },
     };
     follower_t *follower = apr_pcalloc(child->pool, sizeof(*follower));

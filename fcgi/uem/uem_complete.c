@@ -40,13 +40,15 @@ static apr_status_t open_key(escrow_credential_t *credential, const uem_worker_t
         == APR_SUCCESS ? APR_SUCCESS : GH_EUNAVAILABLE;
 }
 
-/** Those that the template does not use are there without a key, so that positions are right. */
+/** Those that the template does not use are there without a key, so that positions are right. A
+ *  token's position counts those that are there: what is stored has gaps where some have gone. */
 static apr_status_t make_set(escrow_set_t *set, const uem_worker_t *worker,
                              const gh_escrow_profile_record_t *profile,
                              const escrow_template_t *template,
                              const apr_array_header_t *credentials, apr_pool_t *p,
                              gh_result_t *result)
 {
+    int counts[GH_ESCROW_PURPOSES + 1] = { 0 };
     apr_status_t rv = APR_SUCCESS;
     int i;
 
@@ -68,7 +70,7 @@ static apr_status_t make_set(escrow_set_t *set, const uem_worker_t *worker,
                                 "credentials uploaded again.",
                                 GHNO(1248) "a stored credential is not the one that was uploaded");
         }
-        if (rv == APR_SUCCESS && escrow_template_uses(template, use, one->position)) {
+        if (rv == APR_SUCCESS && escrow_template_uses(template, use, counts[use]++)) {
             rv = open_key(credential, worker, profile, one, p, result);
         }
         escrow_set_add(set, use, credential, p);

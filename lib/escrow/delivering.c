@@ -103,7 +103,7 @@ apr_status_t gh_delivering_delivered(gh_transaction_t *transaction,
     }
     if (rv == APR_SUCCESS) {
         rv = gh_escrow_credential_consume(transaction, profile->device, profile->user,
-                                          profile->needs, profile->id);
+                                          profile->needs, profile->id, APR_INT64_MAX);
     }
     return rv == APR_SUCCESS ? finish(transaction, end, p) : rv;
 }

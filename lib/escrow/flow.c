@@ -17,8 +17,8 @@
 
 #define RULE "escrow.profile"
 
-/** Rows of each kind in one round of cleaning. */
-#define CLEAN_BATCH 500
+/** Profiles that are forgotten at a time. */
+#define FORGET_BATCH 500
 
 /** Profiles that are over stay for so long, so that one can see what became of them. */
 #define KEPT apr_time_from_sec(30 * 86400)
@@ -85,7 +85,7 @@ static apr_status_t advance_one(gh_transaction_t *transaction, apr_hash_t *lives
 }
 
 apr_status_t gh_escrow_advance(gh_transaction_t *transaction, apr_hash_t *lives,
-                               const char *device, const char *user,
+                               const char *device, const char *user, int again,
                                apr_interval_time_t patience, apr_time_t now,
                                apr_array_header_t *completes, apr_pool_t *p)
 {
@@ -100,9 +100,32 @@ apr_status_t gh_escrow_advance(gh_transaction_t *transaction, apr_hash_t *lives,
     }
     rv = gh_escrow_credential_count(transaction, device, user, counts);
     for (i = 0; rv == APR_SUCCESS && i < profiles->nelts; ++i) {
-        rv = advance_one(transaction, lives,
-                         APR_ARRAY_IDX(profiles, i, gh_escrow_profile_record_t *), counts,
-                         patience, now, completes, p);
+        const gh_escrow_profile_record_t *profile
+            = APR_ARRAY_IDX(profiles, i, gh_escrow_profile_record_t *);
+
+        if (!again || profile->state != GH_ESCROW_DELIVERED) {
+            rv = advance_one(transaction, lives, profile, counts, patience, now, completes, p);
+        }
+    }
+    return rv;
+}
+
+/* What was delivered and is kept for a profile that is not to have it any more goes then. */
+static apr_status_t consume_for(gh_transaction_t *transaction,
+                                const gh_escrow_profile_record_t *over, apr_pool_t *p)
+{
+    apr_array_header_t *profiles;
+    apr_status_t rv = gh_escrow_profile_pair(transaction, over->device, over->user, &profiles, p);
+    int i;
+
+    for (i = 0; rv == APR_SUCCESS && i < profiles->nelts; ++i) {
+        const gh_escrow_profile_record_t *profile
+            = APR_ARRAY_IDX(profiles, i, gh_escrow_profile_record_t *);
+
+        if (profile->state == GH_ESCROW_DELIVERED) {
+            rv = gh_escrow_credential_consume(transaction, profile->device, profile->user,
+                                              profile->needs, profile->id, profile->updated);
+        }
     }
     return rv;
 }
@@ -159,6 +182,9 @@ static apr_status_t cancel_work(gh_transaction_t *transaction, void *baton)
     if (profile->uem
         && (rv = gh_job_drop(transaction, gh_escrow_queue(profile->uem, one->pool), one->id))
             != APR_SUCCESS) {
+        return rv;
+    }
+    if ((rv = consume_for(transaction, profile, one->pool)) != APR_SUCCESS) {
         return rv;
     }
     return note(transaction, one, "cancel", profile);
@@ -238,16 +264,31 @@ apr_status_t gh_escrow_again(gh_store_t *store, apr_hash_t *lives, const char *i
 
 /* Cleaning */
 
-apr_status_t gh_escrow_clean(gh_transaction_t *transaction, apr_time_t now)
+apr_status_t gh_escrow_clean(gh_transaction_t *transaction, apr_time_t now, int limit, int *more,
+                             apr_pool_t *p)
 {
-    apr_int64_t count;
+    apr_array_header_t *profiles;
+    apr_int64_t credentials, uploads;
     apr_status_t rv;
+    int i;
 
-    if ((rv = gh_escrow_credential_purge(transaction, now, CLEAN_BATCH, &count)) != APR_SUCCESS
-        || (rv = gh_escrow_upload_purge(transaction, now, CLEAN_BATCH, &count)) != APR_SUCCESS
-        || (rv = gh_escrow_profile_expire(transaction, now, CLEAN_BATCH, &count))
+    *more = 0;
+    if ((rv = gh_escrow_credential_purge(transaction, now, limit, &credentials)) != APR_SUCCESS
+        || (rv = gh_escrow_upload_purge(transaction, now, limit, &uploads)) != APR_SUCCESS
+        || (rv = gh_escrow_profile_expire(transaction, now, limit, &profiles, p))
             != APR_SUCCESS) {
         return rv;
     }
-    return gh_escrow_profile_purge(transaction, now - KEPT, CLEAN_BATCH, &count);
+    for (i = 0; rv == APR_SUCCESS && i < profiles->nelts; ++i) {
+        rv = consume_for(transaction, APR_ARRAY_IDX(profiles, i, gh_escrow_profile_record_t *), p);
+    }
+    *more = credentials >= limit || uploads >= limit || profiles->nelts >= limit;
+    return rv;
+}
+
+apr_status_t gh_escrow_forget(gh_transaction_t *transaction, apr_time_t now)
+{
+    apr_int64_t count;
+
+    return gh_escrow_profile_purge(transaction, now - KEPT, FORGET_BATCH, &count);
 }

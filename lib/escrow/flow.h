@@ -41,11 +41,12 @@ apr_status_t gh_escrow_add_job(gh_transaction_t *transaction, apr_hash_t *lives,
 /**
  * Moves the profiles of a pair on after its credentials have changed: those that have all they need
  * are completed, also when they were before; those that lack something and were not delivered wait.
+ * @param again     1: the same credentials have come again, so that delivered ones stay as they are
  * @param patience  how long they wait then
  * @param completes const char *: ids of those that are complete now
  */
 apr_status_t gh_escrow_advance(gh_transaction_t *transaction, apr_hash_t *lives,
-                               const char *device, const char *user,
+                               const char *device, const char *user, int again,
                                apr_interval_time_t patience, apr_time_t now,
                                apr_array_header_t *completes, apr_pool_t *p);
 
@@ -65,8 +66,15 @@ apr_status_t gh_escrow_again(gh_store_t *store, apr_hash_t *lives, const char *i
                              gh_audit_event_t *event, int logged, apr_pool_t *p,
                              gh_result_t *result);
 
-/** One round of cleaning, some rows of each kind: what has expired goes, profiles that have waited
- *  for too long are over. */
-apr_status_t gh_escrow_clean(gh_transaction_t *transaction, apr_time_t now);
+/**
+ * One round of cleaning: what has expired goes, profiles that have waited for too long are over.
+ * @param limit rows of each kind
+ * @param more  1: there may be others, for another round
+ */
+apr_status_t gh_escrow_clean(gh_transaction_t *transaction, apr_time_t now, int limit, int *more,
+                             apr_pool_t *p);
+
+/** Removes profiles that have been over for long, some of them at a time. */
+apr_status_t gh_escrow_forget(gh_transaction_t *transaction, apr_time_t now);
 
 #endif /* gatehouse_escrow_flow_h */

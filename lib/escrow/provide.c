@@ -68,6 +68,7 @@ typedef struct {
     gh_audit_event_t *event;
     const char *line;
     int added;
+    gh_result_t *result;
     apr_pool_t *pool;
 } want_t;
 
@@ -90,22 +91,63 @@ apr_status_t gh_provide_insert(gh_transaction_t *transaction,
     return rv == APR_SUCCESS ? insert_job(transaction, record->id, record) : rv;
 }
 
-/* An event that is sent again is not worked on again, unless that has failed. */
+/* Also what the user has on another device has to get to this one. */
+static apr_status_t device_lacks(gh_transaction_t *transaction,
+                                 const gh_escrow_event_record_t *record,
+                                 const gh_provide_rule_t *rule, int *lacks, apr_pool_t *p)
+{
+    const char *signing = NULL;
+    const char *encryption = NULL;
+    apr_time_t now = apr_time_now();
+    apr_status_t rv = APR_SUCCESS;
+
+    if (rule->signing) {
+        rv = gh_escrow_event_has(transaction, record->user, record->device, GH_ESCROW_SIGNING,
+                                 record->email, now, &signing, p);
+    }
+    if (rv == APR_SUCCESS && rule->encryption) {
+        rv = gh_escrow_event_has(transaction, record->user, record->device, GH_ESCROW_ENCRYPTION,
+                                 record->email, now, &encryption, p);
+    }
+    *lacks = (rule->signing && !signing) || (rule->encryption && !encryption);
+    return rv;
+}
+
+/* An event that is sent again is not worked on again, unless that has failed, or what was made is
+ * gone or revoked: a device may have been set up anew, and not every UEM tells the times of
+ * events. */
+static apr_status_t begins_anew(gh_transaction_t *transaction, const want_t *want, int *anew)
+{
+    gh_provide_rule_t rule;
+    apr_status_t rv;
+
+    *anew = want->found->state == GH_ESCROW_EVENT_FAILED;
+    if (want->found->state != GH_ESCROW_EVENT_DONE) {
+        return APR_SUCCESS;
+    }
+    rv = gh_provide_rule_read(&rule, want->record->rule, want->pool, want->result);
+    return rv == APR_SUCCESS
+        ? device_lacks(transaction, want->record, &rule, anew, want->pool) : rv;
+}
+
 static apr_status_t want_work(gh_transaction_t *transaction, void *baton)
 {
     want_t *want = baton;
+    int anew = 0;
     apr_status_t rv;
 
     want->added = 0;
     rv = gh_escrow_event_find_key(transaction, want->record->key, &want->found, want->pool);
-
     if (rv == APR_NOTFOUND) {
         rv = gh_provide_insert(transaction, want->record);
     }
-    else if (rv != APR_SUCCESS || want->found->state != GH_ESCROW_EVENT_FAILED) {
-        return rv;
-    }
     else {
+        if (rv == APR_SUCCESS) {
+            rv = begins_anew(transaction, want, &anew);
+        }
+        if (rv != APR_SUCCESS || !anew) {
+            return rv;
+        }
         rv = gh_escrow_event_restart(transaction, want->found->id, want->record);
         if (rv == APR_SUCCESS) {
             rv = insert_job(transaction, want->found->id, want->record);
@@ -121,7 +163,7 @@ apr_status_t gh_provide_want(gh_store_t *store, gh_escrow_event_record_t **recor
                              gh_audit_event_t *event, int *added, apr_pool_t *p,
                              gh_result_t *result)
 {
-    want_t want = { .record = *record, .event = event, .pool = p };
+    want_t want = { .record = *record, .event = event, .result = result, .pool = p };
     apr_status_t rv;
 
     *added = 0;

@@ -54,9 +54,9 @@ apr_status_t gh_provide_rule_read(gh_provide_rule_t *rule, const char *text, apr
 
 /**
  * Notes an event: row, job and audit row. Of one that has come before, the row is returned as it
- * is.
+ * is, unless it has failed, or its device has not what it asks for any more: then it begins anew.
  * @param record filled but for id, state and times; set to the row
- * @param event  written if a row was added, then *added is 1
+ * @param event  written if a row was added or begins anew, then *added is 1
  * @return errors of gh_store_write()
  */
 apr_status_t gh_provide_want(gh_store_t *store, gh_escrow_event_record_t **record,
@@ -154,9 +154,22 @@ apr_status_t gh_provide_over(gh_store_t *store, const gh_escrow_event_record_t *
 /** Whether what an event has asked for is still to be provided. */
 typedef int gh_provide_permits_fn(void *baton, const gh_provide_rule_t *rule, const char *email);
 
-/** Adds events for what has to be renewed, of users of whom none is open; of each credential once a
- *  day. @param added how many */
+/** How far a process has come with what has to be renewed; of zeros at first. */
+typedef struct {
+    apr_time_t not_after;           /* of the credential that was looked at last, and its id */
+    char id[33];
+    int more;                       /* there may be others behind it: call again soon */
+} gh_provide_place_t;
+
+/**
+ * Adds events for what has to be renewed, of users of whom none is open; of each credential once a
+ * day. Looks at some behind those that were looked at before, so that nobody waits behind
+ * credentials that may not be renewed.
+ * @param holder names the process: of all one at a time does this
+ * @param added  how many
+ */
 apr_status_t gh_provide_renew(gh_store_t *store, gh_provide_permits_fn *permits, void *baton,
-                              const char *node, int *added, apr_pool_t *p, gh_result_t *result);
+                              gh_provide_place_t *place, const char *holder, const char *node,
+                              int *added, apr_pool_t *p, gh_result_t *result);
 
 #endif /* gatehouse_escrow_provide_h */

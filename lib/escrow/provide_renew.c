@@ -2,6 +2,8 @@
 
 /* Credentials that were made here are made anew before they expire. */
 
+#include <string.h>
+
 #include <apr_strings.h>
 
 #include "escrow/provide_private.h"
@@ -9,7 +11,7 @@
 #include "status.h"
 
 /** So many are looked at, and added, in one transaction: more follow in the next round. */
-#define LOOKED_AT 1000
+#define LOOKED_AT 200
 #define ADDED 50
 
 /** As long as one process has it, others do not look. */
@@ -23,6 +25,8 @@ typedef struct {
     const char *node;
     const char *holder;
     apr_time_t now;
+    const gh_provide_place_t *place;
+    gh_provide_place_t next;
     int added;
     apr_hash_t *users;              /* for whom one was added */
     gh_result_t *result;
@@ -96,8 +100,10 @@ static apr_status_t renew_work(gh_transaction_t *transaction, void *baton)
 
     renew->added = 0;
     renew->users = apr_hash_make(renew->pool);
+    memset(&renew->next, 0, sizeof(renew->next));
     if (rv == APR_SUCCESS) {
-        rv = gh_escrow_event_due(transaction, renew->now, LOOKED_AT, &due, renew->pool);
+        rv = gh_escrow_event_due(transaction, renew->now, renew->place->not_after,
+                                 renew->place->id, LOOKED_AT, &due, renew->pool);
     }
     for (i = 0; rv == APR_SUCCESS && i < due->nelts && renew->added < ADDED; ++i) {
         const gh_escrow_due_t *one = APR_ARRAY_IDX(due, i, gh_escrow_due_t *);
@@ -105,20 +111,32 @@ static apr_status_t renew_work(gh_transaction_t *transaction, void *baton)
         if (!apr_hash_get(renew->users, one->user, APR_HASH_KEY_STRING)) {
             rv = add(transaction, renew, one);
         }
+        renew->next.not_after = one->not_after;
+        apr_cpystrn(renew->next.id, one->id, sizeof(renew->next.id));
+    }
+    if (rv == APR_SUCCESS && (i < due->nelts || due->nelts >= LOOKED_AT)) {
+        renew->next.more = 1;
+    }
+    else {
+        memset(&renew->next, 0, sizeof(renew->next));
     }
     return rv;
 }
 
 apr_status_t gh_provide_renew(gh_store_t *store, gh_provide_permits_fn *permits, void *baton,
-                              const char *node, int *added, apr_pool_t *p, gh_result_t *result)
+                              gh_provide_place_t *place, const char *holder, const char *node,
+                              int *added, apr_pool_t *p, gh_result_t *result)
 {
     renew_t renew = {
         .permits = permits, .baton = baton, .node = node, .now = apr_time_now(),
-        .holder = gh_random_id(p), .result = result, .pool = p
+        .holder = holder, .place = place, .result = result, .pool = p
     };
     apr_status_t rv = gh_store_write(store, renew_work, &renew, result);
 
-    *added = renew.added;
+    *added = rv == APR_SUCCESS ? renew.added : 0;
+    if (rv == APR_SUCCESS || rv == GH_EREFUSED) {
+        *place = renew.next;
+    }
     if (rv == GH_EREFUSED) {
         gh_result_clear(result);
         rv = APR_SUCCESS;

@@ -136,14 +136,21 @@ apr_status_t gh_escrow_credential_pair(gh_transaction_t *transaction, const char
                                        const char *user, int purpose,
                                        apr_array_header_t **records, apr_pool_t *p)
 {
-    gh_query_t *query = gh_query(transaction, "SELECT " COLUMNS " FROM escrow_credential"
-                                 " WHERE device = $1 AND user_id = $2"
-                                 " AND purpose BETWEEN $3 AND $4 ORDER BY purpose, position");
+    gh_query_t *query;
+    apr_time_t now;
+    apr_status_t rv;
 
+    if ((rv = gh_store_now(transaction, &now)) != APR_SUCCESS) {
+        return rv;
+    }
+    query = gh_query(transaction, "SELECT " COLUMNS " FROM escrow_credential"
+                     " WHERE device = $1 AND user_id = $2 AND purpose BETWEEN $3 AND $4"
+                     " AND expires > $5 ORDER BY purpose, position");
     gh_bind_text(query, device);
     gh_bind_text(query, user);
     gh_bind_int64(query, purpose ? purpose : GH_ESCROW_SIGNING);
     gh_bind_int64(query, purpose ? purpose : GH_ESCROW_ARCHIVED);
+    gh_bind_int64(query, now);
     return read_all(query, read_whole, records, p);
 }
 
@@ -151,11 +158,19 @@ apr_status_t gh_escrow_credential_describe(gh_transaction_t *transaction, const 
                                            const char *user, apr_array_header_t **records,
                                            apr_pool_t *p)
 {
-    gh_query_t *query = gh_query(transaction, "SELECT " DESCRIPTION " FROM escrow_credential"
-                                 " WHERE device = $1 AND user_id = $2 ORDER BY purpose, position");
+    gh_query_t *query;
+    apr_time_t now;
+    apr_status_t rv;
 
+    if ((rv = gh_store_now(transaction, &now)) != APR_SUCCESS) {
+        return rv;
+    }
+    query = gh_query(transaction, "SELECT " DESCRIPTION " FROM escrow_credential"
+                     " WHERE device = $1 AND user_id = $2 AND expires > $3"
+                     " ORDER BY purpose, position");
     gh_bind_text(query, device);
     gh_bind_text(query, user);
+    gh_bind_int64(query, now);
     return read_all(query, read_description, records, p);
 }
 
@@ -163,12 +178,19 @@ apr_status_t gh_escrow_credential_of_user(gh_transaction_t *transaction, const c
                                           gh_escrow_purpose_t purpose, int limit,
                                           apr_array_header_t **records, apr_pool_t *p)
 {
-    gh_query_t *query = gh_query(transaction, "SELECT " COLUMNS " FROM escrow_credential"
-                                 " WHERE user_id = $1 AND purpose = $2"
-                                 " ORDER BY created DESC, id DESC LIMIT $3");
+    gh_query_t *query;
+    apr_time_t now;
+    apr_status_t rv;
 
+    if ((rv = gh_store_now(transaction, &now)) != APR_SUCCESS) {
+        return rv;
+    }
+    query = gh_query(transaction, "SELECT " COLUMNS " FROM escrow_credential"
+                     " WHERE user_id = $1 AND purpose = $2 AND expires > $3"
+                     " ORDER BY created DESC, id DESC LIMIT $4");
     gh_bind_text(query, user);
     gh_bind_int64(query, purpose);
+    gh_bind_int64(query, now);
     gh_bind_int64(query, limit);
     return read_all(query, read_whole, records, p);
 }
@@ -176,13 +198,19 @@ apr_status_t gh_escrow_credential_of_user(gh_transaction_t *transaction, const c
 apr_status_t gh_escrow_credential_count(gh_transaction_t *transaction, const char *device,
                                         const char *user, int counts[GH_ESCROW_PURPOSES + 1])
 {
-    gh_query_t *query = gh_query(transaction, "SELECT purpose, count(*) FROM escrow_credential"
-                                 " WHERE device = $1 AND user_id = $2 GROUP BY purpose");
+    gh_query_t *query;
+    apr_time_t now;
     apr_status_t rv;
 
     memset(counts, 0, sizeof(int) * (GH_ESCROW_PURPOSES + 1));
+    if ((rv = gh_store_now(transaction, &now)) != APR_SUCCESS) {
+        return rv;
+    }
+    query = gh_query(transaction, "SELECT purpose, count(*) FROM escrow_credential"
+                     " WHERE device = $1 AND user_id = $2 AND expires > $3 GROUP BY purpose");
     gh_bind_text(query, device);
     gh_bind_text(query, user);
+    gh_bind_int64(query, now);
     while ((rv = gh_step(query)) == APR_SUCCESS) {
         apr_int64_t purpose = gh_column_int64(query, 0);
 
@@ -215,36 +243,83 @@ apr_status_t gh_escrow_credential_remove_pair(gh_transaction_t *transaction, con
     return rv;
 }
 
-/* Who delivers has the profile's row, not the user's turn: another profile that is made completing
- * at this moment finds the credentials gone, and waits for others again. */
+apr_status_t gh_escrow_credential_purge_pair(gh_transaction_t *transaction, const char *device,
+                                             const char *user)
+{
+    gh_query_t *query;
+    apr_time_t now;
+    apr_status_t rv;
+
+    if ((rv = gh_store_now(transaction, &now)) != APR_SUCCESS) {
+        return rv;
+    }
+    query = gh_query(transaction, "DELETE FROM escrow_credential WHERE device = $1"
+                     " AND user_id = $2 AND expires <= $3");
+    gh_bind_text(query, device);
+    gh_bind_text(query, user);
+    gh_bind_int64(query, now);
+    return gh_execute(query);
+}
+
+#define NEWEST_END \
+    "(SELECT max(n.expires) FROM escrow_credential n WHERE n.device = $1 AND n.user_id = $2" \
+    " AND n.purpose < 3)"
+
+apr_status_t gh_escrow_credential_extend(gh_transaction_t *transaction, const char *device,
+                                         const char *user)
+{
+    gh_query_t *query = gh_query(transaction, "UPDATE escrow_credential SET expires = " NEWEST_END
+                                 " WHERE device = $1 AND user_id = $2 AND purpose = 3"
+                                 " AND expires < " NEWEST_END);
+
+    gh_bind_text(query, device);
+    gh_bind_text(query, user);
+    return gh_execute(query);
+}
+
+/* Names of purposes in needs are not part of one another. */
+#define NEEDS(purpose_name) \
+    "o.needs LIKE '%' || CAST(" purpose_name " AS TEXT) || '%'"
+
+static apr_status_t consume_one(gh_transaction_t *transaction, const char *device,
+                                const char *user, int purpose, const char *profile,
+                                apr_time_t stored)
+{
+    gh_query_t *query = gh_query(transaction, "DELETE FROM escrow_credential WHERE device = $1"
+                                 " AND user_id = $2 AND purpose = $3 AND consume = 1"
+                                 " AND NOT EXISTS (SELECT 1 FROM escrow_profile o"
+                                 " WHERE o.device = $1 AND o.user_id = $2 AND o.state < 3"
+                                 " AND o.id <> $4 AND (" NEEDS("$5") " OR ($3 = 3 AND "
+                                 NEEDS("$6") "))) AND created <= $7");
+
+    gh_bind_text(query, device);
+    gh_bind_text(query, user);
+    gh_bind_int64(query, purpose);
+    gh_bind_text(query, profile);
+    gh_bind_text(query, gh_escrow_purpose_name(purpose));
+    gh_bind_text(query, gh_escrow_purpose_name(GH_ESCROW_ENCRYPTION));
+    gh_bind_int64(query, stored);
+    return gh_execute(query);
+}
+
+/* Who delivers has the user's turn. Archived ones may stand in a profile that does not say that it
+ * needs them, as with the position "*". */
 apr_status_t gh_escrow_credential_consume(gh_transaction_t *transaction, const char *device,
                                           const char *user, const char *needs,
-                                          const char *profile)
+                                          const char *profile, apr_time_t stored)
 {
     int archived = gh_escrow_needs_purpose(needs, GH_ESCROW_ENCRYPTION);
+    apr_status_t rv = APR_SUCCESS;
     int purpose;
 
-    for (purpose = GH_ESCROW_SIGNING; purpose <= GH_ESCROW_ARCHIVED; ++purpose) {
-        gh_query_t *query;
-        apr_status_t rv;
-
-        if (!gh_escrow_needs_purpose(needs, purpose)
-            && !(purpose == GH_ESCROW_ARCHIVED && archived)) {
-            continue;
-        }
-        query = gh_query(transaction, "DELETE FROM escrow_credential WHERE device = $1"
-                         " AND user_id = $2 AND purpose = $3 AND consume = 1 AND NOT EXISTS"
-                         " (SELECT 1 FROM escrow_profile o WHERE o.device = $1"
-                         " AND o.user_id = $2 AND o.state = 2 AND o.id <> $4)");
-        gh_bind_text(query, device);
-        gh_bind_text(query, user);
-        gh_bind_int64(query, purpose);
-        gh_bind_text(query, profile);
-        if ((rv = gh_execute(query)) != APR_SUCCESS) {
-            return rv;
+    for (purpose = GH_ESCROW_SIGNING; rv == APR_SUCCESS && purpose <= GH_ESCROW_ARCHIVED;
+         ++purpose) {
+        if (gh_escrow_needs_purpose(needs, purpose)
+            || (purpose == GH_ESCROW_ARCHIVED && archived)) {
+            rv = consume_one(transaction, device, user, purpose, profile, stored);
         }
     }
-    return APR_SUCCESS;
+    return rv;
 }
 
 apr_status_t gh_escrow_credential_purge(gh_transaction_t *transaction, apr_time_t now, int limit,

@@ -21,7 +21,7 @@ typedef struct {
     const char *device;             /* UUID, lower case */
     const char *user;               /* UUID, lower case */
     gh_escrow_purpose_t purpose;
-    int position;                   /* from 0; those of archived ones may have gaps */
+    int position;                   /* their order; has gaps where some have gone */
     gh_bytes_t sha256;              /* of the certificate's DER */
     gh_bytes_t serial;              /* as gh_serial_parse() gives it */
     const char *subject;            /* RFC 4514 */
@@ -36,7 +36,7 @@ typedef struct {
     const char *origin;             /* "upload" or "provider" */
     const char *enrolment;          /* by which it was issued; or NULL */
     apr_time_t created;
-    apr_time_t expires;             /* when it is removed */
+    apr_time_t expires;             /* from then on it is not there any more */
     int consume;                    /* 1: removed once a profile with it was delivered */
 } gh_escrow_credential_record_t;
 
@@ -53,6 +53,9 @@ apr_status_t gh_escrow_take_turn(gh_transaction_t *transaction, const char *user
 /** @return GH_ECONFLICT if there is one at that position */
 apr_status_t gh_escrow_credential_insert(gh_transaction_t *transaction,
                                          const gh_escrow_credential_record_t *record);
+
+/* Whatever reads credentials leaves out those that have expired, by the store's clock: they are
+ * removed later. */
 
 /** Those of a pair, by purpose and position, with all columns. @param purpose 0: all
  *  @param records gh_escrow_credential_record_t *; empty if there is none */
@@ -81,15 +84,25 @@ apr_status_t gh_escrow_credential_remove(gh_transaction_t *transaction, const ch
 apr_status_t gh_escrow_credential_remove_pair(gh_transaction_t *transaction, const char *device,
                                               const char *user, apr_int64_t *count);
 
+/** Removes those of a pair that have expired: their positions are free then. */
+apr_status_t gh_escrow_credential_purge_pair(gh_transaction_t *transaction, const char *device,
+                                             const char *user);
+
+/** Has archived ones of a pair last as long as its newest credential at least. */
+apr_status_t gh_escrow_credential_extend(gh_transaction_t *transaction, const char *device,
+                                         const char *user);
+
 /**
  * Removes those of a pair that are to go once they were delivered, of the purposes that a profile
- * has used; unless another profile of the pair has yet to be made of them.
+ * has used; unless another profile of the pair, completing or still waiting for others, has yet to
+ * be made of them.
  * @param needs   of the profile (escrow/needs.h)
  * @param profile its id
+ * @param stored  of those only that were stored until then
  */
 apr_status_t gh_escrow_credential_consume(gh_transaction_t *transaction, const char *device,
                                           const char *user, const char *needs,
-                                          const char *profile);
+                                          const char *profile, apr_time_t stored);
 
 /** Removes those that have expired. @param count how many there were, at most limit */
 apr_status_t gh_escrow_credential_purge(gh_transaction_t *transaction, apr_time_t now, int limit,

@@ -127,7 +127,7 @@ apr_status_t gh_escrow_event_restart(gh_transaction_t *transaction, const char *
 {
     gh_query_t *query = gh_query(transaction, "UPDATE escrow_event SET state = 1, reason = NULL,"
                                  " rule = $1, email = $2, provider = $3, updated = $4"
-                                 " WHERE id = $5 AND state = 4");
+                                 " WHERE id = $5 AND state > 2");
     apr_status_t rv;
 
     gh_bind_text(query, record->rule);
@@ -256,7 +256,7 @@ apr_status_t gh_escrow_event_has(gh_transaction_t *transaction, const char *user
     query = gh_query(transaction, "SELECT c.device FROM escrow_credential c WHERE c.user_id = $1"
                      " AND c.purpose = $2 AND lower(c.email) = lower($3)"
                      " AND (CAST($4 AS TEXT) IS NULL OR c.device = $4)"
-                     " AND (c.not_after - $5 > (c.not_after - c.not_before) / 5"
+                     " AND c.expires > $5 AND (c.not_after - $5 > (c.not_after - c.not_before) / 5"
                      "      OR c.not_after - $5 > " THIRTY_DAYS ")"
                      " AND NOT" REVOKED " ORDER BY c.not_after DESC, c.id LIMIT 1");
     gh_bind_text(query, user);
@@ -273,28 +273,36 @@ apr_status_t gh_escrow_event_has(gh_transaction_t *transaction, const char *user
     return rv == APR_EOF ? APR_SUCCESS : rv;
 }
 
-apr_status_t gh_escrow_event_due(gh_transaction_t *transaction, apr_time_t now, int limit,
+apr_status_t gh_escrow_event_due(gh_transaction_t *transaction, apr_time_t now,
+                                 apr_time_t after_end, const char *after_id, int limit,
                                  apr_array_header_t **due, apr_pool_t *p)
 {
     gh_query_t *query;
     apr_status_t rv;
 
-    query = gh_query(transaction, "SELECT c.device, c.user_id, c.sha256 FROM escrow_credential c"
+    query = gh_query(transaction, "SELECT c.id, c.device, c.user_id, c.sha256, c.not_after"
+                     " FROM escrow_credential c"
                      " WHERE c.purpose < 3 AND c.origin = 'provider' AND c.not_after < $1"
+                     " AND c.expires > $2"
                      " AND c.not_after - $2 <= (c.not_after - c.not_before) / 5"
+                     " AND (c.not_after > $3 OR (c.not_after = $3 AND c.id > $4))"
                      " AND NOT EXISTS (SELECT 1 FROM escrow_event v WHERE v.user_id = c.user_id"
                      "                 AND v.state < 3)"
-                     " ORDER BY c.not_after, c.id LIMIT $3");
+                     " ORDER BY c.not_after, c.id LIMIT $5");
     gh_bind_int64(query, now + APR_INT64_C(2592000000000));
     gh_bind_int64(query, now);
+    gh_bind_int64(query, after_end);
+    gh_bind_text(query, after_id);
     gh_bind_int64(query, limit);
     *due = apr_array_make(p, 4, sizeof(gh_escrow_due_t *));
     while ((rv = gh_step(query)) == APR_SUCCESS) {
         gh_escrow_due_t *one = apr_pcalloc(p, sizeof(*one));
 
-        one->device = gh_column_text(query, 0, p);
-        one->user = gh_column_text(query, 1, p);
-        one->sha256 = gh_column_bytes(query, 2, p);
+        one->id = gh_column_text(query, 0, p);
+        one->device = gh_column_text(query, 1, p);
+        one->user = gh_column_text(query, 2, p);
+        one->sha256 = gh_column_bytes(query, 3, p);
+        one->not_after = gh_column_int64(query, 4);
         APR_ARRAY_PUSH(*due, gh_escrow_due_t *) = one;
     }
     return rv == APR_EOF ? APR_SUCCESS : rv;

@@ -68,8 +68,8 @@ apr_status_t gh_escrow_event_move(gh_transaction_t *transaction, const char *id,
                                   gh_escrow_event_state_t from, gh_escrow_event_state_t to,
                                   const char *reason, apr_time_t now);
 
-/** Has a failed one begin anew, with the rule, address and sender of a record.
- *  @return APR_NOTFOUND if it has not failed */
+/** Has one that is over begin anew, with the rule, address and sender of a record.
+ *  @return APR_NOTFOUND if it is not over */
 apr_status_t gh_escrow_event_restart(gh_transaction_t *transaction, const char *id,
                                      const gh_escrow_event_record_t *record);
 
@@ -115,14 +115,18 @@ apr_status_t gh_escrow_event_has(gh_transaction_t *transaction, const char *user
 
 /** A credential that was made here and has to be renewed. */
 typedef struct {
+    const char *id;
     const char *device;
     const char *user;
     gh_bytes_t sha256;
+    apr_time_t not_after;
 } gh_escrow_due_t;
 
 /** Those of users for whom no event is open, soonest to expire first.
+ *  @param after_end, after_id not_after and id of the one behind which to begin; 0 and "": of all
  *  @param due gh_escrow_due_t * */
-apr_status_t gh_escrow_event_due(gh_transaction_t *transaction, apr_time_t now, int limit,
+apr_status_t gh_escrow_event_due(gh_transaction_t *transaction, apr_time_t now,
+                                 apr_time_t after_end, const char *after_id, int limit,
                                  apr_array_header_t **due, apr_pool_t *p);
 
 #endif /* gatehouse_store_escrow_events_h */

@@ -389,21 +389,19 @@ apr_status_t gh_escrow_profile_cancel(gh_transaction_t *transaction, const char 
 }
 
 apr_status_t gh_escrow_profile_expire(gh_transaction_t *transaction, apr_time_t now, int limit,
-                                      apr_int64_t *count)
+                                      apr_array_header_t **expired, apr_pool_t *p)
 {
     gh_query_t *query;
     entry_t entry;
-    apr_status_t rv;
 
     query = gh_query(transaction, "UPDATE escrow_profile SET state = 6, updated = $1, "
                      HISTORY("$2", "generation") " WHERE id IN (SELECT id FROM escrow_profile"
-                     " WHERE state = 1 AND expires <= $1 LIMIT $3) AND state = 1");
+                     " WHERE state = 1 AND expires <= $1 LIMIT $3) AND state = 1"
+                     " RETURNING " DESCRIPTION);
     gh_bind_int64(query, now);
     gh_bind_text(query, entry_of(entry, now, GH_ESCROW_EXPIRED));
     gh_bind_int64(query, limit);
-    rv = gh_execute(query);
-    *count = rv == APR_SUCCESS ? gh_rows_changed(transaction) : 0;
-    return rv;
+    return read_all(query, expired, p);
 }
 
 apr_status_t gh_escrow_profile_purge(gh_transaction_t *transaction, apr_time_t before, int limit,

@@ -128,9 +128,10 @@ apr_status_t gh_escrow_profile_list(gh_transaction_t *transaction,
                                     const gh_escrow_profile_filter_t *filter,
                                     apr_array_header_t **records, apr_pool_t *p);
 
-/** Makes those expired that have waited for too long. @param count how many, at most limit */
+/** Makes those expired that have waited for too long. @param expired which, at most limit:
+ *  gh_escrow_profile_record_t *, without skeleton, recipient and completed */
 apr_status_t gh_escrow_profile_expire(gh_transaction_t *transaction, apr_time_t now, int limit,
-                                      apr_int64_t *count);
+                                      apr_array_header_t **expired, apr_pool_t *p);
 
 /** Removes those that were cancelled, have expired or failed before a time, with their deliveries.
  *  @param count how many, at most limit */

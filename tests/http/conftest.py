@@ -63,10 +63,10 @@ def make_module_server():
     """Makes servers that end with the module."""
     made = []
 
-    def make(*arguments, **options):
+    def make(*arguments, start=True, **options):
         server = Server(*arguments, **options)
         made.append(server)
-        return server.start()
+        return server.start() if start else server
 
     yield make
     close_all(made)

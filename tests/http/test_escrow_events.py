@@ -16,6 +16,7 @@ import pytest
 from harness import config
 from harness.clock import Clock
 from harness.config import location
+from harness.credentials import encryption, upload_of
 from harness.escrow import ask, problem
 from harness.server import wait_until
 from harness.uem import KILLED, Delivering, start_uem
@@ -142,6 +143,78 @@ def test_one_key_for_encryption_on_all_devices(delivering):
     here, there = stored(delivering, first), stored(delivering, second)
     assert thumbprint(here, "encryption") == thumbprint(there, "encryption")
     assert thumbprint(here, "signing") != thumbprint(there, "signing")
+
+
+def rows(delivering, device):
+    """What the store keeps of a pair besides what is told: by use, how and how long."""
+    with sqlite3.connect(f"file:{delivering.server.root}/store/gatehouse.db?mode=ro",
+                         uri=True) as store:
+        found = store.execute("SELECT purpose, origin, expires, consume FROM escrow_credential"
+                              " WHERE device = ? ORDER BY purpose, position",
+                              (device.uuid,)).fetchall()
+    return found
+
+
+def test_uploaded_keys_on_another_device(delivering):
+    """They stay what they are: whoever has uploaded them renews them. Old mail is readable there,
+    too."""
+    first, second = delivering.device(), delivering.device(key_name="rsa2048-08")
+    second.user = first.user
+    mail, old = (encryption(name, mail="Ada@example.com") for name in ("rsa2048-02", "rsa2048-05"))
+    strange = encryption("rsa2048-06", mail="grace@example.com")
+    answer = delivering.ask("/v2/certificates", "POST", upload_of(
+        {"device_uuid": first.uuid, "user_uuid": first.user}, encryption=[mail],
+        archived=[old, strange]))
+    assert answer.status == 201, answer.body
+    event = event_of(second)
+    send(delivering, event)
+    assert done(delivering, event)["status"] == "done"
+    found = stored(delivering, second)
+    assert thumbprint(found, "encryption") == mail.sha256
+    assert thumbprint(found, "archived") == old.sha256
+    signing, shared, archived = rows(delivering, second)
+    assert signing[1] == "provider"
+    theirs = rows(delivering, first)
+    assert shared == theirs[0] and shared[1] == "upload"
+    # what is archived lasts as long as the newest here
+    assert archived[1] == "upload" and archived[2] == max(signing[2], shared[2])
+
+
+def test_former_keys_on_a_new_device(delivering):
+    """Of a user whose key was revoked: the other devices keep it, and a new one gets it."""
+    server = delivering.server
+    first, second = delivering.device(), delivering.device(key_name="rsa2048-08")
+    second.user = first.user
+    event = event_of(first)
+    send(delivering, event)
+    assert done(delivering, event)["status"] == "done"
+    before = stored(delivering, first)["encryption"][0]
+    server.ctl_ok("cert", "revoke", before["serial"])
+    event = event_of(second)
+    send(delivering, event)
+    assert done(delivering, event)["status"] == "done"
+    here, there = stored(delivering, first), stored(delivering, second)
+    assert thumbprint(here, "encryption") == thumbprint(there, "encryption") \
+        != before["thumbprint_sha256"]
+    assert thumbprint(here, "archived") == thumbprint(there, "archived") \
+        == before["thumbprint_sha256"]
+
+
+def test_the_same_event_for_what_is_gone(delivering):
+    """A UEM that tells no times sends the same event for a device that is set up anew."""
+    device = delivering.device()
+    event = event_of(device)
+    del event["EventTime"]
+    first = send(delivering, event)
+    assert done(delivering, event)["status"] == "done"
+    before = stored(delivering, device)
+    path = f"/v2/certificates?device_uuid={device.uuid}&user_uuid={device.user}"
+    assert delivering.ask(path, "DELETE").status == 204
+    assert send(delivering, event) == {"id": first["id"], "status": "accepted"}
+    assert done(delivering, event)["status"] == "done"
+    found = stored(delivering, device)
+    assert set(found) == {"signing", "encryption"}
+    assert thumbprint(found, "encryption") != thumbprint(before, "encryption")
 
 
 def test_unknown_events_are_ignored(delivering):

@@ -1,18 +1,22 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
 """Profiles are completed and delivered to a UEM, whatever that does."""
 
+import datetime
 import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import uuid
 
 import pytest
 
+from harness.clock import Clock
+from harness.credentials import encryption, signing, upload_of
 from harness.escrow import Identity
 from harness.server import wait_until
-from harness.uem import KILLED, TROUBLE, Delivering, section, start_uem
+from harness.uem import KILLED, SKELETON, TROUBLE, Delivering, section, start_uem
 from uem import CLIENT, PASSWORD, SECRET, TENANT, Proxy
 
 
@@ -262,6 +266,158 @@ def test_life(make_server, tmp_path):
     delivering.upload(device)
     state = delivering.wait_state(delivering.skeleton(device), "failed")
     assert "GH1256" in state["reason"]
+    uem.close()
+
+
+# what is kept, and how long
+
+DAY = 86400
+HOUR = datetime.timedelta(hours=1)
+
+
+def pair_of(device):
+    return {"device_uuid": device.uuid, "user_uuid": device.user}
+
+
+def keep(delivering, device, status=201, **uses):
+    answer = delivering.ask("/v2/certificates", "POST", upload_of(pair_of(device), **uses))
+    assert answer.status == status, (answer.status, answer.body)
+    return json.loads(answer.body)
+
+
+def kept(delivering, device):
+    """What is told of a pair: use, index and thumbprint of each."""
+    answer = delivering.ask(f"/v2/certificates?device_uuid={device.uuid}&user_uuid={device.user}")
+    return [(one["use"], one["index"], one["thumbprint_sha256"])
+            for one in json.loads(answer.body)["credentials"]]
+
+
+def with_archived():
+    payload = SKELETON["PayloadContent"][0]
+    archived = {**payload, "PayloadIdentifier": payload["PayloadIdentifier"] + ".archived",
+                "PayloadUUID": "4B1F6B0C-9C0D-4B6E-8C3E-0E8A7A9B3F11",
+                "PayloadContent": "{{escrow.archived[*].pkcs12}}",
+                "Password": "{{escrow.archived[*].password}}"}
+    return {**SKELETON, "PayloadUUID": str(uuid.uuid4()).upper(),
+            "PayloadContent": [payload, archived]}
+
+
+def serial_of(credential):
+    return credential.certificate.serial_number
+
+
+@pytest.fixture(scope="module")
+def moving(make_module_server, tmp_path_factory):
+    """A server whose clock can be set; it goes on only."""
+    uem = start_uem(tmp_path_factory.mktemp("uem"))
+    delivering = Delivering(make_module_server, uem, tmp_path_factory.mktemp("devices"),
+                            start=False)
+    delivering.clock = Clock(delivering.server)
+    delivering.server.start()
+    yield delivering
+    uem.close()
+
+
+def test_archived_ones_last_as_long_as_newer_ones(moving):
+    """Old mail stays readable over renewals, however short each of them lasts."""
+    def valid(key_name, days):
+        return encryption(key_name, days=days, start=moving.clock.now() - HOUR)
+
+    device = moving.device()
+    old = encryption("rsa2048-01", days=1, start=moving.clock.now() - 48 * HOUR)
+    first = valid("rsa2048-02", 4)
+    keep(moving, device, archived=[old], encryption=[first])
+    moving.clock.set(3 * DAY)
+    second = valid("rsa2048-05", 5)
+    keep(moving, device, archived=[old], encryption=[second])
+    moving.clock.set(6 * DAY)
+    # what is archived alone is kept as long as what is there
+    other = encryption("rsa2048-06", days=1, start=moving.clock.now() - 48 * HOUR)
+    receipt = keep(moving, device, archived=[other])
+    assert receipt["expires_at"] >= f"{second.certificate.not_valid_after:%Y-%m-%d}"
+    moving.clock.set(7 * DAY)
+    third = valid("rsa2048-08", 6)
+    keep(moving, device, encryption=[third])
+    moving.clock.set(12 * DAY)
+    assert kept(moving, device) == [("encryption", 0, third.sha256)] + [
+        ("archived", index, one.sha256) for index, one in enumerate((old, first, other, second))]
+    moving.skeleton(device, skeleton=with_archived())
+    taken, = moving.delivered(device)
+    assert device.open(taken["document"]) == [serial_of(one)
+                                              for one in (third, old, first, other, second)]
+
+
+def test_what_has_expired_is_not_delivered(moving):
+    """Not to anybody, before it is removed as after; what remains moves up."""
+    begin = moving.clock.now() - HOUR
+    device, alone = moving.device(), moving.device()
+    brief = encryption("rsa2048-02", days=2, start=begin)
+    lasting = encryption("rsa2048-05", days=5, start=begin)
+    keep(moving, device, encryption=[brief, lasting])
+    keep(moving, alone, encryption=[brief])
+    moving.clock.set(moving.clock.offset + 3 * DAY)
+    assert moving.skeleton(alone)["status"] == "waiting"
+    assert kept(moving, alone) == []
+    assert kept(moving, device) == [("encryption", 0, lasting.sha256)]
+    made = moving.skeleton(device)
+    one_delivery(moving, device, made, serial_of(lasting))
+    keep(moving, alone, encryption=[lasting])
+    taken, = moving.delivered(alone)
+    assert alone.open(taken["document"]) == [serial_of(lasting)]
+
+
+def test_expired_ones_are_removed(moving):
+    """All of them, soon: also more than one round of cleaning takes."""
+    device = moving.device()
+    keep(moving, device, encryption=[encryption(start=moving.clock.now() - HOUR)])
+    path = f"{moving.server.root}/store/gatehouse.db"
+    with sqlite3.connect(path, timeout=30) as store:
+        row = dict(zip([one[1] for one in store.execute("PRAGMA table_info(escrow_credential)")],
+                       store.execute("SELECT * FROM escrow_credential WHERE device = ?",
+                                     (device.uuid,)).fetchone()))
+        row["expires"] = int((moving.clock.now() - datetime.datetime(1970, 1, 1)
+                              + HOUR).total_seconds()) * 1000000
+        for i in range(1200):
+            row["id"], row["device"] = f"{i:032x}", f"crowd-{i}"
+            store.execute(f"INSERT INTO escrow_credential ({','.join(row)})"
+                          f" VALUES ({','.join('?' * len(row))})", tuple(row.values()))
+    store.close()
+
+    def crowd():
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30) as opened:
+            return opened.execute("SELECT count(*) FROM escrow_credential"
+                                  " WHERE device LIKE 'crowd-%'").fetchone()[0]
+
+    assert crowd() == 1200
+    moving.clock.set(moving.clock.offset + 2 * 3600)
+    wait_until(lambda: crowd() == 0, 50, 0.2, "what has expired to be removed")
+    assert len(kept(moving, device)) == 1
+
+
+def test_removed_once_the_uem_has_it(make_server, tmp_path):
+    """EscrowRetention consumption: not before the UEM has said so; and the same upload is stored
+    again, for a profile that comes later."""
+    uem = start_uem(tmp_path)
+    delivering = Delivering(make_server, uem, tmp_path, more="EscrowRetention consumption\n")
+    fault = uem.faults.add("status", on="deliver", code=503)
+    device, mail, sign = delivering.device(), encryption(), signing()
+    keep(delivering, device, encryption=[mail], signing=[sign])
+    made = delivering.skeleton(device)
+    wait_until(lambda: fault.hits > 1, 60)
+    assert kept(delivering, device) == [("signing", 0, sign.sha256),
+                                        ("encryption", 0, mail.sha256)]
+    uem.faults.clear()
+    one_delivery(delivering, device, made, serial_of(mail))
+    assert kept(delivering, device) == [("signing", 0, sign.sha256)]
+
+    receipt = keep(delivering, device, encryption=[mail], signing=[sign])
+    assert receipt["completes"] == []
+    assert ("encryption", 0, mail.sha256) in kept(delivering, device)
+    assert keep(delivering, device, 200, encryption=[mail], signing=[sign]) == receipt
+    later = delivering.skeleton(device)
+    delivering.wait_state(later, "delivered")
+    assert kept(delivering, device) == [("signing", 0, sign.sha256)]
+    assert len(uem.of_device(device.uuid)) == 2
     uem.close()
 
 

@@ -412,12 +412,14 @@ static apr_status_t lease_work(gh_transaction_t *transaction, void *baton)
     return gh_execute(gh_query(transaction, "DELETE FROM lease"));
 }
 
+static gh_provide_place_t place;
+
 static int renew(void)
 {
     int added;
 
-    assert_success(gh_provide_renew(world.store, permits, NULL, "node1", &added, test_pool,
-                                    &world.result));
+    assert_success(gh_provide_renew(world.store, permits, NULL, &place, "one", "node1", &added,
+                                    test_pool, &world.result));
     assert_success(gh_store_write(world.store, lease_work, NULL, &world.result));
     return added;
 }
@@ -437,6 +439,96 @@ static void renewal(void **state)
     assert_int_equal(renew(), 1);
     assert_int_equal(jobs_of(GH_PROVIDE_QUEUE)->nelts, 1);
     assert_int_equal(renew(), 0);
+}
+
+/** So many that nobody renews: there is no event of theirs. */
+static apr_status_t crowd_work(gh_transaction_t *transaction, void *baton)
+{
+    gh_escrow_credential_record_t *record = ((row_t *)baton)->credential;
+    apr_status_t rv = APR_SUCCESS;
+    int i;
+
+    for (i = 0; rv == APR_SUCCESS && i < 450; ++i) {
+        record->id = gh_ordered_id(record->created, test_pool);
+        record->device = apr_psprintf(test_pool, "device-%d", i);
+        record->user = apr_psprintf(test_pool, "user-%d", i);
+        rv = gh_escrow_credential_insert(transaction, record);
+    }
+    return rv;
+}
+
+static void renewal_behind_many_others(void **state)
+{
+    static const gh_bytes_t some = { (const unsigned char *)"some", 4 };
+    static const unsigned char zeros[32];
+    gh_escrow_event_record_t *record = notify(DEVICE);
+    gh_escrow_credential_record_t blocked = {
+        .purpose = GH_ESCROW_ENCRYPTION, .sha256 = { zeros, sizeof(zeros) }, .serial = some,
+        .subject = "CN=" EMAIL, .email = EMAIL, .certificate = some, .key_id = "k1",
+        .wrapped = some, .sealed = some, .origin = GH_PROVIDE_ORIGIN, .created = apr_time_now()
+    };
+    row_t row = { .credential = &blocked };
+    int rounds;
+
+    memset(&place, 0, sizeof(place));
+    assert_success(make_keys(record->id));
+    end(record, NULL);
+    blocked.not_after = blocked.expires = blocked.created + apr_time_from_sec(9 * 86400);
+    blocked.not_before = blocked.not_after - apr_time_from_sec(YEAR);
+    assert_success(gh_store_write(world.store, crowd_work, &row, &world.result));
+    store_credential(DEVICE, GH_ESCROW_ENCRYPTION, EMAIL, 10 * 86400, YEAR, 2);
+    for (rounds = 1; !renew() && rounds < 10; ++rounds) {
+        assert_int_equal(place.more, 1);
+    }
+    assert_int_equal(rounds, 3);
+    assert_int_equal(place.more, 0);
+    assert_int_equal(place.not_after, 0);
+    /* who comes anew begins at the beginning */
+    assert_int_equal(renew(), 0);
+    assert_int_equal(place.more, 1);
+}
+
+static apr_status_t forget_work(gh_transaction_t *transaction, void *baton)
+{
+    apr_int64_t count;
+
+    return gh_escrow_credential_remove_pair(transaction, baton, USER, &count);
+}
+
+static void forget(const char *device)
+{
+    assert_success(gh_store_write(world.store, forget_work, (void *)device, &world.result));
+}
+
+/* Also without a time in it: what the device lacks is made, or brought from another one. */
+static void the_same_event_when_its_credentials_are_gone(void **state)
+{
+    gh_provide_rule_t rule = rule_of();
+    int added;
+    gh_escrow_event_record_t *record = notify_as(DEVICE, EMAIL, &rule, "key", &added);
+
+    assert_success(make_keys(record->id));
+    store_credential(DEVICE, GH_ESCROW_SIGNING, EMAIL, YEAR, YEAR, 1);
+    store_credential(DEVICE, GH_ESCROW_ENCRYPTION, EMAIL, YEAR, YEAR, 2);
+    end(record, NULL);
+    notify_as(DEVICE, EMAIL, &rule, "key", &added);
+    assert_int_equal(added, 0);
+    assert_int_equal(read_event(record->id)->state, GH_ESCROW_EVENT_DONE);
+
+    forget(DEVICE);
+    notify_as(DEVICE, EMAIL, &rule, "key", &added);
+    assert_int_equal(added, 1);
+    assert_int_equal(read_event(record->id)->state, GH_ESCROW_EVENT_KEYS);
+    assert_success(make_keys(record->id));
+    assert_int_equal(keys_of(record->id)->nelts, 2);
+    end(record, NULL);
+
+    store_credential(OTHER, GH_ESCROW_SIGNING, EMAIL, YEAR, YEAR, 1);
+    store_credential(OTHER, GH_ESCROW_ENCRYPTION, EMAIL, YEAR, YEAR, 2);
+    notify_as(DEVICE, EMAIL, &rule, "key", &added);
+    assert_int_equal(added, 1);
+    assert_success(make_keys(record->id));
+    assert_int_equal(keys_of(record->id)->nelts, 0);
 }
 
 static void spreading(void **state)
@@ -473,6 +565,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(enrolled_once, set_up, x509_test_teardown),
         cmocka_unit_test_setup_teardown(refused, set_up, x509_test_teardown),
         cmocka_unit_test_setup_teardown(renewal, set_up, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(renewal_behind_many_others, set_up, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(the_same_event_when_its_credentials_are_gone, set_up,
+                                        x509_test_teardown),
         cmocka_unit_test_setup_teardown(spreading, set_up, x509_test_teardown),
     };
 

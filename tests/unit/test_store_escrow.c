@@ -6,6 +6,7 @@
 
 #include <apr_strings.h>
 
+#include "escrow/flow.h"
 #include "escrow/needs.h"
 #include "store/escrow_credentials.h"
 #include "store/escrow_profiles.h"
@@ -28,6 +29,7 @@ typedef struct {
     apr_int64_t generation;
     apr_time_t now;
     apr_int64_t count;
+    int more;
     int counts[GH_ESCROW_PURPOSES + 1];
     gh_bytes_t bytes;
     const char *text;
@@ -55,7 +57,11 @@ WORK(of_user, gh_escrow_credential_of_user(t, w->user, w->purpose, 5, &w->record
 WORK(count, gh_escrow_credential_count(t, w->device, w->user, w->counts))
 WORK(take_away, gh_escrow_credential_remove(t, w->id))
 WORK(take_pair, gh_escrow_credential_remove_pair(t, w->device, w->user, &w->count))
-WORK(consume, gh_escrow_credential_consume(t, w->device, w->user, w->text, w->id))
+WORK(consume, gh_escrow_credential_consume(t, w->device, w->user, w->text, w->id,
+                                            w->now + DAY))
+WORK(purge_pair, gh_escrow_credential_purge_pair(t, w->device, w->user))
+WORK(extend, gh_escrow_credential_extend(t, w->device, w->user))
+WORK(clean, gh_escrow_clean(t, w->now, 2, &w->more, p))
 WORK(purge, gh_escrow_credential_purge(t, w->now, 10, &w->count))
 WORK(put_upload, gh_escrow_upload_put(t, w->upload))
 WORK(find_upload, gh_escrow_upload_find(t, w->id, &w->upload, p))
@@ -73,7 +79,7 @@ WORK(begin, gh_escrow_profile_begin(t, w->id, &w->generation, w->now))
 WORK(wait_again, gh_escrow_profile_wait(t, w->id, w->now + DAY, w->now))
 WORK(cancel, gh_escrow_profile_cancel(t, w->id, w->now))
 WORK(lock, gh_escrow_profile_lock(t, w->id))
-WORK(expire, gh_escrow_profile_expire(t, w->now, 10, &w->count))
+WORK(expire, gh_escrow_profile_expire(t, w->now, 10, &w->records, p))
 WORK(purge_profiles, gh_escrow_profile_purge(t, w->now, 10, &w->count))
 WORK(count_all, gh_escrow_count(t, &w->all))
 WORK(bind_key, gh_escrow_recipient_bind(t, w->recipient))
@@ -253,6 +259,136 @@ static void test_consume(void **state)
     must_write(test->store, cancel, &other);
 }
 
+/* Nor what another one waits with: that gets it when the rest comes, or nobody does. */
+static void test_consume_with_one_that_waits(void **state)
+{
+    store_test_t *test = *state;
+    work_t w = work_for(test), other = work_for(test), delivered = work_for(test);
+    gh_escrow_credential_record_t *key = credential_of("waits", GH_ESCROW_ENCRYPTION, 0, test->p);
+    gh_audit_event_t event = { .id = gh_random_id(test->p), .node = "node1" };
+
+    w.device = "waits";
+    key->consume = 1;
+    must_write(test->store, add, key);
+    other.profile = profile_of_pair("waits", "p2", test->p);
+    other.profile->needs = "signing,encryption[1]";
+    must_write(test->store, add_profile, &other);
+    delivered.profile = profile_of_pair("waits", "p1", test->p);
+    delivered.profile->needs = "encryption";
+    delivered.profile->state = GH_ESCROW_DELIVERED;
+    must_write(test->store, add_profile, &delivered);
+
+    w.id = delivered.profile->id;
+    w.text = "encryption";
+    must_write(test->store, consume, &w);
+    must_read(test->store, count, &w);
+    assert_int_equal(w.counts[GH_ESCROW_ENCRYPTION], 1);
+    assert_int_equal(gh_escrow_cancel(test->store, other.profile->id, &event, 0, test->p, NULL),
+                     APR_SUCCESS);
+    must_read(test->store, count, &w);
+    assert_int_equal(w.counts[GH_ESCROW_ENCRYPTION], 0);
+
+    /* what has come since is for the next one */
+    key->id = gh_ordered_id(apr_time_now(), test->p);
+    key->created = apr_time_now() + DAY / 2;
+    must_write(test->store, add, key);
+    w.now = key->created - DAY - 1;
+    must_write(test->store, consume, &w);
+    must_read(test->store, count, &w);
+    assert_int_equal(w.counts[GH_ESCROW_ENCRYPTION], 1);
+    must_write(test->store, take_pair, &w);
+    delivered.id = delivered.profile->id;
+    must_write(test->store, cancel, &delivered);
+}
+
+/* What has expired is not there for anybody, and its place is free for another one. */
+static void test_expired(void **state)
+{
+    store_test_t *test = *state;
+    work_t w = work_for(test);
+    gh_escrow_credential_record_t *old = credential_of("expired", GH_ESCROW_ENCRYPTION, 0,
+                                                       test->p);
+
+    w.device = "expired";
+    w.user = old->user = "user of expired";
+    old->expires = apr_time_now() - 1;
+    must_write(test->store, add, old);
+    must_read(test->store, pair, &w);
+    assert_int_equal(w.records->nelts, 0);
+    must_read(test->store, describe, &w);
+    assert_int_equal(w.records->nelts, 0);
+    w.purpose = GH_ESCROW_ENCRYPTION;
+    must_read(test->store, of_user, &w);
+    assert_int_equal(w.records->nelts, 0);
+    must_read(test->store, count, &w);
+    assert_int_equal(w.counts[GH_ESCROW_ENCRYPTION], 0);
+
+    old->id = gh_ordered_id(apr_time_now(), test->p);
+    old->expires = apr_time_now() + DAY;
+    assert_int_equal(gh_store_write(test->store, add, old, NULL), GH_ECONFLICT);
+    must_write(test->store, purge_pair, &w);
+    must_write(test->store, add, old);
+    must_write(test->store, purge_pair, &w);
+    must_read(test->store, count, &w);
+    assert_int_equal(w.counts[GH_ESCROW_ENCRYPTION], 1);
+    must_write(test->store, take_pair, &w);
+}
+
+/* Archived ones last as long as the newest of the pair; longer ones, and others, stay. */
+static void test_extend(void **state)
+{
+    store_test_t *test = *state;
+    work_t w = work_for(test);
+    apr_time_t now = apr_time_now();
+    gh_escrow_credential_record_t *current = credential_of("extend", GH_ESCROW_ENCRYPTION, 0,
+                                                           test->p);
+    gh_escrow_credential_record_t *brief = credential_of("extend", GH_ESCROW_ARCHIVED, 0, test->p);
+    gh_escrow_credential_record_t *lasting = credential_of("extend", GH_ESCROW_ARCHIVED, 1,
+                                                           test->p);
+
+    w.device = "extend";
+    brief->expires = now + DAY;
+    must_write(test->store, add, brief);
+    must_write(test->store, extend, &w);
+    current->expires = now + 5 * DAY;
+    must_write(test->store, add, current);
+    lasting->expires = now + 9 * DAY;
+    must_write(test->store, add, lasting);
+    must_write(test->store, extend, &w);
+    must_read(test->store, pair, &w);
+    assert_int_equal(w.records->nelts, 3);
+    assert_true(APR_ARRAY_IDX(w.records, 0, gh_escrow_credential_record_t *)->expires
+                == now + 5 * DAY);
+    assert_true(APR_ARRAY_IDX(w.records, 1, gh_escrow_credential_record_t *)->expires
+                == now + 5 * DAY);
+    assert_true(APR_ARRAY_IDX(w.records, 2, gh_escrow_credential_record_t *)->expires
+                == now + 9 * DAY);
+    must_write(test->store, take_pair, &w);
+}
+
+/* In rounds, until a round finds less than it may take. */
+static void test_clean(void **state)
+{
+    store_test_t *test = *state;
+    work_t w = work_for(test);
+    int i;
+
+    w.device = "clean";
+    for (i = 0; i < 3; i++) {
+        gh_escrow_credential_record_t *record = credential_of("clean", GH_ESCROW_ARCHIVED, i,
+                                                              test->p);
+
+        record->expires = w.now - 1;
+        must_write(test->store, add, record);
+    }
+    must_write(test->store, clean, &w);
+    assert_int_equal(w.more, 1);
+    must_write(test->store, clean, &w);
+    assert_int_equal(w.more, 0);
+    must_write(test->store, take_pair, &w);
+    assert_true(w.count == 0);
+}
+
 static void test_uploads(void **state)
 {
     store_test_t *test = *state;
@@ -410,12 +546,14 @@ static void test_expiry_of_profiles(void **state)
 
     w.now = apr_time_now();
     must_write(test->store, expire, &w);
-    assert_true(w.count == 0);
+    assert_int_equal(w.records->nelts, 0);
     must_read(test->store, count_all, &w);
     assert_true(w.all.states[GH_ESCROW_WAITING] == 1 && w.all.states[GH_ESCROW_COMPLETING] == 1);
     w.now += 2 * DAY;
     must_write(test->store, expire, &w);
-    assert_true(w.count == 1);
+    assert_int_equal(w.records->nelts, 1);
+    assert_string_equal(APR_ARRAY_IDX(w.records, 0, gh_escrow_profile_record_t *)->device,
+                        "expiry");
     w.id = waiting;
     must_read(test->store, find_profile, &w);
     assert_int_equal(w.profile->state, GH_ESCROW_EXPIRED);
@@ -551,6 +689,10 @@ int run_escrow_tests(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_credentials),
         cmocka_unit_test(test_consume),
+        cmocka_unit_test(test_consume_with_one_that_waits),
+        cmocka_unit_test(test_expired),
+        cmocka_unit_test(test_extend),
+        cmocka_unit_test(test_clean),
         cmocka_unit_test(test_uploads),
         cmocka_unit_test(test_profile),
         cmocka_unit_test(test_long_history),
