@@ -24,17 +24,6 @@ const char *escrow_use_name(escrow_use_t use)
     return use_names[use];
 }
 
-escrow_use_t escrow_use_parse(const char *name)
-{
-    int i;
-
-    for (i = 1; i <= ESCROW_USES; i++) {
-        if (strcmp(use_names[i], name) == 0)
-            return (escrow_use_t)i;
-    }
-    return (escrow_use_t)0;
-}
-
 /* Text of a string of ASN.1 as UTF-8. @return NULL if it is none, or has control characters */
 static const char *string_text(const ASN1_STRING *string, apr_pool_t *p)
 {

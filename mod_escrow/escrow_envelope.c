@@ -2,6 +2,8 @@
 
 #include "mod_escrow/escrow_envelope.h"
 
+#include <pthread.h>
+
 #include <apr_strings.h>
 #include <apr_tables.h>
 #include <openssl/cms.h>
@@ -21,8 +23,9 @@
 
 struct escrow_signer {
     X509 *certificate;
-    EVP_PKEY *key;
+    EVP_PKEY *key;                  /* NULL: on a token, for who parses it to open */
     apr_array_header_t *chain;      /* X509 *, all of the file */
+    pthread_mutex_t *token;         /* a token serves one thread at a time; NULL: there is none */
 };
 
 /* RSAES-OAEP with SHA-256 (RFC 5756); for ECDH the KDF of X9.63 with SHA-256 (RFC 5753 section
@@ -82,7 +85,7 @@ static apr_status_t check_signer(const escrow_signer_t *signer, const char *wher
 
     if (signer->certificate == NULL || signer->chain->nelts > CHAIN_MAX)
         what = "no certificate is there, or more than ten";
-    else if (!gh_key_matches(signer->key, signer->certificate))
+    else if (signer->key != NULL && !gh_key_matches(signer->key, signer->certificate))
         what = "key and first certificate do not belong together";
     else if (now < gh_certificate_not_before(signer->certificate)
              || now >= gh_certificate_not_after(signer->certificate))
@@ -104,7 +107,8 @@ apr_status_t escrow_signer_open(escrow_signer_t **signer, const char *certificat
 
     *signer = NULL;
     if ((rv = gh_certificates_open(&made->chain, certificates, p, result)) != APR_SUCCESS
-        || (rv = gh_key_open(&made->key, key, passphrase, p, result)) != APR_SUCCESS)
+        || (!gh_key_is_token(key)
+            && (rv = gh_key_open(&made->key, key, passphrase, p, result)) != APR_SUCCESS))
         return rv;
     if (made->chain->nelts > 0)
         made->certificate = APR_ARRAY_IDX(made->chain, 0, X509 *);
@@ -123,13 +127,14 @@ apr_status_t escrow_signer_print(gh_bytes_t *pem, const escrow_signer_t *signer,
     int i, good;
 
     good = bio != NULL
-        && PEM_write_bio_PrivateKey(bio, signer->key, NULL, NULL, 0, NULL, NULL);
+        && (signer->key == NULL
+            || PEM_write_bio_PrivateKey(bio, signer->key, NULL, NULL, 0, NULL, NULL));
     for (i = 0; good && i < signer->chain->nelts; i++)
         good = PEM_write_bio_X509(bio, APR_ARRAY_IDX(signer->chain, i, X509 *));
     length = good ? BIO_get_mem_data(bio, &data) : 0;
     if (length <= 0)
         rv = gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, "escrow.signer",
-                               "Use a key in a file: one on a token cannot be handed to a worker.",
+                               "See the OpenSSL error in the message.",
                                GHNO(1135) "the key that signs profiles cannot be handed over");
     else
         *pem = (gh_bytes_t) { (unsigned char *)gh_copy_secret(p, data, (apr_size_t)length),
@@ -138,8 +143,23 @@ apr_status_t escrow_signer_print(gh_bytes_t *pem, const escrow_signer_t *signer,
     return rv;
 }
 
-apr_status_t escrow_signer_parse(escrow_signer_t **signer, gh_bytes_t pem, apr_pool_t *p,
-                                 gh_result_t *result)
+static apr_status_t release_token(void *mutex)
+{
+    pthread_mutex_destroy(mutex);
+    return APR_SUCCESS;
+}
+
+static apr_status_t open_token(escrow_signer_t *signer, const char *token, const char *passphrase,
+                               apr_pool_t *p, gh_result_t *result)
+{
+    signer->token = apr_palloc(p, sizeof(*signer->token));
+    pthread_mutex_init(signer->token, NULL);
+    apr_pool_cleanup_register(p, signer->token, release_token, apr_pool_cleanup_null);
+    return gh_key_open(&signer->key, token, passphrase, p, result);
+}
+
+apr_status_t escrow_signer_parse(escrow_signer_t **signer, gh_bytes_t pem, const char *token,
+                                 const char *passphrase, apr_pool_t *p, gh_result_t *result)
 {
     escrow_signer_t *made = apr_pcalloc(p, sizeof(*made));
     BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.length);
@@ -148,13 +168,15 @@ apr_status_t escrow_signer_parse(escrow_signer_t **signer, gh_bytes_t pem, apr_p
 
     *signer = NULL;
     made->chain = apr_array_make(p, 4, sizeof(X509 *));
-    if (bio != NULL)
+    if (bio != NULL && token == NULL)
         made->key = gh_own_key(p, PEM_read_bio_PrivateKey(bio, NULL, NULL, (void *)""));
-    while (made->key != NULL && made->chain->nelts <= CHAIN_MAX
+    while (bio != NULL && (made->key != NULL || token != NULL) && made->chain->nelts <= CHAIN_MAX
            && (one = PEM_read_bio_X509(bio, NULL, NULL, (void *)"")) != NULL)
         APR_ARRAY_PUSH(made->chain, X509 *) = gh_own_certificate(p, one);
     BIO_free(bio);
     ERR_clear_error();
+    if (token != NULL && (rv = open_token(made, token, passphrase, p, result)) != APR_SUCCESS)
+        return rv;
     if (made->key != NULL && made->chain->nelts > 0)
         made->certificate = APR_ARRAY_IDX(made->chain, 0, X509 *);
     rv = check_signer(made, "what was handed over", apr_time_now(), result);
@@ -184,6 +206,8 @@ apr_status_t escrow_sign(gh_bytes_t *der, gh_bytes_t content, const escrow_signe
     CMS_ContentInfo *cms = NULL;
     apr_status_t rv = APR_SUCCESS;
 
+    if (signer->token != NULL)
+        pthread_mutex_lock(signer->token);
     if (in != NULL)
         cms = CMS_sign(NULL, NULL, NULL, NULL, CMS_PARTIAL | CMS_BINARY);
     if (cms == NULL
@@ -194,6 +218,8 @@ apr_status_t escrow_sign(gh_bytes_t *der, gh_bytes_t content, const escrow_signe
         rv = gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, "escrow.sign",
                                "See the OpenSSL error in the message.",
                                GHNO(1136) "a profile cannot be signed");
+    if (signer->token != NULL)
+        pthread_mutex_unlock(signer->token);
     CMS_ContentInfo_free(cms);
     BIO_free(in);
     return rv;

@@ -25,9 +25,6 @@ typedef enum {
 /** "signing", "encryption", "archived". */
 const char *escrow_use_name(escrow_use_t use);
 
-/** @return 0 if it is the name of none */
-escrow_use_t escrow_use_parse(const char *name);
-
 /** A key with its certificate. */
 typedef struct {
     gh_bytes_t certificate;         /* DER */

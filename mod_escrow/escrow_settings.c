@@ -11,6 +11,8 @@
 
 #include "log.h"
 #include "mod_escrow/escrow_config.h"
+#include "mod_escrow/escrow_uem.h"
+#include "x509/key.h"
 
 APLOG_USE_MODULE(escrow);
 
@@ -253,8 +255,15 @@ const char *escrow_set_signer(cmd_parms *cmd, void *dir, const char *certificate
     }
     said = escrow_settings(cmd->pool);
     said->signer_certificate = ap_server_root_relative(cmd->pool, certificate);
-    said->signer_key = key;
-    said->signer_passphrase = passphrase;
+    said->signer_key = gh_key_is_token(key) ? key : ap_server_root_relative(cmd->pool, key);
+    said->signer_passphrase = passphrase ? escrow_secret_source(cmd->pool, passphrase) : NULL;
+    said->signer_file = cmd->directive->filename;
+    said->signer_line = cmd->directive->line_num;
+    if (!said->signer_certificate || !said->signer_key
+        || (passphrase && !said->signer_passphrase)) {
+        return GHNO(1370) "EscrowProfileSigner takes the path of a PEM file, that of a key or a "
+               "pkcs11: URI, and perhaps file:PATH or exec:PATH with its passphrase or PIN";
+    }
     return NULL;
 }
 
@@ -291,12 +300,30 @@ static int check_device_issuer(server_rec *s, const escrow_device_issuer_t *issu
     return problems;
 }
 
+static int check_signer(server_rec *s, const escrow_settings_t *said, apr_pool_t *pconf,
+                        apr_pool_t *ptemp)
+{
+    escrow_signer_t *signer;
+    gh_result_t result;
+
+    gh_result_clear(&result);
+    if (!said->signer_certificate
+        || escrow_signer_open(&signer, said->signer_certificate, said->signer_key,
+                              said->signer_passphrase, apr_time_now(), ptemp, &result)
+            == APR_SUCCESS
+        || escrow_gatehouse()->dump_problem(pconf, NULL, "EscrowProfileSigner",
+                                            said->signer_file, said->signer_line, &result)) {
+        return 0;
+    }
+    return complain(s, &result);
+}
+
 int escrow_settings_check(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp)
 {
     const escrow_settings_t *said = escrow_settings(pconf);
     escrow_device_cas_t *cas;
     gh_result_t result;
-    int problems = 0;
+    int problems = check_signer(s, said, pconf, ptemp);
     int i;
 
     gh_result_clear(&result);

@@ -28,8 +28,10 @@ typedef struct {
     escrow_pkcs12_t pkcs12;             /* EscrowPKCS12 */
     escrow_transport_t transport;       /* EscrowKeyTransport */
     const char *signer_certificate;     /* EscrowProfileSigner; NULL: none */
-    const char *signer_key;
+    const char *signer_key;             /* gh_key_open() form */
     const char *signer_passphrase;      /* "file:PATH", "exec:PATH"; NULL: none */
+    const char *signer_file;            /* where it is said */
+    int signer_line;
 } escrow_settings_t;
 
 /** Made on first use in a configuration. */

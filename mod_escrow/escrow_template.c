@@ -6,6 +6,7 @@
 
 #include <apr_strings.h>
 
+#include "escrow/needs.h"
 #include "log.h"
 #include "mod_escrow/escrow_fill.h"
 #include "mod_escrow/escrow_template_private.h"
@@ -128,54 +129,7 @@ const char *escrow_template_needs(const escrow_template_t *template)
     return template->needs;
 }
 
-/* One element of needs. @return 0 if it is none, as the store never has */
-static int parse_need(const char *text, escrow_use_t *use, int *position, apr_pool_t *p)
-{
-    const char *bracket = strchr(text, '[');
-
-    *position = bracket != NULL ? (int)apr_strtoi64(bracket + 1, NULL, 10) : 0;
-    *use = escrow_use_parse(bracket != NULL
-                            ? apr_pstrmemdup(p, text, (apr_size_t)(bracket - text)) : text);
-    return *use != 0 && *position >= 0;
-}
-
-int escrow_needs_met(const char *needs, const int counts[ESCROW_USES + 1],
-                     apr_array_header_t **missing, apr_pool_t *p)
-{
-    apr_array_header_t *all = apr_array_make(p, 4, sizeof(const char *));
-    char *rest = apr_pstrdup(p, needs), *last, *need;
-    escrow_use_t use;
-    int position;
-
-    for (need = apr_strtok(rest, ",", &last); need != NULL;
-         need = apr_strtok(NULL, ",", &last)) {
-        if (!parse_need(need, &use, &position, p) || position >= counts[use])
-            APR_ARRAY_PUSH(all, const char *) = need;
-    }
-    if (missing != NULL)
-        *missing = all;
-    return all->nelts == 0;
-}
-
 int escrow_template_uses(const escrow_template_t *template, escrow_use_t use, int position)
 {
-    int counts[ESCROW_USES + 1] = { 0, ESCROW_POSITIONS, ESCROW_POSITIONS, ESCROW_POSITIONS };
-    const char *needs = template->needs;
-    apr_array_header_t *missing;
-    apr_pool_t *p;
-    int found;
-
-    if (template->repeated[use])
-        return 1;
-    if (apr_pool_create(&p, NULL) != APR_SUCCESS)
-        return 1;
-    /* what would be missing without those of this use, from this position on and behind it */
-    counts[use] = position;
-    escrow_needs_met(needs, counts, &missing, p);
-    found = missing->nelts;
-    counts[use] = position + 1;
-    escrow_needs_met(needs, counts, &missing, p);
-    found -= missing->nelts;
-    apr_pool_destroy(p);
-    return found != 0;
+    return template->repeated[use] || gh_escrow_needs_one(template->needs, (int)use, position);
 }

@@ -48,19 +48,9 @@ apr_status_t escrow_template_read(escrow_template_t **template, const char *form
 
 const char *escrow_template_format(const escrow_template_t *template);
 
-/** Which credentials must be there: "signing,encryption[1]", sorted, position 0 left out; "" if
- *  none. What is repeated needs none. */
+/** Which credentials must be there, as escrow/needs.h reads it: "signing,encryption[1]", sorted,
+ *  position 0 left out; "" if none. What is repeated needs none. */
 const char *escrow_template_needs(const escrow_template_t *template);
-
-/**
- * What of it is missing.
- * @param needs  of escrow_template_needs()
- * @param counts of credentials by escrow_use_t; counts[0] is not looked at
- * @param missing const char * elements in p, each as in needs; may be NULL
- * @return 1 if all is there
- */
-int escrow_needs_met(const char *needs, const int counts[ESCROW_USES + 1],
-                     apr_array_header_t **missing, apr_pool_t *p);
 
 /** @return 1 if a credential at this place is named in needs, or one of its use is repeated */
 int escrow_template_uses(const escrow_template_t *template, escrow_use_t use, int position);

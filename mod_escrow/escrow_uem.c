@@ -355,8 +355,8 @@ static const char *set_credential(cmd_parms *cmd, escrow_uem_t *uem, int argc, c
     return taken ? NULL
         : GHNO(1265) "UEMCredential takes \"basic SOURCE\" with USER:PASSWORD, \"oauth2 URL "
           "client=ID secret=SOURCE [scope=SCOPE] [auth=header|form]\", or \"mtls FILE "
-          "[passphrase=SOURCE] [alias=NAME]\" with a PKCS#12 file; a SOURCE is file:PATH or "
-          "exec:PATH; one of the first two, and one of the last";
+          "[passphrase=SOURCE] [alias=NAME]\" with a PKCS#12 or PEM file; a SOURCE is file:PATH "
+          "or exec:PATH; one of the first two, and one of the last";
 }
 
 static const char *set_trust(cmd_parms *cmd, escrow_uem_t *uem, int argc, char *const argv[])

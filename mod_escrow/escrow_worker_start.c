@@ -21,6 +21,7 @@
 #include "mod_escrow/escrow_settings.h"
 #include "mod_escrow/escrow_uem.h"
 #include "mod_escrow/escrow_vault.h"
+#include "x509/key.h"
 
 APLOG_USE_MODULE(escrow);
 
@@ -161,6 +162,7 @@ static json_t *describe_output(apr_pool_t *p, gh_result_t *result)
     const escrow_settings_t *settings = escrow_settings_now();
     escrow_signer_t *signer;
     gh_bytes_t pem = { NULL, 0 };
+    int token;
 
     if (settings && settings->signer_certificate
         && (escrow_signer_open(&signer, settings->signer_certificate, settings->signer_key,
@@ -169,10 +171,12 @@ static json_t *describe_output(apr_pool_t *p, gh_result_t *result)
             || escrow_signer_print(&pem, signer, p, result) != APR_SUCCESS)) {
         return NULL;
     }
-    return json_pack("{s:b, s:b, s:o*}", "modern",
+    token = settings && settings->signer_certificate && gh_key_is_token(settings->signer_key);
+    return json_pack("{s:b, s:b, s:o*, s:s*, s:s*}", "modern",
                      settings && settings->pkcs12 == ESCROW_PKCS12_MODERN, "oaep",
                      settings && settings->transport == ESCROW_TRANSPORT_OAEP, "signer",
-                     hex(pem, p));
+                     hex(pem, p), "signer_token", token ? settings->signer_key : NULL,
+                     "signer_passphrase", token ? settings->signer_passphrase : NULL);
 }
 
 /** Whose certificates profiles are encrypted to is looked at once more by who completes them. */

@@ -11,13 +11,12 @@
 
 #include "escrow/flow.h"
 #include "fcgi/uem/uem_call.h"
+#include "fcgi/uem/uem_ending.h"
 #include "log.h"
 #include "status.h"
 #include "store/deliveries.h"
 #include "store/escrow_uploads.h"
 
-#define STORE_PAUSE apr_time_from_sec(1)
-#define STORE_TRIES 60
 #define LATER apr_time_from_sec(60)
 
 typedef struct {
@@ -32,10 +31,10 @@ typedef struct {
 
     int again;                      /* 1: it is tried again, at due */
     gh_delivery_state_t state;      /* otherwise; 0: nothing was to be told */
+    uem_ending_t end;
     apr_time_t due;
     apr_status_t rv;
     gh_result_t result;
-    int tries;
 } notice_t;
 
 static framework_t *framework_of(const notice_t *one)
@@ -67,39 +66,24 @@ static apr_status_t end_work(gh_transaction_t *transaction, void *baton)
         : gh_job_remove(transaction, id_of(one), holder);
 }
 
-static void end_blocking(void *baton)
+static void tell(void *baton)
 {
-    notice_t *one = baton;
+    const notice_t *one = baton;
 
-    gh_result_clear(&one->result);
-    one->rv = gh_store_write(framework_store(framework_of(one)), end_work, one, &one->result);
-}
-
-static void end_done(void *baton);
-
-static void end(void *baton)
-{
-    notice_t *one = baton;
-
-    framework_blocking(framework_of(one), end_blocking, end_done, one);
-}
-
-/* What cannot be stored is taken up again by whoever gets the job next: the UEM is told twice,
- * under one id. */
-static void end_done(void *baton)
-{
-    notice_t *one = baton;
-
-    if (one->rv != APR_SUCCESS && one->rv != APR_NOTFOUND && ++one->tries < STORE_TRIES) {
-        framework_at(framework_of(one), apr_time_now() + STORE_PAUSE, end, one);
-        return;
-    }
-    if (one->rv == APR_SUCCESS && !one->again && one->state == GH_DELIVERY_FAILED) {
+    if (!one->again && one->state == GH_DELIVERY_FAILED) {
         gh_log(framework_log(framework_of(one)), GH_LOG_WARNING, APR_SUCCESS, GHNO(1257) "UEM %s "
                "was not told that there are credentials of device %s: %s: %s", one->uem->name,
                one->device, one->why.number, one->why.message);
     }
-    framework_job_over(one->job);
+}
+
+static void end(notice_t *one)
+{
+    one->end = (uem_ending_t) {
+        .store = end_work, .told = tell, .baton = one,
+        .what = apr_pstrcat(one->pool, "notice ", id_of(one), NULL)
+    };
+    uem_ending_begin(&one->end, framework_of(one), one->job);
 }
 
 static void finish(notice_t *one, gh_delivery_state_t state)

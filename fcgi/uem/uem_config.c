@@ -137,19 +137,21 @@ static apr_status_t read_trust(escrow_trust_t *trust, const json_t *object, apr_
 static apr_status_t read_output(uem_worker_t *worker, const json_t *object, apr_pool_t *p,
                                 gh_result_t *result)
 {
-    const char *pem = NULL;
+    const char *pem = NULL, *token = NULL, *passphrase = NULL;
     gh_bytes_t signer;
     json_error_t error;
     int modern, oaep;
 
-    if (json_unpack_ex((json_t *)object, &error, 0, "{s:b, s:b, s?s}", "modern", &modern, "oaep",
-                       &oaep, "signer", &pem)
+    if (json_unpack_ex((json_t *)object, &error, 0, "{s:b, s:b, s?s, s?s, s?s}", "modern", &modern,
+                       "oaep", &oaep, "signer", &pem, "signer_token", &token, "signer_passphrase",
+                       &passphrase)
         || !gh_worker_secret(&signer, pem, p)) {
         return not_understood(result, "documents", error.text);
     }
     worker->pkcs12 = modern ? ESCROW_PKCS12_MODERN : ESCROW_PKCS12_LEGACY;
     worker->transport = oaep ? ESCROW_TRANSPORT_OAEP : ESCROW_TRANSPORT_PKCS1;
-    return signer.data ? escrow_signer_parse(&worker->signer, signer, p, result) : APR_SUCCESS;
+    return signer.data
+        ? escrow_signer_parse(&worker->signer, signer, token, passphrase, p, result) : APR_SUCCESS;
 }
 
 /* UEMs */

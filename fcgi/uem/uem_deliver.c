@@ -18,15 +18,12 @@
 
 #include "fcgi/uem/uem_call.h"
 #include "fcgi/uem/uem_complete.h"
+#include "fcgi/uem/uem_ending.h"
 #include "log.h"
 #include "mod_escrow/escrow_complete.h"
 #include "status.h"
 
 #define RULE "uem.deliver"
-
-/** A store that does not answer is asked again; the lease goes on meanwhile. */
-#define STORE_PAUSE apr_time_from_sec(1)
-#define STORE_TRIES 60
 
 /** What cannot be read or completed now is looked at again after this. */
 #define LATER apr_time_from_sec(60)
@@ -57,10 +54,10 @@ typedef struct {
     int status;
 
     ending_t ending;
+    uem_ending_t end;
     apr_time_t due;
     apr_status_t rv;                /* of what was done on a lane */
     gh_result_t result;
-    int tries;
     gh_audit_event_t event;
 } delivery_t;
 
@@ -133,16 +130,9 @@ static apr_status_t end_work(gh_transaction_t *transaction, void *baton)
     }
 }
 
-static void end_blocking(void *baton)
+static void tell(void *baton)
 {
-    delivery_t *one = baton;
-
-    gh_result_clear(&one->result);
-    one->rv = gh_store_write(framework_store(framework_of(one)), end_work, one, &one->result);
-}
-
-static void tell(const delivery_t *one)
-{
+    const delivery_t *one = baton;
     const gh_log_t *log = framework_log(framework_of(one));
     const char *uem = one->uem->name, *profile = name_of(one);
 
@@ -160,38 +150,14 @@ static void tell(const delivery_t *one)
     }
 }
 
-static void end_done(void *baton);
-
-static void end(void *baton)
-{
-    delivery_t *one = baton;
-
-    framework_blocking(framework_of(one), end_blocking, end_done, one);
-}
-
-static void end_done(void *baton)
-{
-    delivery_t *one = baton;
-
-    if (one->rv == APR_SUCCESS) {
-        tell(one);
-    }
-    else if (one->rv != APR_NOTFOUND) {
-        if (++one->tries < STORE_TRIES) {
-            framework_at(framework_of(one), apr_time_now() + STORE_PAUSE, end, one);
-            return;
-        }
-        gh_log(framework_log(framework_of(one)), GH_LOG_ERROR, APR_SUCCESS, GHNO(1254) "what has "
-               "become of profile %s cannot be stored; it is delivered again: %s: %s",
-               name_of(one), one->result.number, one->result.message);
-    }
-    framework_job_over(one->job);
-}
-
 static void finish(delivery_t *one, ending_t ending)
 {
     one->ending = ending;
-    end(one);
+    one->end = (uem_ending_t) {
+        .store = end_work, .told = tell, .baton = one,
+        .what = apr_pstrcat(one->pool, "profile ", name_of(one), NULL)
+    };
+    uem_ending_begin(&one->end, framework_of(one), one->job);
 }
 
 static void finish_again(delivery_t *one, apr_time_t due)

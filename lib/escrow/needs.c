@@ -76,3 +76,18 @@ int gh_escrow_needs_purpose(const char *needs, int purpose)
     }
     return 0;
 }
+
+int gh_escrow_needs_one(const char *needs, int purpose, int position)
+{
+    const char *name;
+    apr_size_t length;
+
+    while ((length = next_name(&needs, &name)) > 0) {
+        int found;
+
+        if (read_name(name, length, &found) == purpose && found == position) {
+            return 1;
+        }
+    }
+    return 0;
+}

@@ -18,4 +18,7 @@ apr_array_header_t *gh_escrow_needs_missing(const char *needs, const int *counts
 /** @return 1 if one of them is of this purpose (gh_escrow_purpose_t) */
 int gh_escrow_needs_purpose(const char *needs, int purpose);
 
+/** @return 1 if one of them is the credential of this purpose at this position */
+int gh_escrow_needs_one(const char *needs, int purpose, int position);
+
 #endif /* gatehouse_escrow_needs_h */

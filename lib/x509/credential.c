@@ -35,6 +35,7 @@ typedef struct {
     int secret_length;
     apr_array_header_t *bags;       /* bag_t */
     int unsupported;                /* something in it cannot be decrypted */
+    int asked;                      /* for the passphrase of a PEM key that was not opened since */
 } reader_t;
 
 static const char *take_alias(const reader_t *reader, PKCS12_SAFEBAG *safe)
@@ -334,24 +335,70 @@ apr_status_t gh_credential_make(gh_credential_t **credential, EVP_PKEY *key, X50
     return rv;
 }
 
-/** Opens it and reads what is in it. @param reader of a pool of its own */
-static apr_status_t read_pkcs12(reader_t *reader, gh_bytes_t pkcs12, gh_bytes_t passphrase,
-                                apr_pool_t *ptemp, gh_result_t *result)
+static apr_status_t refuse_kind(gh_result_t *result)
+{
+    return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "credential",
+                          "Give a file that ends with .p12 or .pfx, or a PEM file with the private "
+                          "key and its certificate.",
+                          GHNO(0798) "this is neither a PKCS#12 nor PEM");
+}
+
+static int give_passphrase(char *out, int size, int writing, void *reader)
+{
+    reader_t *given = reader;
+
+    given->asked = 1;
+    if (given->secret_length <= 0 || given->secret_length > size) {
+        return -1;
+    }
+    memcpy(out, given->secret, (size_t)given->secret_length);
+    return given->secret_length;
+}
+
+/** Keys, perhaps encrypted, and certificates in any order, as httpd has them in its files. */
+static apr_status_t read_pem(reader_t *reader, gh_bytes_t text, gh_result_t *result)
+{
+    BIO *keys = BIO_new_mem_buf(text.data, (int)text.length);
+    BIO *certificates = BIO_new_mem_buf(text.data, (int)text.length);
+    EVP_PKEY *key;
+    X509 *certificate;
+    int locked;
+
+    while (keys && reader->bags->nelts < BAGS_MAX
+           && (key = PEM_read_bio_PrivateKey(keys, NULL, give_passphrase, reader)) != NULL) {
+        APR_ARRAY_PUSH(reader->bags, bag_t) = (bag_t) { .key = gh_own_key(reader->p, key) };
+        reader->asked = 0;
+    }
+    locked = reader->asked;
+    while (certificates && reader->bags->nelts < BAGS_MAX
+           && (certificate = PEM_read_bio_X509(certificates, NULL, give_passphrase, reader))
+               != NULL) {
+        APR_ARRAY_PUSH(reader->bags, bag_t) = (bag_t) {
+            .certificate = gh_own_certificate(reader->p, certificate)
+        };
+    }
+    BIO_free(keys);
+    BIO_free(certificates);
+    if (reader->bags->nelts && !locked) {
+        return APR_SUCCESS;
+    }
+    if (locked) {
+        return gh_result_fail(result, APR_EINVAL, GH_FAILURE_DENIED, "credential",
+                              "Correct what passphrase= names.",
+                              GHNO(1371) "a private key in the PEM file is damaged, or the "
+                              "passphrase does not open it");
+    }
+    return refuse_kind(result);
+}
+
+static apr_status_t read_pkcs12(reader_t *reader, gh_bytes_t pkcs12, gh_result_t *result)
 {
     const unsigned char *data = pkcs12.data;
     PKCS12 *parsed = d2i_PKCS12(NULL, &data, (long)pkcs12.length);
     apr_status_t rv = APR_SUCCESS;
 
-    memset(reader, 0, sizeof(*reader));
-    reader->p = ptemp;
-    reader->bags = apr_array_make(ptemp, 8, sizeof(bag_t));
-    reader->secret = gh_copy_secret(ptemp, passphrase.data ? (const char *)passphrase.data : "",
-                                    passphrase.length);
-    reader->secret_length = (int)passphrase.length;
     if (!parsed || data != pkcs12.data + pkcs12.length) {
-        rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "credential",
-                            "Give a file that ends with .p12 or .pfx.",
-                            GHNO(0798) "this is no PKCS#12");
+        rv = refuse_kind(result);
     }
     else if (!check_passphrase(reader, parsed)) {
         rv = gh_result_fail(result, APR_EINVAL, GH_FAILURE_DENIED, "credential",
@@ -365,7 +412,23 @@ static apr_status_t read_pkcs12(reader_t *reader, gh_bytes_t pkcs12, gh_bytes_t 
     return rv;
 }
 
-apr_status_t gh_credential_parse(gh_credential_t **credential, gh_bytes_t pkcs12,
+/** Opens it and reads what is in it. @param reader of a pool of its own */
+static apr_status_t read_file(reader_t *reader, gh_bytes_t bytes, gh_bytes_t passphrase,
+                              apr_pool_t *ptemp, gh_result_t *result)
+{
+    /* DER begins with a SEQUENCE, and text does not begin with "0" */
+    int is_der = bytes.length > 0 && bytes.data[0] == 0x30;
+
+    memset(reader, 0, sizeof(*reader));
+    reader->p = ptemp;
+    reader->bags = apr_array_make(ptemp, 8, sizeof(bag_t));
+    reader->secret = gh_copy_secret(ptemp, passphrase.data ? (const char *)passphrase.data : "",
+                                    passphrase.length);
+    reader->secret_length = (int)passphrase.length;
+    return is_der ? read_pkcs12(reader, bytes, result) : read_pem(reader, bytes, result);
+}
+
+apr_status_t gh_credential_parse(gh_credential_t **credential, gh_bytes_t bytes,
                                  gh_bytes_t passphrase, const char *alias, apr_pool_t *p,
                                  gh_result_t *result)
 {
@@ -376,7 +439,7 @@ apr_status_t gh_credential_parse(gh_credential_t **credential, gh_bytes_t pkcs12
 
     *credential = NULL;
     apr_pool_create(&ptemp, p);
-    rv = read_pkcs12(&reader, pkcs12, passphrase, ptemp, result);
+    rv = read_file(&reader, bytes, passphrase, ptemp, result);
     if (rv == APR_SUCCESS) {
         rv = choose_key(&reader, alias, &bag, result);
     }
@@ -434,7 +497,7 @@ static const char *pkcs12_trust(gh_bytes_t pkcs12, gh_bytes_t passphrase, apr_po
     reader_t reader;
 
     apr_pool_create(&ptemp, p);
-    if (read_pkcs12(&reader, pkcs12, passphrase, ptemp, result) == APR_SUCCESS) {
+    if (read_file(&reader, pkcs12, passphrase, ptemp, result) == APR_SUCCESS) {
         pem = trust_pem(&reader, p);
     }
     ERR_clear_error();

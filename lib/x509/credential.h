@@ -13,8 +13,9 @@
 
 /*
  * A credential for TLS as other systems hand it out: a PKCS#12 with a private key, its certificate,
- * and perhaps those above it and other CAs. It may hold several keys, told apart by their alias
- * (friendlyName). What comes out is PEM, for libraries that do TLS.
+ * and perhaps those above it and other CAs; it may hold several keys, told apart by their alias
+ * (friendlyName). Or PEM with the same, as httpd has it in files. What comes out is PEM, for
+ * libraries that do TLS.
  */
 
 /** Largest file, in bytes. */
@@ -34,12 +35,12 @@ typedef struct {
 /**
  * @param passphrase data NULL: none
  * @param alias      of the key to use; NULL: there is one only
- * @return APR_EINVAL with result, each with a number of its own: no PKCS#12, a passphrase that does
- *         not open it, encryption that is not supported any more, no key, several keys and none
- *         named, none of that name, no certificate for the key; and GH_FAILURE_TIME for one that
- *         has ended or has not begun, which is there all the same
+ * @return APR_EINVAL with result, each with a number of its own: neither PKCS#12 nor PEM, a
+ *         passphrase that does not open it, encryption that is not supported any more, no key,
+ *         several keys and none named, none of that name, no certificate for the key; and
+ *         GH_FAILURE_TIME for one that has ended or has not begun, which is there all the same
  */
-apr_status_t gh_credential_parse(gh_credential_t **credential, gh_bytes_t pkcs12,
+apr_status_t gh_credential_parse(gh_credential_t **credential, gh_bytes_t bytes,
                                  gh_bytes_t passphrase, const char *alias, apr_pool_t *p,
                                  gh_result_t *result);
 

@@ -155,16 +155,29 @@ def exists(name):
     return False
 
 
-def test_attacks_have_tests():
-    """Each line of the table names tests, and they are there."""
-    text = SECURITY.read_text()
-    table = "".join(re.findall(r"^## Attacks on (?:SCEP|OCSP)$(.*?)(?=^## )", text, re.S | re.M))
-    assert "test_ocsp_" in table
-    rows = [line for line in table.splitlines()
-            if line.startswith("| ") and not line.startswith("| Attack |")]
-    assert len(rows) >= 30
+def check_rows(rows):
+    """Each row of a table names tests, and they are there."""
     for row in rows:
         named = re.findall(r"`([^` ]*::[^` ]*)`", row)
         assert named, row
         assert [name for name in named if not exists(name)] == [], row
+
+
+def test_attacks_have_tests():
+    text = SECURITY.read_text()
+    table = "".join(re.findall(r"^## Attacks on (?:SCEP|OCSP|the escrow)$(.*?)(?=^## )", text,
+                               re.S | re.M))
+    assert "test_ocsp_" in table and "test_escrow_" in table
+    rows = [line for line in table.splitlines()
+            if line.startswith("| ") and not line.startswith("| Attack |")]
+    assert len(rows) >= 40
+    check_rows(rows)
     assert not exists("test_scep_attacks::test_that_is_not_there")
+
+
+def test_checklist_of_the_escrow_has_tests():
+    text = (environment.SOURCE / "tests" / "http" / "checklist_escrow.md").read_text()
+    rows = [line for line in text.splitlines()
+            if line.startswith("| ") and not line.startswith("| What |")]
+    assert len(rows) >= 25
+    check_rows(rows)

@@ -15,17 +15,9 @@ from harness.checks import serial_text
 from harness.config import CRL_AND_CA, issuer, location
 from harness.pki import verify_chain, write_secret
 from harness.server import CHALLENGE, wait_until
+from harness.token import PIN, softhsm_module
 from scep.identity import private_pem
 from scep.reply import ProtocolError
-
-PIN = "seeded-pin-7740"
-MODULES = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so")
-
-
-def softhsm_module():
-    found = [path for path in MODULES if os.path.exists(path)]
-    assert found, "SoftHSM is missing"
-    return found[0]
 
 
 def run(server, *command):

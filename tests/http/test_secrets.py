@@ -1,7 +1,6 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
 """Secrets are seeded, everything is exercised at the highest log level, and they are looked for."""
 
-import base64
 import pathlib
 
 import pytest
@@ -10,6 +9,7 @@ from harness import standard
 from harness.checks import new_challenge, serial_text
 from harness.config import issuer, location
 from harness.pki import Authority
+from harness.seeds import find
 from scep import Csr, extension
 
 STATIC_SECRET = "seeded-static-challenge-6d1f0a"
@@ -132,26 +132,6 @@ class Exercised:
 def exercised(make_module_server):
     server = make_module_server(content, loglevel="trace8")
     return Exercised(server)
-
-
-def forms(secret):
-    """How a secret may be written, and what a part of it looks like in base64."""
-    raw = secret if isinstance(secret, bytes) else secret.encode()
-    yield raw
-    yield raw.hex().encode()
-    yield raw.hex().upper().encode()
-    for shift in range(3):              # base64 of it within something longer
-        padded = base64.b64encode(b"\x00" * shift + raw)
-        yield padded[4:-4]
-
-
-def find(places, secret):
-    found = []
-    for name, data in places:
-        for form in forms(secret):
-            if len(form) >= 12 and form in data:
-                found.append((name, form[:40]))
-    return found
 
 
 def test_the_search_finds_what_is_there(exercised):

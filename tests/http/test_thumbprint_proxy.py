@@ -153,8 +153,9 @@ def test_configuration(server, make_server):
 
 
 def test_every_request_is_looked_at(server, make_server):
-    """A session that is resumed on another virtual host brings no right with it, and a certificate
-    that has ended lets nobody in on a connection that is kept (CVE-2025-23048)."""
+    """A session that is resumed for another virtual host brings no right with it, and a certificate
+    that has ended lets nobody in, on a connection that is kept or by a session that is resumed
+    (CVE-2025-23048)."""
     def two(one):
         (one.root / "htdocs").mkdir(exist_ok=True)
         (one.root / "htdocs" / "page").write_text("inside\n")
@@ -173,18 +174,28 @@ def test_every_request_is_looked_at(server, make_server):
                      start=end - datetime.timedelta(days=1))
     (node.root / "pins").write_text(f"{short.pin} uem\n")
     wait_until(lambda: ask(node, "/page", short).status == 200, 8, 0.1, what="the pin")
-    still = []
+    still, sessions = [], []
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
         made = context(node, short, version)
         still.append(connect(node, made=made))
         assert on(still[-1], "/page").status == 200
         session = still[-1].sock.session
-        still.append(connect(node, made=made, session=session))
+        sessions.append((made, session))
+        still.append(resumed(node, made, session))
         assert on(still[-1], "/page").status == 200
-        elsewhere = connect(node, made=made, session=session, name="other.example")
-        assert on(elsewhere, "/page", headers={"Host": "other.example"}).status in (403, 421)
-        elsewhere.close()
+        # by another name of host within the session, and by another name in the handshake
+        for connection in (resumed(node, made, session),
+                           connect(node, made=made, session=session, name="other.example")):
+            problem(on(connection, "/page", headers={"Host": "other.example"}), 403, "GH1150")
+            connection.close()
     wait_until(lambda: datetime.datetime.utcnow() > end + datetime.timedelta(seconds=1), 20, 0.2)
+    still += [resumed(node, made, session) for made, session in sessions]
     for connection in still:
         problem(on(connection, "/page"), 403, "GH1151")
         connection.close()
+
+
+def resumed(node, made, session):
+    connection = connect(node, made=made, session=session)
+    assert connection.sock.session_reused, "this was a whole handshake"
+    return connection

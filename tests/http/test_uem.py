@@ -213,6 +213,17 @@ def test_client_certificate_templates_and_proxy(make_server, tmp_path):
     uem.check()
 
 
+def test_client_certificate_in_pem(make_server, tmp_path):
+    """Key and certificate in one file, as httpd has them for its own proxies."""
+    uem = start_uem(tmp_path, authentication=None, clients=True, tenant=False)
+    path = uem.tls.client_pem("gatehouse")
+    deliver_one(Delivering(make_server, uem, tmp_path, uems=lambda server: section(
+        server, uem, UEMHeaderSecret=None, UEMCredential=f'mtls "{path}"')))
+    assert uem.peers[-1] == "gatehouse"
+    uem.close()
+    uem.check()
+
+
 def test_other_ciphers(make_server, tmp_path):
     """EscrowPKCS12 modern, EscrowKeyTransport oaep; EscrowProfileLife and EscrowMaxCredentials."""
     uem = start_uem(tmp_path)

@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-/* Credentials in PKCS#12: which key, which certificate, what is wrong with it. */
+/* Credentials in PKCS#12 and PEM: which key, which certificate, what is wrong with it. */
 
 #include "tls_server.h"
 
@@ -8,6 +8,7 @@
 
 #include <apr_strings.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/pkcs12.h>
 
 #include "x509/credential.h"
@@ -135,6 +136,69 @@ static void test_one_key(void **state)
     assert_string_equal(parse(bytes, "secret", NULL), "GH0798");
 }
 
+/** PEM of a certificate, and of a key that is encrypted unless no passphrase is given. */
+static void print(BIO *bio, X509 *certificate, const char *key, const char *passphrase)
+{
+    if (certificate) {
+        assert_int_equal(PEM_write_bio_X509(bio, certificate), 1);
+    }
+    if (key) {
+        assert_int_equal(PEM_write_bio_PKCS8PrivateKey(
+                             bio, fixture_key(key), passphrase ? EVP_aes_256_cbc() : NULL,
+                             passphrase, passphrase ? (int)strlen(passphrase) : 0, NULL, NULL), 1);
+    }
+}
+
+static gh_bytes_t printed(BIO *bio)
+{
+    gh_bytes_t bytes;
+    char *data;
+
+    bytes.length = (apr_size_t)BIO_get_mem_data(bio, &data);
+    bytes.data = apr_pmemdup(test_pool, data, bytes.length);
+    BIO_free(bio);
+    return bytes;
+}
+
+/* As httpd has them in files: certificate and key in either order, text before them. */
+static void test_pem(void **state)
+{
+    X509 *certificate = certificate_for("p256-01", "client");
+    BIO *bio = BIO_new(BIO_s_mem());
+    gh_bytes_t bytes;
+
+    (void)state;
+    BIO_puts(bio, "Subject: CN=client\n");
+    print(bio, certificate, NULL, NULL);
+    print(bio, gh_ca_certificate(ca), "p256-01", NULL);
+    bytes = printed(bio);
+    assert_string_equal(parse(bytes, NULL, NULL), "");
+    assert_int_equal(certificates_in(credential->certificate), 1);
+    assert_int_equal(gh_trust_count(credential->trust), 1);
+    assert_non_null(strstr((const char *)credential->key.data, "PRIVATE KEY-----"));
+    assert_string_equal(parse(bytes, "not needed", NULL), "");
+    assert_string_equal(parse(bytes, NULL, "name"), "GH0793");
+
+    bio = BIO_new(BIO_s_mem());
+    print(bio, NULL, "p256-01", "secret");
+    print(bio, certificate, NULL, NULL);
+    bytes = printed(bio);
+    assert_string_equal(parse(bytes, "secret", NULL), "");
+    assert_string_equal(parse(bytes, "wrong", NULL), "GH1371");
+    assert_string_equal(parse(bytes, NULL, NULL), "GH1371");
+
+    bio = BIO_new(BIO_s_mem());
+    print(bio, certificate, NULL, NULL);
+    assert_string_equal(parse(printed(bio), NULL, NULL), "GH0792");
+    bio = BIO_new(BIO_s_mem());
+    print(bio, certificate, "rsa2048-02", NULL);
+    assert_string_equal(parse(printed(bio), NULL, NULL), "GH0795");
+    bio = BIO_new(BIO_s_mem());
+    print(bio, certificate, "rsa2048-02", NULL);
+    print(bio, NULL, "p256-01", NULL);
+    assert_string_equal(parse(printed(bio), NULL, NULL), "GH0794");
+}
+
 static void test_chain(void **state)
 {
     const gh_ca_t *issuing = make_issuing(ca, fixture_key("rsa2048-02"), "cn=Issuing",
@@ -217,6 +281,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_one_key, setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_pem, setup, x509_test_teardown),
         cmocka_unit_test_setup_teardown(test_chain, setup, x509_test_teardown),
         cmocka_unit_test_setup_teardown(test_several_keys, setup, x509_test_teardown),
         cmocka_unit_test_setup_teardown(test_no_key, setup, x509_test_teardown),

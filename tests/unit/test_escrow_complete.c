@@ -407,7 +407,8 @@ static void test_signed(void **state)
     assert_int_equal(escrow_signer_open(&signer, ca, key, NULL, apr_time_now(), test_pool,
                                         &result), APR_SUCCESS);
     assert_int_equal(escrow_signer_print(&handed, signer, test_pool, &result), APR_SUCCESS);
-    assert_int_equal(escrow_signer_parse(&signer, handed, test_pool, &result), APR_SUCCESS);
+    assert_int_equal(escrow_signer_parse(&signer, handed, NULL, NULL, test_pool, &result),
+                     APR_SUCCESS);
     output.signer = signer;
     document = complete("mobileconfig", skeleton, "rsa2048-05", &output);
     file = fopen(scratch_path("signed.der"), "w");
@@ -419,7 +420,8 @@ static void test_signed(void **state)
     write_key(scratch_path("other.key"), fixture_key("rsa2048-09"), 0, NULL);
     assert_failure(escrow_signer_open(&signer, ca, scratch_path("other.key"), NULL, apr_time_now(),
                                       test_pool, &result), "GH1134", "do not belong");
-    assert_failure(escrow_signer_parse(&signer, bytes_of("nothing"), test_pool, &result),
+    assert_failure(escrow_signer_parse(&signer, bytes_of("nothing"), NULL, NULL, test_pool,
+                                       &result),
                    "GH1134", "no certificate");
 }
 

@@ -58,21 +58,6 @@ static void test_uses(void **state)
     assert_false(escrow_template_uses(template, ESCROW_SIGNING, 1));
 }
 
-static void test_needs_met(void **state)
-{
-    int none[] = { 0, 0, 0, 0 }, some[] = { 0, 1, 1, 0 }, all[] = { 0, 1, 2, 0 };
-    apr_array_header_t *missing;
-
-    assert_false(escrow_needs_met("signing,encryption[1]", none, &missing, test_pool));
-    assert_int_equal(missing->nelts, 2);
-    assert_false(escrow_needs_met("signing,encryption[1]", some, &missing, test_pool));
-    assert_int_equal(missing->nelts, 1);
-    assert_string_equal(APR_ARRAY_IDX(missing, 0, const char *), "encryption[1]");
-    assert_true(escrow_needs_met("signing,encryption[1]", all, &missing, test_pool));
-    assert_true(escrow_needs_met("", none, NULL, test_pool));
-    assert_false(escrow_needs_met("nonsense", all, NULL, test_pool));
-}
-
 static void test_unknown_tokens(void **state)
 {
     static const char *const tokens[] = {
@@ -190,7 +175,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_needs, x509_test_teardown),
         cmocka_unit_test_teardown(test_uses, x509_test_teardown),
-        cmocka_unit_test_teardown(test_needs_met, x509_test_teardown),
         cmocka_unit_test_teardown(test_unknown_tokens, x509_test_teardown),
         cmocka_unit_test_teardown(test_tokens_out_of_place, x509_test_teardown),
         cmocka_unit_test_teardown(test_too_many_tokens, x509_test_teardown),

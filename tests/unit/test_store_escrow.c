@@ -668,7 +668,8 @@ static void test_needs(void **state)
         { "signing,encryption[1]", { 0, 1, 2, 0 }, "" },
         { "archived[*]", { 0, 0, 0, 0 }, "" },
         { "archived", { 0, 0, 0, 0 }, "archived" },
-        { "encryptionx,signings", { 0, 1, 1, 1 }, "encryptionx signings" }
+        { "encryptionx,signings", { 0, 1, 1, 1 }, "encryptionx signings" },
+        { "signing,encryption[1]", { 0, 0, 0, 0 }, "signing encryption[1]" }
     };
     apr_size_t i;
 
@@ -680,6 +681,10 @@ static void test_needs(void **state)
     }
     assert_true(gh_escrow_needs_purpose("signing,encryption[1]", GH_ESCROW_ENCRYPTION));
     assert_false(gh_escrow_needs_purpose("signing,encryption[1]", GH_ESCROW_ARCHIVED));
+    assert_true(gh_escrow_needs_one("signing,encryption[1]", GH_ESCROW_SIGNING, 0));
+    assert_true(gh_escrow_needs_one("signing,encryption[1]", GH_ESCROW_ENCRYPTION, 1));
+    assert_false(gh_escrow_needs_one("signing,encryption[1]", GH_ESCROW_ENCRYPTION, 0));
+    assert_false(gh_escrow_needs_one("signing,encryption[1]", GH_ESCROW_ARCHIVED, 0));
     assert_string_equal(gh_escrow_purpose_name(GH_ESCROW_ARCHIVED), "archived");
     assert_int_equal(gh_escrow_state_parse("queued"), GH_ESCROW_QUEUED);
 }

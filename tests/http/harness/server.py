@@ -281,7 +281,8 @@ class Server:
             command.append("--json")
         completed = subprocess.run(
             command + [str(a) for a in arguments], input=stdin, text=True, check=False, timeout=120,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment.variables(),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=environment.variables(**self.environment),
             **({} if stdin is not None else {"stdin": subprocess.DEVNULL}))
         return CtlResult(completed, as_json)
 

@@ -39,6 +39,20 @@ SKELETON = {
          "Password": "{{escrow.encryption[0].password}}"}]}
 
 
+class Unexpected(AssertionError):
+    """An answer with another status than the test has to have."""
+
+    def __init__(self, answer):
+        super().__init__(answer.status, answer.body)
+        self.status = answer.status
+
+
+def need(answer, *statuses):
+    if answer.status not in statuses:
+        raise Unexpected(answer)
+    return answer
+
+
 def start_uem(folder, **options):
     """A stand-in whose files httpd can read."""
     folder.chmod(0o755)
@@ -108,7 +122,7 @@ class Delivering:
     """A server with its UEM."""
 
     def __init__(self, make_server, uem, folder, more="", store="sqlite", start=True, uems=None,
-                 api="", modules=(), **directives):
+                 api="", modules=(), options=None, **directives):
         self.uem, self.folder = uem, folder
         folder.chmod(0o755)
         self.device_ca = certificate("Devices CA", key("p256-01"), "Devices CA", key("p256-01"),
@@ -129,9 +143,9 @@ class Delivering:
                 more(server) if callable(more) else more,
                 tls_host(server, location("/v1", *guard) + location("/v2", *guard))])
 
-        options = {} if start else {"start": False}
         self.server = make_server(content, own_modules=OWN_MODULES, store=store,
-                                  modules=(*MODULES, *modules), **options)
+                                  modules=(*MODULES, *modules), **(options or {}),
+                                  **({} if start else {"start": False}))
         self.server.allow(*SSL_CHATTER, *TROUBLE)
 
     # what clients do
@@ -160,10 +174,9 @@ class Delivering:
     def upload(self, device, **options):
         """@return the serial number of the certificate"""
         element, serial = self.credential(**options)
-        answer = self.ask("/v2/certificates", "POST", {
+        need(self.ask("/v2/certificates", "POST", {
             "device_uuid": device.uuid, "user_uuid": device.user,
-            "smime_certificates": {"encryption": [element]}})
-        assert answer.status == 201, (answer.status, answer.body)
+            "smime_certificates": {"encryption": [element]}}), 201)
         return serial
 
     @staticmethod
@@ -182,14 +195,11 @@ class Delivering:
 
     def skeleton(self, device, *arguments, **members):
         """@return the answer's object"""
-        answer = self.ask("/v1/profiles", "POST", self.skeleton_of(device, *arguments, **members))
-        assert answer.status == 202, (answer.status, answer.body)
-        return json.loads(answer.body)
+        return json.loads(need(self.ask(
+            "/v1/profiles", "POST", self.skeleton_of(device, *arguments, **members)), 202).body)
 
     def state(self, made):
-        answer = self.ask("/v1/profiles/" + made["id"])
-        assert answer.status == 200, (answer.status, answer.body)
-        return json.loads(answer.body)
+        return json.loads(need(self.ask("/v1/profiles/" + made["id"]), 200).body)
 
     def wait_state(self, made, *states, seconds=60):
         return wait_until(lambda: (lambda one: one if one["status"] in states else None)(
