@@ -150,8 +150,14 @@ def test_memory_of_keys(make_server, tmp_path):
         os.chown(folder, *environment.run_as()[:2])
         return f'CoreDumpDirectory "{folder}"\n'
 
-    delivering = Delivering(make_server, uem, tmp_path, more=cores)
+    delivering = Delivering(make_server, uem, tmp_path, more=cores, start=False)
     server = delivering.server
+    limits = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (limits[1], limits[1]))
+    try:
+        server.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, limits)
     server.allow(*KILLED)
     device = delivering.device()
     delivering.upload(device)
@@ -164,7 +170,6 @@ def test_memory_of_keys(make_server, tmp_path):
         if environment.IS_ROOT:         # otherwise its own user's
             assert pathlib.Path(f"/proc/{pid}/mem").stat().st_uid == 0, pid
     for pid in (worker, serving[0]):
-        resource.prlimit(pid, resource.RLIMIT_CORE, (2**30, 2**30))
         os.kill(pid, signal.SIGSEGV)
         wait_until(lambda gone=pid: not pathlib.Path(f"/proc/{gone}").exists(), 20)
     assert not [path for path in server.root.rglob("core*") if path.is_file()]
