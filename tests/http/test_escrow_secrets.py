@@ -54,7 +54,8 @@ class Exercised:
         self.uem = start_uem(folder)
         self.delivering = Delivering(
             make_server, self.uem, folder, store=store, start=False, more=lambda server:
-            config.issuer(server.authority) + "EscrowMailDomains example.com\n"
+            config.issuer(server.authority) + config.CRL_AND_CA
+            + "EscrowMailDomains example.com\n"
             "EscrowProvide event=148 issuer=devices signing=smime-non-repudiation "
             "encryption=smime-key-encipherment\n",
             options={"loglevel": "trace8"},
