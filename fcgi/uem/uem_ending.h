@@ -8,8 +8,8 @@
 
 /*
  * The end of a job: what has become of it is stored, and then the job is over for this process. A
- * store that does not answer is asked again for a while, and the lease goes on meanwhile; after that
- * the job is left to whoever gets it next.
+ * store that does not answer is asked again for a while, and the lease goes on meanwhile; after
+ * that the job is left to whoever gets it next.
  */
 
 typedef struct {

@@ -108,7 +108,7 @@ def test_vault_away(delivering):
     server = delivering.server
     token = use_token(delivering, signed=False)
     token.hide()
-    server.expect("GH1170", "GH1172")
+    server.expect("GH1170", "GH1172", "GH1236")
     server.allow("GH0116", "GH0663", "GH0664")
     server.start()
     device = delivering.device()
