@@ -188,7 +188,6 @@ def test_configuration(nodes):
                         or f"sha1:{first.uem.sha1}" in line.get("message", "")], 5)
 
 
-<<<<<<< HEAD
 def test_many_pins_in_the_audit(nodes):
     """Each is found, in few rows; and the configuration before and after by its digest."""
     first, second = nodes
@@ -210,7 +209,8 @@ def test_many_pins_in_the_audit(nodes):
     wait_until(told, 20, what="the audit log")
     assert configure(first, "PUT", {"client_certificate_thumbprints": []},
                      query="?force=true").status == 200
-=======
+
+
 @pytest.mark.parametrize("options", [("--tls-max", "1.2"), ("--tlsv1.3",)], ids=["1.2", "1.3"])
 def test_configuration_by_curl(nodes, options):
     """Read, change, change again with a version that is old, by another client than Python's."""
@@ -238,7 +238,6 @@ def test_configuration_by_curl(nodes, options):
     assert ask(second, "/uem", first.uem).status == 403
     status, _, answer = send(who=first.stranger)
     assert (status, answer["gh"]) == (403, "GH1150")
->>>>>>> 57b1f79 (Escrow: proofs that were missing, with a list of what has to be so and its tests)
 
 
 def test_configuration_refuses(nodes):
