@@ -191,7 +191,7 @@ static int begins_with(const char *rule, const char *start)
     return rule && !strncmp(rule, start, strlen(start));
 }
 
-/** What Windows has a text for, where the failure is one of profile, renewal or the "never" list. */
+/** What Windows has a text for, where profile, renewal or the "never" list refuses. */
 static wstep_fault_kind_t kind_of(const gh_result_t *result)
 {
     const char *rule = result->rule;

@@ -37,9 +37,9 @@ static apr_status_t missing(const maker_t *maker, wstep_fault_kind_t kind, const
     *maker->kind = kind;
     return gh_result_fail(maker->result, GH_EREFUSED, GH_FAILURE_REQUEST, "template.names",
                           "Enter it in the directory, or let the template do without.",
-                          GHNO(1481) "template %s needs %s, which %s", maker->template->policy->name,
-                          attribute, maker->account ? "the account has not"
-                                                    : "only a directory can tell");
+                          GHNO(1481) "template %s needs %s, which %s",
+                          maker->template->policy->name, attribute,
+                          maker->account ? "the account has not" : "only a directory can tell");
 }
 
 static apr_status_t unfit(const maker_t *maker, const char *attribute)

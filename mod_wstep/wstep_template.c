@@ -140,7 +140,8 @@ static int is_text(const char *text, const char *begin, size_t length)
 
 static int is_domain(const wstep_domain_t *domain, const char *begin, size_t length)
 {
-    return domain && (is_text(domain->name, begin, length) || is_text(domain->alias, begin, length));
+    return domain && (is_text(domain->name, begin, length)
+                      || is_text(domain->alias, begin, length));
 }
 
 /** @param entry "DOMAIN\\user", "user@domain", or "user", who is of any of the domains */

@@ -267,7 +267,7 @@ cleanup:
     return rv;
 }
 
-/** The new private key for the vault, in an unsigned attribute of the one who has signed with it. */
+/** The new private key for the vault, in an unsigned attribute of a signer. */
 static apr_status_t take_archived_key(wstep_token_t *token, CMS_ContentInfo *cms, apr_pool_t *p,
                                       gh_result_t *result)
 {

@@ -13,7 +13,7 @@
 
 /*
  * The request within a message, as Windows makes it: PKCS#10, a renewal in CMS around that, or a
- * full CMC request (RFC 5272 3.2). Which one is seen from its content, never from what it is called.
+ * full CMC request (RFC 5272 3.2). Which one is seen from its content, not from what it is called.
  */
 
 typedef enum {

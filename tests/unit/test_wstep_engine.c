@@ -21,6 +21,7 @@
 #include "x509/key.h"
 #include "x509/own.h"
 #include "x509/usages.h"
+#include "wstep_builder.h"
 
 /* The engine of WSTEP with a real store, CA and ledger, and requests as Windows makes them. */
 
@@ -83,210 +84,6 @@ static int setup(void **state)
     next_key = scep_test_key("rsa2048-06", pool);
     third = scep_test_key("rsa2048-07", pool);
     return 0;
-}
-
-/* Requests */
-
-static void add_extension(STACK_OF(X509_EXTENSION) *list, const char *oid, unsigned char *der,
-                          int length)
-{
-    ASN1_OCTET_STRING *value = ASN1_OCTET_STRING_new();
-    ASN1_OBJECT *object = OBJ_txt2obj(oid, 1);
-
-    ASN1_OCTET_STRING_set(value, der, length);
-    sk_X509_EXTENSION_push(list, X509_EXTENSION_create_by_OBJ(NULL, object, 0, value));
-    ASN1_OCTET_STRING_free(value);
-    ASN1_OBJECT_free(object);
-    OPENSSL_free(der);
-}
-
-static void add_template(STACK_OF(X509_EXTENSION) *list, const char *oid, int major)
-{
-    WSTEP_TEMPLATE_ID *id = WSTEP_TEMPLATE_ID_new();
-    unsigned char *der = NULL;
-    int length;
-
-    ASN1_OBJECT_free(id->id);
-    id->id = OBJ_txt2obj(oid, 1);
-    id->major = ASN1_INTEGER_new();
-    ASN1_INTEGER_set(id->major, major);
-    length = i2d_WSTEP_TEMPLATE_ID(id, &der);
-    WSTEP_TEMPLATE_ID_free(id);
-    add_extension(list, WSTEP_OID_TEMPLATE, der, length);
-}
-
-/** Application policies with serverAuth. */
-static void add_policies(STACK_OF(X509_EXTENSION) *list)
-{
-    CERTIFICATEPOLICIES *policies = sk_POLICYINFO_new_null();
-    POLICYINFO *one = POLICYINFO_new();
-    unsigned char *der = NULL;
-    int length;
-
-    ASN1_OBJECT_free(one->policyid);
-    one->policyid = OBJ_nid2obj(NID_server_auth);
-    sk_POLICYINFO_push(policies, one);
-    length = i2d_CERTIFICATEPOLICIES(policies, &der);
-    CERTIFICATEPOLICIES_free(policies);
-    add_extension(list, GH_OID_APPLICATION_POLICIES, der, length);
-}
-
-static void add_value(X509_REQ *request, const char *name, const char *text)
-{
-    WSTEP_NAME_VALUE *pair = WSTEP_NAME_VALUE_new();
-    unsigned char *der = NULL;
-    ASN1_STRING *string = pair->name;
-    int length;
-
-    ASN1_mbstring_copy(&string, (const unsigned char *)name, -1, MBSTRING_UTF8, B_ASN1_BMPSTRING);
-    string = pair->value;
-    ASN1_mbstring_copy(&string, (const unsigned char *)text, -1, MBSTRING_UTF8, B_ASN1_BMPSTRING);
-    length = i2d_WSTEP_NAME_VALUE(pair, &der);
-    X509_REQ_add1_attr_by_txt(request, WSTEP_OID_NAME_VALUE, V_ASN1_SEQUENCE, der, length);
-    OPENSSL_free(der);
-    WSTEP_NAME_VALUE_free(pair);
-}
-
-typedef struct {
-    const char *subject;            /* of the request: CN */
-    const char *template;           /* OID; NULL: none */
-    int major;
-    const char *name;               /* CertificateTemplate of a name/value pair */
-    const char *upn;                /* asked for in subjectAltName */
-    const char *usage;              /* extended key usages, and application policies with the
-                                       first of these */
-    X509 *renewed;                  /* attribute 13.1 */
-    int old_oid;                    /* 1: the older OID of the extension request */
-} spec_t;
-
-static gh_bytes_t own(unsigned char *der, int length)
-{
-    assert_true(length > 0);
-    return gh_own_bytes(pool, der, (apr_size_t)length, 0);
-}
-
-static gh_bytes_t pkcs10(const spec_t *spec, EVP_PKEY *with)
-{
-    STACK_OF(X509_EXTENSION) *extensions = sk_X509_EXTENSION_new_null();
-    X509_REQ *made = X509_REQ_new();
-    unsigned char *der = NULL;
-    int length;
-
-    X509_REQ_set_pubkey(made, with);
-    if (spec->subject) {
-        X509_NAME_add_entry_by_txt(X509_REQ_get_subject_name(made), "CN", MBSTRING_UTF8,
-                                   (const unsigned char *)spec->subject, -1, -1, 0);
-    }
-    if (spec->template) {
-        add_template(extensions, spec->template, spec->major);
-    }
-    if (spec->upn) {
-        X509_EXTENSION *san = X509V3_EXT_nconf_nid(
-            NULL, NULL, NID_subject_alt_name,
-            apr_pstrcat(pool, "otherName:" WSTEP_OID_UPN ";UTF8:", spec->upn, NULL));
-
-        sk_X509_EXTENSION_push(extensions, san);
-    }
-    if (spec->usage) {
-        sk_X509_EXTENSION_push(extensions, X509V3_EXT_nconf_nid(NULL, NULL, NID_ext_key_usage,
-                                                                spec->usage));
-        add_policies(extensions);
-    }
-    if (sk_X509_EXTENSION_num(extensions)) {
-        X509_REQ_add_extensions_nid(made, extensions,
-                                    spec->old_oid ? NID_ms_ext_req : NID_ext_req);
-    }
-    sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
-    X509_REQ_add1_attr_by_txt(made, WSTEP_OID_OS_VERSION, V_ASN1_IA5STRING,
-                              (const unsigned char *)"10.0.22631.2", 12);
-    if (spec->name) {
-        add_value(made, "CertificateTemplate", spec->name);
-    }
-    if (spec->renewed) {
-        unsigned char *old = NULL;
-
-        length = i2d_X509(spec->renewed, &old);
-        X509_REQ_add1_attr_by_txt(made, WSTEP_OID_RENEWED, V_ASN1_SEQUENCE, old, length);
-        OPENSSL_free(old);
-    }
-    X509_REQ_sign(made, with, EVP_sha256());
-    length = i2d_X509_REQ(made, &der);
-    X509_REQ_free(made);
-    return own(der, length);
-}
-
-static gh_bytes_t signed_by(gh_bytes_t content, const char *type, X509 *certificate,
-                            EVP_PKEY *with, EVP_PKEY *possession, const EVP_MD *digest)
-{
-    unsigned int flags = CMS_BINARY | CMS_NOSMIMECAP | CMS_PARTIAL;
-    BIO *in = BIO_new_mem_buf(content.data, (int)content.length);
-    CMS_ContentInfo *cms = CMS_sign(NULL, NULL, NULL, NULL, flags);
-    unsigned char *der = NULL;
-    int length;
-
-    if (type) {
-        ASN1_OBJECT *object = OBJ_txt2obj(type, 1);
-
-        CMS_set1_eContentType(cms, object);
-        ASN1_OBJECT_free(object);
-    }
-    if (possession) {
-        /* named by the identifier of its key alone, without any certificate */
-        X509 *holder = scep_test_certificate(possession, "holder", NULL, NULL, 0, pool);
-
-        ASN1_OCTET_STRING *identifier = ASN1_OCTET_STRING_new();
-
-        ASN1_OCTET_STRING_set(identifier, (const unsigned char *)"identifier", 10);
-        X509_add1_ext_i2d(holder, NID_subject_key_identifier, identifier, 0,
-                          X509V3_ADD_REPLACE);
-        ASN1_OCTET_STRING_free(identifier);
-        X509_sign(holder, possession, EVP_sha256());
-        holder = gh_own_certificate(pool, X509_dup(holder));
-        assert_non_null(CMS_add1_signer(cms, holder, possession, digest,
-                                        CMS_USE_KEYID | CMS_NOCERTS | CMS_BINARY
-                                        | CMS_NOSMIMECAP));
-    }
-    if (certificate) {
-        assert_non_null(CMS_add1_signer(cms, certificate, with, digest,
-                                        CMS_BINARY | CMS_NOSMIMECAP));
-    }
-    assert_int_equal(CMS_final(cms, in, NULL, CMS_BINARY), 1);
-    length = i2d_CMS_ContentInfo(cms, &der);
-    CMS_ContentInfo_free(cms);
-    BIO_free(in);
-    return own(der, length);
-}
-
-/** PKIData with one request and RegInfo. */
-static gh_bytes_t pki_data(gh_bytes_t request_der, const char *reg_info, const char *control)
-{
-    WSTEP_PKI_DATA *data = WSTEP_PKI_DATA_new();
-    WSTEP_TAGGED_REQUEST *tagged = WSTEP_TAGGED_REQUEST_new();
-    WSTEP_CONTROL *info = WSTEP_CONTROL_new();
-    ASN1_STRING *string = ASN1_STRING_type_new(V_ASN1_SEQUENCE);
-    ASN1_TYPE *value = ASN1_TYPE_new();
-    unsigned char *der = NULL;
-    int length;
-
-    tagged->type = 0;
-    tagged->d.pkcs10 = (WSTEP_TAGGED_PKCS10 *)OPENSSL_zalloc(sizeof(WSTEP_TAGGED_PKCS10));
-    tagged->d.pkcs10->id = ASN1_INTEGER_new();
-    tagged->d.pkcs10->request = ASN1_TYPE_new();
-    ASN1_INTEGER_set(tagged->d.pkcs10->id, 1);
-    ASN1_STRING_set(string, request_der.data, (int)request_der.length);
-    ASN1_TYPE_set(tagged->d.pkcs10->request, V_ASN1_SEQUENCE, string);
-    sk_WSTEP_TAGGED_REQUEST_push(data->requests, tagged);
-    ASN1_OBJECT_free(info->type);
-    info->type = OBJ_txt2obj(control ? control : WSTEP_OID_REG_INFO, 1);
-    ASN1_INTEGER_set(info->id, 2);
-    string = ASN1_OCTET_STRING_new();
-    ASN1_STRING_set(string, reg_info, -1);
-    ASN1_TYPE_set(value, V_ASN1_OCTET_STRING, string);
-    sk_ASN1_TYPE_push(info->values, value);
-    sk_WSTEP_CONTROL_push(data->controls, info);
-    length = i2d_WSTEP_PKI_DATA(data, &der);
-    WSTEP_PKI_DATA_free(data);
-    return own(der, length);
 }
 
 /* Exchanges */
@@ -354,7 +151,7 @@ static X509_EXTENSION *extension_of(X509 *made, const char *oid)
 
 /* Tests */
 
-static const spec_t plain = { .subject = "whoever", .template = TEMPLATE_OID, .major = 100 };
+static const wstep_spec_t plain = { .subject = "whoever", .template = TEMPLATE_OID, .major = 100 };
 
 static void test_issue(void **state)
 {
@@ -425,7 +222,7 @@ static void test_issue(void **state)
 
 static void test_certificates_alone(void **state)
 {
-    spec_t spec = plain;
+    wstep_spec_t spec = plain;
     const unsigned char *at;
     CMS_ContentInfo *cms;
     STACK_OF(X509) *enclosed;
@@ -459,7 +256,7 @@ static void test_pending(void **state)
 
 static void test_templates(void **state)
 {
-    spec_t spec = plain;
+    wstep_spec_t spec = plain;
 
     spec.template = NULL;
     refuse("tom", pkcs10(&spec, key), "GH1474", WSTEP_FAULT_TEMPLATE_MISSING);
@@ -495,7 +292,7 @@ static void test_permission(void **state)
 
 static void test_names_of_requests(void **state)
 {
-    spec_t spec = plain;
+    wstep_spec_t spec = plain;
     X509 *made;
 
     /* who the caller is has been found out; what he would like to be called is not looked at */
@@ -519,7 +316,7 @@ static void test_names_of_requests(void **state)
 
 static void test_renewal(void **state)
 {
-    spec_t spec = plain;
+    wstep_spec_t spec = plain;
     gh_bytes_t content;
     X509 *old, *made;
 
@@ -556,7 +353,7 @@ static void test_renewal(void **state)
 
 static void test_renewal_without_a_caller(void **state)
 {
-    spec_t spec = plain;
+    wstep_spec_t spec = plain;
     X509 *old;
 
     issue("walt", pkcs10(&plain, key));
@@ -576,7 +373,7 @@ static void test_renewal_without_a_caller(void **state)
 
 static void test_cmc(void **state)
 {
-    spec_t spec = plain;
+    wstep_spec_t spec = plain;
     gh_bytes_t content, token;
     X509 *old;
 
@@ -646,7 +443,7 @@ static void say_usage(const char *usage)
 
     one->oid = "2.5.29.37";
     one->critical = 0;
-    one->value = own(OPENSSL_memdup(ASN1_STRING_get0_data(value),
+    one->value = own_bytes(OPENSSL_memdup(ASN1_STRING_get0_data(value),
                                     (size_t)ASN1_STRING_length(value)),
                      ASN1_STRING_length(value));
     policy.extensions = list;
@@ -655,7 +452,7 @@ static void say_usage(const char *usage)
 
 static void test_usages(void **state)
 {
-    spec_t spec = plain;
+    wstep_spec_t spec = plain;
     X509 *made;
 
     template.profile = open_profile();
@@ -692,7 +489,7 @@ static gh_allowances_t *agents_allowed(void)
 
 static void test_agents(void **state)
 {
-    spec_t spec = plain;
+    wstep_spec_t spec = plain;
     X509 *agent;
     gh_bytes_t content;
 
