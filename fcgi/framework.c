@@ -13,6 +13,7 @@
 #include "fcgi/backoff.h"
 #include "fcgi/framework_private.h"
 #include "pool.h"
+#include "store/housekeeping.h"
 
 /** Threads that work with the store. With SQLite what they write is one transaction; with
  *  PostgreSQL each has a connection. */
@@ -355,6 +356,14 @@ static void drain(framework_t *framework)
     holders_end(framework);
 }
 
+/** Whoever is to go on with what this process alone did begins at once. */
+static apr_status_t release_work(gh_transaction_t *transaction, void *baton)
+{
+    const framework_t *framework = baton;
+
+    return gh_lease_release_all(transaction, framework->holder);
+}
+
 apr_status_t framework_run(framework_t *framework, gh_result_t *result)
 {
     apr_status_t rv = listener_start(&framework->listener, framework->worker, framework_wake,
@@ -371,6 +380,7 @@ apr_status_t framework_run(framework_t *framework, gh_result_t *result)
         turn(framework);
     }
     drain(framework);
+    gh_store_write(framework->store, release_work, framework, NULL);
     return APR_SUCCESS;
 }
 

@@ -23,6 +23,7 @@ struct framework_queue {
     breaker_t breaker;
     apr_hash_t *handlers;           /* handler_t * by kind */
     int running;                    /* jobs */
+    int asking;                     /* of these: what has become of a call */
     int claiming;                   /* that may become running */
     int wanted;                     /* 1: there are more jobs than places */
 };
@@ -80,6 +81,9 @@ struct framework_job {
     apr_status_t status;            /* of what was done on a lane */
     apr_time_t due;                 /* when let go; by the clock of the store */
     apr_time_t begun;               /* here: a little later than record->taken */
+    apr_time_t call_begun;          /* before it was stored, by the machine's own clock */
+    apr_time_t call_begun_at;       /* and by that of the day */
+    int asks;                       /* 1: a call was made for it before */
     framework_job_t *next;          /* in the list of those that have ended */
     framework_job_t *successor;     /* another one of the same id, to be begun when this is over */
 };

@@ -62,6 +62,7 @@ typedef struct {
     gh_bytes_t body;
     const char *content_type;       /* or NULL */
     apr_time_t retry_after;         /* when; 0: not said */
+    apr_time_t date;                /* by the server's clock; 0: not said */
     gh_result_t result;             /* of a call that was not answered */
     apr_interval_time_t duration;
 } http_answer_t;

@@ -19,6 +19,12 @@
 /** A store that does not answer is asked again after this. */
 #define STORE_PAUSE apr_time_from_sec(2)
 
+/** From what the store says of a call to the call itself. */
+#define CALL_DELAY apr_time_from_sec(10)
+
+/** Of the places of a queue, those for jobs of which nobody has called yet: a fraction. */
+#define NEW_SHARE 4
+
 static void fail_store(framework_t *framework, const gh_result_t *result)
 {
     /* the first of a row, then one a minute or so */
@@ -129,7 +135,9 @@ static void begin_job(framework_t *framework, const gh_job_record_t *record)
     job->queue = queue;
     job->record = copy_record(record, pool);
     job->begun = monotonic_now();
+    job->asks = job->record->sent != 0;
     ++queue->running;
+    queue->asking += job->asks;
     if (!before) {
         run_job(job);
         return;
@@ -148,6 +156,7 @@ void framework_job_over(framework_job_t *job)
     apr_hash_set(framework->jobs, job->record->id, APR_HASH_KEY_STRING, NULL);
     waiters_answer(framework, job->record->id, LISTENER_OVER);
     --job->queue->running;
+    job->queue->asking -= job->asks;
     if (job->queue->wanted) {
         framework->poll_due = 0;
     }
@@ -263,6 +272,15 @@ static int room(const framework_queue_t *queue, apr_time_t now)
     return allowed < CLAIM_MAX ? allowed : CLAIM_MAX;
 }
 
+/** So many of these may be such that ask what has become of a call: they may be many, and have
+ *  time, while somebody waits for what is new. */
+static int asking_room(const framework_queue_t *queue, int room)
+{
+    int places = queue->limits.concurrent - queue->limits.concurrent / NEW_SHARE - queue->asking;
+
+    return places < 0 ? 0 : places < room ? places : room;
+}
+
 void jobs_told(framework_t *framework, listener_request_t *request)
 {
     framework_queue_t *queue = framework_queue(framework, request->queue);
@@ -302,6 +320,7 @@ typedef struct {
     const char *holder;
     apr_array_header_t *queues;     /* framework_queue_t * */
     apr_array_header_t *rooms;      /* int, at most so many of each */
+    apr_array_header_t *asks;       /* int, at most so many of these for which calls were made */
     apr_array_header_t *found;      /* arrays of gh_job_record_t * */
     apr_int64_t count;
     apr_status_t rv;
@@ -339,8 +358,8 @@ static apr_status_t poll_work(gh_transaction_t *transaction, void *baton)
     apr_array_clear(poll->found);
     for (i = 0; rv == APR_SUCCESS && i < poll->queues->nelts; ++i) {
         rv = gh_job_claim_due(transaction, names_of(poll, i), poll->holder,
-                              poll->framework->lease, APR_ARRAY_IDX(poll->rooms, i, int), &records,
-                              poll->pool);
+                              poll->framework->lease, APR_ARRAY_IDX(poll->rooms, i, int),
+                              APR_ARRAY_IDX(poll->asks, i, int), &records, poll->pool);
         APR_ARRAY_PUSH(poll->found, apr_array_header_t *) = records;
     }
     return rv;
@@ -403,6 +422,7 @@ static void begin_poll(framework_t *framework, apr_time_t now)
     poll->holder = make_holder(framework, pool);
     poll->queues = apr_array_make(pool, 8, sizeof(framework_queue_t *));
     poll->rooms = apr_array_make(pool, 8, sizeof(int));
+    poll->asks = apr_array_make(pool, 8, sizeof(int));
     poll->found = apr_array_make(pool, 8, sizeof(apr_array_header_t *));
     for (i = 0; i < framework->queues->nelts; ++i) {
         framework_queue_t *queue = APR_ARRAY_IDX(framework->queues, i, framework_queue_t *);
@@ -412,6 +432,7 @@ static void begin_poll(framework_t *framework, apr_time_t now)
             queue->claiming += most;
             APR_ARRAY_PUSH(poll->queues, framework_queue_t *) = queue;
             APR_ARRAY_PUSH(poll->rooms, int) = most;
+            APR_ARRAY_PUSH(poll->asks, int) = asking_room(queue, most);
         }
     }
     if (!poll->queues->nelts) {
@@ -467,10 +488,26 @@ static void begin_call_blocking(void *baton)
     job->status = rv == APR_SUCCESS ? job->status : rv;
 }
 
+/** What is stored of a call is when it begins: another process, to which the job belongs by now,
+ *  may go by that. The machine's own clock goes on where the process alone stands still, that of
+ *  the day also where the machine does. */
+static int stood_still(const framework_job_t *job)
+{
+    return monotonic_now() - job->call_begun > CALL_DELAY
+        || apr_time_now() - job->call_begun_at > CALL_DELAY;
+}
+
 static void begin_call_done(void *baton)
 {
     framework_job_t *job = baton;
 
+    if (job->status == APR_SUCCESS && stood_still(job)) {
+        gh_log(job->queue->framework->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(1328) "job %s of %s is "
+               "begun anew: this process, or the store, stood still before its call",
+               job->record->id, job->queue->name);
+        let_go(job, framework_job_time(job));
+        return;
+    }
     if (job->status == APR_SUCCESS) {
         ++job->record->attempts;
         job->record->sent = job->record->sent ? job->record->sent : framework_job_time(job);
@@ -495,6 +532,8 @@ static void begin_call_turn(void *baton)
         let_go(job, framework_job_time(job) + framework_queue_pause(job->queue));
     }
     else {
+        job->call_begun = monotonic_now();
+        job->call_begun_at = apr_time_now();
         framework_blocking(framework, begin_call_blocking, begin_call_done, job);
     }
 }

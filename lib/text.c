@@ -141,9 +141,33 @@ static int take_char(const char **text, char expected)
     return *(*text)++ == expected;
 }
 
+/** "Z", or "+01:00" with or without colon: seconds before UTC. */
+static int take_offset(const char **text, int *offset)
+{
+    int hours, minutes, sign = **text == '-' ? -1 : 1;
+
+    *offset = 0;
+    if (take_char(text, 'Z')) {
+        return 1;
+    }
+    --*text;
+    if (**text != '+' && **text != '-') {
+        return 0;
+    }
+    ++*text;
+    if (!take_number(text, 2, &hours) || (**text == ':' && !take_char(text, ':'))
+        || !take_number(text, 2, &minutes) || hours > 14 || minutes > 59) {
+        return 0;
+    }
+    *offset = sign * (hours * 3600 + minutes * 60);
+    return 1;
+}
+
 apr_status_t gh_time_parse(apr_time_t *time, const char *text)
 {
     apr_time_exp_t parts = {0};
+    apr_status_t rv;
+    int offset;
 
     if (!take_number(&text, 4, &parts.tm_year) || !take_char(&text, '-')
         || !take_number(&text, 2, &parts.tm_mon) || !take_char(&text, '-')
@@ -162,14 +186,16 @@ apr_status_t gh_time_parse(apr_time_t *time, const char *text)
             ++text;
         }
     }
-    if (strcmp(text, "Z") || parts.tm_year < 1970 || parts.tm_mon < 1 || parts.tm_mon > 12
+    if (!take_offset(&text, &offset) || *text || parts.tm_year < 1970 || parts.tm_mon < 1 || parts.tm_mon > 12
         || parts.tm_mday < 1 || parts.tm_mday > 31 || parts.tm_hour > 23 || parts.tm_min > 59
         || parts.tm_sec > 60) {
         return APR_EINVAL;
     }
     parts.tm_year -= 1900;
     parts.tm_mon -= 1;
-    return apr_time_exp_gmt_get(time, &parts);
+    rv = apr_time_exp_gmt_get(time, &parts);
+    *time -= apr_time_from_sec(offset);
+    return rv;
 }
 
 /* Adds number units of a size; 0 on overflow. */

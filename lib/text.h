@@ -39,7 +39,7 @@ apr_status_t gh_serial_parse(gh_bytes_t *serial, const char *text, apr_pool_t *p
 const char *gh_time_text(apr_pool_t *p, apr_time_t time);
 
 /** @return APR_SUCCESS, or APR_EINVAL; accepts what gh_time_text() writes, also without seconds or
- *  with fractions of them */
+ *  with fractions of them, and another offset than "Z" (RFC 3339) */
 apr_status_t gh_time_parse(apr_time_t *time, const char *text);
 
 /**

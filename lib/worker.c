@@ -130,10 +130,10 @@ static void *watch(void *baton)
         if (getppid() != worker->parent && !gh_worker_stopping(worker)) {
             gh_log(worker->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(0658) "%s ends, since the httpd "
                    "that started it has ended", worker->name);
-            ask_to_stop(worker, worker->patience);
+            ask_to_stop(worker, __atomic_load_n(&worker->patience, __ATOMIC_ACQUIRE));
         }
         else if (number == SIGTERM && !gh_worker_stopping(worker)) {
-            ask_to_stop(worker, worker->patience);
+            ask_to_stop(worker, __atomic_load_n(&worker->patience, __ATOMIC_ACQUIRE));
         }
         else if (number == SIGINT) {
             apr_atomic_set32(&worker->hurried, 1);
@@ -278,6 +278,13 @@ const gh_log_t *gh_worker_log(const gh_worker_t *worker)
 int gh_worker_stopping(const gh_worker_t *worker)
 {
     return apr_atomic_read32((volatile apr_uint32_t *)&worker->stopping) != 0;
+}
+
+void gh_worker_need(gh_worker_t *worker, apr_interval_time_t patience)
+{
+    if (patience > __atomic_load_n(&worker->patience, __ATOMIC_ACQUIRE)) {
+        __atomic_store_n(&worker->patience, patience, __ATOMIC_RELEASE);
+    }
 }
 
 apr_interval_time_t gh_worker_left(const gh_worker_t *worker, int *hurried)

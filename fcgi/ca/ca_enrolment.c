@@ -111,7 +111,10 @@ void enrolment_wrong(enrolment_t *enrolment)
 
         ours |= EVP_PKEY_eq(X509_get0_pubkey(certificate), key) == 1;
     }
-    enrolment->known = ENROLMENT_WRONG;
+    if (enrolment->known != ENROLMENT_WRONG) {
+        enrolment->known = ENROLMENT_WRONG;
+        enrolment->over = framework_job_time(enrolment->job);
+    }
     if (!ours || enrolment->fitness == ENROLMENT_TAKEN) {
         enrolment->language->find(enrolment);
     }
@@ -126,9 +129,13 @@ void enrolment_wrong(enrolment_t *enrolment)
 apr_time_t enrolment_settled(const enrolment_t *enrolment)
 {
     const ca_issuer_t *issuer = enrolment->service->issuer;
-    int over = enrolment->known == ENROLMENT_OVER || enrolment->known == ENROLMENT_WRONG;
+    apr_time_t latest = record_of(enrolment)->sent + issuer->timeout;
 
-    return record_of(enrolment)->sent + issuer->lag + (over ? 0 : issuer->timeout);
+    if ((enrolment->known == ENROLMENT_OVER || enrolment->known == ENROLMENT_WRONG)
+        && enrolment->over) {
+        latest = enrolment->over;
+    }
+    return latest + issuer->lag;
 }
 
 /** Neither found nor surely not there. */
@@ -235,6 +242,7 @@ void enrolment_called(enrolment_t *enrolment, enrolment_call_t call, X509 *certi
         break;
     default:
         enrolment->known = call == ENROLMENT_CALL_UNTOLD ? ENROLMENT_OVER : ENROLMENT_OPEN;
+        enrolment->over = framework_job_time(enrolment->job);
         enrolment->language->find(enrolment);
     }
 }

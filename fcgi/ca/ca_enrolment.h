@@ -77,6 +77,7 @@ struct enrolment {
     gh_submission_t *submission;    /* NULL if it could not be read */
     enrolment_known_t known;
     const char *reference;          /* with ENROLMENT_ACCEPTED; has a colon */
+    apr_time_t over;                /* with ENROLMENT_OVER and _WRONG, since when; 0: not known */
     gh_result_t why;                /* it is not over yet, or what is the matter with it */
 
     enrolment_ending_t ending;

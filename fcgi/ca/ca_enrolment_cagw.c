@@ -17,6 +17,9 @@
 
 #define RULE "cagw.enrolment"
 
+/** How long events that cannot be read are given to be so. */
+#define UNREAD_PATIENCE apr_time_from_sec(300)
+
 /** What a job remembers of the other side begins with what it is. */
 #define REFERENCE_SERIAL "serial:"
 #define REFERENCE_ID "id:"
@@ -29,6 +32,22 @@ typedef struct {
 
 /* Finding out */
 
+/** An event that cannot be read may be the one: what it keeps from being found is not sent again. */
+static void unread(enrolment_t *enrolment)
+{
+    gh_result_t *why = &enrolment->why;
+
+    gh_result_fail(why, GH_EUNKNOWN, GH_FAILURE_UNAVAILABLE, RULE,
+                   "Have the gateway's operator mend the events; or look at the CA whether there "
+                   "is a certificate for its key, then gatehousectl enrolment retry or cancel.",
+                   GHNO(1326) "the CA's events have some that cannot be read, and one of these may "
+                   "be of this request");
+    enrolment_found(enrolment, enrolment->known != ENROLMENT_ACCEPTED
+                    && framework_job_time(enrolment->job)
+                    > enrolment_settled(enrolment) + UNREAD_PATIENCE
+                    ? ENROLMENT_SEARCH_ENDED : ENROLMENT_SEARCH_LATER);
+}
+
 static void searched(ca_wanted_t *wanted)
 {
     enrolment_t *enrolment = wanted->baton;
@@ -38,6 +57,10 @@ static void searched(ca_wanted_t *wanted)
     case CAGW_DONE:
         enrolment->candidates = wanted->found;
         enrolment->revoked = wanted->revoked;
+        if (wanted->unread && !wanted->found->nelts && !wanted->revoked->nelts) {
+            unread(enrolment);
+            break;
+        }
         enrolment_found(enrolment, ENROLMENT_SEARCHED);
         break;
     case CAGW_UNSUPPORTED:

@@ -24,8 +24,11 @@
 /** CRLReason of a certificate that nobody may use: cessationOfOperation. */
 #define REASON_WRONG "5"
 
+/** CAs round up to hours or days. */
+#define VALIDITY_MORE apr_time_from_sec(86400)
+
 /** What is known of a call outlives the process as the job's reference. That of a CA which has
- *  accepted one has a colon. */
+ *  accepted one has a colon. Behind "@" is since when, by the store's clock. */
 #define KNOWN_OVER "over"
 #define KNOWN_WRONG "wrong"
 
@@ -51,6 +54,11 @@ static const char *id_of(const enrolment_t *enrolment)
 
 /* What is known */
 
+static int is_known(const char *reference, apr_size_t length, const char *name)
+{
+    return length == strlen(name) && !memcmp(reference, name, length);
+}
+
 static void take_known(enrolment_t *enrolment)
 {
     const char *reference = framework_job_record(enrolment->job)->reference;
@@ -63,9 +71,18 @@ static void take_known(enrolment_t *enrolment)
         enrolment->reference = reference;
     }
     else {
-        enrolment->known = !strcmp(reference, KNOWN_WRONG) ? ENROLMENT_WRONG
-            : !strcmp(reference, KNOWN_OVER) ? ENROLMENT_OVER : ENROLMENT_OPEN;
+        apr_size_t length = strcspn(reference, "@");
+
+        enrolment->known = is_known(reference, length, KNOWN_WRONG) ? ENROLMENT_WRONG
+            : is_known(reference, length, KNOWN_OVER) ? ENROLMENT_OVER : ENROLMENT_OPEN;
+        enrolment->over = reference[length] ? apr_strtoi64(reference + length + 1, NULL, 10) : 0;
     }
+}
+
+static const char *known_since(const enrolment_t *enrolment, const char *name)
+{
+    return enrolment->over ? apr_psprintf(enrolment->pool, "%s@%" APR_TIME_T_FMT, name,
+                                          enrolment->over) : name;
 }
 
 static const char *known_text(const enrolment_t *enrolment)
@@ -74,9 +91,9 @@ static const char *known_text(const enrolment_t *enrolment)
     case ENROLMENT_ACCEPTED:
         return enrolment->reference;
     case ENROLMENT_WRONG:
-        return KNOWN_WRONG;
+        return known_since(enrolment, KNOWN_WRONG);
     case ENROLMENT_OVER:
-        return KNOWN_OVER;
+        return known_since(enrolment, KNOWN_OVER);
     default:
         return NULL;
     }
@@ -139,6 +156,34 @@ static apr_status_t is_taken(int *taken, enrolment_t *enrolment, X509 *certifica
     return rv;
 }
 
+/** Where the validity is said with the request, a longer one is more than was authorised. */
+static apr_status_t check_validity(enrolment_t *enrolment, X509 *certificate)
+{
+    const ca_profile_options_t *options
+        = ca_profile_options(enrolment->service->issuer, enrolment->submission->record->profile);
+    apr_time_t now = framework_job_time(enrolment->job);
+    apr_interval_time_t asked = 0;
+
+    if (options && options->own_validity) {
+        asked = gh_plan_validity(enrolment->submission->plan);
+    }
+    else if (options && options->duration
+             && gh_duration_parse(&asked, options->duration) != APR_SUCCESS) {
+        asked = 0;
+    }
+    if (!asked || gh_certificate_not_after(certificate) <= now + asked + VALIDITY_MORE) {
+        return APR_SUCCESS;
+    }
+    return gh_result_fail(&enrolment->stored, GH_EREFUSED, GH_FAILURE_INTEGRITY, "cagw.validity",
+                          "Have the gateway's operator see why it does not heed the validity that "
+                          "it is asked for; or let it decide: leave validity= of "
+                          "IssuerGatewayProfile out.",
+                          GHNO(1329) "the CA has issued a certificate that is good until %s, and "
+                          "was asked for %d days", gh_time_text(enrolment->pool,
+                                                                gh_certificate_not_after(certificate)),
+                          (int)(apr_time_sec(asked) / 86400));
+}
+
 static apr_status_t store_one(enrolment_t *enrolment, X509 *certificate)
 {
     gh_bytes_t serial = gh_certificate_serial(certificate, enrolment->pool);
@@ -149,6 +194,9 @@ static apr_status_t store_one(enrolment_t *enrolment, X509 *certificate)
     enrolment->serial = gh_hex(enrolment->pool, serial.data, serial.length);
     rv = gh_submission_check(enrolment->submission, enrolment->service->issuer->issuer, certificate,
                              &enrolment->stored);
+    if (rv == APR_SUCCESS) {
+        rv = check_validity(enrolment, certificate);
+    }
     enrolment->fitness = rv == GH_EREFUSED ? ENROLMENT_UNFIT : ENROLMENT_FIT;
     if (rv == APR_SUCCESS) {
         rv = gh_submission_issued(enrolment->submission, store_of(enrolment), holder_of(enrolment),

@@ -10,24 +10,29 @@
 
 #include <apr_strings.h>
 
+#include "fcgi/ca/ca_passing.h"
 #include "fcgi/ca/ca_service.h"
-#include "issuer/events.h"
+#include "issuer/events_gap.h"
 #include "log.h"
 #include "status.h"
 #include "store/housekeeping.h"
+#include "x509/ca.h"
 
 #define RULE "events"
 
-#define PAGE_SIZE 50
 #define CALL_TIMEOUT apr_time_from_sec(5)
-#define LEASE apr_time_from_sec(15)
+#define LEASE apr_time_from_sec(8)
 
-/** Whether who holds the lease is still there. */
-#define LEASE_WAIT apr_time_from_sec(5)
+/** Extended so often, also when there is nothing to read; and looked at by others. */
+#define LEASE_WAIT apr_time_from_sec(2)
 
 /** After an error, and after one that only an operator can mend. */
 #define ERROR_WAIT apr_time_from_sec(5)
 #define LONG_WAIT apr_time_from_sec(600)
+
+/** After a page that cannot be read where others can, and where none can. */
+#define PROBE_WAIT apr_time_from_sec(1)
+#define NOTHING_WAIT apr_time_from_sec(60)
 
 /** Bad events that are told of one by one, of a page. */
 #define SKIPPED_TOLD 5
@@ -38,11 +43,17 @@ typedef struct {
     gh_audit_event_t audit;
     const char *lease;              /* its name */
     char problem[GH_NUMBER_LENGTH + 2];
+    ca_passing_t passing;
+    gh_events_gap_t gap;
+    gh_result_t unreadable;         /* why it is passed over */
 
     /* of a page */
     apr_pool_t *pool;
+    apr_time_t due;                 /* of the next one */
     int held;
-    const char *cursor;
+    int had;                        /* the time before, too */
+    gh_events_position_t position;
+    apr_time_t start;               /* of the page; 0: the position says */
     gh_bytes_t page;
     gh_events_outcome_t outcome;
     apr_status_t rv;
@@ -58,12 +69,19 @@ static framework_t *framework_of(const feed_t *feed)
 
 static void later(feed_t *feed, apr_interval_time_t wait)
 {
-    apr_pool_destroy(feed->pool);
-    framework_at(framework_of(feed), apr_time_now() + wait, next, feed);
+    apr_time_t now = apr_time_now();
+
+    if (feed->pool) {
+        apr_pool_destroy(feed->pool);
+        feed->pool = NULL;
+        feed->due = now + wait;
+    }
+    framework_at(framework_of(feed), feed->due < now + LEASE_WAIT ? feed->due : now + LEASE_WAIT,
+                 next, feed);
 }
 
 /** Told once, until it is another or over. */
-static void fail(feed_t *feed, const gh_result_t *result, apr_interval_time_t wait)
+static void tell(feed_t *feed, const gh_result_t *result)
 {
     if (strcmp(feed->problem, result->number)) {
         apr_cpystrn(feed->problem, result->number, sizeof(feed->problem));
@@ -71,7 +89,36 @@ static void fail(feed_t *feed, const gh_result_t *result, apr_interval_time_t wa
                "the CA of issuer %s cannot be taken up: %s: %s%s%s", feed->feed.issuer,
                result->number, result->message, *result->action ? "; " : "", result->action);
     }
+}
+
+static void fail(feed_t *feed, const gh_result_t *result, apr_interval_time_t wait)
+{
+    tell(feed, result);
     later(feed, wait);
+}
+
+/** What is there cannot be read. */
+static void unreadable(feed_t *feed, const gh_result_t *result)
+{
+    apr_time_t start = feed->service->issuer->events.start;
+    apr_time_t last = feed->position.last > feed->position.from ? feed->position.last
+        : feed->position.from;
+
+    if (!feed->passing.probing) {
+        feed->unreadable = *result;
+    }
+    tell(feed, result);
+    switch (ca_passing_failed(&feed->passing, last, start
+                              ? start : gh_certificate_not_before(feed->feed.ca))) {
+    case CA_PASSING_ON:
+        later(feed, PROBE_WAIT);
+        break;
+    case CA_PASSING_LATER:
+        later(feed, ERROR_WAIT);
+        break;
+    default:
+        later(feed, NOTHING_WAIT);
+    }
 }
 
 /* The lease */
@@ -93,8 +140,8 @@ static void take_lease(void *baton)
 
     feed->rv = gh_store_write(store, lease_work, feed, &feed->result);
     if (feed->rv == APR_SUCCESS && feed->held) {
-        feed->rv = gh_events_cursor(store, feed->feed.issuer, &feed->cursor, feed->pool,
-                                    &feed->result);
+        feed->rv = gh_events_position(store, feed->feed.issuer, &feed->position, feed->pool,
+                                      &feed->result);
     }
 }
 
@@ -145,16 +192,36 @@ static void tell_skipped(const feed_t *feed)
     }
 }
 
+static void tell_gap(const feed_t *feed)
+{
+    const gh_events_gap_t *gap = &feed->gap;
+
+    gh_log(feed->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1320) "what the CA of "
+           "issuer %s tells of the time from %s to %s cannot be read and is passed over: %s: %s; "
+           "the gateway is asked for each certificate now that is known of this CA and not "
+           "revoked; have its operator mend the events, then run gatehousectl issuer sync for "
+           "those that are not known", feed->feed.issuer, gh_time_text(feed->pool, gap->from),
+           gh_time_text(feed->pool, gap->to), feed->unreadable.number, feed->unreadable.message);
+}
+
 static void page_taken(void *baton)
 {
     feed_t *feed = baton;
     const gh_events_outcome_t *outcome = &feed->outcome;
 
+    if (feed->rv == APR_EINVAL || feed->rv == APR_ENOSPC) {
+        unreadable(feed, &feed->result);
+        return;
+    }
     if (feed->rv != APR_SUCCESS) {
         fail(feed, &feed->result, ERROR_WAIT);
         return;
     }
     tell_skipped(feed);
+    if (feed->feed.gap) {
+        tell_gap(feed);
+        ca_passing_passed(&feed->passing);
+    }
     if (outcome->added || outcome->changed) {
         gh_log(feed->service->gateway.log, GH_LOG_INFO, APR_SUCCESS, GHNO(0851) "events of the CA "
                "of issuer %s: %d certificates are new, %d have changed", feed->feed.issuer,
@@ -167,8 +234,51 @@ static void page_taken(void *baton)
     }
     /* a page that leads to itself is the last */
     later(feed, outcome->more && outcome->cursor
-          && (!feed->cursor || strcmp(outcome->cursor, feed->cursor))
+          && (!feed->position.cursor || strcmp(outcome->cursor, feed->position.cursor))
           ? 0 : feed->service->issuer->events.wait);
+}
+
+/** @return 0: the gateway has not begun its page where it was asked to */
+static int begins_there(const feed_t *feed, cagw_outcome_t *outcome)
+{
+    cagw_events_t page;
+
+    return cagw_read_events(&page, &outcome->reply, feed->pool, &outcome->result) != APR_SUCCESS
+        || !page.latest || page.latest >= feed->start;
+}
+
+static void take(feed_t *feed, cagw_outcome_t *outcome)
+{
+    if (feed->passing.probing && !begins_there(feed, outcome)) {
+        gh_result_fail(&feed->result, GH_EREFUSED, GH_FAILURE_UNAVAILABLE, "events",
+                       "Have the gateway's operator mend the events; then gatehousectl issuer sync "
+                       "takes up what is missing.",
+                       GHNO(1321) "a page of events cannot be read, and cannot be passed: the "
+                       "gateway does not begin at a time that it is given");
+        ca_passing_passed(&feed->passing);
+        fail(feed, &feed->result, LONG_WAIT);
+    }
+    else if (ca_passing_read(&feed->passing)) {
+        feed->gap.from = feed->passing.bad;
+        feed->gap.to = feed->start;
+        feed->feed.gap = feed->passing.probing ? &feed->gap : NULL;
+        feed->page.data = apr_pmemdup(feed->pool, outcome->body.data, outcome->body.length);
+        feed->page.length = outcome->body.length;
+        framework_blocking(framework_of(feed), take_page, page_taken, feed);
+    }
+    else {
+        later(feed, 0);
+    }
+}
+
+/**
+ * Whether it may be due to what was asked for. That the gateway is out is found out when nothing
+ * else can be read either. A position that it does not take any more is passed like an event.
+ */
+static int is_unreadable(const feed_t *feed, const cagw_outcome_t *outcome)
+{
+    return outcome->verdict == CAGW_UNTOLD || outcome->verdict == CAGW_BROKEN
+        || (outcome->verdict == CAGW_REFUSED && feed->position.cursor && !feed->start);
 }
 
 static void answered(void *baton, cagw_outcome_t *outcome)
@@ -179,9 +289,10 @@ static void answered(void *baton, cagw_outcome_t *outcome)
         framework_blocking(framework_of(feed), give_back, given_back, feed);
     }
     else if (outcome->verdict == CAGW_DONE) {
-        feed->page.data = apr_pmemdup(feed->pool, outcome->body.data, outcome->body.length);
-        feed->page.length = outcome->body.length;
-        framework_blocking(framework_of(feed), take_page, page_taken, feed);
+        take(feed, outcome);
+    }
+    else if (is_unreadable(feed, outcome)) {
+        unreadable(feed, &outcome->result);
     }
     else {
         fail(feed, &outcome->result, outcome->verdict == CAGW_UNSUPPORTED
@@ -194,16 +305,29 @@ static void lease_taken(void *baton)
 {
     feed_t *feed = baton;
 
+    int had = feed->had;
+
+    feed->had = feed->rv == APR_SUCCESS && feed->held;
     if (feed->rv != APR_SUCCESS) {
         fail(feed, &feed->result, ERROR_WAIT);
     }
     else if (!feed->held) {
         later(feed, LEASE_WAIT);
     }
+    else if (feed->due > apr_time_now() && had) {
+        later(feed, feed->due - apr_time_now());
+    }
     else {
-        cagw_call_events(&feed->service->gateway,
-                         feed->cursor ? 0 : feed->service->issuer->events.start, feed->cursor,
-                         PAGE_SIZE, CALL_TIMEOUT, answered, feed, feed->pool);
+        feed->start = ca_passing_time(&feed->passing, apr_time_now());
+        if (!feed->start) {
+            feed->start = feed->position.from;
+        }
+        if (!feed->start && !feed->position.cursor) {
+            feed->start = feed->service->issuer->events.start;
+        }
+        cagw_call_events(&feed->service->gateway, feed->start,
+                         feed->start ? NULL : feed->position.cursor, feed->passing.size,
+                         CALL_TIMEOUT, answered, feed, feed->pool);
     }
 }
 
@@ -214,7 +338,7 @@ static void next(void *baton)
     apr_pool_create_unmanaged_ex(&feed->pool, NULL, NULL);
     gh_result_clear(&feed->result);
     feed->held = 0;
-    feed->cursor = NULL;
+    feed->feed.gap = NULL;
     framework_blocking(framework_of(feed), take_lease, lease_taken, feed);
 }
 
@@ -236,5 +360,6 @@ void ca_events_start(ca_service_t *service, apr_pool_t *p)
     feed->feed.ca = gh_issuer_certificate(issuer->issuer);
     feed->feed.serials_only = issuer->events.serials_only;
     feed->feed.audit = &feed->audit;
+    ca_passing_init(&feed->passing);
     framework_at(issuer->worker->framework, apr_time_now(), next, feed);
 }

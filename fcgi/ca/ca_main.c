@@ -15,6 +15,18 @@
 #include "issuer/intune.h"
 #include "worker.h"
 
+/** From the end of a call to that of the process: what has come of it is to be stored. */
+#define LAST_WORDS apr_time_from_sec(10)
+
+/** What has become of a call that is given up has to be found out; where that cannot be, it is
+ *  waited for. */
+static void need_time(gh_worker_t *worker, const ca_issuer_t *issuer)
+{
+    if (issuer->cmp || !issuer->searchable) {
+        gh_worker_need(worker, issuer->timeout + LAST_WORDS);
+    }
+}
+
 static apr_status_t run(gh_worker_t *worker, apr_pool_t *p, gh_result_t *result)
 {
     ca_worker_t *ca = apr_pcalloc(p, sizeof(*ca));
@@ -29,6 +41,7 @@ static apr_status_t run(gh_worker_t *worker, apr_pool_t *p, gh_result_t *result)
                           ca->framework, ca->sealer, p, result);
     }
     for (i = 0; rv == APR_SUCCESS && i < ca->issuers->nelts; ++i) {
+        need_time(worker, APR_ARRAY_IDX(ca->issuers, i, const ca_issuer_t *));
         ca_service_start(APR_ARRAY_IDX(ca->issuers, i, ca_issuer_t *), p);
     }
     return rv == APR_SUCCESS ? framework_run(ca->framework, result) : rv;

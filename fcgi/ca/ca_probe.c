@@ -12,6 +12,7 @@
 
 #include "fcgi/ca/ca_service.h"
 #include "fcgi/ca/cagw_names.h"
+#include "issuer/events_gap.h"
 #include "issuer/gateway_state.h"
 #include "log.h"
 #include "status.h"
@@ -55,11 +56,43 @@ static framework_t *framework_of(const look_t *look)
 
 static void begin(void *baton);
 
+/** Adds what the events do not tell, until somebody has looked what that was. */
+static apr_status_t add_gaps(gh_transaction_t *transaction, gh_gateway_state_t *state,
+                             apr_pool_t *p)
+{
+    gh_gateway_finding_t *finding = apr_palloc(p, sizeof(*finding));
+    gh_events_gaps_t gaps;
+    gh_result_t result;
+    apr_status_t rv = gh_events_gaps(transaction, state->issuer, &gaps, p);
+
+    if (rv != APR_SUCCESS || !gaps.open) {
+        return rv;
+    }
+    gh_result_clear(&result);
+    gh_result_fail(&result, GH_ECORRUPT, GH_FAILURE_UNAVAILABLE, "events.gap",
+                   "If it stays so, see gatehousectl job list; have the gateway's operator mend "
+                   "the events, then run gatehousectl issuer sync.",
+                   GHNO(1325) "what the CA's events tell of the time from %s to %s could not be "
+                   "read, and the gateway has not been asked for all certificates since",
+                   gh_time_text(p, gaps.from), gh_time_text(p, gaps.to));
+    finding->number = apr_pstrdup(p, result.number);
+    finding->message = apr_pstrdup(p, result.message);
+    finding->action = apr_pstrdup(p, result.action);
+    state->findings = state->findings ? apr_array_copy(p, state->findings)
+                                      : apr_array_make(p, 1, sizeof(finding));
+    APR_ARRAY_PUSH(state->findings, gh_gateway_finding_t *) = finding;
+    return APR_SUCCESS;
+}
+
 static apr_status_t store_work(gh_transaction_t *transaction, void *baton)
 {
     look_t *look = baton;
-    apr_status_t rv = gh_gateway_state_put(transaction, &look->state, look->pool);
+    gh_gateway_state_t state = look->state;
+    apr_status_t rv = add_gaps(transaction, &state, look->pool);
 
+    if (rv == APR_SUCCESS) {
+        rv = gh_gateway_state_put(transaction, &state, look->pool);
+    }
     if (rv == APR_SUCCESS && look->job) {
         rv = gh_job_remove(transaction, framework_job_record(look->job)->id,
                            framework_job_holder(look->job));

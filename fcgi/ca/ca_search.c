@@ -1,14 +1,21 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-/* What has become of calls whose answers were lost: the CA's events tell. */
+/*
+ * What has become of calls whose answers were lost: the CA's events tell. What was read of them is
+ * kept as a list of pages, each with the digests of the keys in it, so that a search reads what is
+ * new and what concerns it, and one that is broken off goes on where it stood.
+ */
 
+#include <stdlib.h>
 #include <string.h>
 
+#include <apr_hash.h>
 #include <apr_strings.h>
 
 #include "fcgi/ca/ca_service.h"
 #include "log.h"
 #include "status.h"
+#include "x509/ca.h"
 #include "x509/key.h"
 
 /** What a page has; hosted gateways give no more. */
@@ -17,22 +24,52 @@
 /** A list of events that has no end is none. */
 #define PAGES_MAX 10000
 
-/** Clocks that differ from ours. */
+/** Pages that are kept; with PAGE_SIZE keys of 32 bytes about 1.6 KiB each. */
+#define KEPT_MAX 20000
+
+#define DIGEST 32
+
+/** Clocks that differ from ours, as far as that is not known. */
 #define CLOCK_SKEW apr_time_from_sec(300)
+
+/** The gateway begins anew with what is wanted, if what was read ends so long before that. */
+#define FAR_BEHIND apr_time_from_sec(1800)
+
+/** A certificate for the same key that is older than the call by that is of another one. */
+#define OF_ANOTHER_DAY apr_time_from_sec(86400)
 
 /** Those that are lost at the same time are searched for together. */
 #define GATHER apr_time_from_msec(50)
+
+/** A page that does not come is asked for again, so often in a row. */
+#define TRIES 6
+#define TRY_WAIT apr_time_from_msec(500)
+#define TRY_WAIT_MAX apr_time_from_sec(10)
+
+typedef struct {
+    const char *cursor;             /* NULL: the first one */
+    unsigned char *keys;            /* SHA-256 of each; malloc */
+    int count;
+    int unread;                     /* events whose certificate cannot be read */
+    apr_time_t latest;              /* of its events; 0: they do not say */
+} page_t;
 
 struct ca_search {
     ca_service_t *service;
     ca_wanted_t *waiting;           /* for the next search */
     int gathering;
 
+    apr_pool_t *kept;               /* of what was read; NULL: nothing */
+    apr_array_header_t *pages;      /* page_t; the last one may go on */
+    apr_time_t start;               /* of the first */
+
     ca_wanted_t *wanted;            /* by this one; NULL: there is none at work */
     apr_time_t from;
     apr_time_t until;
-    int pages;
-    const char *cursor;             /* in pool */
+    char *marked;                   /* which pages to read again; in pool */
+    int at;                         /* the page that is read */
+    int read;                       /* new pages */
+    int tries;
     apr_pool_t *pool;               /* of the search */
     apr_pool_t *page;               /* of the page */
 
@@ -44,7 +81,7 @@ struct ca_search {
     gh_result_t result;
 };
 
-static void ask(ca_search_t *search);
+static void ask(void *baton);
 
 ca_search_t *ca_search_create(ca_service_t *service, apr_pool_t *p)
 {
@@ -53,6 +90,100 @@ ca_search_t *ca_search_create(ca_service_t *service, apr_pool_t *p)
     search->service = service;
     return search;
 }
+
+static framework_t *framework_of(const ca_search_t *search)
+{
+    return search->service->issuer->worker->framework;
+}
+
+/** How much earlier the gateway dates what happens now; by its clock, if that is behind ours. */
+static apr_interval_time_t earlier(const ca_search_t *search)
+{
+    return search->service->clock < 0 ? -search->service->clock : 0;
+}
+
+/* What was read */
+
+static page_t *page_of(const ca_search_t *search, int number)
+{
+    return &APR_ARRAY_IDX(search->pages, number, page_t);
+}
+
+static int last_of(const ca_search_t *search)
+{
+    return search->pages->nelts - 1;
+}
+
+static apr_status_t forget_pages(void *data)
+{
+    ca_search_t *search = data;
+    int i;
+
+    for (i = 0; i < search->pages->nelts; ++i) {
+        free(page_of(search, i)->keys);
+    }
+    return APR_SUCCESS;
+}
+
+static void forget(ca_search_t *search, apr_time_t start)
+{
+    if (search->kept) {
+        apr_pool_destroy(search->kept);
+    }
+    apr_pool_create_unmanaged_ex(&search->kept, NULL, NULL);
+    search->pages = apr_array_make(search->kept, 64, sizeof(page_t));
+    memset(apr_array_push(search->pages), 0, sizeof(page_t));
+    search->start = start;
+    apr_pool_cleanup_register(search->kept, search, forget_pages, apr_pool_cleanup_null);
+}
+
+static apr_time_t latest_of(const ca_search_t *search)
+{
+    apr_time_t latest = 0;
+    int i;
+
+    for (i = search->pages->nelts - 1; i >= 0 && !latest; --i) {
+        latest = page_of(search, i)->latest;
+    }
+    return latest;
+}
+
+static int concerns(const page_t *page, apr_time_t from)
+{
+    return !page->latest || page->latest >= from;
+}
+
+/** Pages that were read before, and have what is wanted, or something that could not be read. */
+static void mark(ca_search_t *search)
+{
+    apr_hash_t *keys = apr_hash_make(search->pool);
+    const ca_wanted_t *one;
+    int i, k;
+
+    for (one = search->wanted; one; one = one->next) {
+        apr_hash_set(keys, one->key_sha256.data, DIGEST, one);
+    }
+    search->marked = apr_pcalloc(search->pool, (apr_size_t)search->pages->nelts);
+    for (i = 0; i < last_of(search); ++i) {
+        const page_t *page = page_of(search, i);
+
+        search->marked[i] = page->unread && concerns(page, search->from - CLOCK_SKEW);
+        for (k = 0; k < page->count && !search->marked[i]; ++k) {
+            search->marked[i] = apr_hash_get(keys, page->keys + k * DIGEST, DIGEST) != NULL;
+        }
+    }
+}
+
+/** The next one to read, from that on; the last one always is. */
+static void go_on(ca_search_t *search, int from)
+{
+    search->at = from;
+    while (search->at < last_of(search) && !search->marked[search->at]) {
+        ++search->at;
+    }
+}
+
+/* Beginning and end */
 
 static void begin(void *baton)
 {
@@ -71,9 +202,17 @@ static void begin(void *baton)
         search->from = one->from < search->from ? one->from : search->from;
         search->until = one->until > search->until ? one->until : search->until;
     }
-    search->pages = 0;
-    search->cursor = NULL;
+    search->from -= earlier(search);
     apr_pool_create_unmanaged_ex(&search->pool, NULL, NULL);
+    if (!search->kept || search->pages->nelts > KEPT_MAX
+        || search->from - CLOCK_SKEW < search->start
+        || (latest_of(search) && latest_of(search) < search->from - FAR_BEHIND)) {
+        forget(search, search->from - CLOCK_SKEW);
+    }
+    mark(search);
+    search->read = 0;
+    search->tries = 0;
+    go_on(search, 0);
     ask(search);
 }
 
@@ -81,8 +220,7 @@ static void gather(ca_search_t *search)
 {
     if (search->waiting && !search->wanted && !search->gathering) {
         search->gathering = 1;
-        framework_at(search->service->issuer->worker->framework, apr_time_now() + GATHER, begin,
-                     search);
+        framework_at(framework_of(search), apr_time_now() + GATHER, begin, search);
     }
 }
 
@@ -90,9 +228,25 @@ void ca_search_add(ca_search_t *search, ca_wanted_t *wanted)
 {
     wanted->found = apr_array_make(wanted->pool, 1, sizeof(X509 *));
     wanted->revoked = apr_array_make(wanted->pool, 1, sizeof(X509 *));
+    wanted->unread = 0;
     wanted->next = search->waiting;
     search->waiting = wanted;
     gather(search);
+}
+
+/** Whether something may be ours and could not be read. */
+static int is_unread(const ca_search_t *search, const ca_wanted_t *wanted)
+{
+    int i;
+
+    for (i = 0; i < search->pages->nelts; ++i) {
+        const page_t *page = page_of(search, i);
+
+        if (page->unread && concerns(page, wanted->from - earlier(search) - CLOCK_SKEW)) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 static void end(ca_search_t *search, cagw_verdict_t verdict, const gh_result_t *result)
@@ -104,11 +258,14 @@ static void end(ca_search_t *search, cagw_verdict_t verdict, const gh_result_t *
         next = one->next;
         one->verdict = verdict;
         one->result = *result;
+        one->unread = verdict == CAGW_DONE && is_unread(search, one);
         one->done(one);
     }
     apr_pool_destroy(search->pool);
     gather(search);
 }
+
+/* A page */
 
 static void drop(apr_array_header_t *certificates, X509 *certificate)
 {
@@ -136,6 +293,14 @@ static void take(ca_wanted_t *wanted, const cagw_event_t *event)
     }
 }
 
+/** The key is what counts. Clocks tell only what is of another day. */
+static int is_of_another(const ca_search_t *search, const ca_wanted_t *wanted,
+                         const cagw_event_t *event)
+{
+    return event->time
+        && event->time < wanted->from - earlier(search) - CLOCK_SKEW - OF_ANOTHER_DAY;
+}
+
 static void match(ca_search_t *search)
 {
     ca_wanted_t *one;
@@ -148,11 +313,33 @@ static void match(ca_search_t *search)
         for (one = search->wanted; one; one = one->next) {
             if (key->length == one->key_sha256.length
                 && !memcmp(key->data, one->key_sha256.data, key->length)
-                && (!event->time || event->time >= one->from - CLOCK_SKEW)) {
+                && !is_of_another(search, one, event)) {
                 take(one, event);
             }
         }
     }
+}
+
+static void keep(ca_search_t *search)
+{
+    page_t *page = page_of(search, search->at);
+    int count = search->keys->nelts, i;
+    unsigned char *keys = malloc((size_t)(count ? count : 1) * DIGEST);
+
+    page->unread = search->events.skipped;
+    page->latest = search->events.latest;
+    free(page->keys);
+    page->keys = keys;
+    page->count = 0;
+    if (!keys) {
+        /* read again by who needs it */
+        page->unread = 1;
+        return;
+    }
+    for (i = 0; i < count; ++i) {
+        memcpy(keys + i * DIGEST, APR_ARRAY_IDX(search->keys, i, gh_bytes_t).data, DIGEST);
+    }
+    page->count = count;
 }
 
 static void read_page(void *baton)
@@ -174,28 +361,65 @@ static void read_page(void *baton)
     }
 }
 
+/** A page that has not come; what was read before is not lost. */
+static void again(ca_search_t *search, cagw_verdict_t verdict, apr_time_t retry_after)
+{
+    apr_interval_time_t wait = TRY_WAIT << search->tries;
+    apr_time_t now = apr_time_now(), when;
+
+    apr_pool_destroy(search->page);
+    if (++search->tries >= TRIES || framework_stopping(framework_of(search))) {
+        end(search, verdict, &search->result);
+        return;
+    }
+    when = now + (wait < TRY_WAIT_MAX ? wait : TRY_WAIT_MAX);
+    if (retry_after > when) {
+        when = retry_after < now + TRY_WAIT_MAX ? retry_after : now + TRY_WAIT_MAX;
+    }
+    framework_at(framework_of(search), when, ask, search);
+}
+
+/** @return 1 if there is another page behind the last one that may concern this search */
+static int goes_on(ca_search_t *search)
+{
+    const cagw_events_t *events = &search->events;
+    page_t *page;
+
+    if (!events->more
+        || (events->latest && events->latest > search->until + CLOCK_SKEW)) {
+        return 0;
+    }
+    if (++search->read > PAGES_MAX
+        || (page_of(search, search->at)->cursor
+            && !strcmp(page_of(search, search->at)->cursor, events->cursor))) {
+        search->rv = gh_result_fail(&search->result, APR_EINVAL, GH_FAILURE_UNAVAILABLE,
+                                    "cagw.events", "Look into the gateway's log.",
+                                    GHNO(0832) "the events of the CA of issuer %s have no end",
+                                    search->service->issuer->name);
+        return 0;
+    }
+    page = apr_array_push(search->pages);
+    memset(page, 0, sizeof(*page));
+    page->cursor = apr_pstrdup(search->kept, events->cursor);
+    return 1;
+}
+
 static void page_read(void *baton)
 {
     ca_search_t *search = baton;
-    const cagw_events_t *events = &search->events;
-    int more = 0;
+    int more;
 
-    if (search->rv == APR_SUCCESS) {
-        match(search);
-        more = events->more && (!events->latest || events->latest <= search->until + CLOCK_SKEW);
-        if (more && (++search->pages > PAGES_MAX
-                     || (search->cursor && !strcmp(search->cursor, events->cursor)))) {
-            search->rv = gh_result_fail(&search->result, APR_EINVAL, GH_FAILURE_UNAVAILABLE,
-                                        "cagw.events", "Look into the gateway's log.",
-                                        GHNO(0832) "the events of the CA of issuer %s have no end",
-                                        search->service->issuer->name);
-        }
+    if (search->rv != APR_SUCCESS) {
+        again(search, CAGW_BROKEN, 0);
+        return;
     }
-    if (more) {
-        search->cursor = apr_pstrdup(search->pool, events->cursor);
-    }
+    search->tries = 0;
+    match(search);
+    keep(search);
+    more = search->at < last_of(search) || goes_on(search);
     apr_pool_destroy(search->page);
     if (search->rv == APR_SUCCESS && more) {
+        go_on(search, search->at + 1);
         ask(search);
     }
     else {
@@ -212,20 +436,31 @@ static void answered(void *baton, cagw_outcome_t *outcome)
                          outcome->verdict == CAGW_BUSY ? outcome->retry_after : 0);
     search->outcome = outcome;
     if (outcome->verdict == CAGW_DONE) {
-        framework_blocking(search->service->issuer->worker->framework, read_page, page_read,
-                           search);
+        framework_blocking(framework_of(search), read_page, page_read, search);
+        return;
+    }
+    search->result = outcome->result;
+    if (outcome->verdict == CAGW_UNSUPPORTED || outcome->verdict == CAGW_MISSING
+        || outcome->verdict == CAGW_REFUSED) {
+        if (page_of(search, search->at)->cursor) {
+            /* a position that it does not take any more: all is read anew */
+            forget(search, search->start);
+            outcome->verdict = CAGW_BROKEN;
+        }
+        end(search, outcome->verdict, &search->result);
     }
     else {
-        search->result = outcome->result;
-        end(search, outcome->verdict, &search->result);
+        again(search, outcome->verdict, outcome->retry_after);
     }
 }
 
-static void ask(ca_search_t *search)
+static void ask(void *baton)
 {
+    ca_search_t *search = baton;
+    const char *cursor = page_of(search, search->at)->cursor;
+
     apr_pool_create(&search->page, search->pool);
     gh_result_clear(&search->result);
-    cagw_call_events(&search->service->gateway,
-                     search->cursor ? 0 : search->from - CLOCK_SKEW, search->cursor, PAGE_SIZE, 0,
+    cagw_call_events(&search->service->gateway, cursor ? 0 : search->start, cursor, PAGE_SIZE, 0,
                      answered, search, search->page);
 }

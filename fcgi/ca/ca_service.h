@@ -21,6 +21,8 @@ typedef struct {
     ca_credentials_t *credentials;  /* NULL: that of the file alone */
     int unwelcome;                  /* the gateway has not taken the last call as one of ours */
     apr_interval_time_t ends_soon;  /* before the end of the credential that is worth a warning */
+    apr_interval_time_t clock;      /* of the gateway, ahead of ours; as far as that is known */
+    int clock_told;                 /* 1: that they differ */
     int actions;                    /* jobs that change a status and have not called yet */
     char problem[GH_NUMBER_LENGTH + 2]; /* number of what an operator has to mend; or empty */
 } ca_service_t;
@@ -45,6 +47,9 @@ void ca_test(void *baton, framework_job_t *job);
 
 /** Handler of GH_GATEWAY_SYNC: takes up all events. */
 void ca_sync(void *baton, framework_job_t *job);
+
+/** Handler of GH_EVENTS_LOOKUP: asks for the status of all that may have another one. */
+void ca_lookup(void *baton, framework_job_t *job);
 
 /** What an issuer needs of its CA and the gateway, and does not find there. */
 typedef struct {
@@ -84,6 +89,7 @@ struct ca_wanted {
 
     apr_array_header_t *found;      /* X509 *, in pool, without those that were revoked since */
     apr_array_header_t *revoked;    /* these */
+    int unread;                     /* 1: there are events that may be of it, and cannot be read */
     cagw_verdict_t verdict;         /* CAGW_DONE: the search was complete */
     gh_result_t result;             /* unless it was */
 

@@ -12,7 +12,7 @@
 #include <apr_strings.h>
 
 #include "fcgi/ca/ca_service.h"
-#include "issuer/events.h"
+#include "issuer/events_gap.h"
 #include "issuer/gateway_sync.h"
 #include "log.h"
 #include "status.h"
@@ -60,6 +60,18 @@ static apr_pool_t *page_pool(const sync_t *sync)
 
 /* The store */
 
+/** What was in them is known now. */
+static apr_status_t close_gaps(gh_transaction_t *transaction, const sync_t *sync)
+{
+    gh_events_gaps_t gaps;
+    apr_status_t rv = gh_events_gaps(transaction, sync->state.issuer, &gaps, page_pool(sync));
+    int closed;
+
+    return rv == APR_SUCCESS && gaps.open && sync->since <= gaps.from
+        ? gh_events_gaps_close(transaction, sync->state.issuer, sync->state.begun, &closed,
+                               page_pool(sync)) : rv;
+}
+
 static apr_status_t note_work(gh_transaction_t *transaction, void *baton)
 {
     const sync_t *sync = baton;
@@ -68,6 +80,9 @@ static apr_status_t note_work(gh_transaction_t *transaction, void *baton)
 
     if (sync->state.over) {
         rv = gh_job_remove(transaction, id, framework_job_holder(sync->job));
+    }
+    if (rv == APR_SUCCESS && sync->state.over && !sync->state.failure.number[0]) {
+        rv = close_gaps(transaction, sync);
     }
     return rv == APR_SUCCESS
         ? gh_gateway_sync_put(transaction, &sync->state, page_pool(sync)) : rv;

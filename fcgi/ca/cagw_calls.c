@@ -65,6 +65,7 @@ static void call_done(void *baton, const http_answer_t *answer)
     cagw_outcome_t *outcome = apr_pcalloc(call->pool, sizeof(*outcome));
 
     outcome->retry_after = answer->retry_after;
+    outcome->date = answer->date;
     outcome->alive = is_alive(answer);
     outcome->stopped = answer->outcome == HTTP_STOPPED;
     if (answer->outcome == HTTP_ANSWERED) {

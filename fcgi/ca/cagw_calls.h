@@ -26,6 +26,7 @@ typedef struct {
     cagw_reply_t reply;             /* to be read if CAGW_DONE; lives as long as the pool */
     gh_bytes_t body;                /* of an answer; lives until done returns */
     apr_time_t retry_after;         /* 0: not said */
+    apr_time_t date;                /* by the clock of who has answered; 0: not said */
     int alive;                      /* 1: the gateway itself has answered */
     int stopped;                    /* 1: given up because the worker ends */
     int unwelcome;                  /* 1: the gateway does not take us for who may do this */

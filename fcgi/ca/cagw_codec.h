@@ -164,6 +164,7 @@ typedef struct {
     const char *serial;             /* as the gateway spells it, or NULL */
     cagw_status_t status;
     int reason;                     /* of a revocation, or GH_REASON_NONE */
+    apr_time_t revoked_at;          /* 0: not said, or not understood */
 } cagw_certificate_t;
 
 apr_status_t cagw_read_certificate(cagw_certificate_t *certificate, const cagw_reply_t *reply,
@@ -181,7 +182,7 @@ typedef struct {
 
 typedef struct {
     apr_array_header_t *events;     /* cagw_event_t * */
-    int skipped;                    /* malformed ones */
+    int skipped;                    /* malformed ones, and those without certificate */
     apr_time_t latest;              /* of all that say when they were; 0: none does */
     const char *cursor;             /* of the next page, or NULL */
     int more;                       /* and it is there now */

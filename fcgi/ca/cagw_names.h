@@ -94,6 +94,7 @@
 #define CAGW_CERTIFICATE        "certificate"
 #define CAGW_REVOCATION         "revocationInfo"
 #define CAGW_REASON             "reason"
+#define CAGW_REVOCATION_DATE    "revocationDate"
 #define CAGW_STATUS_NORMAL      "normal"
 #define CAGW_STATUS_HELD        "held"
 #define CAGW_STATUS_SUSPENDED   "suspended"

@@ -225,10 +225,14 @@ apr_status_t cagw_read_certificate(cagw_certificate_t *certificate, const cagw_r
 {
     const json_t *object = json_object_get(reply->json, CAGW_CERTIFICATE);
     const json_t *revocation = json_object_get(object, CAGW_REVOCATION);
+    const char *revoked = cagw_text(revocation, CAGW_REVOCATION_DATE);
     const char *data = cagw_text(object, CAGW_CERTIFICATE_DATA);
 
     memset(certificate, 0, sizeof(*certificate));
     certificate->reason = cagw_reason_parse(cagw_text(revocation, CAGW_REASON));
+    if (revoked && gh_time_parse(&certificate->revoked_at, revoked) != APR_SUCCESS) {
+        certificate->revoked_at = 0;
+    }
     certificate->serial = read_serial(object, p);
     certificate->status = parse_status(cagw_text(object, CAGW_STATUS));
     certificate->certificate = cagw_certificate(data, p);
@@ -251,7 +255,7 @@ apr_status_t cagw_read_action(int *rejected, const cagw_reply_t *reply, gh_resul
     return cagw_malformed(result, "status of an action");
 }
 
-/** @return 0 if it is malformed; without certificate it is no event for us, and nothing is wrong */
+/** @return 0 if it cannot be told whose certificate it is. Of a revocation that need not be known. */
 static int read_event(cagw_events_t *page, const json_t *object, apr_pool_t *p)
 {
     const char *certificate = cagw_text(object, CAGW_CERTIFICATE);
@@ -259,16 +263,18 @@ static int read_event(cagw_events_t *page, const json_t *object, apr_pool_t *p)
     const char *action = cagw_text(object, CAGW_ACTION);
     cagw_event_t *event = apr_pcalloc(p, sizeof(*event));
 
-    if (!json_is_object(object)
-        || (date && gh_time_parse(&event->time, date) != APR_SUCCESS)) {
+    if (!json_is_object(object)) {
         return 0;
+    }
+    if (date && gh_time_parse(&event->time, date) != APR_SUCCESS) {
+        event->time = 0;            /* whose certificate it is is told by that alone */
     }
     if (event->time > page->latest) {
         page->latest = event->time;
     }
     if (!json_object_get(object, CAGW_CERTIFICATE)
         || json_is_null(json_object_get(object, CAGW_CERTIFICATE))) {
-        return 1;
+        return action && !strcasecmp(action, CAGW_EVENT_REVOKED);
     }
     event->certificate = cagw_certificate(certificate, p);
     event->revoked = action && !strcasecmp(action, CAGW_EVENT_REVOKED);

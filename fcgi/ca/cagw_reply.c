@@ -9,6 +9,8 @@
 
 #include <apr_strings.h>
 
+#include "mended_json.h"
+
 #define CODE_MAX 64
 #define MESSAGE_MAX 300
 #define DETAILS_MAX 2000
@@ -172,8 +174,7 @@ void cagw_read_reply(cagw_reply_t *reply, long status, gh_bytes_t body, int retr
 
     memset(reply, 0, sizeof(*reply));
     if (body.length > 0 && body.length <= CAGW_ANSWER_MAX) {
-        json = json_loadb((const char *)body.data, body.length,
-                          JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+        json = gh_mended_json(body.data, body.length, &error);
     }
     if (json) {
         apr_pool_cleanup_register(p, json, release, apr_pool_cleanup_null);

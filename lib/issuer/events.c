@@ -29,16 +29,16 @@ typedef struct {
     apr_pool_t *pool;
 } take_t;
 
-static const char *setting_name(const char *issuer, apr_pool_t *p)
+const char *gh_events_cursor_name(const char *issuer, apr_pool_t *p)
 {
     return apr_pstrcat(p, "events.", issuer, NULL);
 }
 
-static apr_status_t note(gh_transaction_t *transaction, const take_t *take,
-                         const gh_certificate_record_t *record, const char *name)
+apr_status_t gh_events_note(gh_transaction_t *transaction, const gh_events_feed_t *feed,
+                            const gh_certificate_record_t *record, const char *name,
+                            apr_pool_t *p)
 {
-    gh_audit_event_t event = *take->feed->audit;
-    apr_pool_t *p = take->pool;
+    gh_audit_event_t event = *feed->audit;
 
     event.time = apr_time_now();
     event.id = gh_random_id(p);
@@ -49,10 +49,10 @@ static apr_status_t note(gh_transaction_t *transaction, const take_t *take,
     event.rule = RULE;
     event.result = "done";
     event.message = gh_reason_name(record->reason);
-    return gh_audit_insert(transaction, &event, gh_audit_line(&event, p), take->feed->logged);
+    return gh_audit_insert(transaction, &event, gh_audit_line(&event, p), feed->logged);
 }
 
-static const char *event_name(gh_status_t status)
+const char *gh_events_name(gh_status_t status)
 {
     return status == GH_STATUS_REVOKED ? "revoke" : status == GH_STATUS_HELD ? "hold" : "release";
 }
@@ -113,10 +113,11 @@ static apr_status_t take_known(gh_transaction_t *transaction, take_t *take,
         }
     }
     if (rv == APR_SUCCESS && changed) {
-        rv = note(transaction, take, record, event_name(record->status));
+        rv = gh_events_note(transaction, take->feed, record, gh_events_name(record->status),
+                            take->pool);
     }
     else if (rv == APR_SUCCESS && completed) {
-        rv = note(transaction, take, record, "import");
+        rv = gh_events_note(transaction, take->feed, record, "import", take->pool);
     }
     take->outcome->changed += completed || changed;
     take->outcome->unchanged += !completed && !changed;
@@ -135,7 +136,7 @@ static apr_status_t take_new(gh_transaction_t *transaction, take_t *take, const 
     }
     rv = gh_certificate_insert(transaction, &record);
     if (rv == APR_SUCCESS) {
-        rv = note(transaction, take, &record, "import");
+        rv = gh_events_note(transaction, take->feed, &record, "import", take->pool);
     }
     take->outcome->added++;
     return rv;
@@ -143,11 +144,15 @@ static apr_status_t take_new(gh_transaction_t *transaction, take_t *take, const 
 
 static apr_status_t take_cursor(gh_transaction_t *transaction, const take_t *take)
 {
-    if (!take->page->cursor || take->feed->later) {
+    apr_status_t rv = APR_SUCCESS;
+
+    if (take->feed->later) {
         return APR_SUCCESS;
     }
-    return gh_setting_put(transaction, setting_name(take->feed->issuer, take->pool),
-                          take->page->cursor);
+    if (take->feed->gap) {
+        rv = gh_events_gap_open(transaction, take->feed, apr_time_now(), take->pool);
+    }
+    return rv == APR_SUCCESS ? gh_events_move(transaction, take->feed, take->page, take->pool) : rv;
 }
 
 static apr_status_t take_work(gh_transaction_t *transaction, void *baton)
@@ -263,7 +268,7 @@ static apr_status_t setting_work(gh_transaction_t *transaction, void *baton)
 apr_status_t gh_events_cursor(gh_store_t *store, const char *issuer, const char **cursor,
                               apr_pool_t *p, gh_result_t *result)
 {
-    setting_t setting = { setting_name(issuer, p), NULL, p };
+    setting_t setting = { gh_events_cursor_name(issuer, p), NULL, p };
     apr_status_t rv = gh_store_read(store, setting_work, &setting, result);
 
     *cursor = rv == APR_SUCCESS ? setting.value : NULL;

@@ -34,6 +34,12 @@
  */
 typedef struct gh_events_later gh_events_later_t;
 
+/** A time of which the gateway cannot tell, see events_gap.h. */
+typedef struct {
+    apr_time_t from;
+    apr_time_t to;
+} gh_events_gap_t;
+
 /** @param p lives until gh_events_settle() */
 gh_events_later_t *gh_events_later_create(apr_pool_t *p);
 
@@ -46,6 +52,7 @@ typedef struct {
                                        a line is made for each certificate that is changed */
     int logged;                     /* as gh_audit_insert() */
     gh_events_later_t *later;       /* for a feed that is read anew from its beginning; or NULL */
+    const gh_events_gap_t *gap;     /* what is passed over with this page; or NULL */
 } gh_events_feed_t;
 
 /** An event that was skipped. */
@@ -75,7 +82,8 @@ typedef struct {
  * stays so, whatever a later event says; of a hold and its release in one page only the release
  * counts. Thread-safe; verifies signatures, about 0.1 ms for each certificate, before the
  * transaction.
- * With feed->later the position of the feed stays as it is.
+ * With feed->later the position of the feed stays as it is. With feed->gap it is behind the gap,
+ * and a job to look at what is known of the CA's certificates is made, in the same transaction.
  * @param outcome in p
  * @return APR_EINVAL for what is no page, with result; APR_ENOSPC for one that is too large, or for
  *         more holds than can be put by;

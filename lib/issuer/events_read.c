@@ -14,6 +14,7 @@
 #include <openssl/evp.h>
 #include <openssl/x509v3.h>
 
+#include "mended_json.h"
 #include "x509/ca.h"
 #include "x509/key.h"
 #include "x509/name.h"
@@ -329,6 +330,9 @@ static void read_events(gh_events_page_t *page, const gh_events_feed_t *feed, co
         else {
             skip(page, (int)i + 1, object, &failure, p);
         }
+        if (event->dated && event->time > page->latest) {
+            page->latest = event->time;
+        }
     }
     page->count = (int)json_array_size(array);
     mark_passing(page, p);
@@ -358,7 +362,7 @@ apr_status_t gh_events_read(gh_events_page_t *page, const gh_events_feed_t *feed
     if (length > GH_EVENTS_PAGE_MAX) {
         return too_large(result);
     }
-    json = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    json = gh_mended_json(text, length, &error);
     events = json_object_get(json, PAGE_EVENTS);
     cursor = text_of(json, PAGE_NEXT);
     if (!json_is_array(events)

@@ -172,10 +172,13 @@ apr_status_t gh_job_claim(gh_transaction_t *transaction, const char *id, const c
     return rv;
 }
 
+/** Of the places, those that are kept for jobs for which a call was made: a fraction. */
+#define ASKS_SHARE 4
+
 /* What is looked for once stays as it is: PostgreSQL would otherwise run the inner part again for
  * some rows, and lock others than those it has counted. */
-#define CLAIM_DUE(lock) \
-    "WITH free AS MATERIALIZED (SELECT id FROM job WHERE queue = $1 AND state = 1" \
+#define CLAIM_DUE(sent, lock) \
+    "WITH free AS MATERIALIZED (SELECT id FROM job WHERE queue = $1 AND state = 1 AND " sent \
     " AND due <= $2 AND held_until <= $2 AND NOT " BEHIND_ANOTHER \
     " ORDER BY due LIMIT $3" lock ")" \
     " UPDATE job SET holder = $4, held_until = $5 WHERE id IN (SELECT id FROM free)" \
@@ -183,12 +186,19 @@ apr_status_t gh_job_claim(gh_transaction_t *transaction, const char *id, const c
 
 static apr_status_t claim_queue(gh_transaction_t *transaction, const char *queue,
                                 const char *holder, apr_interval_time_t interval, apr_time_t now,
-                                int limit, apr_array_header_t *records, apr_pool_t *p)
+                                int sent, int limit, apr_array_header_t *records, apr_pool_t *p)
 {
-    gh_query_t *query = transaction->backend->dialect->row_locks
-        ? gh_query(transaction, CLAIM_DUE(" FOR UPDATE SKIP LOCKED"))
-        : gh_query(transaction, CLAIM_DUE(""));
+    static const char *const claims[2][2] = {
+        { CLAIM_DUE("sent = 0", ""), CLAIM_DUE("sent <> 0", "") },
+        { CLAIM_DUE("sent = 0", " FOR UPDATE SKIP LOCKED"),
+          CLAIM_DUE("sent <> 0", " FOR UPDATE SKIP LOCKED") }
+    };
+    gh_query_t *query;
 
+    if (limit <= 0) {
+        return APR_SUCCESS;
+    }
+    query = gh_query(transaction, claims[transaction->backend->dialect->row_locks != 0][sent]);
     gh_bind_text(query, queue);
     gh_bind_int64(query, now);
     gh_bind_int64(query, limit);
@@ -205,10 +215,31 @@ static int compare_due(const void *a, const void *b)
     return one->due < other->due ? -1 : one->due > other->due;
 }
 
+/** What is new has the most of the places, if there is so much of it. */
+static apr_status_t claim_share(gh_transaction_t *transaction, const char *queue,
+                                const char *holder, apr_interval_time_t interval, apr_time_t now,
+                                int limit, int *asks, apr_array_header_t *records, apr_pool_t *p)
+{
+    int end = records->nelts + limit, before;
+    int kept = *asks < limit / ASKS_SHARE ? *asks : limit / ASKS_SHARE;
+    apr_status_t rv = claim_queue(transaction, queue, holder, interval, now, 0, limit - kept,
+                                  records, p);
+
+    if (rv == APR_SUCCESS) {
+        before = records->nelts;
+        rv = claim_queue(transaction, queue, holder, interval, now, 1,
+                         *asks < end - before ? *asks : end - before, records, p);
+        *asks -= records->nelts - before;
+    }
+    return rv == APR_SUCCESS && kept > 0
+        ? claim_queue(transaction, queue, holder, interval, now, 0, end - records->nelts, records,
+                      p) : rv;
+}
+
 /* First each queue gets its share, then what is left goes to those that have more. */
 apr_status_t gh_job_claim_due(gh_transaction_t *transaction, const apr_array_header_t *queues,
                               const char *holder, apr_interval_time_t interval, int limit,
-                              apr_array_header_t **records, apr_pool_t *p)
+                              int asks, apr_array_header_t **records, apr_pool_t *p)
 {
     apr_array_header_t *found = apr_array_make(p, 8, sizeof(gh_job_record_t *));
     int share = queues->nelts > 0 && limit > queues->nelts ? limit / queues->nelts : 1;
@@ -224,8 +255,8 @@ apr_status_t gh_job_claim_due(gh_transaction_t *transaction, const apr_array_hea
         for (i = 0; i < queues->nelts && found->nelts < limit; ++i) {
             int left = limit - found->nelts;
 
-            rv = claim_queue(transaction, APR_ARRAY_IDX(queues, i, const char *), holder, interval,
-                             now, round == 0 && share < left ? share : left, found, p);
+            rv = claim_share(transaction, APR_ARRAY_IDX(queues, i, const char *), holder, interval,
+                             now, round == 0 && share < left ? share : left, &asks, found, p);
             if (rv != APR_SUCCESS) {
                 return rv;
             }

@@ -69,11 +69,13 @@ apr_status_t gh_job_claim(gh_transaction_t *transaction, const char *id, const c
  * queue takes the places of all others. Of several about one subject only the first may be taken,
  * until that is gone or in doubt.
  * @param queues  const char * elements
+ * @param asks    at most so many for which a call was made that may have had an effect; a part of
+ *                the places is for these, if there are any, and the others for what is new
  * @param records gh_job_record_t *, at most limit; not NULL, perhaps empty
  */
 apr_status_t gh_job_claim_due(gh_transaction_t *transaction, const apr_array_header_t *queues,
                               const char *holder, apr_interval_time_t interval, int limit,
-                              apr_array_header_t **records, apr_pool_t *p);
+                              int asks, apr_array_header_t **records, apr_pool_t *p);
 
 /** How many are due and free in these queues, of each counted up to a limit: cheap if that is low,
  *  however many there are. */

@@ -4,6 +4,7 @@
 import datetime
 import os
 import signal
+import time
 
 import pytest
 
@@ -206,6 +207,92 @@ def test_a_bad_event_costs_no_other(make_server, gateway):
     remote.server.expect("GH0850")
     wait_until(lambda: all(serial(one) in known(remote.server) for one in others), 10, 0.5,
                "the events")
+
+
+def spread(gateway, count, every=60):
+    """Certificates whose events are some time apart, the last one now."""
+    others = [elsewhere(gateway, number) for number in range(count)]
+    events = gateway.cas[ID].events
+    for number, event in enumerate(events):
+        event.time = int(event.time) - (len(events) - 1 - number) * every
+    return others
+
+
+def test_a_subject_that_cannot_be_printed_costs_nothing(make_server, gateway):
+    gateway.unreadable, gateway.unreadable_as = {1}, "control"
+    others = spread(gateway, 3)
+    remote = feeding(make_server, gateway).ready()
+    wait_until(lambda: all(serial(one) in known(remote.server) for one in others), 10, 0.5,
+               "the events")
+    assert "GH0849" not in remote.server.log.text()
+
+
+@pytest.mark.parametrize("kind, cursor_at_end", [("error", True), ("garbage", False)])
+def test_events_that_cannot_be_read_are_passed_and_no_revocation_is_lost(
+        make_server, gateway, subject, kind, cursor_at_end):
+    """A page that the gateway cannot make stops nothing that is behind it; a revocation that was in
+    it is found by looking up what is known."""
+    gateway.cursor_at_end = cursor_at_end
+    before = spread(gateway, 3)
+    remote = feeding(make_server, gateway).ready()
+    remote.server.expect("GH0849", "GH1320")
+    wait_until(lambda: all(serial(one) in known(remote.server) for one in before), 15, 0.5,
+               "the events")
+    # what cannot be told: that one was revoked
+    gateway.unreadable_as = kind
+    with gateway.lock:
+        gateway.unreadable = {len(gateway.cas[ID].events)}
+    gateway.revoke(before[1])
+    time.sleep(2.2)                     # of another second than what is behind it
+    behind = elsewhere(gateway, 10)
+    wait_until(lambda: serial(behind) in known(remote.server), 60, 0.5, "what is behind it")
+    wait_until(lambda: "GH1323" in remote.server.log.text(), 20, 0.3, "the end of the look")
+    row = known(remote.server)[serial(before[1])]
+    assert row["status"] == "revoked" and row["reason"] == "keyCompromise"
+    assert known(remote.server)[serial(before[0])]["status"] == "good"
+    assert remote.server.log.text().count("GH1320") == 1
+    # and it goes on, without looking back
+    later = elsewhere(gateway, 11)
+    wait_until(lambda: serial(later) in known(remote.server), 15, 0.5, "a later event")
+    assert not remote.server.ctl_ok("issuer", "test", "corporate").objects[0]["findings"]
+
+
+def test_what_cannot_be_passed_or_looked_up_is_told(make_server, gateway):
+    """Where the gateway cannot be asked, the alarm stays until the events were mended."""
+    gateway.cursor_at_end = True
+    before = spread(gateway, 2)
+    gateway.faults.add("status", on="certificate", code=501)
+    remote = feeding(make_server, gateway).ready()
+    remote.server.expect("GH0849", "GH1320", "GH1324")
+    wait_until(lambda: serial(before[-1]) in known(remote.server), 15, 0.5, "the events")
+    with gateway.lock:
+        gateway.unreadable = {len(gateway.cas[ID].events)}
+    gateway.revoke(before[0])
+    time.sleep(2.2)
+    behind = elsewhere(gateway, 10)
+    wait_until(lambda: serial(behind) in known(remote.server), 60, 0.5, "what is behind it")
+    wait_until(lambda: "GH1324" in remote.server.log.text(), 20, 0.3, "the alarm")
+    result = remote.server.ctl("issuer", "test", "corporate")
+    finding, = result.objects[0]["findings"]
+    assert result.status == 1 and finding["gh"] == "GH1325"
+    gateway.unreadable = set()
+    remote.server.ctl_ok("issuer", "sync", "corporate")
+    assert status_of(remote.server, before[0]) == "revoked"
+    assert not remote.server.ctl_ok("issuer", "test", "corporate").objects[0]["findings"]
+
+
+def test_a_gateway_that_is_out_is_not_passed(make_server, gateway):
+    """Where nothing can be read at all nothing is passed over."""
+    before = spread(gateway, 2)
+    remote = feeding(make_server, gateway).ready()
+    remote.server.expect("GH0849")
+    wait_until(lambda: serial(before[-1]) in known(remote.server), 15, 0.5, "the events")
+    count = len(gateway.calls_of("events"))
+    out = gateway.faults.add("status", on="events", code=500)
+    wait_until(lambda: out.hits >= 6, 60, 0.5, "the search for something that can be read")
+    assert gateway.calls_of("events")[-1].query.get("startDate")
+    gateway.faults.clear()
+    assert "GH1320" not in remote.server.log.text() and count
 
 
 def test_events_since_and_serials_only(make_server, gateway):

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from harness.checks import decision, issued_to, refused
-from harness.remote import FRESH, TROUBLE, Remote, start_gateway, succeeded
+from harness.remote import FRESH, ID, TROUBLE, Remote, elsewhere, start_gateway, succeeded
 from harness.server import CHALLENGE, wait_until
 from scep.reply import BAD_REQUEST
 from standintls import PASSPHRASE
@@ -182,6 +182,37 @@ def test_events_that_lag(remote, subject):
     posts = remote.posts()
     succeeded(remote, remote.wait(remote.enrol(subject), 40), subject)
     assert remote.posts() == posts + 1
+
+
+def test_its_own_event_cannot_be_read(remote, subject):
+    """What may be there is not asked for a second time; once it can be read it is handed out."""
+    gateway = remote.gateway
+    gateway.faults.add("lost", on="enroll", times=1)
+    with gateway.lock:
+        gateway.bad_certificates = {len(gateway.cas[ID].events)}
+    posts = remote.posts()
+    first = remote.enrol(subject)
+    assert first.pending, first
+    wait_until(lambda: remote.row(first).get("gh") == "GH1326"
+               or "GH1326" in remote.server.log.text(), 20, 0.3, "the reason")
+    # longer than it may take until the CA would tell of it
+    time.sleep(7)
+    assert remote.posts() == posts + 1 and remote.client().poll(first.request).pending
+    gateway.bad_certificates = set()
+    succeeded(remote, remote.wait(first, 40), subject)
+    assert remote.posts() == posts + 1
+
+
+def test_pages_of_events_that_fail(remote, subject):
+    """A search goes on with the page that failed, however many there are."""
+    gateway = remote.gateway
+    for number in range(220):
+        elsewhere(gateway, number)
+    bad = gateway.faults.add("status", on="events", share=0.5, code=502)
+    gateway.faults.add("lost", on="enroll", times=1)
+    posts = remote.posts()
+    succeeded(remote, remote.wait(remote.enrol(subject), 60), subject)
+    assert remote.posts() == posts + 1 and bad.hits
 
 
 @pytest.mark.parametrize("serial", [True, False])

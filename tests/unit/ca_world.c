@@ -208,6 +208,7 @@ void ca_search_add(ca_search_t *search, ca_wanted_t *wanted)
     ++play.searches;
     wanted->found = apr_array_make(test_pool, 1, sizeof(X509 *));
     wanted->revoked = apr_array_make(test_pool, 1, sizeof(X509 *));
+    wanted->unread = play.search == UNREAD;
     wanted->verdict = play.search == NOT_NOW ? CAGW_BROKEN
         : play.search == NEVER ? CAGW_UNSUPPORTED : CAGW_DONE;
     if (play.search == NOT_NOW) {

@@ -36,6 +36,7 @@ typedef enum {
     GOOD_FOUND,
     WRONG_FOUND,
     REVOKED_FOUND,
+    UNREAD,
     NOT_NOW,
     NEVER
 } ca_search_told_t;

@@ -116,6 +116,15 @@ static void test_time(void **state)
     assert_int_equal(time, apr_time_from_sec(1730898000));
     assert_int_equal(gh_time_parse(&time, "2038-01-19T03:14:08.123Z"), APR_SUCCESS);
     assert_string_equal(gh_time_text(pool, time), "2038-01-19T03:14:08Z");
+    assert_int_equal(gh_time_parse(&time, "2026-11-20T15:04:05+00:00"), APR_SUCCESS);
+    assert_string_equal(gh_time_text(pool, time), "2026-11-20T15:04:05Z");
+    assert_int_equal(gh_time_parse(&time, "2026-11-20T15:04:05.5+0130"), APR_SUCCESS);
+    assert_string_equal(gh_time_text(pool, time), "2026-11-20T13:34:05Z");
+    assert_int_equal(gh_time_parse(&time, "2026-11-20T15:04-01:00"), APR_SUCCESS);
+    assert_string_equal(gh_time_text(pool, time), "2026-11-20T16:04:00Z");
+    assert_int_equal(gh_time_parse(&time, "2026-11-20T15:04:05"), APR_EINVAL);
+    assert_int_equal(gh_time_parse(&time, "2026-11-20T15:04:05+1"), APR_EINVAL);
+    assert_int_equal(gh_time_parse(&time, "2026-11-20T15:04:05+15:00"), APR_EINVAL);
     assert_int_equal(gh_time_parse(&time, "2026-11-20 15:04:05"), APR_EINVAL);
     assert_int_equal(gh_time_parse(&time, "2026-13-20T15:04:05Z"), APR_EINVAL);
     assert_int_equal(gh_time_parse(&time, ""), APR_EINVAL);

@@ -18,6 +18,7 @@ typedef struct {
     const char *reference;
     long sent;                      /* seconds ago; 0: no call was made */
     int late;                       /* 1: its deadline has passed */
+    int over;                       /* seconds ago it was answered; 0: at once */
 } before_t;
 
 static const char *submit(const char *transaction)
@@ -35,7 +36,15 @@ static apr_status_t set_work(gh_transaction_t *transaction, void *baton)
                                  " deadline = CASE WHEN CAST($3 AS BIGINT) = 1 THEN created + 1"
                                  " ELSE deadline END");
 
-    gh_bind_text(query, before->reference);
+    if (before->reference && (!strcmp(before->reference, "over")
+                              || !strcmp(before->reference, "wrong"))) {
+        gh_bind_text(query, apr_psprintf(test_pool, "%s@%" APR_TIME_T_FMT, before->reference,
+                                         apr_time_now() - apr_time_from_sec(
+                                             before->over ? before->over : before->sent)));
+    }
+    else {
+        gh_bind_text(query, before->reference);
+    }
     gh_bind_int64(query, before->sent ? apr_time_now() - apr_time_from_sec(before->sent) : 0);
     gh_bind_int64(query, before->late);
     return gh_execute(query);
@@ -69,6 +78,15 @@ typedef struct {
 #define WAS(known) { .reference = known, .sent = 60 }
 #define WAS_LATE(known) { .reference = known, .sent = 60, .late = 1 }
 
+/** Of a call that is over it says since when, too. */
+static int is_reference(const char *reference, const char *expected)
+{
+    const char *at = reference ? strchr(reference, '@') : NULL;
+
+    return !strcmp(at ? apr_pstrmemdup(test_pool, reference, (apr_size_t)(at - reference))
+                   : reference ? reference : "", expected ? expected : "");
+}
+
 static void check(const case_t *one, int position)
 {
     const char *id = submit(apr_itoa(test_pool, position));
@@ -87,8 +105,7 @@ static void check(const case_t *one, int position)
                  job ? job->number : "gone");
     }
     if (job) {
-        if ((job->sent != 0) != one->sent || strcmp(job->reference ? job->reference : "",
-                                                    one->reference ? one->reference : "")
+        if ((job->sent != 0) != one->sent || !is_reference(job->reference, one->reference)
             || strcmp(job->number ? job->number : "", one->number ? one->number : "")) {
             fail_msg("case %d: sent %d, reference %s, number %s", position, job->sent != 0,
                      job->reference, job->number);
@@ -208,6 +225,17 @@ static void test_taken_up(void **state)
         { .before = { .sent = 60 }, .unsearchable = 1, .state = DOUBT(NULL, "GH0834") },
         { .before = WAS("over"), .search = NOTHING_FOUND, .timeout = 3600,
           .state = GH_ENROLMENT_SUBMITTED, 0, NULL, NULL },
+        /* what was issued shortly before the answer is told by as much later as events lag */
+        { .before = { .reference = "over", .sent = 60, .over = 5 }, .search = NOTHING_FOUND,
+          .lag = 30, .state = GH_ENROLMENT_SUBMITTED, 1, "over", NULL },
+        { .before = { .reference = "over", .sent = 60, .over = 40 }, .search = NOTHING_FOUND,
+          .lag = 30, .timeout = 3600, .state = GH_ENROLMENT_SUBMITTED, 0, NULL, NULL },
+        { .before = { .reference = "over@", .sent = 60 }, .search = NOTHING_FOUND,
+          .lag = 30, .timeout = 40, .state = GH_ENROLMENT_SUBMITTED, 1, "over", NULL },
+        /* an event that cannot be read may be the one */
+        { .before = { .sent = 60 }, .search = UNREAD, .state = OPEN(NULL, "GH1326") },
+        { .before = { .sent = 7200 }, .search = UNREAD, .state = DOUBT(NULL, "GH1326") },
+        { .before = WAS("id:7"), .search = UNREAD, .state = OPEN("id:7", "GH1326") },
         { .before = WAS("wrong"), .search = NOTHING_FOUND, .timeout = 3600,
           .state = DOUBT("wrong", NULL) },
         { .before = WAS("wrong"), .search = GOOD_FOUND, .state = ISSUED },

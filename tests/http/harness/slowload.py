@@ -13,12 +13,13 @@ from .server import CHALLENGE
 
 LOST = (OSError, http.client.HTTPException)
 POLL = 1.0
+MAKING = threading.Lock()
 
 
 class Device:
-    def __init__(self, client, number, name):
+    def __init__(self, number, name):
         self.subject = f"CN={name}-{number},O=Example"
-        self.request = client.message(Csr(next(FRESH), self.subject, CHALLENGE))
+        self.request = None             # made when it is sent first
         self.poll = None
         self.answered = False
         self.next = 0.0                 # when it asks again
@@ -28,6 +29,10 @@ class Device:
 
     def step(self, client):
         """One exchange."""
+        if self.request is None:
+            with MAKING:
+                key = next(FRESH)
+            self.request = client.message(Csr(key, self.subject, CHALLENGE))
         message = self.request
         if self.answered:
             self.poll = self.poll or client.poll_message(self.request)
@@ -56,7 +61,7 @@ class SlowLoad:
 
     def __init__(self, client, count, name="load", threads=8, seconds=120):
         self.client = client
-        self.devices = [Device(client, number, name) for number in range(count)]
+        self.devices = [Device(number, name) for number in range(count)]
         self._waiting = list(self.devices)
         self._lock = threading.Lock()
         self._open = count
