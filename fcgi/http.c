@@ -352,13 +352,6 @@ static void free_call(http_call_t *call)
     apr_pool_destroy(call->pool);
 }
 
-/** Whoever has given rise to it may have been taken for dead while this process stood still, and
- *  others act by when it was to be over. */
-static int is_late(const http_call_t *call)
-{
-    return call->has_effect && apr_time_now() - call->begun > call->timeout;
-}
-
 static int run_call(http_call_t *call)
 {
     apr_interval_time_t left = call->timeout - (apr_time_now() - call->begun);
@@ -473,7 +466,6 @@ static void judge(http_call_t *call, CURLcode code, http_answer_t *answer)
 
 static void read_answer(http_call_t *call, http_answer_t *answer)
 {
-    struct curl_header *date;
     curl_off_t seconds = 0;
     char *type = NULL;
 
@@ -481,10 +473,7 @@ static void read_answer(http_call_t *call, http_answer_t *answer)
     curl_easy_getinfo(call->easy, CURLINFO_CONTENT_TYPE, &type);
     curl_easy_getinfo(call->easy, CURLINFO_RETRY_AFTER, &seconds);
     answer->content_type = type;
-    if (curl_easy_header(call->easy, "Date", 0, CURLH_HEADER, -1, &date) == CURLHE_OK
-        && curl_getdate(date->value, NULL) > 0) {
-        answer->date = apr_time_from_sec(curl_getdate(date->value, NULL));
-    }
+    answer->date = http_date(call);
     answer->body.data = call->answer ? call->answer : (const unsigned char *)"";
     answer->body.length = call->answer_length;
     if (seconds > 0) {
@@ -531,7 +520,7 @@ static void start_waiting(http_peer_t *peer)
     http_call_t *call;
 
     while (peer->running < peer->config.connections && (call = http_pop_waiting(peer)) != NULL) {
-        if (is_late(call)) {
+        if (http_is_late(call)) {
             end_call(call, CURLE_OPERATION_TIMEDOUT, 0);
         }
         else if (!run_call(call)) {

@@ -104,6 +104,12 @@ void http_push_waiting(http_call_t *call);
 void http_drop_waiting(http_call_t *call);
 /** @return NULL: none waits */
 http_call_t *http_pop_waiting(http_peer_t *peer);
+/** Whether one that waits has an effect and should have been over by now. Whoever has given rise to
+ *  it may have been taken for dead while this process stood still, and others act by that time. */
+int http_is_late(const http_call_t *call);
+
+/** By the server's clock; 0: it does not say. */
+apr_time_t http_date(const http_call_t *call);
 /** One that has waited for too long; NULL: none has. */
 http_call_t *http_find_late(const http_client_t *client, apr_time_t now);
 

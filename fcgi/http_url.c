@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-/* What the URL of a service may be. */
+/* What the URL of a service may be, and what time it has. */
 
 #include <string.h>
 
@@ -34,4 +34,13 @@ apr_status_t http_check_url(const http_peer_config_t *config, gh_result_t *resul
                          GHNO(0801) "%s: the URL of a service begins with https:// and a host, has "
                          "no user, query or fragment, and does not end with a slash",
                          config->name);
+}
+
+apr_time_t http_date(const http_call_t *call)
+{
+    struct curl_header *header;
+    time_t date = curl_easy_header(call->easy, "Date", 0, CURLH_HEADER, -1, &header) == CURLHE_OK
+        ? curl_getdate(header->value, NULL) : 0;
+
+    return date > 0 ? apr_time_from_sec(date) : 0;
 }

@@ -2,8 +2,8 @@
 
 #include "mended_json.h"
 
-#include <stdlib.h>
-#include <string.h>
+#include <apr_pools.h>
+#include <apr_strings.h>
 
 #define FLAGS (JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL)
 
@@ -42,15 +42,17 @@ static int mend(char *text, apr_size_t length)
 json_t *gh_mended_json(const void *data, apr_size_t length, json_error_t *error)
 {
     json_t *json = json_loadb(data, length, FLAGS, error);
+    apr_pool_t *pool;
     char *copy;
 
-    if (json || length == 0 || (copy = malloc(length)) == NULL) {
+    if (json || length == 0) {
         return json;
     }
-    memcpy(copy, data, length);
+    apr_pool_create(&pool, NULL);
+    copy = apr_pmemdup(pool, data, length);
     if (mend(copy, length)) {
         json = json_loadb(copy, length, FLAGS, NULL);
     }
-    free(copy);
+    apr_pool_destroy(pool);
     return json;
 }

@@ -186,7 +186,8 @@ apr_status_t gh_time_parse(apr_time_t *time, const char *text)
             ++text;
         }
     }
-    if (!take_offset(&text, &offset) || *text || parts.tm_year < 1970 || parts.tm_mon < 1 || parts.tm_mon > 12
+    if (!take_offset(&text, &offset) || *text
+        || parts.tm_year < 1970 || parts.tm_mon < 1 || parts.tm_mon > 12
         || parts.tm_mday < 1 || parts.tm_mday > 31 || parts.tm_hour > 23 || parts.tm_min > 59
         || parts.tm_sec > 60) {
         return APR_EINVAL;

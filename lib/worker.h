@@ -74,8 +74,8 @@ const gh_log_t *gh_worker_log(const gh_worker_t *worker);
 /** @return 1 once the worker was asked to end. Thread-safe */
 int gh_worker_stopping(const gh_worker_t *worker);
 
-/** What it has begun may take so long: it gives itself that time to end, if that is more than it was
- *  started with. */
+/** What it has begun may take so long: it gives itself that time to end, if that is more than it
+ *  was started with. */
 void gh_worker_need(gh_worker_t *worker, apr_interval_time_t patience);
 
 /** How long the process has to its end, once it was asked to end. Thread-safe.

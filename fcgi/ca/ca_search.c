@@ -6,7 +6,6 @@
  * new and what concerns it, and one that is broken off goes on where it stood.
  */
 
-#include <stdlib.h>
 #include <string.h>
 
 #include <apr_hash.h>
@@ -48,8 +47,9 @@
 
 typedef struct {
     const char *cursor;             /* NULL: the first one */
-    unsigned char *keys;            /* SHA-256 of each; malloc */
+    unsigned char *keys;            /* SHA-256 of each */
     int count;
+    int room;                       /* for so many */
     int unread;                     /* events whose certificate cannot be read */
     apr_time_t latest;              /* of its events; 0: they do not say */
 } page_t;
@@ -114,17 +114,6 @@ static int last_of(const ca_search_t *search)
     return search->pages->nelts - 1;
 }
 
-static apr_status_t forget_pages(void *data)
-{
-    ca_search_t *search = data;
-    int i;
-
-    for (i = 0; i < search->pages->nelts; ++i) {
-        free(page_of(search, i)->keys);
-    }
-    return APR_SUCCESS;
-}
-
 static void forget(ca_search_t *search, apr_time_t start)
 {
     if (search->kept) {
@@ -134,7 +123,6 @@ static void forget(ca_search_t *search, apr_time_t start)
     search->pages = apr_array_make(search->kept, 64, sizeof(page_t));
     memset(apr_array_push(search->pages), 0, sizeof(page_t));
     search->start = start;
-    apr_pool_cleanup_register(search->kept, search, forget_pages, apr_pool_cleanup_null);
 }
 
 static apr_time_t latest_of(const ca_search_t *search)
@@ -324,20 +312,16 @@ static void keep(ca_search_t *search)
 {
     page_t *page = page_of(search, search->at);
     int count = search->keys->nelts, i;
-    unsigned char *keys = malloc((size_t)(count ? count : 1) * DIGEST);
 
     page->unread = search->events.skipped;
     page->latest = search->events.latest;
-    free(page->keys);
-    page->keys = keys;
-    page->count = 0;
-    if (!keys) {
-        /* read again by who needs it */
-        page->unread = 1;
-        return;
+    if (count > page->room) {
+        /* the last page is read often, until it is full */
+        page->room = count > PAGE_SIZE ? count : PAGE_SIZE;
+        page->keys = apr_palloc(search->kept, (apr_size_t)page->room * DIGEST);
     }
     for (i = 0; i < count; ++i) {
-        memcpy(keys + i * DIGEST, APR_ARRAY_IDX(search->keys, i, gh_bytes_t).data, DIGEST);
+        memcpy(page->keys + i * DIGEST, APR_ARRAY_IDX(search->keys, i, gh_bytes_t).data, DIGEST);
     }
     page->count = count;
 }

@@ -255,7 +255,7 @@ apr_status_t cagw_read_action(int *rejected, const cagw_reply_t *reply, gh_resul
     return cagw_malformed(result, "status of an action");
 }
 
-/** @return 0 if it cannot be told whose certificate it is. Of a revocation that need not be known. */
+/** @return 0 if it cannot be told whose certificate it is; of a revocation that need not be */
 static int read_event(cagw_events_t *page, const json_t *object, apr_pool_t *p)
 {
     const char *certificate = cagw_text(object, CAGW_CERTIFICATE);

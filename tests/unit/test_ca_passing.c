@@ -45,7 +45,8 @@ static void test_passed(void **state)
     apr_size_t i;
 
     for (i = 0; i < sizeof(distances) / sizeof(distances[0]); ++i) {
-        apr_time_t last = NOW - SECONDS(distances[i]) - SECONDS(5), bad = last + SECONDS(distances[i]);
+        apr_time_t last = NOW - SECONDS(distances[i]) - SECONDS(5);
+        apr_time_t bad = last + SECONDS(distances[i]);
 
         ca_passing_init(&passing);
         assert_true(play(&passing, last, bad, 0) > 0);

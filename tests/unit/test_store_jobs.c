@@ -66,8 +66,8 @@ static apr_status_t insert(gh_transaction_t *t, void *baton)
 
 WORK(find, gh_job_find(t, w->id, &w->record, w->p))
 WORK(claim, gh_job_claim(t, w->id, w->holder, w->interval, &w->record, w->p))
-WORK(claim_due, gh_job_claim_due(t, w->queues, w->holder, w->interval, w->limit, w->limit, &w->records,
-                                 w->p))
+WORK(claim_due, gh_job_claim_due(t, w->queues, w->holder, w->interval, w->limit, w->limit,
+                                 &w->records, w->p))
 WORK(count_due, gh_job_count_due(t, w->queues, w->limit, &w->count))
 WORK(extend, gh_job_extend(t, w->ids, w->holder, w->interval))
 WORK(begin_call, gh_job_begin_call(t, w->id, w->holder))
