@@ -13,11 +13,12 @@ files=$(product_sources)
 text=$(without_comments $files)
 [ -n "$text" ] || missing "text of the sources"
 
-for name in strcpy strcat strncpy strncat sprintf vsprintf gets atoi atol atoll atof strtok \
-    alloca asctime ctime gmtime localtime rand srand random tmpnam mktemp system popen setjmp longjmp \
-    assert; do
-    found=$(printf '%s\n' "$text" | grep -E "(^|[^A-Za-z0-9_>.])$name *\(")
-    verdict "no $name()" "$found"
+names='strcpy strcat strncpy strncat sprintf vsprintf gets atoi atol atoll atof strtok alloca asctime
+ctime gmtime localtime rand srand random tmpnam mktemp system popen setjmp longjmp assert'
+suspects=$(printf '%s\n' "$text" \
+    | grep -E "(^|[^A-Za-z0-9_>.])($(printf '%s' "$names" | tr ' \n' '||')) *\(")
+for name in $names; do
+    verdict "no $name()" "$(printf '%s\n' "$suspects" | grep -E "(^|[^A-Za-z0-9_>.])$name *\(")"
 done
 verdict "no PKCS7_* of OpenSSL" "$(printf '%s\n' "$text" | grep -E '(^|[^A-Za-z0-9_])(d2i_|i2d_)?PKCS7_[A-Za-z]|[^A-Za-z0-9_](d2i|i2d)_PKCS7')"
 verdict "no ERR_print_errors" "$(printf '%s\n' "$text" | grep 'ERR_print_errors')"

@@ -12,10 +12,7 @@ files=$(c_sources)
 # shellcheck disable=SC2086
 listed=$(sed 's/#.*//' Makefile.am $fragments | tr -s ' \t\\=+' '\n' | sort -u)
 
-absent=$(for file in $files; do
-    printf '%s\n' "$listed" | grep -qxF "$file" || echo "$file"
-done)
-verdict "every C file is listed in a Makefile fragment" "$absent"
+verdict "every C file is listed in a Makefile fragment" "$(not_in "$files" "$listed")"
 
 gone=$(printf '%s\n' "$listed" | grep -E '^(lib|mod_[a-z]*|tools|tests|bench|fcgi)/.*\.[ch]$' | while read -r file; do
     [ -f "$file" ] || echo "$file"

@@ -23,52 +23,53 @@ profile_table() {
     cat lib/x509/profile*.c | tr '\n' ' ' | grep -oE '\{[[:blank:]]*"Profile[A-Za-z]+"' | sed 's/.*"\(.*\)"/\1/'
 }
 
-# Rows of a directive's section in a page: "Syntax Default Context Status Module Since"
-rows_of() {
-    awk -v heading="## $2 directive" '
-        $0 == heading { on = 1; next }
-        /^## / { on = 0 }
-        on && /^\| [A-Z][a-z]+: \| .+ \|$/ { sub(/^\| /, ""); sub(/:.*/, ""); print }' "$1"
-}
+# Names that stand in files as words of their own
+words_of() { cat "$@" | tr -cs 'A-Za-z0-9' '\n' | sort -u; }
 
-syntax_of() {
-    awk -v heading="## $2 directive" '
-        $0 == heading { on = 1; next }
-        /^## / { on = 0 }
-        on && /^\| Syntax: \| / { sub(/^\| Syntax: \| `/, ""); print }' "$1"
+# wrong_sections PAGE NAME...: what is lacking in the sections of directives that are in a page
+wrong_sections() {
+    file=$1
+    shift
+    awk -v names="$*" '
+        BEGIN { count = split(names, list, " ")
+                rows = split("Description Syntax Default Context Status Module Since", row, " ") }
+        /^## [A-Za-z0-9]+ directive$/ { name = $2; there[name] = 1; next }
+        /^## / { name = "" }
+        name != "" && /^\| [A-Z][a-z]+: \| .+ \|$/ {
+            what = $2; sub(/:$/, "", what); has[name " " what] = 1
+            if (what == "Syntax" && $0 !~ "^\\| Syntax: \\| `<?" name "[ >]") syntax[name] = 1 }
+        { line = $0
+          while (match(line, /\[[A-Za-z0-9]+\]\(#[a-z0-9]+-directive\)/)) {
+              link = substr(line, RSTART + 1, RLENGTH - 1); text = link
+              sub(/\].*/, "", text); sub(/.*\(#/, "", link)
+              if (link == tolower(text) "-directive)") linked[text] = 1
+              line = substr(line, RSTART + RLENGTH) } }
+        END { for (i = 1; i <= count; i++) {
+                  name = list[i]
+                  if (!(name in there)) continue
+                  for (k = 1; k <= rows; k++)
+                      if (!((name " " row[k]) in has)) print name ":no-" row[k]
+                  if (name in syntax) print name ":Syntax"
+                  if (!(name in linked)) print name ":not-in-the-list" } }' "$file"
 }
 
 check_module() {
     module=$1 page=docs/$1.md names=$2
     [ -s "$page" ] || missing "$page"
-    absent_conf='' absent_page='' absent_test='' wrong=''
-    for name in $names; do
-        # shellcheck disable=SC2086
-        grep -qE "(^|[^A-Za-z])$name([^A-Za-z]|\$)" $conf || absent_conf="$absent_conf $name"
-        # shellcheck disable=SC2086
-        grep -qE "(^|[^A-Za-z])$name([^A-Za-z]|\$)" $tests || absent_test="$absent_test $name"
-        if ! grep -qx "## $name directive" "$page"; then
-            absent_page="$absent_page $name"
-            continue
-        fi
-        rows=$(rows_of "$page" "$name")
-        for row in Description Syntax Default Context Status Module Since; do
-            printf '%s\n' "$rows" | grep -qx "$row" || wrong="$wrong $name:no-$row"
-        done
-        syntax_of "$page" "$name" | grep -qvE "^<?$name[ >]" && wrong="$wrong $name:Syntax"
-        anchor=$(printf %s "$name" | tr 'A-Z' 'a-z')-directive
-        grep -q "\[$name\](#$anchor)" "$page" || wrong="$wrong $name:not-in-the-list"
-    done
-    verdict "$module: every directive is in conf.d" "${absent_conf# }"
-    verdict "$module: every directive is in $page" "${absent_page# }"
-    verdict "$module: every directive is in a test" "${absent_test# }"
-    verdict "$module: $page says syntax, default, context, status, module and since" "${wrong# }"
-    verdict "$module: $page has no other directives" "$(sed -n 's/^## \([A-Za-z]*\) directive$/\1/p' "$page" \
-        | while read -r name; do
-        printf '%s\n' $names | grep -qx "$name" || echo "$name"
-    done)"
+    there=$(sed -n 's/^## \([A-Za-z0-9]*\) directive$/\1/p' "$page")
+    verdict "$module: every directive is in conf.d" "$(not_in "$names" "$conf_words")"
+    verdict "$module: every directive is in $page" "$(not_in "$names" "$there")"
+    verdict "$module: every directive is in a test" "$(not_in "$names" "$test_words")"
+    # shellcheck disable=SC2086
+    verdict "$module: $page says syntax, default, context, status, module and since" \
+        "$(wrong_sections "$page" $names)"
+    verdict "$module: $page has no other directives" "$(not_in "$there" "$names")"
 }
 
+# shellcheck disable=SC2086
+conf_words=$(words_of $conf)
+# shellcheck disable=SC2086
+test_words=$(words_of $tests)
 all=''
 for folder in mod_*; do
     names=$(table_of "$folder" | sort -u)
@@ -79,7 +80,8 @@ for folder in mod_*; do
             "$(printf '%s\n%s\n' "$(printf '%s\n' "$names" | grep '^Profile')" "$profile" | sort | uniq -u)"
     fi
     [ -n "$names" ] || missing "the table of directives in $folder"
-    all="$all $names"
+    all="$all
+$names"
     check_module "$folder" "$names"
 done
 [ -n "$all" ] || missing "modules"
@@ -88,7 +90,5 @@ done
 # shellcheck disable=SC2086
 verdict "conf.d has no unknown directives" "$(grep -hoE \
     '^[[:blank:]#]*<?(Gatehouse[A-Z][A-Za-z]*|<Issuer|Issuer[A-Z][A-Za-z]*|CertificateProfile|Profile[A-Z][A-Za-z]*|SCEP[A-Z][A-Za-z]*|OCSP[A-Z][A-Za-z]*|Escrow[A-Z][A-Za-z]*|Thumbprint[A-Z][A-Za-z]*|WSTEP[A-Z][A-Za-z]*|<CertificateTemplate|Template[A-Z][A-Za-z]*)([[:blank:]]|>|$)' $conf \
-    | tr -d '[:blank:]#<>' | sort -u | while read -r name; do
-    printf '%s\n' $all | grep -qx "$name" || echo "$name"
-done)"
+    | tr -d '[:blank:]#<>' | sort -u | grep -vxF -e "$all")"
 finish

@@ -25,12 +25,8 @@ verdict "numbers are in order and without gaps" "$(printf '%s\n' "$listed" \
     | awk '{ n = substr($0, 3) + 0 } NR > 1 && n != last + 1 { print last " is followed by " n }
            { last = n }' )"
 verdict "no number is used twice" "$(printf '%s\n' "$used" | sort | uniq -d)"
-verdict "every number used is listed" "$(printf '%s\n' "$used" | sort -u | while read -r number; do
-    printf '%s\n' "$listed" | grep -qxF "$number" || echo "$number"
-done)"
-verdict "every number listed is used" "$(printf '%s\n' "$listed" | while read -r number; do
-    printf '%s\n' "$used" | grep -qxF "$number" || echo "$number"
-done)"
+verdict "every number used is listed" "$(not_in "$used" "$listed" | sort -u)"
+verdict "every number listed is used" "$(not_in "$listed" "$used")"
 # A message without a number would be found by nobody.
 # shellcheck disable=SC2086
 verdict "every failure has a number" "$(awk '
@@ -46,10 +42,8 @@ verdict "every failure has a number" "$(awk '
                open = 0 } }' $files)"
 
 if git rev-parse --verify -q HEAD >/dev/null 2>&1 && git cat-file -e "HEAD:$list" 2>/dev/null; then
-    verdict "no number of the last commit is gone" "$(git show "HEAD:$list" | cut -d'|' -f1 \
-        | while read -r number; do
-        printf '%s\n' "$listed" | grep -qxF "$number" || echo "$number"
-    done)"
+    before=$(git show "HEAD:$list" | cut -d'|' -f1)
+    verdict "no number of the last commit is gone" "$(not_in "$before" "$listed")"
 fi
 verdict "docs/messages.md agrees with $list" \
     "$(sh scripts/messages-page "$list" | diff docs/messages.md - 2>&1 | head -n 20)"

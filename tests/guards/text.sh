@@ -19,15 +19,15 @@ no_tabs=$(printf '%s\n' $all | grep -vE '\.am$')
 verdict "no tabs" "$(grep -n "$tab" $no_tabs | cut -c1-100)"
 verdict "no blanks at line ends" "$(grep -nE '[[:blank:]]+$' $all | cut -c1-100)"
 verdict "no C line of more than 100 columns" "$(awk 'length($0) > 100 { print FILENAME ":" FNR }' $c_files)"
-verdict "each C file names its licence first" "$(for file in $c_files; do
-    head -n 1 "$file" | grep -qF '/* Licensed under the Apache License, Version 2.0. See LICENSE. */' \
-        || echo "$file"
-    done)"
+verdict "each C file names its licence first" "$(awk '
+    BEGIN { licence = "/* Licensed under the Apache License, Version 2.0. See LICENSE. */" }
+    FNR == 1 && index($0, licence) == 0 { print FILENAME }' $c_files)"
 verdict "no marks of unfinished work" "$(grep -nE '\b(TODO|FIXME|XXX)\b' $all | grep -v '^tests/guards/')"
 verdict "no paths of a particular machine" \
     "$(grep -nE '(^|[^A-Za-z0-9_./$}])/(work|home|root|farm)/' $all | grep -v '^tests/guards/' | cut -c1-120)"
-verdict "files end with a line end" "$(for file in $all; do
-    [ ! -s "$file" ] || [ -z "$(tail -c 1 "$file")" ] || echo "$file"
-    done)"
+# of each file its name in a line, and what stands behind its last line end
+verdict "files end with a line end" "$(tail -c 1 -v $all | awk '
+    /^==> .* <==$/ { file = $2; next }
+    $0 != "" { print file }')"
 }
 finish
