@@ -96,6 +96,7 @@ int run_device_tests(void);
 int run_ledger_tests(void);
 int run_job_tests(void);
 int run_delivery_tests(void);
+int run_credential_tests(void);
 int run_escrow_tests(void);
 int run_pin_tests(void);
 int run_remote_tests(void);

@@ -99,6 +99,7 @@ int main(int argc, char **argv)
         { "ledger", run_ledger_tests },
         { "jobs", run_job_tests },
         { "deliveries", run_delivery_tests },
+        { "credentials", run_credential_tests },
         { "escrow", run_escrow_tests },
         { "pins", run_pin_tests },
         { "remote", run_remote_tests },
