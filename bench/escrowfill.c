@@ -58,8 +58,8 @@ static void store_one(size_t number, apr_pool_t *p)
     gh_result_clear(&result);
     escrow_name_pair(device, user, fill.series, number);
     upload = escrow_upload_create(device, user, p);
-    escrow_upload_add(upload, ESCROW_SIGNING, another(ESCROW_SIGNING, p), NULL);
-    escrow_upload_add(upload, ESCROW_ENCRYPTION, another(ESCROW_ENCRYPTION, p), NULL);
+    escrow_upload_add(upload, ESCROW_SIGNING, another(ESCROW_SIGNING, p), NULL, NULL);
+    escrow_upload_add(upload, ESCROW_ENCRYPTION, another(ESCROW_ENCRYPTION, p), NULL, NULL);
     if (escrow_keep_upload(&stored, &fill.keep, upload, &options, &event, p, &result)
         != APR_SUCCESS) {
         bench_die("device %zu: %s %s", number, result.number, result.message);
