@@ -17,7 +17,7 @@
 APLOG_USE_MODULE(wstep);
 
 static const wstep_authentication_t authentications[] = {
-    WSTEP_USERTOKEN, WSTEP_KERBEROS, WSTEP_CERTIFICATE, WSTEP_ANONYMOUS
+    WSTEP_USERTOKEN, WSTEP_KERBEROS, WSTEP_ANONYMOUS
 };
 #define AUTHENTICATIONS (sizeof(authentications) / sizeof(authentications[0]))
 
@@ -222,12 +222,34 @@ static void find_providers(compile_t *c, wstep_entry_t *entry)
     }
 }
 
+/** @return 1 if some section says how callers show who they are: whoever writes of /wstep alone has
+ *  not thought of callers whom nobody knows */
+static int said_how(const compile_t *c, const wstep_url_t *url, const char *path)
+{
+    const core_server_config *core = core_of(c->s);
+    const char *root = !url->tenant
+        ? path : apr_pstrcat(c->ptemp, url->policy ? XCEP_URL_ROOT "/" : WSTEP_URL_ROOT "/",
+                             wstep_authentication_name(url->authentication), NULL);
+    int i;
+
+    for (i = 0; i < core->sec_url->nelts; ++i) {
+        const wstep_section_t *section = ap_get_module_config(
+            APR_ARRAY_IDX(core->sec_url, i, ap_conf_vector_t *), &wstep_module);
+
+        if (section && section->place.file && wstep_location_covers(root, section->path)
+            && wstep_location_covers(section->path, path)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static wstep_entry_t *make_entry(compile_t *c, const wstep_url_t *url, const char *path)
 {
     effective_t e = effective(c, path, 0);
     wstep_entry_t *entry;
 
-    if (!e.handler || strcmp(e.handler, WSTEP_HANDLER) || !e.section
+    if (!said_how(c, url, path) || !e.handler || strcmp(e.handler, WSTEP_HANDLER) || !e.section
         || (url->tenant && !lists(e.section, url->tenant, url->issuer))) {
         return NULL;
     }

@@ -189,8 +189,11 @@ static int take_profile(wstep_template_section_t *section, int argc, char *const
     int i;
 
     if (argc < 2) {
-        section->profile = argc ? argv[0] : NULL;
-        return argc == 1 && !section->usages->nelts;
+        if (argc != 1 || section->profile || section->usages->nelts) {
+            return 0;
+        }
+        section->profile = argv[0];
+        return 1;
     }
     usage = apr_array_push(section->usages);
     usage->profile = argv[0];

@@ -124,11 +124,6 @@ void wstep_write_nil(wstep_writer_t *writer, const char *name, const char *uri)
     wstep_write_close(writer);
 }
 
-void wstep_write_raw(wstep_writer_t *writer, gh_bytes_t xml)
-{
-    note(writer, xmlTextWriterWriteRawLen(writer->writer, TEXT(xml.data), (int)xml.length));
-}
-
 apr_status_t wstep_writer_finish(wstep_writer_t *writer, gh_bytes_t *xml, apr_pool_t *p)
 {
     note(writer, xmlTextWriterEndDocument(writer->writer));

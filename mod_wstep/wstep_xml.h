@@ -90,8 +90,6 @@ void wstep_write_number(wstep_writer_t *writer, const char *name, apr_int64_t nu
 void wstep_write_boolean(wstep_writer_t *writer, const char *name, int value);
 /** An element that says xsi:nil; the prefix xsi was declared. */
 void wstep_write_nil(wstep_writer_t *writer, const char *name, const char *uri);
-/** Text that is XML already, as made by another writer. */
-void wstep_write_raw(wstep_writer_t *writer, gh_bytes_t xml);
 
 /** Ends the document. @return APR_ENOMEM if anything has failed */
 apr_status_t wstep_writer_finish(wstep_writer_t *writer, gh_bytes_t *xml, apr_pool_t *p);
