@@ -17,6 +17,7 @@
 #include "mod_escrow/escrow_problem.h"
 #include "mod_escrow/escrow_uem.h"
 #include "mod_escrow/escrow_vault.h"
+#include "mod_escrow/thumbprint.h"
 #include "status.h"
 
 #define RULE "escrow.request"
@@ -27,19 +28,20 @@ typedef struct {
     const char *method;         /* HEAD goes with GET */
     const char *event;          /* for logs, if it is refused */
     int vault;                  /* needs the vault */
+    unsigned roles;             /* one of them is needed; 0: none */
     escrow_call_fn *call;
 } route_t;
 
 static const route_t routes[] = {
-    { "/v2/certificates", 0, "POST", "upload", 1, escrow_api_upload },
-    { "/v2/certificates", 0, "GET", "list", 0, escrow_api_list },
-    { "/v2/certificates", 0, "DELETE", "remove", 0, escrow_api_remove },
-    { "/v2/certificates/status", 0, "GET", "status", 0, escrow_api_status },
-    { "/v1/profiles", 0, "POST", "profile", 1, escrow_api_skeleton },
-    { "/v1/profiles", 1, "GET", "profile", 0, escrow_api_profile },
-    { "/v1/profiles", 1, "DELETE", "cancel", 0, escrow_api_cancel },
-    { "/v1/events", 0, "POST", "provide", 1, escrow_api_event },
-    { "/v1/openapi.json", 0, "GET", "document", 0, escrow_api_document }
+    { "/v2/certificates", 0, "POST", "upload", 1, ESCROW_ROLE_PROVIDER, escrow_api_upload },
+    { "/v2/certificates", 0, "GET", "list", 0, ESCROW_ROLE_PROVIDER, escrow_api_list },
+    { "/v2/certificates", 0, "DELETE", "remove", 0, ESCROW_ROLE_PROVIDER, escrow_api_remove },
+    { "/v2/certificates/status", 0, "GET", "status", 0, ESCROW_ROLE_UEM, escrow_api_status },
+    { "/v1/profiles", 0, "POST", "profile", 1, ESCROW_ROLE_UEM, escrow_api_skeleton },
+    { "/v1/profiles", 1, "GET", "profile", 0, ESCROW_ROLE_UEM, escrow_api_profile },
+    { "/v1/profiles", 1, "DELETE", "cancel", 0, ESCROW_ROLE_UEM, escrow_api_cancel },
+    { "/v1/events", 0, "POST", "provide", 1, ESCROW_ROLE_PROVIDER, escrow_api_event },
+    { "/v1/openapi.json", 0, "GET", "document", 0, 0, escrow_api_document }
 };
 
 #define ROUTES (sizeof(routes) / sizeof(routes[0]))
@@ -164,6 +166,35 @@ static int refuse_body(request_rec *r, const route_t *route, int status, apr_siz
                   : HTTP_BAD_REQUEST, &result);
 }
 
+/** Whether the client has the role that a route takes: Require may have been said in another way, as
+ *  "Require valid-user", which lets in whoever has a certificate. @return 0, or a status */
+static int look_at_role(request_rec *r, const route_t *route, gh_result_t *result)
+{
+    const escrow_section_t *section = ap_get_module_config(r->per_dir_config, &escrow_module);
+    const char *role = escrow_role_name(route->roles);
+    apr_status_t rv;
+
+    if (!route->roles || section->roles == ESCROW_ROLES_NONE_NEEDED) {
+        return 0;
+    }
+    rv = thumbprint_role(r, route->roles);
+    if (rv == APR_SUCCESS) {
+        return 0;
+    }
+    if (rv == GH_EUNAVAILABLE) {
+        gh_result_fail(result, rv, GH_FAILURE_UNAVAILABLE, RULE,
+                       "See what the log says of the store.",
+                       GHNO(1528) "it is not known whether the client has the role %s: the store "
+                       "has not answered", role);
+        return HTTP_SERVICE_UNAVAILABLE;
+    }
+    gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, RULE,
+                   "Pin the certificate with this role; or let Require thumbprint give it, or say "
+                   "EscrowRoles any where others are let in on purpose.",
+                   GHNO(1529) "this takes the role %s, which %.100s has not", role, r->user);
+    return HTTP_FORBIDDEN;
+}
+
 /** What speaks against a request, before its body is read. @return 0: nothing; or a status */
 static int look_at_request(request_rec *r, const route_t *route, const char *allowed,
                            gh_result_t *result)
@@ -196,13 +227,16 @@ static int look_at_request(request_rec *r, const route_t *route, const char *all
         return HTTP_UNSUPPORTED_MEDIA_TYPE;
     }
     /* a location that lets everybody in is a mistake: keys could be planted */
-    if (!r->user && !(route->call == escrow_api_event && escrow_events_signed(r))) {
+    if (route->call == escrow_api_event && escrow_events_signed(r)) {
+        return 0;
+    }
+    if (!r->user) {
         gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, RULE,
                        "Protect the location: AuthType gatehouse-cert and Require thumbprint.",
                        GHNO(1235) "nobody has been authenticated here");
         return HTTP_FORBIDDEN;
     }
-    return 0;
+    return look_at_role(r, route, result);
 }
 
 /** @return 0, or a status */

@@ -5,6 +5,7 @@
 
 #include <httpd.h>
 
+#include "mod_escrow/escrow_gate.h"
 #include "mod_escrow/escrow_keep.h"
 #include "mod_escrow/escrow_settings.h"
 #include "result.h"
@@ -30,6 +31,11 @@ int escrow_api_handler(request_rec *r);
 
 /** In a child, after its vault was made, before threads are started. */
 void escrow_api_child_init(server_rec *s);
+
+/* escrow_node.c: how many uploads are opened at once */
+void escrow_node_prepare(apr_pool_t *pconf);
+void escrow_node_child_init(apr_pool_t *pchild);
+escrow_gate_t *escrow_gate(void);
 
 /** escrow_dump.c: a gatehouse_dump_fn */
 void escrow_dump(void *json, server_rec *s, apr_pool_t *p);

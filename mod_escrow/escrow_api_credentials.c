@@ -28,7 +28,8 @@ apr_status_t escrow_api_upload(escrow_call_t *call, gh_result_t *result)
     if ((rv = escrow_upload_read(&upload, call->body, settings->max_credentials,
                                  gh_vault_locked(call->keep.vault), r->pool, result))
             != APR_SUCCESS
-        || (rv = escrow_upload_open(upload, escrow_opener(), apr_time_now(), r->pool, result))
+        || (rv = escrow_upload_open(upload, escrow_opener(), escrow_gate(), apr_time_now(), r->pool,
+                                    result))
             != APR_SUCCESS
         || (rv = escrow_keep_upload(&stored, &call->keep, upload, &options, event, r->pool,
                                     result)) != APR_SUCCESS) {

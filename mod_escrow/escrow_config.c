@@ -6,6 +6,7 @@
 
 #include <apr_strings.h>
 
+#include "log.h"
 #include "mod_escrow/escrow_events.h"
 #include "mod_escrow/escrow_settings.h"
 #include "mod_escrow/escrow_tls.h"
@@ -75,6 +76,7 @@ void *escrow_merge_sections(apr_pool_t *p, void *base, void *add)
         merged->header = wider->header;
         merged->format = wider->format;
     }
+    merged->roles = narrower->roles ? narrower->roles : wider->roles;
     merged->deliver = narrower->deliver ? narrower->deliver : wider->deliver;
     if (!merged->hmac.header) {
         merged->hmac = wider->hmac;
@@ -87,6 +89,17 @@ const char *escrow_section_uem(const request_rec *r)
     const escrow_section_t *section = ap_get_module_config(r->per_dir_config, &escrow_module);
 
     return section->deliver;
+}
+
+const char *escrow_set_roles(cmd_parms *cmd, void *dir, const char *arg)
+{
+    escrow_section_t *section = dir;
+
+    if (ap_cstr_casecmp(arg, "pinned") && ap_cstr_casecmp(arg, "any")) {
+        return GHNO(1527) "EscrowRoles takes pinned or any";
+    }
+    section->roles = ap_cstr_casecmp(arg, "any") ? ESCROW_ROLES_PINNED : ESCROW_ROLES_NONE_NEEDED;
+    return NULL;
 }
 
 #define SERVER_ONE(name, function, help) AP_INIT_TAKE1(name, function, NULL, RSRC_CONF, help)
@@ -116,6 +129,8 @@ const command_rec escrow_directives[] = {
     GLOBAL_TWO("EscrowVaultKey", escrow_set_vault_key,
                "ID SOURCE: a key of the vault, by file:PATH, exec:PATH or pkcs11:"),
     SECTION_ONE("EscrowDeliver", escrow_set_deliver, "NAME: the <UEM> that profiles go to"),
+    SECTION_ONE("EscrowRoles", escrow_set_roles,
+                "pinned or any: whether the API asks for the role of a pin"),
     GLOBAL_ONE("EscrowMaxBody", escrow_set_max_body, "largest body of a request, in bytes"),
     GLOBAL_ONE("EscrowMaxCredentials", escrow_set_max_credentials, "so many in one upload"),
     GLOBAL_ONE("EscrowRetention", escrow_set_retention,

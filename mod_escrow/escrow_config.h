@@ -26,6 +26,13 @@ typedef struct {
     gh_bytes_t secret;              /* overwritten with pconf */
 } escrow_hmac_t;
 
+/** EscrowRoles: what a client needs, once httpd has let him in. */
+typedef enum {
+    ESCROW_ROLES_UNSET = 0,
+    ESCROW_ROLES_PINNED,            /* the role of what he asks for */
+    ESCROW_ROLES_NONE_NEEDED        /* nothing more */
+} escrow_roles_t;
+
 /** Of a directory, a location, or, by its defaults, of a server. */
 typedef struct {
     escrow_source_t source;
@@ -33,6 +40,7 @@ typedef struct {
     int format;                     /* escrow_header_format_t */
     const char *deliver;            /* EscrowDeliver: name of the <UEM> that profiles go to */
     escrow_hmac_t hmac;             /* EscrowEventHMAC */
+    escrow_roles_t roles;           /* EscrowRoles */
 } escrow_section_t;
 
 /** ThumbprintTrustedProxy: one of those whose headers are believed. */
@@ -64,6 +72,8 @@ void *escrow_create_server(apr_pool_t *p, server_rec *s);
 void *escrow_merge_servers(apr_pool_t *p, void *base, void *add);
 void *escrow_create_section(apr_pool_t *p, char *path);
 void *escrow_merge_sections(apr_pool_t *p, void *base, void *add);
+
+const char *escrow_set_roles(cmd_parms *cmd, void *dir, const char *arg);
 
 /** The <UEM> that profiles of a request go to; NULL: none. */
 const char *escrow_section_uem(const request_rec *r);

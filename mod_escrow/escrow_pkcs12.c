@@ -39,9 +39,9 @@ typedef struct {
 static apr_status_t refuse_iterations(reader_t *reader)
 {
     return gh_result_fail(reader->result, APR_EINVAL, GH_FAILURE_REQUEST, "pkcs12.iterations",
-                          "Make it with fewer; 2048 to 100000 are usual.",
+                          "Make it with fewer, 2048 are usual, or send fewer at once.",
                           GHNO(1116) "the PKCS#12 asks for more than %d iterations for one key, or "
-                          "%d in all", ESCROW_ITERATIONS_MAX, ESCROW_ITERATIONS_SUM);
+                          "with those before it %d in all", ESCROW_ITERATIONS_MAX, ESCROW_ITERATIONS_SUM);
 }
 
 /** Counts what a derivation costs, before it is done. */
@@ -180,14 +180,26 @@ static X509 *read_certificate(const reader_t *reader, const PKCS12_SAFEBAG *safe
 static apr_status_t read_safes(reader_t *reader, const STACK_OF(PKCS12_SAFEBAG) *safes,
                                int depth);
 
+/** As ASN1_item_dup(), which does not overwrite what it has in between. */
+static PKCS8_PRIV_KEY_INFO *copy_of(const PKCS8_PRIV_KEY_INFO *key)
+{
+    unsigned char *der = NULL;
+    int length = key != NULL ? i2d_PKCS8_PRIV_KEY_INFO(key, &der) : -1;
+    const unsigned char *at = der;
+    PKCS8_PRIV_KEY_INFO *copy = length > 0 ? d2i_PKCS8_PRIV_KEY_INFO(NULL, &at, length) : NULL;
+
+    if (length > 0)
+        OPENSSL_clear_free(der, (size_t)length);
+    return copy;
+}
+
 static apr_status_t read_bag(reader_t *reader, PKCS12_SAFEBAG *safe, int depth)
 {
     X509 *certificate;
 
     switch (PKCS12_SAFEBAG_get_nid(safe)) {
     case NID_keyBag:
-        take_key(reader, ASN1_item_dup(ASN1_ITEM_rptr(PKCS8_PRIV_KEY_INFO),
-                                       PKCS12_SAFEBAG_get0_p8inf(safe)));
+        take_key(reader, copy_of(PKCS12_SAFEBAG_get0_p8inf(safe)));
         return APR_SUCCESS;
     case NID_pkcs8ShroudedKeyBag:
         return read_key(reader, safe);
@@ -310,7 +322,19 @@ apr_status_t escrow_pkcs12_open(escrow_credential_t **credential, const escrow_o
                                 gh_bytes_t der, const char *password, escrow_use_t use,
                                 apr_time_t now, apr_pool_t *p, gh_result_t *result)
 {
-    reader_t reader = { .opener = opener, .p = p, .password = password, .result = result };
+    apr_int64_t iterations = 0;
+
+    return escrow_pkcs12_open_next(credential, &iterations, opener, der, password, use, now, p,
+                                   result);
+}
+
+apr_status_t escrow_pkcs12_open_next(escrow_credential_t **credential, apr_int64_t *iterations,
+                                     const escrow_opener_t *opener, gh_bytes_t der,
+                                     const char *password, escrow_use_t use, apr_time_t now,
+                                     apr_pool_t *p, gh_result_t *result)
+{
+    reader_t reader = { .opener = opener, .p = p, .password = password,
+                        .iterations = *iterations, .result = result };
     PKCS12 *pkcs12 = NULL;
     apr_status_t rv;
 
@@ -332,6 +356,7 @@ apr_status_t escrow_pkcs12_open(escrow_credential_t **credential, const escrow_o
                                        now, p, result);
 
 cleanup:
+    *iterations = reader.iterations;
     ERR_clear_error();
     PKCS8_PRIV_KEY_INFO_free(reader.key);
     sk_X509_pop_free(reader.certificates, X509_free);

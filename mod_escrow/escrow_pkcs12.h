@@ -42,7 +42,7 @@ typedef struct {
     apr_time_t not_after;
 } escrow_credential_t;
 
-/** Largest file, in bytes; iterations of one derivation of a key, and of all in one file. */
+/** Largest file, in bytes; iterations of one derivation of a key, and of all in one upload. */
 #define ESCROW_PKCS12_MAX           (256 * 1024)
 #define ESCROW_ITERATIONS_MAX       1000000
 #define ESCROW_ITERATIONS_SUM       3000000
@@ -68,6 +68,12 @@ apr_status_t escrow_opener_create(escrow_opener_t **opener, gh_locked_t *locked,
 apr_status_t escrow_pkcs12_open(escrow_credential_t **credential, const escrow_opener_t *opener,
                                 gh_bytes_t der, const char *password, escrow_use_t use,
                                 apr_time_t now, apr_pool_t *p, gh_result_t *result);
+
+/** The same for one of several. @param iterations of those before, and then of this one, too */
+apr_status_t escrow_pkcs12_open_next(escrow_credential_t **credential, apr_int64_t *iterations,
+                                     const escrow_opener_t *opener, gh_bytes_t der,
+                                     const char *password, escrow_use_t use, apr_time_t now,
+                                     apr_pool_t *p, gh_result_t *result);
 
 /** Fills in from a certificate what is said about it; key and chain stay.
  *  @param opener NULL is slower

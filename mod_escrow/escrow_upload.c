@@ -185,9 +185,10 @@ static int is_double(const escrow_upload_t *upload, int index)
     return 0;
 }
 
-apr_status_t escrow_upload_open(escrow_upload_t *upload, const escrow_opener_t *opener,
-                                apr_time_t now, apr_pool_t *p, gh_result_t *result)
+static apr_status_t open_all(escrow_upload_t *upload, const escrow_opener_t *opener,
+                             apr_time_t now, apr_pool_t *p, gh_result_t *result)
 {
+    apr_int64_t iterations = 0;
     int i;
 
     for (i = 0; i < upload->elements->nelts; ++i) {
@@ -195,8 +196,8 @@ apr_status_t escrow_upload_open(escrow_upload_t *upload, const escrow_opener_t *
         escrow_credential_t *credential;
         apr_status_t rv;
 
-        rv = escrow_pkcs12_open(&credential, opener, element->pkcs12, element->password,
-                                element->use, now, p, result);
+        rv = escrow_pkcs12_open_next(&credential, &iterations, opener, element->pkcs12,
+                                     element->password, element->use, now, p, result);
         if (rv != APR_SUCCESS) {
             name_element(result, where_of(element, p));
             return rv;
@@ -210,6 +211,19 @@ apr_status_t escrow_upload_open(escrow_upload_t *upload, const escrow_opener_t *
         }
     }
     return APR_SUCCESS;
+}
+
+apr_status_t escrow_upload_open(escrow_upload_t *upload, const escrow_opener_t *opener,
+                                escrow_gate_t *gate, apr_time_t now, apr_pool_t *p,
+                                gh_result_t *result)
+{
+    apr_status_t rv = escrow_gate_enter(gate, result);
+
+    if (rv == APR_SUCCESS) {
+        rv = open_all(upload, opener, now, p, result);
+        escrow_gate_leave(gate);
+    }
+    return rv;
 }
 
 apr_status_t escrow_upload_digest(gh_bytes_t *digest, const escrow_upload_t *upload,

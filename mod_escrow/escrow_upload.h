@@ -7,6 +7,7 @@
 #include <apr_tables.h>
 #include <apr_time.h>
 
+#include "escrow_gate.h"
 #include "escrow_pkcs12.h"
 #include "result.h"
 #include "text.h"
@@ -56,10 +57,11 @@ void escrow_upload_add(escrow_upload_t *upload, escrow_use_t use,
 apr_status_t escrow_upload_read(escrow_upload_t **upload, gh_bytes_t body, int most,
                                 gh_locked_t *locked, apr_pool_t *p, gh_result_t *result);
 
-/** Opens and checks all elements; no two of one use may have the same certificate. @return as
- *  above */
+/** Opens and checks all elements; no two of one use may have the same certificate.
+ *  @param gate may be NULL. @return as above; GH_EBUSY with result */
 apr_status_t escrow_upload_open(escrow_upload_t *upload, const escrow_opener_t *opener,
-                                apr_time_t now, apr_pool_t *p, gh_result_t *result);
+                                escrow_gate_t *gate, apr_time_t now, apr_pool_t *p,
+                                gh_result_t *result);
 
 /** SHA-256 over what is uploaded: pair, uses, and thumbprints in their order. */
 apr_status_t escrow_upload_digest(gh_bytes_t *digest, const escrow_upload_t *upload,

@@ -19,6 +19,11 @@ static struct {
     escrow_opener_t *opener;
 } child;
 
+/** Where the parent has its keys; a page is enough for GH_VAULT_KEYS_MAX of them. */
+#define PARENT_SIZE 4096
+
+static gh_locked_t *parent;
+
 const char *escrow_set_vault_key(cmd_parms *cmd, void *dir, const char *id, const char *source)
 {
     escrow_global_t *global = escrow_global(cmd->pool);
@@ -59,6 +64,39 @@ static void complain(server_rec *s, const gh_result_t *result)
                  result->message, result->action);
 }
 
+static apr_status_t forget_parent(void *data)
+{
+    parent = NULL;
+    return APR_SUCCESS;
+}
+
+/** Keys lie in locked memory in the parent, too, which nobody can dump any more. Children get it
+ *  with the fork, and empty it when they have a vault of their own. */
+static apr_status_t load_key(escrow_vault_key_t *key, apr_pool_t *pconf, gh_result_t *result)
+{
+    gh_vault_key_t opened;
+    apr_pool_t *ptemp;
+    apr_status_t rv = APR_SUCCESS;
+
+    gh_process_protect();
+    if (!parent && (rv = gh_locked_create(&parent, PARENT_SIZE, pconf, result)) == APR_SUCCESS) {
+        gh_locked_inherit(parent);
+        apr_pool_cleanup_register(pconf, NULL, forget_parent, apr_pool_cleanup_null);
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    apr_pool_create(&ptemp, pconf);
+    rv = gh_vault_key_open(&opened, key->id, key->source, ptemp, result);
+    if (rv == APR_SUCCESS) {
+        key->key.secret = gh_locked_copy(parent, opened.secret.data, opened.secret.length, pconf);
+        key->key.id = key->key.secret.data ? key->id : NULL;
+        rv = key->key.id ? APR_SUCCESS : APR_ENOMEM;
+    }
+    apr_pool_destroy(ptemp);
+    return rv;
+}
+
 int escrow_vault_load(server_rec *s, apr_pool_t *pconf)
 {
     const escrow_global_t *global = escrow_global_now();
@@ -70,7 +108,7 @@ int escrow_vault_load(server_rec *s, apr_pool_t *pconf)
 
         gh_result_clear(&result);
         if (!key->token && !key->key.id
-            && gh_vault_key_open(&key->key, key->id, key->source, pconf, &result) != APR_SUCCESS
+            && load_key(key, pconf, &result) != APR_SUCCESS
             && !escrow_gatehouse()->dump_problem(pconf, NULL, "EscrowVaultKey", key->file,
                                                  key->line, &result)) {
             complain(s, &result);
@@ -104,6 +142,7 @@ void escrow_vault_child_init(apr_pool_t *pchild, server_rec *s)
     const escrow_global_t *global = escrow_global_now();
     gh_vault_t *vault = NULL;
     gh_result_t result;
+    apr_status_t rv;
 
     child.vault = NULL;
     child.opener = NULL;
@@ -112,7 +151,11 @@ void escrow_vault_child_init(apr_pool_t *pchild, server_rec *s)
     }
     gh_process_protect();
     gh_result_clear(&result);
-    if (escrow_vault_make(&vault, pchild, &result) != APR_SUCCESS
+    rv = escrow_vault_make(&vault, pchild, &result);
+    if (parent) {
+        gh_locked_wipe(parent);
+    }
+    if (rv != APR_SUCCESS
         || escrow_opener_create(&child.opener, gh_vault_locked(vault), pchild, &result)
                != APR_SUCCESS) {
         child.opener = NULL;

@@ -18,6 +18,7 @@
 #include "log.h"
 #include "mod_escrow/escrow_config.h"
 #include "mod_escrow/escrow_events.h"
+#include "mod_escrow/escrow_json.h"
 #include "mod_escrow/escrow_settings.h"
 #include "mod_escrow/escrow_uem.h"
 #include "mod_escrow/escrow_vault.h"
@@ -230,6 +231,8 @@ static int start_worker(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
         return OK;
     }
     gh_result_clear(&result);
+    /* whatever is made of secrets in between */
+    escrow_json_protect();
     output = describe_output(ptemp, &result);
     if (!output) {
         ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s, "%s: %s. %s", result.number,

@@ -46,6 +46,7 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
     problems += escrow_vault_load(s, pconf);
     problems += escrow_uem_check(s, pconf);
     problems += escrow_settings_check(s, pconf, ptemp);
+    escrow_node_prepare(pconf);
     escrow_gatehouse()->register_dump(escrow_dump, pconf);
     return problems ? HTTP_INTERNAL_SERVER_ERROR : OK;
 }
@@ -62,6 +63,7 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
 {
     escrow_vault_child_init(pchild, s);
     escrow_api_child_init(s);
+    escrow_node_child_init(pchild);
     escrow_tls_child_init(pchild, s);
     thumbprint_files_child_init(pchild, s);
     thumbprint_pins_child_init(pchild, s);

@@ -69,6 +69,7 @@ typedef struct {
     thumbprint_verdict_t verdict;   /* the best there was */
     int judged;                     /* verdict is set */
     const char *rule;               /* what the verdict was about */
+    unsigned roles;                 /* that Require itself has given, by role= */
 } thumbprint_request_t;
 
 thumbprint_request_t *thumbprint_request(request_rec *r);
@@ -106,6 +107,9 @@ apr_status_t thumbprint_pinned(request_rec *r, const escrow_client_t *client, un
 int thumbprint_refresh(void);
 /** For log_transaction: tells the store now and then which pins were used. */
 int thumbprint_note_used(request_rec *r);
+/** Whether the client of a request has one of the roles: Require has given it to him, or a pin.
+ *  @return as thumbprint_pinned() */
+apr_status_t thumbprint_role(request_rec *r, unsigned roles);
 /** A clock that nobody sets. */
 apr_time_t thumbprint_clock(void);
 

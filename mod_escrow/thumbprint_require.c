@@ -20,7 +20,8 @@ typedef struct {
     const char *line;
     escrow_pins_t *pins;            /* those that stand there */
     apr_array_header_t *files;      /* int: indexes */
-    unsigned pinned;                /* roles, 0: not said */
+    int pinned;                     /* and those that are pinned with one of the roles */
+    unsigned roles;                 /* 0: not said */
 } rule_t;
 
 static const char *parse(cmd_parms *cmd, const char *line, const void **parsed)
@@ -40,11 +41,10 @@ static const char *parse(cmd_parms *cmd, const char *line, const void **parsed)
 
         gh_result_clear(&result);
         if (!strcmp(word, "pinned")) {
-            rule->pinned = rule->pinned ? rule->pinned : ESCROW_ROLE_ANY;
+            rule->pinned = 1;
         }
-        else if (!strncmp(word, "role=", 5) && rule->pinned && escrow_role(word + 5)) {
-            rule->pinned = rule->pinned == ESCROW_ROLE_ANY ? escrow_role(word + 5)
-                                                          : rule->pinned | escrow_role(word + 5);
+        else if (!strncmp(word, "role=", 5) && escrow_role(word + 5)) {
+            rule->roles |= escrow_role(word + 5);
         }
         else if (!strncmp(word, "file:", 5)) {
             const char *error = thumbprint_add_file(cmd, word + 5, 0, &index);
@@ -61,7 +61,7 @@ static const char *parse(cmd_parms *cmd, const char *line, const void **parsed)
         }
         else {
             return apr_psprintf(cmd->pool, GHNO(1154) "Require thumbprint takes thumbprints, "
-                                "file:PATH, or pinned and role=provider, role=uem or role=admin, "
+                                "file:PATH, pinned, and role=provider, role=uem or role=admin, "
                                 "not \"%s\"", word);
         }
     }
@@ -70,13 +70,14 @@ static const char *parse(cmd_parms *cmd, const char *line, const void **parsed)
                           "thumbprints, file:PATH, or pinned";
     }
     global->required = 1;
-    global->pinned |= rule->pinned != 0;
+    global->pinned |= rule->pinned;
     *parsed = rule;
     return NULL;
 }
 
+/** What stands in Require has the roles that stand there; what is pinned has those of its pin. */
 static thumbprint_verdict_t judge(request_rec *r, const rule_t *rule,
-                                  const thumbprint_request_t *request)
+                                  thumbprint_request_t *request)
 {
     const escrow_client_t *client = request->client;
     apr_time_t now = r->request_time;
@@ -93,21 +94,34 @@ static thumbprint_verdict_t judge(request_rec *r, const rule_t *rule,
         return THUMBPRINT_NOT_IN_TIME;
     }
     if (escrow_pins_find(rule->pins, client, ESCROW_ROLE_ANY, now)) {
+        request->roles |= rule->roles;
         return THUMBPRINT_GRANTED;
     }
     for (i = 0; i < rule->files->nelts; ++i) {
         if (thumbprint_in_file(r, APR_ARRAY_IDX(rule->files, i, int), client, ESCROW_ROLE_ANY,
                                now)) {
+            request->roles |= rule->roles;
             return THUMBPRINT_GRANTED;
         }
     }
     if (rule->pinned) {
-        rv = thumbprint_pinned(r, client, rule->pinned, now);
+        rv = thumbprint_pinned(r, client, rule->roles ? rule->roles : ESCROW_ROLE_ANY, now);
         if (rv != GH_EREFUSED) {
             return rv == APR_SUCCESS ? THUMBPRINT_GRANTED : THUMBPRINT_UNAVAILABLE;
         }
     }
     return THUMBPRINT_UNKNOWN;
+}
+
+apr_status_t thumbprint_role(request_rec *r, unsigned roles)
+{
+    const thumbprint_request_t *request = thumbprint_look(r);
+
+    if (!request->client || escrow_client_time(request->client, r->request_time)) {
+        return GH_EREFUSED;
+    }
+    return request->roles & roles ? APR_SUCCESS
+        : thumbprint_pinned(r, request->client, roles, r->request_time);
 }
 
 static int is_ours(request_rec *r)
@@ -124,7 +138,10 @@ static authz_status check(request_rec *r, const char *line, const void *parsed)
 {
     const rule_t *rule = parsed;
     thumbprint_request_t *request = thumbprint_request(r);
-    thumbprint_verdict_t verdict = judge(r, rule, thumbprint_look(r));
+    thumbprint_verdict_t verdict;
+
+    thumbprint_look(r);
+    verdict = judge(r, rule, request);
 
     if (verdict == THUMBPRINT_GRANTED) {
         if (is_ours(r)) {

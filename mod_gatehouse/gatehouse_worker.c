@@ -19,6 +19,7 @@
 #include <openssl/crypto.h>
 #include <unixd.h>
 
+#include "escrow/locked.h"
 #include "gatehouse_private.h"
 #include "gatehouse_worker.h"
 #include "gatehouse_worker_run.h"
@@ -37,6 +38,9 @@ APLOG_USE_MODULE(gatehouse);
 /** How long httpd's end waits for that of a worker before it is killed. httpd's own parent waits
  *  for its modules without a limit, and service managers usually for 90 s. */
 #define PATIENCE GH_WORKER_HURRY
+
+/** Locked memory comes in whole pages. */
+#define LOCKED_MORE 8192
 
 /** Below GatehouseRuntimeDirectory. */
 #define FOLDER "gatehouse-workers"
@@ -256,16 +260,36 @@ static void adopt_former(apr_pool_t *pconf, server_rec *s)
     kept->count = 0;
 }
 
-/* Passwords may be in them. */
-static apr_status_t cleanse(void *data)
+static apr_status_t cleanse(void *text)
 {
-    supervised_t *one = data;
-
-    OPENSSL_cleanse((char *)one->worker.configuration, strlen(one->worker.configuration));
-    if (one->text) {
-        OPENSSL_cleanse(one->text, strlen(one->text));
-    }
+    OPENSSL_cleanse(text, strlen(text));
     return APR_SUCCESS;
+}
+
+/** Room for a text with passwords and keys: locked if the process may, and not in its children.
+ *  However it is, it is overwritten with the configuration. */
+static char *secret_room(apr_size_t length, apr_pool_t *p)
+{
+    gh_locked_t *locked;
+    char *text = NULL;
+
+    if (gh_locked_create(&locked, length + LOCKED_MORE, p, NULL) == APR_SUCCESS) {
+        text = gh_locked_alloc(locked, length + 1, p);
+    }
+    if (!text) {
+        text = apr_pcalloc(p, length + 1);
+        apr_pool_cleanup_register(p, text, cleanse, apr_pool_cleanup_null);
+    }
+    return text;
+}
+
+/** Passwords may be in them. */
+static void forget_texts(supervised_t *one)
+{
+    cleanse((char *)one->worker.configuration);
+    if (one->text) {
+        cleanse(one->text);
+    }
 }
 
 void gatehouse_forget_workers(void)
@@ -277,7 +301,7 @@ void gatehouse_forget_workers(void)
 
         /* httpd -X serves in the parent, which starts it again */
         if (one->owner != getpid()) {
-            cleanse(one);
+            forget_texts(one);
         }
     }
 }
@@ -291,9 +315,9 @@ apr_status_t gatehouse_register_worker(const gatehouse_worker_t *worker, apr_poo
         apr_pool_cleanup_register(pconf, NULL, forget, apr_pool_cleanup_null);
     }
     one->worker = *worker;
-    one->worker.configuration = apr_pstrdup(pconf, worker->configuration);
+    one->worker.configuration = strcpy(secret_room(strlen(worker->configuration), pconf),
+                                       worker->configuration);
     one->pconf = pconf;
-    apr_pool_cleanup_register(pconf, one, cleanse, apr_pool_cleanup_null);
     one->path = gatehouse_worker_program(worker->program, pconf);
     APR_ARRAY_PUSH(registered, supervised_t *) = one;
     return one->path ? APR_SUCCESS : APR_ENOENT;
@@ -315,9 +339,12 @@ static int write_text(supervised_t *one, const char *folder, server_rec *s)
     char *text = document ? json_dumps(document, JSON_COMPACT) : NULL;
 
     if (text) {
+        apr_size_t length = strlen(text) + strlen(one->worker.configuration) + 32;
+
         text[strlen(text) - 1] = '\0';
-        one->text = apr_pstrcat(one->pconf, text, ",\"configuration\":",
-                                one->worker.configuration, "}", NULL);
+        one->text = secret_room(length, one->pconf);
+        apr_snprintf(one->text, length, "%s,\"configuration\":%s}", text,
+                     one->worker.configuration);
     }
     free(text);
     json_decref(document);

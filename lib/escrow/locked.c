@@ -87,6 +87,18 @@ apr_status_t gh_locked_create(gh_locked_t **locked, apr_size_t size, apr_pool_t 
     return APR_SUCCESS;
 }
 
+void gh_locked_inherit(gh_locked_t *locked)
+{
+#ifdef MADV_KEEPONFORK
+    (void)madvise(locked->memory, locked->size, MADV_KEEPONFORK);
+#endif
+}
+
+void gh_locked_wipe(gh_locked_t *locked)
+{
+    OPENSSL_cleanse(locked->memory, locked->size);
+}
+
 /* A run of free grains between two places. @return end if there is none */
 static apr_size_t find_run(const gh_locked_t *locked, apr_size_t begin, apr_size_t end,
                            apr_size_t count)

@@ -37,6 +37,13 @@ void *gh_locked_alloc(gh_locked_t *locked, apr_size_t size, apr_pool_t *p);
 gh_bytes_t gh_locked_copy(gh_locked_t *locked, const void *data, apr_size_t length,
                           apr_pool_t *p);
 
+/** Lets processes that are forked from here on have what is there, in memory that is not dumped
+ *  either; without it they find zeros. */
+void gh_locked_inherit(gh_locked_t *locked);
+
+/** Overwrites all that is there, in this process alone. */
+void gh_locked_wipe(gh_locked_t *locked);
+
 /** How many bytes are locked. */
 apr_size_t gh_locked_size(const gh_locked_t *locked);
 

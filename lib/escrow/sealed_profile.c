@@ -49,13 +49,6 @@ static int digest_of(unsigned char digest[DIGEST_SIZE], const gh_escrow_profile_
     return good;
 }
 
-static apr_status_t no_digest(gh_result_t *result)
-{
-    return gh_result_openssl(result, APR_EGENERAL, GH_FAILURE_INTERNAL, "escrow.profile",
-                             "See the OpenSSL error in the message.",
-                             GHNO(1522) "a profile cannot be digested");
-}
-
 const char *gh_escrow_profile_identity(const char *device, const char *user, const char *profile,
                                        apr_pool_t *p)
 {
@@ -71,7 +64,7 @@ apr_status_t gh_escrow_profile_seal(gh_escrow_profile_record_t *record, const gh
     apr_status_t rv;
 
     if (!digest_of(digest, record))
-        return no_digest(result);
+        return APR_ENOMEM;
     rv = gh_vault_seal(&made, vault, plain,
                        gh_escrow_profile_identity(record->device, record->user, record->profile,
                                                   p), p, result);
@@ -91,7 +84,7 @@ apr_status_t gh_escrow_profile_verify(const gh_escrow_profile_record_t *record,
     apr_status_t rv;
 
     if (!digest_of(digest, record))
-        return no_digest(result);
+        return APR_ENOMEM;
     if (row.key_id != NULL && row.sealed.length > 0) {
         rv = gh_vault_open(&plain, vault, &row,
                            gh_escrow_profile_identity(record->device, record->user,

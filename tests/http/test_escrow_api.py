@@ -19,7 +19,7 @@ from harness.escrow import (MODULES, OWN_MODULES, SSL_CHATTER, Identity, ask, co
                             tls_host)
 from harness.pki import key
 from harness.postgres import Cluster
-from harness.server import wait_until
+from harness.server import free_port, wait_until
 
 CERTIFICATES = "/v2/certificates"
 PROFILES = "/v1/profiles"
@@ -42,7 +42,8 @@ EscrowPoll 60s
 
 def api(server):
     lines = ["SetHandler gatehouse-escrow", "AuthType gatehouse-cert",
-             f"Require thumbprint {server.provider.pin}", "EscrowDeliver demo"]
+             f"Require thumbprint {server.provider.pin} role=provider role=uem",
+             "EscrowDeliver demo"]
     return "".join(location(path, *lines) for path in ("/v1", "/v2")) + \
         location("/v2/open", "SetHandler gatehouse-escrow")
 
@@ -433,6 +434,44 @@ def test_retention(server):
             "GH1229")
     device = Device(consumed["device_uuid"], None)
     assert send_skeleton(server, skeleton_of(consumed, device))["status"] == "waiting"
+
+
+def roles_content(server):
+    content(server)
+    ca = server.root / "ca"
+    server.uem = Identity(ca, "uem", "rsa2048-01")
+    server.stranger = Identity(ca, "stranger", "p384-01")
+    server.any_port = getattr(server, "any_port", None) or free_port()
+    (server.root / "pins").write_text(f"{server.provider.pin} provider\n{server.uem.pin} uem\n")
+    guard = ("SetHandler gatehouse-escrow", "AuthType gatehouse-cert", "EscrowDeliver demo")
+    server.listening = ()
+    return settings(server, f'EscrowPinFile "{server.root}/pins"\n') + tls_host(
+        server, "".join(location(path, *guard, "Require valid-user") for path in ("/v1", "/v2"))
+    ) + tls_host(server, location("/v2", *guard, "Require valid-user", "EscrowRoles any"),
+                 port=server.any_port)
+
+
+def test_roles(make_server):
+    """Require lets everybody in here who has a certificate: the API asks for the role."""
+    server = make_server(roles_content, own_modules=OWN_MODULES, modules=(*MODULES, "authz_user"))
+    server.allow(*SSL_CHATTER, "GH0817", "GH0818")
+    pair = new_pair()
+    query = query_of(pair)
+    device = Device(pair["device_uuid"], server.device_ca)
+    calls = [("provider", "POST", CERTIFICATES, upload_of(pair, signing=[signing()])),
+             ("provider", "GET", CERTIFICATES + query, None),
+             ("provider", "POST", "/v1/events", {}),
+             ("uem", "GET", CERTIFICATES + "/status" + query, None),
+             ("uem", "POST", PROFILES, skeleton_of(pair, device)),
+             ("uem", "GET", PROFILES + "/" + "0" * 32, None),
+             ("uem", "DELETE", PROFILES + "/" + "0" * 32, None),
+             ("provider", "DELETE", CERTIFICATES + query, None)]
+    for role, method, path, body in calls:
+        for name in {"provider", "uem", "stranger"} - {role}:
+            problem(ask(server, path, getattr(server, name), method, body), 403, "GH1529")
+        assert ask(server, path, getattr(server, role), method, body).status != 403
+    assert ask(server, "/v1/openapi.json", server.stranger).status == 200
+    assert ask(server, CERTIFICATES + query, server.stranger, port=server.any_port).status == 200
 
 
 def test_all_of_the_document_was_seen(server):

@@ -134,7 +134,8 @@ class Delivering:
             self.client = Identity(server.root / "ca", "client", "p256-01")
             vault = write_secret(server.root / "ca" / "vault.key", VAULT_KEY)
             guard = ["SetHandler gatehouse-escrow", "AuthType gatehouse-cert",
-                     f"Require thumbprint {self.client.pin}", "EscrowDeliver mdm",
+                     f"Require thumbprint {self.client.pin} role=provider role=uem",
+                     "EscrowDeliver mdm",
                      *api.splitlines()]
             return "".join([
                 f"EscrowVaultKey k1 file:{vault}\n", "EscrowPoll 200ms\n",
