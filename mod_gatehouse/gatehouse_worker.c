@@ -309,14 +309,16 @@ void gatehouse_forget_workers(void)
 apr_status_t gatehouse_register_worker(const gatehouse_worker_t *worker, apr_pool_t *pconf)
 {
     supervised_t *one = apr_pcalloc(pconf, sizeof(*one));
+    apr_size_t length = strlen(worker->configuration);
+    char *text = secret_room(length, pconf);
 
     if (!registered) {
         registered = apr_array_make(pconf, 2, sizeof(supervised_t *));
         apr_pool_cleanup_register(pconf, NULL, forget, apr_pool_cleanup_null);
     }
     one->worker = *worker;
-    one->worker.configuration = strcpy(secret_room(strlen(worker->configuration), pconf),
-                                       worker->configuration);
+    memcpy(text, worker->configuration, length + 1);
+    one->worker.configuration = text;
     one->pconf = pconf;
     one->path = gatehouse_worker_program(worker->program, pconf);
     APR_ARRAY_PUSH(registered, supervised_t *) = one;

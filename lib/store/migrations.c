@@ -464,16 +464,15 @@ static const char escrow[] =
     "    PRIMARY KEY (event, purpose)\n"
     ");\n";
 
-/* What the vault authenticates of profiles; keys that were made for management, and are renewed. */
 static const char authenticated[] =
     "ALTER TABLE escrow_profile ADD COLUMN key_id {text}; ALTER TABLE escrow_profile ADD COLUMN"
     " wrapped {bytes}; ALTER TABLE escrow_profile ADD COLUMN sealed {bytes};\n"
     "CREATE INDEX escrow_profile_key ON escrow_profile (key_id, id) WHERE key_id IS NOT NULL;\n"
-    "ALTER TABLE mdm_request ADD COLUMN key_sha256 {bytes};\n"
-    "UPDATE mdm_request SET key_sha256 = (SELECT d.key_sha256 FROM enrolment e JOIN issuer i"
-    " ON i.name = e.issuer JOIN certificate_status s ON s.issuer = i.id AND s.serial = e.serial JOIN"
-    " certificate_der d ON d.id = s.certificate WHERE e.id = mdm_request.enrolment)"
-    " WHERE mode = 'p12'; CREATE INDEX mdm_request_made ON mdm_request (key_sha256) WHERE key_sha256 IS NOT NULL;\n"
+    "ALTER TABLE mdm_request ADD COLUMN key_sha256 {bytes}; UPDATE mdm_request SET key_sha256 ="
+    " (SELECT d.key_sha256 FROM enrolment e JOIN issuer i ON i.name = e.issuer JOIN"
+    " certificate_status s ON s.issuer = i.id AND s.serial = e.serial JOIN certificate_der d ON"
+    " d.id = s.certificate WHERE e.id = mdm_request.enrolment) WHERE mode = 'p12';\n"
+    "CREATE INDEX mdm_request_made ON mdm_request (key_sha256) WHERE key_sha256 IS NOT NULL;"
     "CREATE INDEX renewal_enrolment ON renewal (enrolment);\n";
 
 static const gh_migration_t steps[] = {
