@@ -32,7 +32,7 @@ typedef struct {
 
 /* Finding out */
 
-/** An event that cannot be read may be the one: what it keeps from being found is not sent again. */
+/** An event that cannot be read may be the one: what is not found for it is not sent again. */
 static void unread(enrolment_t *enrolment)
 {
     gh_result_t *why = &enrolment->why;

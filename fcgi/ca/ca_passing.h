@@ -40,11 +40,13 @@ void ca_passing_init(ca_passing_t *passing);
 /** Begin of the page to ask for now, while probing; 0: what the position says. */
 apr_time_t ca_passing_time(ca_passing_t *passing, apr_time_t now);
 
-/** A page could not be read. @param last of the events that were taken up, 0: there were none */
+/** A page could not be read. @param last of the events that were taken up, 0: there were none
+ *  @param first where the feed begins, if there were none */
 ca_passing_next_t ca_passing_failed(ca_passing_t *passing, apr_time_t last, apr_time_t first);
 
-/** A page could be read. @return 1 if it is to be taken up; 0: the next one is to be asked for. What
- *  is between bad and asked is passed over with it if probing is set: then ca_passing_passed() */
+/** A page could be read. What is between bad and asked is passed over with it if probing is set:
+ *  then ca_passing_passed().
+ *  @return 1 if it is to be taken up; 0: the next one is to be asked for */
 int ca_passing_read(ca_passing_t *passing);
 
 /** It was taken up. */
