@@ -176,7 +176,7 @@ apr_status_t gh_events_take_word(gh_transaction_t *transaction, const gh_events_
     const char *serial = gh_hex(p, record.serial.data, record.serial.length);
     apr_time_t when = word->time && word->time < word->asked ? word->time : word->asked;
     apr_array_header_t *found;
-    apr_time_t told = 0;
+    apr_int64_t waiting = 0;
     apr_status_t rv = gh_certificate_find(transaction, record.issuer, record.serial, &found, p);
 
     *changed = 0;
@@ -190,9 +190,9 @@ apr_status_t gh_events_take_word(gh_transaction_t *transaction, const gh_events_
             return APR_SUCCESS;
         }
         /* what was decided here reaches the CA later */
-        rv = gh_job_last(transaction, record.issuer, serial, &told);
+        rv = gh_job_about(transaction, record.issuer, serial, &waiting);
     }
-    if (rv != APR_SUCCESS || told) {
+    if (rv != APR_SUCCESS || waiting) {
         return rv;
     }
     if (when > record.not_after) {

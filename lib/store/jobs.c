@@ -137,6 +137,17 @@ apr_status_t gh_job_insert(gh_transaction_t *transaction, const gh_job_record_t 
     return gh_execute(query);
 }
 
+apr_status_t gh_job_about(gh_transaction_t *transaction, const char *queue, const char *subject,
+                          apr_int64_t *count)
+{
+    gh_query_t *query = gh_query(transaction, "SELECT count(*) FROM job WHERE queue = $1"
+                                 " AND subject = $2");
+
+    gh_bind_text(query, queue);
+    gh_bind_text(query, subject);
+    return read_number(query, count);
+}
+
 apr_status_t gh_job_find(gh_transaction_t *transaction, const char *id, gh_job_record_t **record,
                          apr_pool_t *p)
 {

@@ -53,6 +53,10 @@ typedef struct {
  */
 apr_status_t gh_job_insert(gh_transaction_t *transaction, const gh_job_record_t *record);
 
+/** How many there are about a subject. */
+apr_status_t gh_job_about(gh_transaction_t *transaction, const char *queue, const char *subject,
+                          apr_int64_t *count);
+
 /** @return APR_NOTFOUND; fills the whole record, in p */
 apr_status_t gh_job_find(gh_transaction_t *transaction, const char *id, gh_job_record_t **record,
                          apr_pool_t *p);
