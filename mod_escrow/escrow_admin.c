@@ -242,7 +242,7 @@ static int not_here(request_rec *r, int status)
 
     gh_result_clear(&result);
     gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
-                   "It has GET /v1/hc, GET /v1/configuration and PUT /v1/configuration.",
+                   "It has /v1/hc, /v1/configuration (GET and PUT) and /v1/openapi.json.",
                    GHNO(1188) "the configuration API does not have that, or not so");
     return refuse(r, status, &result);
 }
@@ -260,21 +260,26 @@ static int bad_body(request_rec *r, int status)
 
 int escrow_admin_handler(request_rec *r)
 {
-    int hc = !strcmp(r->uri, "/v1/hc"), put = !strcmp(r->method, "PUT"), answered;
+    int hc = !strcmp(r->uri, "/v1/hc"), document = !strcmp(r->uri, "/v1/openapi.json");
+    int put = !strcmp(r->method, "PUT"), answered;
     gh_bytes_t body;
 
     if (!r->handler || strcmp(r->handler, ESCROW_HANDLER_ADMIN)) {
         return DECLINED;
     }
-    if (!hc && strcmp(r->uri, "/v1/configuration")) {
+    if (!hc && !document && strcmp(r->uri, "/v1/configuration")) {
         return not_here(r, HTTP_NOT_FOUND);
     }
-    if (r->method_number != M_GET && (hc || !put)) {
-        apr_table_setn(r->headers_out, "Allow", hc ? "GET, HEAD" : "GET, HEAD, PUT");
+    if (r->method_number != M_GET && (hc || document || !put)) {
+        apr_table_setn(r->headers_out, "Allow", hc || document ? "GET, HEAD" : "GET, HEAD, PUT");
         return not_here(r, HTTP_METHOD_NOT_ALLOWED);
     }
     if (hc) {
         return escrow_send_hc(r);
+    }
+    if (document) {
+        escrow_send_document(r);
+        return DONE;
     }
     if ((answered = permit(r)) != OK) {
         return answered;

@@ -11,7 +11,11 @@
 
 int escrow_admin_handler(request_rec *r);
 
-/** The answer to GET /v1/hc, which both handlers have. @return DONE */
+/* Both handlers have these. */
+
+/** The answer to GET /v1/hc. @return DONE */
 int escrow_send_hc(request_rec *r);
+/** That to GET /v1/openapi.json. */
+void escrow_send_document(request_rec *r);
 
 #endif /* mod_escrow_escrow_admin_h */

@@ -41,6 +41,7 @@ static const route_t routes[] = {
     { "/v1/profiles", 1, "GET", "profile", 0, ESCROW_ROLE_UEM, escrow_api_profile },
     { "/v1/profiles", 1, "DELETE", "cancel", 0, ESCROW_ROLE_UEM, escrow_api_cancel },
     { "/v1/events", 0, "POST", "provide", 1, ESCROW_ROLE_PROVIDER, escrow_api_event },
+    { "/v1/hc", 0, "GET", "hc", 0, 0, escrow_api_hc },
     { "/v1/openapi.json", 0, "GET", "document", 0, 0, escrow_api_document }
 };
 
@@ -255,6 +256,7 @@ static int prepare(escrow_call_t *call, const route_t *route, gh_result_t *resul
     }
     call->keep.store = service->store;
     call->keep.lives = escrow_uem_lives();
+    call->keep.patience = call->settings->patience;
     return 0;
 }
 

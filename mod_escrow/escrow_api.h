@@ -66,5 +66,6 @@ apr_status_t escrow_api_event(escrow_call_t *call, gh_result_t *result);
 
 /* escrow_api_document.c */
 apr_status_t escrow_api_document(escrow_call_t *call, gh_result_t *result);
+apr_status_t escrow_api_hc(escrow_call_t *call, gh_result_t *result);
 
 #endif /* mod_escrow_escrow_api_h */

@@ -8,6 +8,7 @@
 
 #include "log.h"
 #include "mod_escrow/escrow_events.h"
+#include "mod_escrow/escrow_mail_directory.h"
 #include "mod_escrow/escrow_settings.h"
 #include "mod_escrow/escrow_tls.h"
 #include "mod_escrow/escrow_uem.h"
@@ -170,6 +171,9 @@ const command_rec escrow_directives[] = {
                 "that are made for an event"),
     AP_INIT_ITERATE("EscrowMailDomains", escrow_set_mail_domain, NULL, RSRC_CONF,
                     "domains of mail that credentials may be made for"),
+    SERVER_ARGV("EscrowMailDirectory", escrow_set_mail_directory,
+                "URL ... [base=DN] [filter=FILTER] [bind=DN password=SOURCE] ...: a directory that "
+                "has to have an address"),
     AP_INIT_TAKE2("EscrowEventHMAC", escrow_set_event_hmac, NULL, RSRC_CONF | ACCESS_CONF,
                   "a header, and where the secret comes from by which it authenticates events"),
     { NULL }

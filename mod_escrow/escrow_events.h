@@ -12,7 +12,8 @@
 typedef struct {
     apr_array_header_t *rules;      /* gh_provide_rule_t; subject is a template */
     apr_array_header_t *places;     /* const char *: "file:line", one for each */
-    apr_array_header_t *domains;    /* const char *, see escrow_event_check_mail() */
+    apr_array_header_t *domains;    /* const char *, see escrow_event_check_mail(); "*" if a
+                                       directory alone decides */
 } escrow_provider_t;
 
 /** NULL if nothing is configured. */

@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-/* EscrowProvide, EscrowMailDomains, EscrowEventHMAC. */
+/* EscrowProvide, EscrowMailDomains, EscrowEventHMAC; EscrowMailDirectory is in a file of its own. */
 
 #include "mod_escrow/escrow_events.h"
 
@@ -12,6 +12,7 @@
 
 #include "issuer/issuer.h"
 #include "log.h"
+#include "mod_escrow/escrow_mail_directory.h"
 #include "status.h"
 #include "x509/profile.h"
 #include "x509/usages.h"
@@ -253,10 +254,13 @@ int escrow_events_check(server_rec *s, apr_pool_t *pconf)
     for (i = 0; i < provider->rules->nelts; ++i) {
         problems += check_rule(s, pconf, i);
     }
+    if (!provider->domains->nelts && escrow_mail_directory_used()) {
+        APR_ARRAY_PUSH(provider->domains, const char *) = "*";
+    }
     if (!provider->domains->nelts) {
         problems += tell(s, APR_ARRAY_IDX(provider->places, 0, const char *),
-                         GHNO(1305) "EscrowMailDomains is not there: name the domains of mail that "
-                         "certificates may be made for");
+                         GHNO(1305) "neither EscrowMailDomains nor EscrowMailDirectory is there: "
+                         "say which addresses of mail certificates may be made for");
     }
     if (!escrow_global_now() || !escrow_global_now()->vault_keys->nelts) {
         problems += tell(s, APR_ARRAY_IDX(provider->places, 0, const char *),

@@ -13,6 +13,7 @@
 #include "log.h"
 #include "mod_escrow/escrow_api.h"
 #include "mod_escrow/escrow_events.h"
+#include "mod_escrow/escrow_mail_directory.h"
 #include "mod_escrow/escrow_problem.h"
 #include "status.h"
 
@@ -81,6 +82,9 @@ static apr_status_t want(escrow_call_t *call, const escrow_event_t *event,
     int added = 0;
 
     rv = escrow_event_check(event, escrow_provider()->domains, result);
+    if (rv == APR_SUCCESS) {
+        rv = escrow_mail_directory_match(event, r->pool, result);
+    }
     if (rv == APR_SUCCESS) {
         rv = escrow_event_rule(&made, rule, event, r->pool, result);
     }

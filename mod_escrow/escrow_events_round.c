@@ -131,7 +131,8 @@ static apr_status_t proceed(const gatehouse_service_t *service,
     };
     apr_array_header_t *events = apr_array_make(p, 4, sizeof(gh_audit_event_t *));
     escrow_keep_t keep = {
-        .store = service->store, .vault = escrow_vault(), .lives = escrow_uem_lives()
+        .store = service->store, .vault = escrow_vault(), .lives = escrow_uem_lives(),
+        .patience = escrow_settings_now() ? escrow_settings_now()->patience : 0
     };
     escrow_upload_options_t options;
     apr_array_header_t *outcomes;

@@ -401,7 +401,8 @@ static apr_status_t upload_work(gh_transaction_t *transaction, void *baton)
         || (rv = gh_escrow_credential_extend(transaction, plan->row.device, plan->row.user))
             != APR_SUCCESS
         || (rv = gh_escrow_advance(transaction, plan->keep->lives, plan->row.device,
-                                   plan->row.user, plan->again, ESCROW_PATIENCE, plan->now,
+                                   plan->row.user, plan->again, plan->keep->patience
+                                   ? plan->keep->patience : ESCROW_PATIENCE, plan->now,
                                    plan->completes, plan->pool)) != APR_SUCCESS) {
         return rv;
     }

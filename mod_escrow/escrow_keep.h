@@ -29,6 +29,8 @@ typedef struct {
     gh_store_t *store;
     const gh_vault_t *vault;
     apr_hash_t *lives;              /* apr_interval_time_t * by name of <UEM>; may be NULL */
+    apr_interval_time_t patience;   /* how long what lacks credentials again waits; 0:
+                                       ESCROW_PATIENCE */
 } escrow_keep_t;
 
 /* Uploads */

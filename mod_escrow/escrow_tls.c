@@ -49,6 +49,19 @@ const char *escrow_set_tls(cmd_parms *cmd, void *dir, const char *name)
     return NULL;
 }
 
+int escrow_tls_check(server_rec *s)
+{
+    const escrow_global_t *global = escrow_global_now();
+
+    if (!global || !global->tls_names->nelts || global->vault_keys->nelts) {
+        return 0;
+    }
+    ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s, GHNO(1353) "EscrowTLS %s needs "
+                 "EscrowVaultKey, under which the key of the certificate lies sealed",
+                 APR_ARRAY_IDX(global->tls_names, 0, const char *));
+    return 1;
+}
+
 int escrow_tls_used(void)
 {
     const escrow_global_t *global = escrow_global_now();

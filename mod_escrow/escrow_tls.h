@@ -13,6 +13,8 @@ const char *escrow_set_tls(cmd_parms *cmd, void *dir, const char *name);
 
 /** Whether there is such a virtual host in this configuration. */
 int escrow_tls_used(void);
+/** @return how many errors were logged */
+int escrow_tls_check(server_rec *s);
 void escrow_tls_hooks(apr_pool_t *p);
 void escrow_tls_child_init(apr_pool_t *pchild, server_rec *s);
 /** Takes up what the store has. @param records gh_endpoint_record_t *; copied */

@@ -211,10 +211,12 @@ static json_t *describe(const gatehouse_config_t *config, json_t *output, apr_po
             return NULL;            /* something that is not UTF-8 */
         }
     }
-    return json_pack("{s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o*}", "store", config->store, "node",
-                     config->node,
-                     "lease", (json_int_t)LEASE, "poll", (json_int_t)escrow_poll(), "vault",
-                     describe_vault(p), "trust", describe_trust(p), "output", output, "uems", list, "provide",
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o*}", "store", config->store,
+                     "node", config->node, "lease", (json_int_t)LEASE, "poll",
+                     (json_int_t)escrow_poll(), "patience",
+                     (json_int_t)(escrow_settings_now() ? escrow_settings_now()->patience : 0),
+                     "vault", describe_vault(p), "trust", describe_trust(p), "output", output,
+                     "uems", list, "provide",
                      sizes ? json_loads(sizes, 0, NULL) : NULL);
 }
 

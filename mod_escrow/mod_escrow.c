@@ -14,6 +14,8 @@
 #include "mod_escrow/escrow_api.h"
 #include "mod_escrow/escrow_config.h"
 #include "mod_escrow/escrow_events.h"
+#include "mod_escrow/escrow_health.h"
+#include "mod_escrow/escrow_mail_directory.h"
 #include "mod_escrow/escrow_tls.h"
 #include "mod_escrow/escrow_uem.h"
 #include "mod_escrow/escrow_vault.h"
@@ -43,11 +45,14 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
     }
     problems = thumbprint_check(s, pconf, ptemp);
     problems += escrow_events_check(s, pconf);
+    problems += escrow_mail_directory_check(s, ptemp);
     problems += escrow_vault_load(s, pconf);
+    problems += escrow_tls_check(s);
     problems += escrow_uem_check(s, pconf);
     problems += escrow_settings_check(s, pconf, ptemp);
     escrow_node_prepare(pconf);
     escrow_gatehouse()->register_dump(escrow_dump, pconf);
+    escrow_health_register(pconf);
     return problems ? HTTP_INTERNAL_SERVER_ERROR : OK;
 }
 
@@ -56,7 +61,8 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK;
     }
-    return escrow_vault_check(s, ptemp) ? HTTP_INTERNAL_SERVER_ERROR : OK;
+    return escrow_vault_check(s, ptemp) || escrow_mail_directory_prepare(s, pconf)
+        ? HTTP_INTERNAL_SERVER_ERROR : OK;
 }
 
 static void child_init(apr_pool_t *pchild, server_rec *s)
@@ -64,6 +70,7 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
     escrow_vault_child_init(pchild, s);
     escrow_api_child_init(s);
     escrow_node_child_init(pchild);
+    escrow_mail_directory_child_init(pchild, s);
     escrow_tls_child_init(pchild, s);
     thumbprint_files_child_init(pchild, s);
     thumbprint_pins_child_init(pchild, s);

@@ -5,6 +5,8 @@
 
 #include "mod_escrow/thumbprint.h"
 
+#include <string.h>
+
 #include <apr_atomic.h>
 #include <apr_thread_rwlock.h>
 #include <http_log.h>
@@ -44,6 +46,25 @@ static void complain(watched_t *watched, apr_status_t rv, const gh_result_t *res
     watched->failed = 1;
 }
 
+/** Who removes a file wants its pins to end. */
+static void gone(watched_t *watched)
+{
+    apr_pool_t *former;
+
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, child.server, GHNO(1354) "%s is gone, and with it the %u "
+                 "pins that it had", watched->file->path, escrow_pins_count(watched->pins));
+    apr_thread_rwlock_wrlock(child.lock);
+    former = watched->pool;
+    watched->pins = NULL;
+    watched->pool = NULL;
+    apr_thread_rwlock_unlock(child.lock);
+    memset(&watched->info, 0, sizeof(watched->info));
+    watched->failed = 1;
+    if (former) {
+        apr_pool_destroy(former);
+    }
+}
+
 static int same(const apr_finfo_t *a, const apr_finfo_t *b)
 {
     return a->mtime == b->mtime && a->size == b->size && a->inode == b->inode
@@ -65,7 +86,10 @@ static void look(watched_t *watched, int first)
     }
     rv = apr_stat(&info, watched->file->path,
                   APR_FINFO_MTIME | APR_FINFO_CTIME | APR_FINFO_SIZE | APR_FINFO_IDENT, pool);
-    if (rv != APR_SUCCESS && rv != APR_INCOMPLETE) {
+    if (APR_STATUS_IS_ENOENT(rv) && watched->pins) {
+        gone(watched);
+    }
+    else if (rv != APR_SUCCESS && rv != APR_INCOMPLETE) {
         complain(watched, rv, NULL);
     }
     else if (first || !same(&info, &watched->info)) {

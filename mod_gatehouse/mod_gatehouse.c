@@ -215,6 +215,7 @@ static void register_hooks(apr_pool_t *p)
     APR_REGISTER_OPTIONAL_FN(gatehouse_register_dump);
     APR_REGISTER_OPTIONAL_FN(gatehouse_dump_problem);
     APR_REGISTER_OPTIONAL_FN(gatehouse_add_health);
+    APR_REGISTER_OPTIONAL_FN(gatehouse_add_degraded);
     APR_REGISTER_OPTIONAL_FN(gatehouse_register_round);
     APR_REGISTER_OPTIONAL_FN(gatehouse_register_health);
     APR_REGISTER_OPTIONAL_FN(gatehouse_begin_metric);

@@ -199,6 +199,10 @@ APR_DECLARE_OPTIONAL_FN(void, gatehouse_add_health,
                         (gatehouse_health_t *health, const char *name, int ok,
                          const char *message));
 
+/** Something that another node has not better: the answer stays 200, with the status degraded. */
+APR_DECLARE_OPTIONAL_FN(void, gatehouse_add_degraded,
+                        (gatehouse_health_t *health, const char *name, const char *message));
+
 /** Called in a child for each answer: has to look at what is known, and wait for nothing. */
 typedef void gatehouse_health_fn(gatehouse_health_t *health, apr_pool_t *p);
 

@@ -305,5 +305,6 @@ void ctl_check_store(ctl_check_t *check)
     }
     check_clock(check, check_crls(check));
     ctl_check_jobs(check);
+    ctl_check_escrow(check);
     ctl_check_ra(check);
 }

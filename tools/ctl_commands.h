@@ -38,6 +38,7 @@ extern const ctl_option_t ctl_device_list_options[];
 extern const ctl_option_t ctl_device_one_options[];
 extern const ctl_option_t ctl_escrow_list_options[];
 extern const ctl_option_t ctl_escrow_purge_options[];
+extern const ctl_option_t ctl_escrow_retry_options[];
 extern const ctl_option_t ctl_pin_add_options[];
 extern const ctl_option_t ctl_pin_remove_options[];
 extern const ctl_option_t ctl_scep_explain_options[];

@@ -282,6 +282,21 @@ static apr_array_header_t *parse_vault_keys(const json_t *root, apr_pool_t *p)
     return keys;
 }
 
+static apr_hash_t *parse_uem_lives(const json_t *root, apr_pool_t *p)
+{
+    json_t *lives = json_object_get(json_object_get(root, "escrow"), "uem_lives"), *value;
+    apr_hash_t *hash = apr_hash_make(p);
+    const char *name;
+
+    json_object_foreach(lives, name, value) {
+        apr_interval_time_t *life = apr_palloc(p, sizeof(*life));
+
+        *life = apr_time_from_sec(json_integer_value(value));
+        apr_hash_set(hash, apr_pstrdup(p, name), APR_HASH_KEY_STRING, life);
+    }
+    return hash;
+}
+
 static apr_array_header_t *parse_problems(const json_t *root, apr_pool_t *p)
 {
     apr_array_header_t *problems = apr_array_make(p, 2, sizeof(ctl_problem_t *));
@@ -340,6 +355,8 @@ apr_status_t ctl_config_parse(ctl_config_t **config, const char *text, apr_size_
     parsed->ocsp_directory = member_text(json_object_get(root, "ocsp"), "directory", p);
     parsed->authorities = parse_authorities(root, p);
     parsed->responders = parse_responders(root, p);
+    parsed->uems = member_texts(json_object_get(root, "escrow"), "uems", p);
+    parsed->uem_lives = parse_uem_lives(root, p);
     parsed->vault_keys = parse_vault_keys(root, p);
     parsed->problems = parse_problems(root, p);
     json_decref(root);

@@ -3,6 +3,7 @@
 #ifndef gatehousectl_ctl_config_h
 #define gatehousectl_ctl_config_h
 
+#include <apr_hash.h>
 #include <apr_pools.h>
 #include <apr_tables.h>
 #include <apr_time.h>
@@ -118,6 +119,8 @@ typedef struct {
     const char *ocsp_directory;
     apr_array_header_t *authorities;    /* ctl_authority_t * */
     apr_array_header_t *responders; /* ctl_responder_t * */
+    apr_array_header_t *uems;       /* const char *: names of <UEM> */
+    apr_hash_t *uem_lives;          /* apr_interval_time_t * by their names */
     apr_array_header_t *vault_keys; /* ctl_vault_key_t; the first one wraps */
     apr_array_header_t *problems;   /* ctl_problem_t * */
 } ctl_config_t;

@@ -34,6 +34,11 @@ const ctl_option_t ctl_escrow_purge_options[] = {
     { NULL, 0, NULL, NULL }
 };
 
+const ctl_option_t ctl_escrow_retry_options[] = {
+    { "force", 0, NULL, "also one that was cancelled or has expired" },
+    { NULL, 0, NULL, NULL }
+};
+
 typedef struct {
     gh_escrow_profile_filter_t filter;
     apr_array_header_t *records;
@@ -223,6 +228,29 @@ int ctl_escrow_show(ctl_t *ctl, const ctl_arguments_t *arguments)
     return CTL_OK;
 }
 
+static apr_status_t find_work(gh_transaction_t *transaction, void *data)
+{
+    baton_t *baton = data;
+
+    return gh_escrow_profile_find(transaction, baton->id, &baton->record, baton->p);
+}
+
+/* A UEM has given up one that was cancelled; one that has expired, nobody may want any more. */
+static int is_given_up(ctl_t *ctl, const char *id, gh_result_t *result)
+{
+    baton_t baton = { .p = ctl->p, .id = id };
+
+    if (gh_store_read(ctl->store, find_work, &baton, result) != APR_SUCCESS
+        || (baton.record->state != GH_ESCROW_CANCELLED
+            && baton.record->state != GH_ESCROW_EXPIRED)) {
+        return 0;
+    }
+    gh_result_fail(result, GH_EREFUSED, GH_FAILURE_CONFLICT, RULE,
+                   "If the device is to have it all the same, give --force.",
+                   GHNO(1352) "the profile %s is %s", id, gh_escrow_state_name(baton.record->state));
+    return 1;
+}
+
 int ctl_escrow_retry(ctl_t *ctl, const ctl_arguments_t *arguments)
 {
     const char *id = ctl_operand(arguments, 0);
@@ -234,8 +262,12 @@ int ctl_escrow_retry(ctl_t *ctl, const ctl_arguments_t *arguments)
         return code;
     }
     gh_result_clear(&result);
+    if (ctl_option(arguments, "force") == NULL && is_given_up(ctl, id, &result)) {
+        return ctl_fail(&result);
+    }
+    gh_result_clear(&result);
     event = ctl_event(ctl, "escrow-retry", ctl->p);
-    if (gh_escrow_again(ctl->store, NULL, id, event, 0, ctl->p, &result) != APR_SUCCESS) {
+    if (gh_escrow_again(ctl->store, ctl->config->uem_lives, id, event, 0, ctl->p, &result) != APR_SUCCESS) {
         return ctl_fail(&result);
     }
     if (!ctl->json) {

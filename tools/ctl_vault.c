@@ -9,6 +9,7 @@
 #include "audit.h"
 #include "ctl_commands.h"
 #include "ctl_output.h"
+#include "ctl_verdict.h"
 #include "escrow/vault.h"
 #include "log.h"
 #include "status.h"
@@ -17,7 +18,7 @@
 #define RULE "vault"
 
 /* Keys are read as the user that starts httpd, before this process becomes its children's. */
-static apr_status_t load_keys(const ctl_t *ctl, gh_vault_t **vault, gh_result_t *result)
+apr_status_t ctl_vault_load(const ctl_t *ctl, gh_vault_t **vault, gh_result_t *result)
 {
     const apr_array_header_t *configured = ctl->config->vault_keys;
     gh_vault_key_t keys[GH_VAULT_KEYS_MAX];
@@ -46,7 +47,7 @@ static int open_vault(ctl_t *ctl, gh_vault_t **vault)
     if (code != CTL_OK)
         return code;
     gh_result_clear(&result);
-    if (load_keys(ctl, vault, &result) != APR_SUCCESS) {
+    if (ctl_vault_load(ctl, vault, &result) != APR_SUCCESS) {
         ctl_fail(&result);
         return CTL_UNAVAILABLE;
     }

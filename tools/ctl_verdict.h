@@ -6,6 +6,7 @@
 #include <apr_hash.h>
 
 #include "ctl.h"
+#include "escrow/vault.h"
 #include "x509/seal.h"
 
 /* What the parts of "check" say, one line each. */
@@ -22,6 +23,7 @@ typedef struct {
     apr_hash_t *certificates;       /* X509 * of CAs, by name of the issuer */
     apr_hash_t *told;               /* names of what httpd has judged itself: no second verdict */
     gh_sealer_t *sealer;            /* NULL if there is no sealing key, or none that can be had */
+    gh_vault_t *vault;              /* NULL if there is none, or none that can be opened */
     int sealed_otherwise;           /* the sealing key does not open a key of the store */
     int warnings;
     int errors;
@@ -45,6 +47,10 @@ void ctl_check_sealing(ctl_check_t *check);     /* the sealing key itself */
 void ctl_check_store(ctl_check_t *check);       /* store, clock, CRLs of the store */
 void ctl_check_ra(ctl_check_t *check);          /* keys in the store: RAs, and whose they are */
 void ctl_check_jobs(ctl_check_t *check);        /* what waits for CAs elsewhere */
+void ctl_check_vault_keys(ctl_check_t *check);  /* keys of the vault */
+/** Reads the keys of the vault, as who starts httpd. */
+apr_status_t ctl_vault_load(const ctl_t *ctl, gh_vault_t **vault, gh_result_t *result);
+void ctl_check_escrow(ctl_check_t *check);      /* vault, pins, profiles, UEMs */
 void ctl_check_crl_files(ctl_check_t *check);   /* CRLs of offline CAs */
 void ctl_check_ocsp_files(ctl_check_t *check);  /* OCSP signers from files */
 void ctl_check_ocsp_tokens(ctl_check_t *check); /* OCSP signers on tokens */

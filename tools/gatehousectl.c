@@ -97,7 +97,7 @@ static const ctl_command_t commands[] = {
       "list profiles of the escrow" },
     { "escrow", "show", "ID", 1, 1, no_options, ctl_escrow_show,
       "show a profile and its deliveries" },
-    { "escrow", "retry", "ID", 1, 1, no_options, ctl_escrow_retry,
+    { "escrow", "retry", "ID", 1, 1, ctl_escrow_retry_options, ctl_escrow_retry,
       "complete and deliver a profile anew" },
     { "escrow", "forget", "DEVICE", 1, 1, no_options, ctl_escrow_forget,
       "let a device come with another key" },

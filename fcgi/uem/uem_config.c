@@ -333,6 +333,7 @@ static apr_status_t read_uem(uem_worker_t *worker, const json_t *object, apr_poo
     if (rv == APR_SUCCESS) {
         uem_deliver_start(uem);
         uem_available_start(uem);
+        uem_state_start(uem, p);
         APR_ARRAY_PUSH(worker->uems, uem_t *) = uem;
     }
     return rv;
@@ -346,6 +347,10 @@ apr_status_t uem_configure(uem_worker_t *worker, const json_t *configuration, ap
     size_t i;
 
     worker->uems = apr_array_make(p, 4, sizeof(uem_t *));
+    worker->patience = json_integer_value(json_object_get(configuration, "patience"));
+    if (worker->patience <= 0) {
+        worker->patience = GH_ESCROW_LIFE;
+    }
     if (rv == APR_SUCCESS && json_array_size(list) > UEMS_MAX) {
         rv = not_understood(result, "UEMs", "how many there are");
     }

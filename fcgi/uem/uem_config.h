@@ -24,6 +24,7 @@ typedef struct {
     escrow_pkcs12_t pkcs12;
     escrow_transport_t transport;
     escrow_signer_t *signer;        /* NULL: profiles are not signed */
+    apr_interval_time_t patience;   /* how long a profile waits for credentials */
     apr_array_header_t *uems;       /* uem_t * */
 } uem_worker_t;
 
@@ -50,6 +51,7 @@ typedef struct uem {
     apr_array_header_t *headers;    /* uem_header_t */
     apr_array_header_t *secrets;    /* const char *: whole headers, overwritten with the worker */
     uem_session_t *session;         /* OAuth; or NULL */
+    struct uem_state *state;
 } uem_t;
 
 /**
@@ -62,5 +64,10 @@ apr_status_t uem_configure(uem_worker_t *worker, const json_t *configuration, ap
 /** Has profiles delivered, and notices sent. */
 void uem_deliver_start(uem_t *uem);
 void uem_available_start(uem_t *uem);
+
+/** Has what the worker sees of it stored. */
+void uem_state_start(uem_t *uem, apr_pool_t *p);
+/** How a delivery went. @param result why, if the UEM did not answer */
+void uem_state_note(uem_t *uem, int alive, const gh_result_t *result);
 
 #endif /* fcgi_uem_uem_config_h */

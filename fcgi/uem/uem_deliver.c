@@ -29,7 +29,6 @@
 #define LATER apr_time_from_sec(60)
 
 /** How long a profile waits for credentials that were taken away. */
-#define PATIENCE apr_time_from_sec(14 * 86400)
 
 typedef enum {
     END_OVER = 1,                   /* nothing is to be done */
@@ -121,7 +120,7 @@ static apr_status_t end_work(gh_transaction_t *transaction, void *baton)
         end.event = event_of(one);
         return gh_delivering_failed(transaction, one->profile, &end, one->pool);
     case END_WAIT:
-        return gh_delivering_wait(transaction, one->profile, PATIENCE, &end, one->pool);
+        return gh_delivering_wait(transaction, one->profile, one->uem->worker->patience, &end, one->pool);
     case END_AGAIN:
         return one->profile ? gh_delivering_again(transaction, one->profile, &end)
             : gh_job_again(transaction, end.job, end.holder, end.due, 0, NULL, end.why);
@@ -176,6 +175,9 @@ static void answered(void *baton, const uem_outcome_t *outcome)
     delivery_t *one = baton;
 
     framework_queue_note(one->uem->queue, outcome->alive, outcome->retry_after);
+    if (!outcome->stopped) {
+        uem_state_note(one->uem, outcome->alive, &outcome->result);
+    }
     one->status = outcome->status;
     one->why = outcome->result;
     switch (outcome->verdict) {

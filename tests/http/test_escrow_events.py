@@ -13,7 +13,7 @@ import uuid
 
 import pytest
 
-from harness import config
+from harness import config, openapi
 from harness.clock import Clock
 from harness.config import location
 from harness.credentials import encryption, upload_of
@@ -58,8 +58,9 @@ def signature_of(body):
 
 def post(delivering, event):
     body = json.dumps(event).encode()
-    return ask(delivering.server, "/v1/events", delivering.client, "POST", body,
-               {"Content-Type": "application/json", "X-Signature": signature_of(body)})
+    answer = ask(delivering.server, "/v1/events", delivering.client, "POST", body,
+                 {"Content-Type": "application/json", "X-Signature": signature_of(body)})
+    return openapi.check("POST", "/v1/events", answer)
 
 
 def send(delivering, event, *statuses):

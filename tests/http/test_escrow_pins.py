@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from harness import escrow
+from harness import escrow, openapi
 from harness.config import location
 from harness.escrow import (MODULES, OWN_MODULES, SSL_CHATTER, Identity, ask, connect, context,
                             curl, on, problem, tls_host)
@@ -94,8 +94,29 @@ def chatter(nodes):
 
 
 def configure(server, method="GET", body=None, identity=None, headers=None, query=""):
-    return ask(server, "/v1/configuration" + query, identity or server.admin, method, body, headers,
-               port=server.admin_port)
+    answer = ask(server, "/v1/configuration" + query, identity or server.admin, method, body,
+                 headers, port=server.admin_port)
+    if method in ("GET", "PUT") and answer.status != 404:
+        openapi.check(method, "/v1/configuration", answer)
+    return answer
+
+
+def test_the_document_is_served(nodes):
+    first, _ = nodes
+    answer = ask(first, "/v1/openapi.json", first.admin, port=first.admin_port)
+    assert answer.status == 200 and json.loads(answer.body) == openapi.DOCUMENT
+    openapi.check("GET", "/v1/hc", ask(first, "/v1/hc", first.admin, port=first.admin_port))
+
+
+def test_a_file_of_pins_that_is_removed(nodes):
+    """Its pins end; once it is back they count again."""
+    first, _ = nodes
+    first.allow("GH1354")
+    assert configure(first).status == 200
+    away = (first.root / "pins").rename(first.root / "pins.away")
+    wait_until(lambda: configure(first).status == 403, 20, what="the end of the pins")
+    away.rename(first.root / "pins")
+    wait_until(lambda: configure(first).status == 200, 20, what="the pins")
 
 
 def test_pins_of_the_store(nodes):
