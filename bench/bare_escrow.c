@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <apr_general.h>
+#include <openssl/core_dispatch.h>
 #include <openssl/pkcs12.h>
 #include <openssl/provider.h>
 #include <openssl/rand.h>
@@ -23,8 +24,11 @@
 #include "bench/support.h"
 #include "escrow/vault.h"
 #include "mod_escrow/escrow_pkcs12.h"
+#include "x509/decoding.h"
 
 #define FILES_MAX 64
+
+GH_DECODING_FILTER(decoding, gh_decoding_create_private)
 
 typedef struct {
     unsigned char data[65536];
@@ -181,7 +185,8 @@ static double run(const server_t *server, const file_t *files, int number, size_
 
     apr_pool_create(&pool, NULL);
     if (gh_vault_create(&vault, &key, 1, pool, &result) != APR_SUCCESS
-        || escrow_opener_create(&opener, gh_vault_locked(vault), pool, &result) != APR_SUCCESS)
+        || escrow_opener_create(&opener, gh_vault_locked(vault), decoding_context(pool),
+                                pool, &result) != APR_SUCCESS)
         bench_die("%s: %s", result.number, result.message);
     started = cpu_seconds();
     for (i = 0; i < count; i++) {

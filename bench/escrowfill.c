@@ -145,7 +145,7 @@ int main(int argc, char **argv)
     gh_result_clear(&result);
     if (gh_vault_key_open(&key, argv[1], argv[2], p, &result) != APR_SUCCESS
         || gh_vault_create(&vault, &key, 1, p, &result) != APR_SUCCESS
-        || escrow_opener_create(&opener, gh_vault_locked(vault), p, &result) != APR_SUCCESS
+        || escrow_opener_create(&opener, gh_vault_locked(vault), NULL, p, &result) != APR_SUCCESS
         || gh_store_prepare(argv[0], (apr_uid_t)-1, (apr_gid_t)-1, &options, p, &result)
             != APR_SUCCESS
         || gh_store_open(&fill.keep.store, argv[0], &options, p, &result) != APR_SUCCESS) {

@@ -502,7 +502,7 @@ static void begin_call_done(void *baton)
     framework_job_t *job = baton;
 
     if (job->status == APR_SUCCESS && stood_still(job)) {
-        gh_log(job->queue->framework->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(1328) "job %s of %s is "
+        gh_log(job->queue->framework->log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(1325) "job %s of %s is "
                "begun anew: this process, or the store, stood still before its call",
                job->record->id, job->queue->name);
         let_go(job, framework_job_time(job));

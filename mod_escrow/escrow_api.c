@@ -167,8 +167,8 @@ static int refuse_body(request_rec *r, const route_t *route, int status, apr_siz
                   : HTTP_BAD_REQUEST, &result);
 }
 
-/** Whether the client has the role that a route takes: Require may have been said in another way, as
- *  "Require valid-user", which lets in whoever has a certificate. @return 0, or a status */
+/** Whether the client has the role that a route takes: Require may have been said in another way,
+ *  as "Require valid-user", which lets in whoever has a certificate. @return 0, or a status */
 static int look_at_role(request_rec *r, const route_t *route, gh_result_t *result)
 {
     const escrow_section_t *section = ap_get_module_config(r->per_dir_config, &escrow_module);
@@ -185,14 +185,14 @@ static int look_at_role(request_rec *r, const route_t *route, gh_result_t *resul
     if (rv == GH_EUNAVAILABLE) {
         gh_result_fail(result, rv, GH_FAILURE_UNAVAILABLE, RULE,
                        "See what the log says of the store.",
-                       GHNO(1528) "it is not known whether the client has the role %s: the store "
+                       GHNO(1455) "it is not known whether the client has the role %s: the store "
                        "has not answered", role);
         return HTTP_SERVICE_UNAVAILABLE;
     }
     gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, RULE,
                    "Pin the certificate with this role; or let Require thumbprint give it, or say "
                    "EscrowRoles any where others are let in on purpose.",
-                   GHNO(1529) "this takes the role %s, which %.100s has not", role, r->user);
+                   GHNO(1456) "this takes the role %s, which %.100s has not", role, r->user);
     return HTTP_FORBIDDEN;
 }
 

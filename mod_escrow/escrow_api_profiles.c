@@ -27,7 +27,8 @@ apr_status_t escrow_api_skeleton(escrow_call_t *call, gh_result_t *result)
 {
     request_rec *r = call->r;
     escrow_profile_options_t options = {
-        .trust = call->settings->trust, .provider = call->provider, .patience = call->settings->patience, .uem = escrow_section_uem(r)
+        .trust = call->settings->trust, .provider = call->provider,
+        .patience = call->settings->patience, .uem = escrow_section_uem(r)
     };
     gh_audit_event_t *event = escrow_audit_event(r, "profile");
     escrow_skeleton_t *skeleton;

@@ -97,7 +97,7 @@ const char *escrow_set_roles(cmd_parms *cmd, void *dir, const char *arg)
     escrow_section_t *section = dir;
 
     if (ap_cstr_casecmp(arg, "pinned") && ap_cstr_casecmp(arg, "any")) {
-        return GHNO(1527) "EscrowRoles takes pinned or any";
+        return GHNO(1454) "EscrowRoles takes pinned or any";
     }
     section->roles = ap_cstr_casecmp(arg, "any") ? ESCROW_ROLES_PINNED : ESCROW_ROLES_NONE_NEEDED;
     return NULL;

@@ -1,6 +1,6 @@
 /* Licensed under the Apache License, Version 2.0. See LICENSE. */
 
-/* EscrowProvide, EscrowMailDomains, EscrowEventHMAC; EscrowMailDirectory is in a file of its own. */
+/* EscrowProvide, EscrowMailDomains, EscrowEventHMAC. EscrowMailDirectory has a file of its own. */
 
 #include "mod_escrow/escrow_events.h"
 

@@ -74,7 +74,7 @@ apr_status_t escrow_gate_enter(escrow_gate_t *gate, gh_result_t *result)
     }
     return gh_result_fail(result, GH_EBUSY, GH_FAILURE_UNAVAILABLE, "escrow.upload",
                           "Send it again later.",
-                          GHNO(1522) "this node opens as many uploads at once as it does");
+                          GHNO(1449) "this node opens as many uploads at once as it does");
 }
 
 void escrow_gate_leave(escrow_gate_t *gate)

@@ -62,7 +62,7 @@ static apr_status_t refuse_status(escrow_identity_t *identity,
 {
     return gh_result_fail(&identity->why, GH_EREFUSED, GH_FAILURE_DENIED, RULE,
                           "Send the certificate that the device has now.",
-                          GHNO(1520) "recipient_certificate: it %s",
+                          GHNO(1447) "recipient_certificate: it %s",
                           record->status == GH_STATUS_REVOKED ? "is revoked"
                           : record->status == GH_STATUS_HELD ? "is suspended" : "has expired");
 }
@@ -71,7 +71,7 @@ static apr_status_t refuse_made(escrow_identity_t *identity)
 {
     return gh_result_fail(&identity->why, GH_EREFUSED, GH_FAILURE_DENIED, RULE,
                           "Let the device make a key of its own, and send its certificate.",
-                          GHNO(1521) "recipient_certificate: its key was made for a management "
+                          GHNO(1448) "recipient_certificate: its key was made for a management "
                           "system, and is not that of device %.64s alone", identity->device);
 }
 

@@ -62,7 +62,7 @@ static const char *set_password(cmd_parms *cmd, mail_directory_t *made, const ch
     gh_result_t result;
 
     if (!path) {
-        return GHNO(1341) "password= of EscrowMailDirectory takes file:PATH or exec:PATH; a secret "
+        return GHNO(1328) "password= of EscrowMailDirectory takes file:PATH or exec:PATH; a secret "
                           "never stands in the configuration";
     }
     gh_result_clear(&result);
@@ -82,7 +82,7 @@ static const char *set_password(cmd_parms *cmd, mail_directory_t *made, const ch
 
 static const char *bad_word(cmd_parms *cmd, const char *word)
 {
-    return apr_psprintf(cmd->pool, GHNO(1340) "EscrowMailDirectory takes URLs such as "
+    return apr_psprintf(cmd->pool, GHNO(1327) "EscrowMailDirectory takes URLs such as "
                         "ldaps://ldap.example.com, base=DN, filter=FILTER with <email> in it, "
                         "bind=DN, password=file:PATH, trust=PATH, starttls=on and timeout=TIME (at "
                         "most 30s), not \"%s\"", word);
@@ -142,8 +142,8 @@ const char *escrow_set_mail_directory(cmd_parms *cmd, void *dir, int argc, char 
         error = set_word(cmd, made, argv[i]);
     }
     if (!error && configured) {
-        error = apr_psprintf(cmd->pool, GHNO(1342) "there is an EscrowMailDirectory already, at %s: "
-                             "give all URLs in one", configured->place);
+        error = apr_psprintf(cmd->pool, GHNO(1329) "there is an EscrowMailDirectory already, at "
+                             "%s: give all URLs in one", configured->place);
     }
     if (error) {
         return error;
@@ -187,7 +187,7 @@ int escrow_mail_directory_prepare(server_rec *s, apr_pool_t *pconf)
         rv = gh_limiter_prepare(apr_shm_baseaddr_get(shared), processes);
     }
     if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, rv, s, GHNO(1343) "memory that the "
+        ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, rv, s, GHNO(1330) "memory that the "
                      "processes share cannot be had; see whether the machine is short of memory");
         return 1;
     }
@@ -210,7 +210,7 @@ void escrow_mail_directory_child_init(apr_pool_t *pchild, server_rec *s)
                                              pchild), pchild);
     if (rv != APR_SUCCESS) {
         child = NULL;
-        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(1344) "this process cannot ask the "
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, GHNO(1331) "this process cannot ask the "
                      "directory of EscrowMailDirectory");
     }
 }
@@ -249,7 +249,7 @@ static apr_status_t refused(const escrow_event_t *event, const char *why, gh_res
     return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, RULE,
                           "See what the directory has of that user, and the filter of "
                           "EscrowMailDirectory.",
-                          GHNO(1345) "%.200s is not made for: %s", event->email, why);
+                          GHNO(1332) "%.200s is not made for: %s", event->email, why);
 }
 
 apr_status_t escrow_mail_directory_match(const escrow_event_t *event, apr_pool_t *p,
@@ -281,6 +281,6 @@ apr_status_t escrow_mail_directory_match(const escrow_event_t *event, apr_pool_t
     }
     return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, RULE,
                           "Send the event again later; see whether the directory is up.",
-                          GHNO(1346) "the directory of EscrowMailDirectory cannot be asked now: "
+                          GHNO(1333) "the directory of EscrowMailDirectory cannot be asked now: "
                           "%s: %s", why.number, why.message);
 }

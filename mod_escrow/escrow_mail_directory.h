@@ -25,8 +25,8 @@ void escrow_mail_directory_child_init(apr_pool_t *pchild, server_rec *s);
 
 /**
  * Asks, for a bounded time, whether it has the address of an event.
- * @return APR_SUCCESS also if none is configured; GH_EREFUSED; GH_EUNAVAILABLE if it does not answer
- *         or too many ask; with result
+ * @return APR_SUCCESS also if none is configured; GH_EREFUSED; GH_EUNAVAILABLE if it does not
+ *         answer or too many ask; with result
  */
 apr_status_t escrow_mail_directory_match(const escrow_event_t *event, apr_pool_t *p,
                                          gh_result_t *result);

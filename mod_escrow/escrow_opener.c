@@ -4,55 +4,12 @@
 
 #include "mod_escrow/escrow_opener.h"
 
-#include <openssl/core_dispatch.h>
 #include <openssl/err.h>
 #include <openssl/pkcs12.h>
 #include <openssl/provider.h>
 
 #include "log.h"
 #include "status.h"
-#include "x509/decoding.h"
-
-/* OpenSSL calls a provider without anything of who loaded it, so this has to be found by itself.
- * The first opener of a process has it; others decode in the default context, which is slower. */
-static gh_decoding_t *decoding;
-
-static OSSL_FUNC_provider_query_operation_fn query;
-
-static const OSSL_ALGORITHM *query(void *provider_context, int operation, int *no_cache)
-{
-    return decoding != NULL ? gh_decoding_query(decoding, operation, no_cache) : NULL;
-}
-
-static OSSL_provider_init_fn init;
-
-static int init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
-                const OSSL_DISPATCH **out, void **provider_context)
-{
-    static const OSSL_DISPATCH functions[] = {
-        { OSSL_FUNC_PROVIDER_QUERY_OPERATION, (void (*)(void))query },
-        { 0, NULL }
-    };
-
-    return gh_decoding_init(decoding, functions, out, provider_context);
-}
-
-static apr_status_t forget_decoding(void *data)
-{
-    decoding = NULL;
-    return APR_SUCCESS;
-}
-
-static OSSL_LIB_CTX *start_decoding(apr_pool_t *p)
-{
-    OSSL_LIB_CTX *context = NULL;
-
-    if (decoding == NULL && gh_decoding_create_private(&decoding, p) == APR_SUCCESS) {
-        context = gh_decoding_start(decoding, init);
-        apr_pool_cleanup_register(p, NULL, forget_decoding, apr_pool_cleanup_null);
-    }
-    return context;
-}
 
 static apr_status_t opener_cleanup(void *data)
 {
@@ -64,8 +21,8 @@ static apr_status_t opener_cleanup(void *data)
     return APR_SUCCESS;
 }
 
-apr_status_t escrow_opener_create(escrow_opener_t **opener, gh_locked_t *locked, apr_pool_t *p,
-                                  gh_result_t *result)
+apr_status_t escrow_opener_create(escrow_opener_t **opener, gh_locked_t *locked,
+                                  OSSL_LIB_CTX *decoding, apr_pool_t *p, gh_result_t *result)
 {
     escrow_opener_t *made = apr_pcalloc(p, sizeof(*made));
 
@@ -83,7 +40,7 @@ apr_status_t escrow_opener_create(escrow_opener_t **opener, gh_locked_t *locked,
                                  "Install OpenSSL's legacy provider, legacy.so; OPENSSL_MODULES "
                                  "names its folder if it is not where OpenSSL looks.",
                                  GHNO(1115) "old PKCS#12 files cannot be opened");
-    made->decoding = start_decoding(p);
+    made->decoding = decoding;
     *opener = made;
     return APR_SUCCESS;
 }

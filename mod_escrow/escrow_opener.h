@@ -14,8 +14,7 @@ struct escrow_opener {
     OSSL_LIB_CTX *context;
     OSSL_PROVIDER *standard;
     OSSL_PROVIDER *legacy;
-    OSSL_LIB_CTX *decoding;         /* RSA and EC keys are decoded fast in it (x509/decoding.h);
-                                       NULL: in the default context */
+    OSSL_LIB_CTX *decoding;         /* or NULL */
     gh_locked_t *locked;
 };
 

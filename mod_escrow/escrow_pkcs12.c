@@ -41,7 +41,8 @@ static apr_status_t refuse_iterations(reader_t *reader)
     return gh_result_fail(reader->result, APR_EINVAL, GH_FAILURE_REQUEST, "pkcs12.iterations",
                           "Make it with fewer, 2048 are usual, or send fewer at once.",
                           GHNO(1116) "the PKCS#12 asks for more than %d iterations for one key, or "
-                          "with those before it %d in all", ESCROW_ITERATIONS_MAX, ESCROW_ITERATIONS_SUM);
+                          "with those before it %d in all", ESCROW_ITERATIONS_MAX,
+                           ESCROW_ITERATIONS_SUM);
 }
 
 /** Counts what a derivation costs, before it is done. */

@@ -6,6 +6,7 @@
 #include <apr_pools.h>
 #include <apr_tables.h>
 #include <apr_time.h>
+#include <openssl/types.h>
 
 #include "escrow/locked.h"
 #include "result.h"
@@ -53,10 +54,12 @@ typedef struct escrow_opener escrow_opener_t;
 
 /**
  * @param locked where keys go, see gh_vault_locked(); outlives it
+ * @param decoding context of gh_decoding_create_private(), in which RSA and EC keys are decoded
+ *        fast; outlives it; NULL: in the default context
  * @return GH_EUNAVAILABLE with result if OpenSSL's legacy provider is not installed
  */
-apr_status_t escrow_opener_create(escrow_opener_t **opener, gh_locked_t *locked, apr_pool_t *p,
-                                  gh_result_t *result);
+apr_status_t escrow_opener_create(escrow_opener_t **opener, gh_locked_t *locked,
+                                  OSSL_LIB_CTX *decoding, apr_pool_t *p, gh_result_t *result);
 
 /**
  * Opens a PKCS#12 and checks what is in it: exactly one private key, its certificate, a key that is

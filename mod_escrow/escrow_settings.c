@@ -157,7 +157,7 @@ static const char *set_device_issuer(cmd_parms *cmd, int argc, char *const argv[
             issuer->challenges = 1;
         }
         else {
-            return apr_psprintf(cmd->pool, GHNO(1524) "EscrowDeviceCA takes files, or issuer=NAME "
+            return apr_psprintf(cmd->pool, GHNO(1451) "EscrowDeviceCA takes files, or issuer=NAME "
                                 "with profile=NAME and challenges=trusted, not \"%s\"", argv[i]);
         }
     }
@@ -261,7 +261,7 @@ const char *escrow_set_signer(cmd_parms *cmd, void *dir, const char *certificate
     said->signer_line = cmd->directive->line_num;
     if (!said->signer_certificate || !said->signer_key
         || (passphrase && !said->signer_passphrase)) {
-        return GHNO(1370) "EscrowProfileSigner takes the path of a PEM file, that of a key or a "
+        return GHNO(1342) "EscrowProfileSigner takes the path of a PEM file, that of a key or a "
                "pkcs11: URI, and perhaps file:PATH or exec:PATH with its passphrase or PIN";
     }
     return NULL;
@@ -276,7 +276,7 @@ static int complain(server_rec *s, const gh_result_t *result)
 
 static int complain_of_name(server_rec *s, const char *kind, const char *name)
 {
-    ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s, GHNO(1525) "EscrowDeviceCA: there is "
+    ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s, GHNO(1452) "EscrowDeviceCA: there is "
                  "no <%s %s>", kind, name);
     return 1;
 }

@@ -56,7 +56,7 @@ int escrow_tls_check(server_rec *s)
     if (!global || !global->tls_names->nelts || global->vault_keys->nelts) {
         return 0;
     }
-    ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s, GHNO(1353) "EscrowTLS %s needs "
+    ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s, GHNO(1340) "EscrowTLS %s needs "
                  "EscrowVaultKey, under which the key of the certificate lies sealed",
                  APR_ARRAY_IDX(global->tls_names, 0, const char *));
     return 1;

@@ -7,12 +7,16 @@
 #include <apr_strings.h>
 #include <http_core.h>
 #include <http_log.h>
+#include <openssl/core_dispatch.h>
 
 #include "log.h"
 #include "mod_escrow/escrow_config.h"
+#include "x509/decoding.h"
 #include "x509/key.h"
 
 APLOG_USE_MODULE(escrow);
+
+GH_DECODING_FILTER(decoding, gh_decoding_create_private)
 
 static struct {
     gh_vault_t *vault;
@@ -156,8 +160,8 @@ void escrow_vault_child_init(apr_pool_t *pchild, server_rec *s)
         gh_locked_wipe(parent);
     }
     if (rv != APR_SUCCESS
-        || escrow_opener_create(&child.opener, gh_vault_locked(vault), pchild, &result)
-               != APR_SUCCESS) {
+        || escrow_opener_create(&child.opener, gh_vault_locked(vault), decoding_context(pchild),
+                                pchild, &result) != APR_SUCCESS) {
         child.opener = NULL;
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, GHNO(1172) "this process has no vault: %s: %s",
                      result.number, result.message);

@@ -51,8 +51,8 @@ static void gone(watched_t *watched)
 {
     apr_pool_t *former;
 
-    ap_log_error(APLOG_MARK, APLOG_ERR, 0, child.server, GHNO(1354) "%s is gone, and with it the %u "
-                 "pins that it had", watched->file->path, escrow_pins_count(watched->pins));
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, child.server, GHNO(1341) "%s is gone, and with it the "
+                 "%u pins that it had", watched->file->path, escrow_pins_count(watched->pins));
     apr_thread_rwlock_wrlock(child.lock);
     former = watched->pool;
     watched->pins = NULL;

@@ -325,7 +325,7 @@ void gatehouse_await(request_rec *r, const char *queue, const char *enrolment)
         return;
     }
     if (!gh_limiter_enter(waits_together->limiter)) {
-        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, GHNO(1541) "half of all workers of this node "
+        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, GHNO(1458) "half of all workers of this node "
                       "wait; this request does not wait for %s", queue);
         gh_limiter_leave(waiting->limiter);
         return;

@@ -102,7 +102,7 @@ static int load_credential(server_rec *s, scep_intune_t *intune, apr_pool_t *pco
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_ALGORITHM, "credential",
                        "Make one with an RSA key of 2048 bits or more, and register its "
                        "certificate.",
-                       GHNO(1542) "the key of the PKCS#12 %s is %s; Entra ID wants RSA",
+                       GHNO(1459) "the key of the PKCS#12 %s is %s; Entra ID wants RSA",
                        intune->credential, credential->algorithm ? credential->algorithm : "none");
         return tell(s, intune, intune->credential_place, "IntuneCredential", &result, ptemp);
     }

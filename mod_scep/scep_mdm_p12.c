@@ -84,7 +84,7 @@ static int others(scep_mdm_t *m)
 
     gh_result_fail(&result, APR_EACCES, GH_FAILURE_DENIED, "mdm.requester",
                    "Ask as the account that had the key made, or have another one made.",
-                   GHNO(1543) "the key was made for another account");
+                   GHNO(1460) "the key was made for another account");
     return scep_web_fail(&m->w, &result);
 }
 
@@ -236,7 +236,7 @@ static void erase(scep_mdm_t *m, const gh_mdm_request_record_t *record)
     rv = gh_store_write(m->w.service->store, erase_work, &look, &result);
     scep_web_end_work();
     if (rv != APR_SUCCESS) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, rv, r, GHNO(1544) "the key of request %s, which "
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, rv, r, GHNO(1461) "the key of request %s, which "
                       "was handed out, stays in the store until it ends at %s: %s", record->id,
                       gh_time_text(m->p, record->expires), result.message);
     }

@@ -50,14 +50,14 @@ static int check_ra(server_rec *s, const gatehouse_config_t *config, apr_pool_t 
     }
     if (!profile || !gh_profile_fits_ra(profile)) {
         wstep_log_problem(s, APLOG_ERR, server->ra_profile_place,
-                          apr_psprintf(ptemp, GHNO(1568) "WSTEPRAProfile: there is no "
+                          apr_psprintf(ptemp, GHNO(1470) "WSTEPRAProfile: there is no "
                                        "<CertificateProfile %s>, or it has not both "
                                        "digitalSignature and keyEncipherment", name), ptemp);
         ++problems;
     }
     if (!config->sealing_configured) {
         ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s,
-                     GHNO(1569) "GatehouseSealingKey is missing: WSTEP keeps the key that signs "
+                     GHNO(1471) "GatehouseSealingKey is missing: WSTEP keeps the key that signs "
                                 "responses in the store, sealed. Add GatehouseSealingKey "
                                 "file:PATH, or say WSTEPResponse certificates");
         ++problems;
@@ -72,7 +72,7 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
 
     if (!wstep_find_gatehouse()) {
         ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, s,
-                     GHNO(1570) "mod_wstep needs mod_gatehouse; add LoadModule gatehouse_module");
+                     GHNO(1472) "mod_wstep needs mod_gatehouse; add LoadModule gatehouse_module");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     config = wstep_gatehouse_config();

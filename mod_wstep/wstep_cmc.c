@@ -207,7 +207,7 @@ apr_status_t wstep_cmc_make(gh_bytes_t *der, const wstep_cmc_t *response, X509 *
         rv = gh_result_openssl(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "cmc.sign",
                                "Look at the errors before this one, or answer with certificates "
                                "alone.",
-                               GHNO(1485) "a CMC response cannot be made and signed");
+                               GHNO(1429) "a CMC response cannot be made and signed");
     }
     BIO_free(in);
     CMS_ContentInfo_free(cms);
@@ -232,7 +232,7 @@ apr_status_t wstep_cmc_certificates(gh_bytes_t *der, gh_bytes_t certificate,
     if (rv != APR_SUCCESS) {
         rv = gh_result_openssl(result, rv, GH_FAILURE_INTERNAL, NULL,
                                "Report this with the log lines around it.",
-                               GHNO(1486) "the certificates of an answer cannot be put together");
+                               GHNO(1430) "the certificates of an answer cannot be put together");
     }
     return rv;
 }

@@ -210,14 +210,14 @@ static void find_providers(compile_t *c, wstep_entry_t *entry)
 
         one.provider = ap_lookup_provider(AUTHN_PROVIDER_GROUP, one.name, AUTHN_PROVIDER_VERSION);
         if (!one.provider || !one.provider->check_password) {
-            problem(c, one.place, apr_psprintf(c->ptemp, GHNO(1449) "WSTEPAuthProvider: there is "
+            problem(c, one.place, apr_psprintf(c->ptemp, GHNO(1393) "WSTEPAuthProvider: there is "
                     "no provider %s that checks passwords; add LoadModule authn_%s_module, or "
                     "what has it", one.name, one.name));
         }
         APR_ARRAY_PUSH(entry->providers, wstep_provider_t) = one;
     }
     if (entry->endpoint.authentication == WSTEP_USERTOKEN && !entry->providers->nelts) {
-        problem(c, entry->section->place, apr_psprintf(c->ptemp, GHNO(1450) "WSTEPAuthProvider is "
+        problem(c, entry->section->place, apr_psprintf(c->ptemp, GHNO(1394) "WSTEPAuthProvider is "
                 "missing: nobody knows the users of %s", entry->endpoint.path));
     }
 }
@@ -284,7 +284,7 @@ static void add_issuing(compile_t *c, const wstep_tenant_t *pair,
     issuer = apr_hash_get(c->config->issuers, pair->issuer, APR_HASH_KEY_STRING);
     if (!issuer || !gh_issuer_backend(issuer)->enrol
         || gh_issuer_backend(issuer) == &gh_issuer_offline) {
-        problem(c, pair->place, apr_psprintf(c->ptemp, GHNO(1451) "WSTEPTenant: there is no "
+        problem(c, pair->place, apr_psprintf(c->ptemp, GHNO(1395) "WSTEPTenant: there is no "
                 "<Issuer %s>, or it is offline and cannot issue certificates", pair->issuer));
         return;
     }
@@ -298,7 +298,7 @@ static void add_issuing(compile_t *c, const wstep_tenant_t *pair,
         ? (wstep_response_t)entry->section->response : WSTEP_RESPONSE_CMC;
     endpoint->parent_dn = entry->section->parent_dn;
     if (!endpoint->templates->nelts) {
-        problem(c, entry->section->place, apr_psprintf(c->ptemp, GHNO(1452) "WSTEPTemplates is "
+        problem(c, entry->section->place, apr_psprintf(c->ptemp, GHNO(1396) "WSTEPTemplates is "
                 "missing for %s, or names no <CertificateTemplate>", endpoint->path));
     }
 }
@@ -363,7 +363,7 @@ static void add_policy(compile_t *c, const wstep_url_t *url)
         entry->endpoint.tenant = only_tenant(entry->section);
     }
     if (!entry->endpoint.tenant || url->authentication == WSTEP_ANONYMOUS) {
-        problem(c, entry->section->place, apr_psprintf(c->ptemp, GHNO(1453) "%s needs WSTEPTenant "
+        problem(c, entry->section->place, apr_psprintf(c->ptemp, GHNO(1397) "%s needs WSTEPTenant "
                 "with one tenant, and callers who show who they are", path));
         return;
     }
@@ -428,7 +428,7 @@ static int check_unused(server_rec *s, apr_pool_t *ptemp)
         if (section && section->place.file && !section->used) {
             section->used = 1;
             wstep_log_problem(s, APLOG_ERR, section->place,
-                              apr_psprintf(ptemp, GHNO(1454) "<Location \"%s\"> serves nothing: "
+                              apr_psprintf(ptemp, GHNO(1398) "<Location \"%s\"> serves nothing: "
                                            "SetHandler " WSTEP_HANDLER " or WSTEPTenant is "
                                            "missing, or the path is none of WSTEP's",
                                            section->path), ptemp);
@@ -448,7 +448,7 @@ int wstep_compile(server_rec *main_server, const gatehouse_config_t *config, apr
     if (settings.name_form == WSTEP_NAME_PLAIN && settings.domains
         && settings.domains->nelts > 1) {
         ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, main_server,
-                     GHNO(1455) "there are several WSTEPDomain, in which users may have the same "
+                     GHNO(1399) "there are several WSTEPDomain, in which users may have the same "
                                 "name: say WSTEPUserName principal or account");
         ++problems;
     }

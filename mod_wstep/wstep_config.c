@@ -113,12 +113,12 @@ static const char *enter(cmd_parms *cmd, wstep_section_t *section)
 
     if (!parent || ap_cstr_casecmp(parent->directive, "<Location") != 0 || !path
         || parent->args[strspn(parent->args, " \t\"'")] == '~' || apr_fnmatch_test(path)) {
-        return apr_psprintf(cmd->pool, GHNO(1427) "%s belongs in a <Location> without pattern, "
+        return apr_psprintf(cmd->pool, GHNO(1371) "%s belongs in a <Location> without pattern, "
                             "such as <Location \"/wstep/usertoken\">", cmd->cmd->name);
     }
     length = strlen(path);
     if ((length > 1 && path[length - 1] == '/') || !wstep_location_serves(path)) {
-        return apr_psprintf(cmd->pool, GHNO(1428) "%s has no effect in <Location \"%s\">: WSTEP is "
+        return apr_psprintf(cmd->pool, GHNO(1372) "%s has no effect in <Location \"%s\">: WSTEP is "
                             "served below " WSTEP_URL_ROOT ", policies below " XCEP_URL_ROOT
                             " and at /ADPolicyProvider_CEP_..., each without a final slash",
                             cmd->cmd->name, path);
@@ -147,7 +147,7 @@ static const char *set_tenant(cmd_parms *cmd, void *dir, int argc, char *const a
         }
     }
     if (argc < 2) {
-        return GHNO(1429) "WSTEPTenant takes a tenant and the names of its issuers, each of 1 to "
+        return GHNO(1373) "WSTEPTenant takes a tenant and the names of its issuers, each of 1 to "
                           "64 characters of A-Z a-z 0-9 _ ~ -";
     }
     for (i = 1; i < argc; ++i) {
@@ -244,7 +244,7 @@ static const char *set_renewal(cmd_parms *cmd, void *dir, int argc, char *const 
         good = set_renewal_option(policy, argv[i]);
     }
     if (!good) {
-        return GHNO(1430) "WSTEPRenewal takes off, or by-certificate and perhaps grace=TIME, "
+        return GHNO(1374) "WSTEPRenewal takes off, or by-certificate and perhaps grace=TIME, "
                           "window=TIME, revoke-old=TIME or off, same-key=on or off, "
                           "again=replace or refuse";
     }
@@ -272,7 +272,7 @@ static const char *set_response(cmd_parms *cmd, void *dir, const char *form)
         section->response = WSTEP_RESPONSE_CERTIFICATES;
     }
     else if (!error) {
-        error = GHNO(1431) "WSTEPResponse takes cmc or certificates";
+        error = GHNO(1375) "WSTEPResponse takes cmc or certificates";
     }
     return error;
 }
@@ -297,7 +297,7 @@ static const char *set_number(cmd_parms *cmd, void *dir, const char *text)
         return error;
     }
     if (*end || end == text || number < 1 || number > 8760) {
-        return apr_psprintf(cmd->pool, GHNO(1432) "%s takes a number from 1 to 8760",
+        return apr_psprintf(cmd->pool, GHNO(1376) "%s takes a number from 1 to 8760",
                             cmd->cmd->name);
     }
     if (!strcmp(cmd->cmd->name, "WSTEPPriority")) {
@@ -315,7 +315,7 @@ static const char *set_policy_id(cmd_parms *cmd, void *dir, const char *id)
 
     section->policy_id = id;
     if (!xcep_id_valid(id)) {
-        return GHNO(1433) "WSTEPPolicyID takes a GUID in braces, such as the output of uuidgen";
+        return GHNO(1377) "WSTEPPolicyID takes a GUID in braces, such as the output of uuidgen";
     }
     return enter(cmd, section);
 }

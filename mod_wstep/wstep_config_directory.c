@@ -91,7 +91,7 @@ const char *wstep_set_directory(cmd_parms *cmd, void *dir, int argc, char *const
         }
     }
     if (!good || !urls->nelts) {
-        return GHNO(1571) "WSTEPDirectory takes ldaps://HOST[:PORT] ..., and perhaps base=DN, "
+        return GHNO(1473) "WSTEPDirectory takes ldaps://HOST[:PORT] ..., and perhaps base=DN, "
                           "trust=FILE, starttls=on, connect=TIME, deadline=TIME, keep=TIME, "
                           "connections=N, referrals=0 to 10";
     }
@@ -116,7 +116,7 @@ const char *wstep_set_directory_bind(cmd_parms *cmd, void *dir, const char *name
     path = strncmp(source, "file:", 5) && strncmp(source, "exec:", 5)
         ? NULL : ap_server_root_relative(cmd->temp_pool, source + 5);
     if (!path) {
-        return GHNO(1572) "WSTEPDirectoryBind takes a name and file:PATH or exec:PATH with its "
+        return GHNO(1474) "WSTEPDirectoryBind takes a name and file:PATH or exec:PATH with its "
                           "password, which never stands in the configuration";
     }
     config = directory_of(cmd);
@@ -145,7 +145,7 @@ int wstep_directory_check(server_rec *main_server, apr_pool_t *p, apr_pool_t *pt
     }
     if (!config->urls) {
         ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, 0, main_server,
-                     GHNO(1573) "WSTEPDirectoryBind is there, but not WSTEPDirectory");
+                     GHNO(1475) "WSTEPDirectoryBind is there, but not WSTEPDirectory");
         return 1;
     }
     for (i = 0; server->domains && i < server->domains->nelts; ++i) {

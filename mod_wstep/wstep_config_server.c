@@ -24,7 +24,7 @@ const char *wstep_set_domain(cmd_parms *cmd, void *dir, const char *name, const 
         return error;
     }
     if (strpbrk(name, "\\@/: ") || !strchr(name, '.') || (alias && strpbrk(alias, "\\@/: "))) {
-        return GHNO(1434) "WSTEPDomain takes the DNS name of a domain, such as corp.example.com, "
+        return GHNO(1378) "WSTEPDomain takes the DNS name of a domain, such as corp.example.com, "
                           "and perhaps its NetBIOS name";
     }
     if (!server->domains) {
@@ -49,7 +49,7 @@ const char *wstep_set_user_name(cmd_parms *cmd, void *dir, const char *form)
             return NULL;
         }
     }
-    return error ? error : GHNO(1435) "WSTEPUserName takes name, principal or account";
+    return error ? error : GHNO(1379) "WSTEPUserName takes name, principal or account";
 }
 
 const char *wstep_set_ra_profile(cmd_parms *cmd, void *dir, const char *name)
@@ -69,7 +69,7 @@ const char *wstep_set_concurrent(cmd_parms *cmd, void *dir, const char *text)
     long number = strtol(text, &end, 10);
 
     if (!error && (*end || end == text || number < 1 || number > CONCURRENT_MAX)) {
-        return apr_psprintf(cmd->pool, GHNO(1436) "WSTEPMaxConcurrent takes a number from 1 to %d",
+        return apr_psprintf(cmd->pool, GHNO(1380) "WSTEPMaxConcurrent takes a number from 1 to %d",
                             CONCURRENT_MAX);
     }
     server->concurrent = (int)number;
@@ -95,7 +95,7 @@ const char *wstep_set_failure_limit(cmd_parms *cmd, void *dir, const char *numbe
     if (*end || end == number || limit < 1 || limit > FAILURES_MAX || !interval
         || gh_duration_parse(&server->failure_interval, interval) != APR_SUCCESS
         || server->failure_interval < apr_time_from_sec(1)) {
-        return apr_psprintf(cmd->pool, GHNO(1437) "WSTEPFailureLimit takes a number from 1 to %d "
+        return apr_psprintf(cmd->pool, GHNO(1381) "WSTEPFailureLimit takes a number from 1 to %d "
                             "and an interval of at least a second, such as \"20 1m\", or \"off\"",
                             FAILURES_MAX);
     }
@@ -117,7 +117,7 @@ const char *wstep_set_verdict_lifetime(cmd_parms *cmd, void *dir, const char *te
     }
     if (gh_duration_parse(&server->verdict_lifetime, text) != APR_SUCCESS
         || server->verdict_lifetime > apr_time_from_sec(600)) {
-        return GHNO(1438) "WSTEPVerdictLifetime takes a time of at most ten minutes, or off";
+        return GHNO(1382) "WSTEPVerdictLifetime takes a time of at most ten minutes, or off";
     }
     return NULL;
 }
@@ -130,7 +130,7 @@ const char *wstep_set_public_url(cmd_parms *cmd, void *dir, const char *url)
     if (apr_uri_parse(cmd->temp_pool, url, &parsed) != APR_SUCCESS || !parsed.scheme
         || strcmp(parsed.scheme, "https") != 0 || !parsed.hostname || parsed.path || parsed.query
         || parsed.user) {
-        return GHNO(1439) "WSTEPPublicURL takes https://HOST or https://HOST:PORT, and nothing "
+        return GHNO(1383) "WSTEPPublicURL takes https://HOST or https://HOST:PORT, and nothing "
                           "behind it";
     }
     server->public_url = url;

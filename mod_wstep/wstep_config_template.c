@@ -52,13 +52,13 @@ static wstep_template_section_t *enter(cmd_parms *cmd, const char **error)
 
     *error = NULL;
     if (!open) {
-        *error = apr_psprintf(cmd->pool, GHNO(1440) "%s belongs in <CertificateTemplate>", name);
+        *error = apr_psprintf(cmd->pool, GHNO(1384) "%s belongs in <CertificateTemplate>", name);
         return NULL;
     }
     for (i = 0; i < open->said->nelts; ++i) {
         if (!strcmp(APR_ARRAY_IDX(open->said, i, const char *), name)
             && strcmp(name, "TemplateProfile") != 0) {
-            *error = apr_psprintf(cmd->pool, GHNO(1441) "%s stands twice in this section", name);
+            *error = apr_psprintf(cmd->pool, GHNO(1385) "%s stands twice in this section", name);
             return NULL;
         }
     }
@@ -155,7 +155,7 @@ const char *wstep_set_template_text(cmd_parms *cmd, void *dir, const char *text)
     else {
         good = take_number(&policy->minimal_key, text, 224, 16384);
     }
-    return good ? NULL : apr_psprintf(cmd->pool, GHNO(1442) "%s takes %s, not \"%s\"", name,
+    return good ? NULL : apr_psprintf(cmd->pool, GHNO(1386) "%s takes %s, not \"%s\"", name,
                                       cmd->cmd->errmsg, text);
 }
 
@@ -265,7 +265,7 @@ const char *wstep_set_template_list(cmd_parms *cmd, void *dir, int argc, char *c
     wstep_template_section_t *section = enter(cmd, &error);
 
     if (!error && !take_list(section, cmd->cmd->name, argc, argv, cmd->pool)) {
-        error = apr_psprintf(cmd->pool, GHNO(1443) "%s takes %s", cmd->cmd->name,
+        error = apr_psprintf(cmd->pool, GHNO(1387) "%s takes %s", cmd->cmd->name,
                              cmd->cmd->errmsg);
     }
     return error;
@@ -297,14 +297,14 @@ static const char *read_name(const char **name, cmd_parms *cmd, const char *text
     const char *word, *c;
 
     if (!end) {
-        return GHNO(1444) "<CertificateTemplate has no closing bracket";
+        return GHNO(1388) "<CertificateTemplate has no closing bracket";
     }
     text = apr_pstrmemdup(cmd->pool, text, (apr_size_t)(end - text));
     word = ap_getword_conf(cmd->pool, &text);
     for (c = word; isalnum((unsigned char)*c) || *c == '-' || *c == '_'; ++c) {
     }
     if (!*word || *c || *text || strlen(word) > 64) {
-        return GHNO(1445) "<CertificateTemplate> takes a name of letters, digits, - and _";
+        return GHNO(1389) "<CertificateTemplate> takes a name of letters, digits, - and _";
     }
     *name = word;
     return NULL;
@@ -325,7 +325,7 @@ static const char *finish(cmd_parms *cmd, wstep_template_section_t *section)
     xcep_template_t *policy = &section->policy;
 
     if (!section->profile && !section->usages->nelts) {
-        return apr_psprintf(cmd->pool, GHNO(1446) "<CertificateTemplate %s> has no TemplateProfile",
+        return apr_psprintf(cmd->pool, GHNO(1390) "<CertificateTemplate %s> has no TemplateProfile",
                             policy->name);
     }
     if (!policy->oid) {
@@ -360,7 +360,7 @@ const char *wstep_template_section(cmd_parms *cmd, void *dir, const char *text)
         server->ordered = apr_array_make(cmd->pool, 8, sizeof(wstep_template_section_t *));
     }
     if (apr_hash_get(server->templates, section->policy.name, APR_HASH_KEY_STRING)) {
-        return apr_psprintf(cmd->pool, GHNO(1447) "there is a <CertificateTemplate %s> already",
+        return apr_psprintf(cmd->pool, GHNO(1391) "there is a <CertificateTemplate %s> already",
                             section->policy.name);
     }
     section->place = wstep_place_of(cmd);
@@ -395,7 +395,7 @@ static const gh_profile_t *find_profile(server_rec *s, const wstep_template_sect
 
     if (!profile || gh_profile_is_internal(profile)) {
         wstep_log_problem(s, APLOG_ERR, section->place,
-                          apr_psprintf(ptemp, GHNO(1448) "TemplateProfile of %s: there is no "
+                          apr_psprintf(ptemp, GHNO(1392) "TemplateProfile of %s: there is no "
                                        "<CertificateProfile %s>, or it is internal and never "
                                        "reachable by a protocol", section->policy.name, name),
                           ptemp);

@@ -43,7 +43,7 @@ apr_status_t wstep_exchange_account(const wstep_services_t *services, const wste
         *account = NULL;
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "account.disabled",
                               "Enable the account in the directory.",
-                              GHNO(1488) "the account %.100s is disabled or locked", user->name);
+                              GHNO(1432) "the account %.100s is disabled or locked", user->name);
     }
     return APR_SUCCESS;
 }
@@ -82,7 +82,7 @@ apr_status_t wstep_exchange_owner(wstep_exchange_t *x)
     else {
         return gh_result_fail(x->result, GH_EREFUSED, GH_FAILURE_NOT_FOUND, "request.id",
                               "Ask with the same authentication as for the request.",
-                              GHNO(1489) "nobody has shown whose request this is");
+                              GHNO(1433) "nobody has shown whose request this is");
     }
     SHA256((const unsigned char *)owner, strlen(owner), digest);
     x->owner.data = digest;
@@ -125,19 +125,19 @@ static apr_status_t check_way(wstep_exchange_t *x)
             || !x->caller->user.name)) {
         gh_result_fail(x->result, GH_EREFUSED, GH_FAILURE_DENIED, "endpoint.renewal",
                        "Enrol at another address, by password or Kerberos.",
-                       GHNO(1490) "only certificates are renewed here");
+                       GHNO(1434) "only certificates are renewed here");
         return refuse(x, WSTEP_FAULT_ENROLL_DENIED);
     }
     if (x->way == WSTEP_RENEWS && !x->endpoint->renewal) {
         gh_result_fail(x->result, GH_EREFUSED, GH_FAILURE_DENIED, "renewal.off",
                        "Enrol anew, or let the administrator configure renewals.",
-                       GHNO(1491) "renewal by certificate is not configured here");
+                       GHNO(1435) "renewal by certificate is not configured here");
         return refuse(x, WSTEP_FAULT_ENROLL_DENIED);
     }
     if (x->token->archived_key.length) {
         gh_result_fail(x->result, GH_EREFUSED, GH_FAILURE_REQUEST, "token.archive",
                        "Take the archiving of keys off the template.",
-                       GHNO(1492) "keys are not archived here");
+                       GHNO(1436) "keys are not archived here");
         return refuse(x, WSTEP_FAULT_UNSUPPORTED);
     }
     return APR_SUCCESS;
@@ -150,7 +150,7 @@ static apr_status_t deny_agent(wstep_exchange_t *x, const char *why)
     gh_result_fail(x->result, GH_EREFUSED, GH_FAILURE_DENIED, "agent",
                    "Sign with an enrolment agent's certificate of this CA; permit the agent for "
                    "the template.",
-                   GHNO(1493) "no certificate is given on behalf of another: %s", why);
+                   GHNO(1437) "no certificate is given on behalf of another: %s", why);
     return refuse(x, WSTEP_FAULT_SIGNATURE_POLICY);
 }
 
@@ -212,7 +212,7 @@ static apr_status_t check_permission(wstep_exchange_t *x)
         }
         gh_result_fail(x->result, GH_EREFUSED, GH_FAILURE_DENIED, "renewal.template",
                        "Renew by the template of the old certificate, or enrol anew.",
-                       GHNO(1502) "the certificate that is to be renewed was not issued by "
+                       GHNO(1446) "the certificate that is to be renewed was not issued by "
                        "template %s", x->template->policy->name);
         return refuse(x, WSTEP_FAULT_RENEWAL);
     }
@@ -221,7 +221,7 @@ static apr_status_t check_permission(wstep_exchange_t *x)
     }
     gh_result_fail(x->result, GH_EREFUSED, GH_FAILURE_DENIED, "template.permission",
                    "Put the user into a group that may enrol, or permit the user.",
-                   GHNO(1494) "%.100s may not have certificates by template %s",
+                   GHNO(1438) "%.100s may not have certificates by template %s",
                    x->subject_user.name, x->template->policy->name);
     return refuse(x, WSTEP_FAULT_TEMPLATE_DENIED);
 }
@@ -232,7 +232,7 @@ static apr_status_t check_certificate_caller(wstep_exchange_t *x)
         && X509_cmp(x->caller->certificate, x->token->signer) != 0) {
         gh_result_fail(x->result, GH_EREFUSED, GH_FAILURE_DENIED, "renewal.caller",
                        "Show the certificate that is to be renewed.",
-                       GHNO(1495) "the caller has shown another certificate than the one that has "
+                       GHNO(1439) "the caller has shown another certificate than the one that has "
                        "signed the request");
         return refuse(x, WSTEP_FAULT_RENEWAL);
     }

@@ -92,7 +92,7 @@ static apr_status_t find_signer(wstep_exchange_t *x)
     if (!ra) {
         return gh_result_fail(x->result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ra.none",
                               "Look at the errors of the start of this process.",
-                              GHNO(1498) "issuer %s has nobody in this process who signs responses",
+                              GHNO(1442) "issuer %s has nobody in this process who signs responses",
                               x->issuer);
     }
     return wstep_ra_acquire(ra, &x->signer, x->p, x->result);
@@ -177,7 +177,7 @@ static apr_status_t answer_outcome(wstep_exchange_t *x, const gh_enrolment_outco
                               outcome->state == GH_ENROLMENT_DENIED ? "enrolment.denied"
                                                                     : "enrolment.rejected",
                               "Ask the operator of the CA, then begin anew with another request.",
-                              GHNO(1499) "the enrolment was %s%s%s",
+                              GHNO(1443) "the enrolment was %s%s%s",
                               outcome->state == GH_ENROLMENT_DENIED ? "denied" : "rejected",
                               outcome->message ? ": " : "",
                               outcome->message ? outcome->message : "");
@@ -225,7 +225,7 @@ static void fill_fault(wstep_exchange_t *x, apr_status_t rv, wstep_fault_t *faul
     if (!*result->number) {
         gh_result_fail(result, rv, GH_FAILURE_INTERNAL, NULL,
                        "Report this with the log lines around it.",
-                       GHNO(1500) "the request cannot be answered");
+                       GHNO(1444) "the request cannot be answered");
     }
     if (result->status == APR_SUCCESS) {
         result->status = rv;
@@ -261,7 +261,7 @@ static apr_status_t dispatch(wstep_exchange_t *x, wstep_answer_t *answer)
         x->kind = WSTEP_FAULT_UNSUPPORTED;
         return gh_result_fail(x->result, GH_EREFUSED, GH_FAILURE_REQUEST, "operation.ket",
                               "Take the archiving of keys off the template.",
-                              GHNO(1501) "there is no key exchange certificate: keys are not "
+                              GHNO(1445) "there is no key exchange certificate: keys are not "
                               "archived here");
     }
     if (rv != APR_SUCCESS) {

@@ -47,7 +47,7 @@ static apr_status_t grant(const gh_authoriser_t *authoriser, gh_store_t *store,
 
     if (!x->given || !x->template) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "template", NULL,
-                              GHNO(1496) "nothing was decided about the request");
+                              GHNO(1440) "nothing was decided about the request");
     }
     grant->rule = x->way == WSTEP_ON_BEHALF ? "template.agent" : "template";
     grant->message = apr_pstrcat(p, "template ", x->template->policy->name,
@@ -275,7 +275,7 @@ apr_status_t wstep_exchange_query(wstep_exchange_t *x, gh_enrolment_outcome_t *o
         gh_result_clear(x->result);
         gh_result_fail(x->result, rv, GH_FAILURE_NOT_FOUND, "request.id",
                        "Ask as who has made the request, with the RequestID of the answer.",
-                       GHNO(1497) "there is no request %.40s of this caller here", x->id);
+                       GHNO(1441) "there is no request %.40s of this caller here", x->id);
         x->kind = WSTEP_FAULT_NO_REQUEST;
     }
     else if (rv == APR_SUCCESS) {

@@ -168,7 +168,7 @@ int wstep_node_prepare(server_rec *s, apr_pool_t *pconf)
     }
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, rv, s,
-                     GHNO(1456) "memory that the processes share cannot be had");
+                     GHNO(1400) "memory that the processes share cannot be had");
         return 1;
     }
     node.memory = apr_shm_baseaddr_get(shared);
@@ -253,7 +253,7 @@ static wstep_engine_t *make_engine(void)
         && gh_directory_create(&services->directory, server->directory, NULL, child.pool)
                != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, child.s,
-                     GHNO(1574) "the directory cannot be asked by this process, which is short of "
+                     GHNO(1476) "the directory cannot be asked by this process, which is short of "
                                 "memory");
         return NULL;
     }
@@ -322,7 +322,7 @@ void wstep_child_init(apr_pool_t *p, server_rec *s)
     rv = prepare_child(p, s);
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
-                     GHNO(1457) "WSTEP does not answer in this process, which is short of memory");
+                     GHNO(1401) "WSTEP does not answer in this process, which is short of memory");
         return;
     }
     child.s = s;

@@ -115,13 +115,13 @@ static int check_request(exchange_t *x, int *answered)
         gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_REQUEST, "http.tls",
                        "Use https. Behind a balancer that ends TLS, ServerName https://NAME says "
                        "that it does.",
-                       GHNO(1560) "passwords and requests are taken over TLS alone");
+                       GHNO(1462) "passwords and requests are taken over TLS alone");
         return refuse(x, HTTP_FORBIDDEN);
     }
     if (!is_soap(r)) {
         gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_MALFORMED, "http.type",
                        "Send SOAP 1.2.",
-                       GHNO(1561) "the body is not of type application/soap+xml");
+                       GHNO(1463) "the body is not of type application/soap+xml");
         return refuse(x, HTTP_UNSUPPORTED_MEDIA_TYPE);
     }
     wait = gh_limiter_blocked(wstep_child_gate(), r->useragent_ip, r->request_time);
@@ -129,7 +129,7 @@ static int check_request(exchange_t *x, int *answered)
         apr_table_setn(r->headers_out, "Retry-After", apr_itoa(r->pool, wait));
         gh_result_fail(&x->result, GH_EBUSY, GH_FAILURE_UNAVAILABLE, "user.failures",
                        "Wait, and look at user name and password.",
-                       GHNO(1562) "there were too many wrong passwords from this address");
+                       GHNO(1464) "there were too many wrong passwords from this address");
         return refuse(x, HTTP_SERVICE_UNAVAILABLE);
     }
     *answered = 0;
@@ -164,7 +164,7 @@ static apr_status_t read_body(exchange_t *x, gh_bytes_t *body)
     x->fault.kind = WSTEP_FAULT_MALFORMED;
     return gh_result_fail(&x->result, APR_EINVAL, GH_FAILURE_MALFORMED, "http.body",
                           "Send one request.",
-                          GHNO(1563) "the body cannot be read, or has more than %d bytes",
+                          GHNO(1465) "the body cannot be read, or has more than %d bytes",
                           WSTEP_XML_SIZE_MAX);
 }
 
@@ -226,7 +226,7 @@ static apr_status_t work(exchange_t *x, gh_bytes_t body)
         x->fault.kind = WSTEP_FAULT_UNAVAILABLE;
         return gh_result_fail(&x->result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "engine.none",
                               "Try again later, or at another URL.",
-                              GHNO(1564) "the store of this server is not open");
+                              GHNO(1466) "the store of this server is not open");
     }
     rv = wstep_soap_read(&x->soap, body, r->pool, &x->result);
     if (rv != APR_SUCCESS) {
@@ -260,7 +260,7 @@ static int operate(exchange_t *x)
     if (!x->visit.inside) {
         apr_table_setn(r->headers_out, "Retry-After", "1");
         gh_result_fail(&x->result, GH_EBUSY, GH_FAILURE_UNAVAILABLE, "engine.busy",
-                       "Try again in a second.", GHNO(1565) "too many messages are worked on");
+                       "Try again in a second.", GHNO(1467) "too many messages are worked on");
         return refuse(x, HTTP_SERVICE_UNAVAILABLE);
     }
     wstep_begin_work(r);
@@ -321,7 +321,7 @@ int wstep_handler(request_rec *r)
         gh_result_fail(&x->result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, "route",
                        "Ask for /wstep/<authentication>/services/<tenant>/<issuer>, or "
                        "/xcep/<authentication>/services/<tenant>; case matters.",
-                       GHNO(1566) "nothing is served at %.300s", r->uri);
+                       GHNO(1468) "nothing is served at %.300s", r->uri);
         return refuse(x, HTTP_NOT_FOUND);
     }
     wstep_request_id(r);
@@ -336,7 +336,7 @@ int wstep_handler(request_rec *r)
         ap_discard_request_body(r);
         apr_table_setn(r->headers_out, "Allow", "GET, HEAD, POST");
         gh_result_fail(&x->result, GH_EREFUSED, GH_FAILURE_MALFORMED, "http.method", "Use POST.",
-                       GHNO(1567) "method %.20s is not served here", r->method);
+                       GHNO(1469) "method %.20s is not served here", r->method);
         return refuse(x, HTTP_METHOD_NOT_ALLOWED);
     }
     return operate(x);

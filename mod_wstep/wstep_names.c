@@ -37,7 +37,7 @@ static apr_status_t missing(const maker_t *maker, wstep_fault_kind_t kind, const
     *maker->kind = kind;
     return gh_result_fail(maker->result, GH_EREFUSED, GH_FAILURE_REQUEST, "template.names",
                           "Enter it in the directory, or let the template do without.",
-                          GHNO(1481) "template %s needs %s, which %s",
+                          GHNO(1425) "template %s needs %s, which %s",
                           maker->template->policy->name, attribute,
                           maker->account ? "the account has not" : "only a directory can tell");
 }
@@ -48,7 +48,7 @@ static apr_status_t unfit(const maker_t *maker, const char *attribute)
     *maker->kind = WSTEP_FAULT_SUBJECT;
     return gh_result_fail(maker->result, GH_EREFUSED, GH_FAILURE_REQUEST, "template.names",
                           "Correct it in the directory.",
-                          GHNO(1482) "no name can be made of the account's %s", attribute);
+                          GHNO(1426) "no name can be made of the account's %s", attribute);
 }
 
 /* Extensions */
@@ -296,7 +296,7 @@ static apr_status_t take_supplied(maker_t *maker, const gh_given_names_t **given
         *maker->kind = WSTEP_FAULT_DENIED;
         return gh_result_fail(maker->result, GH_EREFUSED, GH_FAILURE_DENIED, "template.supplied",
                               "Ask without it, or let the administrator allow it for the template.",
-                              GHNO(1480) "template %s does not take %s from a request",
+                              GHNO(1424) "template %s does not take %s from a request",
                               template->policy->name,
                               template->supply_subject ? "alternative names" : "a subject");
     }
@@ -334,7 +334,7 @@ static apr_status_t begin(maker_t *maker)
         return APR_SUCCESS;
     }
     return gh_result_openssl(maker->result, APR_ENOMEM, GH_FAILURE_INTERNAL, NULL, NULL,
-                             GHNO(1484) "the names of a certificate cannot be made");
+                             GHNO(1428) "the names of a certificate cannot be made");
 }
 
 apr_status_t wstep_template_names(const gh_given_names_t **given, const wstep_template_t *template,

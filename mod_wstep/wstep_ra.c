@@ -62,7 +62,7 @@ static apr_status_t none(const wstep_ra_t *ra, gh_result_t *result)
 {
     return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "ra.none",
                           "Try again in a second; see the errors of other processes if it stays.",
-                          GHNO(1487) "the key that signs responses of issuer %s is being made, or "
+                          GHNO(1431) "the key that signs responses of issuer %s is being made, or "
                           "has expired", gh_issuer_name(ra->issuer));
 }
 

@@ -28,7 +28,7 @@ static apr_status_t refuse(wstep_fault_kind_t *kind, gh_result_t *result, const 
     *kind = WSTEP_FAULT_MALFORMED;
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "wstep.request",
                           "Send RequestSecurityToken as MS-WSTEP says.",
-                          GHNO(1418) "the request cannot be read: %s", what);
+                          GHNO(1362) "the request cannot be read: %s", what);
 }
 
 static apr_status_t refuse_devices(wstep_fault_kind_t *kind, gh_result_t *result)
@@ -36,7 +36,7 @@ static apr_status_t refuse_devices(wstep_fault_kind_t *kind, gh_result_t *result
     *kind = WSTEP_FAULT_UNSUPPORTED;
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "wstep.device-management",
                           "Enrol devices with the device management that manages them.",
-                          GHNO(1419) "this is enrolment for device management (MS-MDE2), which is "
+                          GHNO(1363) "this is enrolment for device management (MS-MDE2), which is "
                                      "not served here");
 }
 
@@ -76,13 +76,13 @@ static apr_status_t read_operation(wstep_request_t *request, const wstep_soap_t 
         *kind = WSTEP_FAULT_UNSUPPORTED;
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "wstep.type",
                               "Ask for Issue, QueryTokenStatus or KET.",
-                              GHNO(1420) "the RequestType %.200s is not known", type);
+                              GHNO(1364) "the RequestType %.200s is not known", type);
     }
     if (strcmp(soap->action, action) != 0) {
         *kind = WSTEP_FAULT_UNSUPPORTED;
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "wstep.action",
                               "Send the Action that goes with the RequestType.",
-                              GHNO(1421) "the Action %.200s is not known here, or not with this "
+                              GHNO(1365) "the Action %.200s is not known here, or not with this "
                                          "RequestType", soap->action);
     }
     if (!token || strcmp(token, TOKEN_X509) != 0) {
@@ -131,7 +131,7 @@ static apr_status_t read_token(wstep_request_t *request, const wstep_soap_t *soa
         *kind = count ? WSTEP_FAULT_BAD_REQUEST : WSTEP_FAULT_MALFORMED;
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "wstep.token",
                               "Send one BinarySecurityToken with the request in base64.",
-                              GHNO(1422) "the request's BinarySecurityToken is missing, there "
+                              GHNO(1366) "the request's BinarySecurityToken is missing, there "
                                          "twice, no base64, or longer than %d bytes",
                               WSTEP_TOKEN_MAX);
     }
@@ -184,7 +184,7 @@ static apr_status_t read_request_id(wstep_request_t *request, const wstep_soap_t
         *kind = WSTEP_FAULT_MALFORMED;
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "wstep.request-id",
                               "Send the RequestID of the answer that was pending.",
-                              GHNO(1423) "QueryTokenStatus has no RequestID, or one that is no "
+                              GHNO(1367) "QueryTokenStatus has no RequestID, or one that is no "
                                          "number");
     }
     request->request_id = text;
@@ -219,7 +219,7 @@ apr_status_t wstep_request_read(wstep_request_t *request, const wstep_soap_t *so
         *kind = WSTEP_FAULT_UNSUPPORTED;
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "wstep.body",
                               "Send RequestSecurityToken of WS-Trust 1.3.",
-                              GHNO(1424) "the body has %.64s, which is not served here",
+                              GHNO(1368) "the body has %.64s, which is not served here",
                               (const char *)soap->payload->name);
     }
     read_language(request, soap->payload, p);

@@ -89,7 +89,7 @@ static apr_status_t read_time(apr_time_t *time, const xmlNode *timestamp, const 
     if (!text || wstep_time_parse(time, text) != APR_SUCCESS) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "security.timestamp",
                               "Send times as 2026-11-20T15:04:05Z, each once.",
-                              GHNO(1412) "the time %s of wsu:Timestamp cannot be read", name);
+                              GHNO(1356) "the time %s of wsu:Timestamp cannot be read", name);
     }
     return APR_SUCCESS;
 }
@@ -113,7 +113,7 @@ static apr_status_t check_timestamp(const xmlNode *timestamp, apr_time_t now,
     if (!created || created > now + skew || expires < now - skew || expires < created) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_TIME, "security.time",
                               "Set the clocks of client and server.",
-                              GHNO(1413) "the message is not from now: it was made at %s and good "
+                              GHNO(1357) "the message is not from now: it was made at %s and good "
                                          "until %s, and here it is %s", gh_time_text(p, created),
                               gh_time_text(p, expires), gh_time_text(p, now));
     }
@@ -132,7 +132,7 @@ static apr_status_t refuse_token(gh_result_t *result, const char *what)
 {
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "security.usertoken",
                           "Send one user name and one password.",
-                          GHNO(1414) "the UsernameToken cannot be used: %s", what);
+                          GHNO(1358) "the UsernameToken cannot be used: %s", what);
 }
 
 /** The text as it is, white space included; what is in the document is overwritten. */
@@ -169,7 +169,7 @@ static apr_status_t read_user_token(wstep_user_token_t *token, const xmlNode *no
     if (type && strcmp(type, PASSWORD_TEXT) != 0) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "security.password-type",
                               "Send the password as PasswordText.",
-                              GHNO(1415) "passwords are taken as PasswordText alone, not as a "
+                              GHNO(1359) "passwords are taken as PasswordText alone, not as a "
                                          "digest");
     }
     token->name = wstep_xml_text(name, p);
@@ -202,7 +202,7 @@ static apr_status_t find_parts(parts_t *parts, const xmlNode *security, gh_resul
         if (!part || *part) {
             return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "security.header",
                                   "Send a Timestamp, and a UsernameToken or a signature.",
-                                  GHNO(1416) "wsse:Security has an element %.64s that is unknown, "
+                                  GHNO(1360) "wsse:Security has an element %.64s that is unknown, "
                                              "or there twice", (const char *)node->name);
         }
         *part = node;
@@ -243,7 +243,7 @@ static apr_status_t refuse_name(gh_result_t *result, const char *what)
 {
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_DENIED, "security.user",
                           "Write user, DOMAIN\\user or user@domain; see WSTEPDomain.",
-                          GHNO(1417) "the user name cannot be used: %s", what);
+                          GHNO(1361) "the user name cannot be used: %s", what);
 }
 
 static const wstep_domain_t *find_domain(const apr_array_header_t *domains, const char *name)

@@ -20,7 +20,7 @@
 static apr_status_t refuse_envelope(gh_result_t *result, const char *what)
 {
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "soap.envelope",
-                          "Send SOAP 1.2.", GHNO(1406) "the message is no SOAP 1.2 envelope: %s",
+                          "Send SOAP 1.2.", GHNO(1350) "the message is no SOAP 1.2 envelope: %s",
                           what);
 }
 
@@ -41,7 +41,7 @@ static apr_status_t take_text(const char **value, const xmlNode *header, apr_siz
     if (!text || !*text || strlen(text) > most) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "soap.header",
                               "Send each header once, with text.",
-                              GHNO(1407) "the header %.64s is there twice, or its text is empty "
+                              GHNO(1351) "the header %.64s is there twice, or its text is empty "
                                          "or too long", (const char *)header->name);
     }
     *value = text;
@@ -56,7 +56,7 @@ static apr_status_t check_reply_to(const xmlNode *header, apr_pool_t *p, gh_resu
     if (!text || strcmp(text, ANONYMOUS) != 0) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "soap.reply-to",
                               "Have the answer sent back the same way.",
-                              GHNO(1408) "an answer to another address than " ANONYMOUS
+                              GHNO(1352) "an answer to another address than " ANONYMOUS
                                          " is not given");
     }
     return APR_SUCCESS;
@@ -82,7 +82,7 @@ static apr_status_t take_header(wstep_soap_t *soap, xmlNode *header, apr_pool_t 
         if (soap->security) {
             return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "soap.security",
                                   "Send one Security header.",
-                                  GHNO(1409) "there are several wsse:Security headers");
+                                  GHNO(1353) "there are several wsse:Security headers");
         }
         soap->security = header;
         return APR_SUCCESS;
@@ -90,7 +90,7 @@ static apr_status_t take_header(wstep_soap_t *soap, xmlNode *header, apr_pool_t 
     if (must_be_understood(header, p)) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "soap.must-understand",
                               "Leave the header out.",
-                              GHNO(1410) "the header %.64s has to be understood, but is not",
+                              GHNO(1354) "the header %.64s has to be understood, but is not",
                               (const char *)header->name);
     }
     return APR_SUCCESS;
@@ -156,7 +156,7 @@ apr_status_t wstep_soap_read(wstep_soap_t *soap, gh_bytes_t text, apr_pool_t *p,
     if (!soap->action) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "soap.action",
                               "Send WS-Addressing headers.",
-                              GHNO(1411) "the header Action of WS-Addressing is missing");
+                              GHNO(1355) "the header Action of WS-Addressing is missing");
     }
     return take_body(soap, body, result);
 }

@@ -21,7 +21,7 @@ static apr_status_t misconfigured(const wstep_template_t *template, const char *
 {
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "template.config",
                           "Correct what is configured of the template.",
-                          GHNO(1483) "template %s: %s", template->policy->name, what);
+                          GHNO(1427) "template %s: %s", template->policy->name, what);
 }
 
 apr_status_t wstep_template_check(const wstep_template_t *template, apr_pool_t *p,
@@ -84,7 +84,7 @@ static apr_status_t check_version(const wstep_template_t *template, const wstep_
     *kind = WSTEP_FAULT_TEMPLATE_VERSION;
     return REFUSE(result, GH_FAILURE_REQUEST, "template.version",
                   "Let the client ask for the policies again.",
-                  GHNO(1477) "the request is for version %d of template %s, which is at version "
+                  GHNO(1421) "the request is for version %d of template %s, which is at version "
                   "%d", token->template_major, template->policy->name, template->policy->major);
 }
 
@@ -111,12 +111,12 @@ apr_status_t wstep_template_find(const wstep_template_t **template,
             *kind = WSTEP_FAULT_TEMPLATE_UNKNOWN;
             return REFUSE(result, GH_FAILURE_REQUEST, "template.unknown",
                           "Let the client ask for the policies again, or offer the template here.",
-                          GHNO(1475) "template %.100s is not offered here", names[i]);
+                          GHNO(1419) "template %.100s is not offered here", names[i]);
         }
         if (found && found != one) {
             *kind = WSTEP_FAULT_TEMPLATE_CONFLICT;
             return REFUSE(result, GH_FAILURE_REQUEST, "template.conflict", "Name one template.",
-                          GHNO(1476) "the request names the templates %s and %s",
+                          GHNO(1420) "the request names the templates %s and %s",
                           found->policy->name, one->policy->name);
         }
         found = one;
@@ -125,7 +125,7 @@ apr_status_t wstep_template_find(const wstep_template_t **template,
         *kind = WSTEP_FAULT_TEMPLATE_MISSING;
         return REFUSE(result, GH_FAILURE_REQUEST, "template.missing",
                       "Name one: in an extension of the request, or as CertificateTemplate.",
-                      GHNO(1474) "the request names no template");
+                      GHNO(1418) "the request names no template");
     }
     *template = found;
     return check_version(found, token, kind, result);
@@ -205,7 +205,7 @@ apr_status_t wstep_template_profile(const gh_profile_t **profile, const wstep_te
     }
     return REFUSE(result, GH_FAILURE_REQUEST, "template.usage",
                   "Ask for a key usage that has a profile, or configure one.",
-                  GHNO(1478) "template %s has no profile for key usage %s",
+                  GHNO(1422) "template %s has no profile for key usage %s",
                   template->policy->name, gh_usage_names(token->key_usage, p));
 }
 
@@ -219,6 +219,6 @@ apr_status_t wstep_template_key(const wstep_template_t *template, const wstep_to
     }
     return REFUSE(result, GH_FAILURE_ALGORITHM, "template.key",
                   "Make a longer key, of the kind that the template says.",
-                  GHNO(1479) "the key has %d bits, template %s wants %d", bits,
+                  GHNO(1423) "the key has %d bits, template %s wants %d", bits,
                   template->policy->name, template->policy->minimal_key);
 }

@@ -26,7 +26,7 @@ apr_status_t wstep_token_malformed(gh_result_t *result, const char *what)
     ERR_clear_error();
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "token",
                           "Send PKCS#10, a renewal in CMS around it, or a CMC request, in DER.",
-                          GHNO(1470) "the request is malformed: %s", what);
+                          GHNO(1414) "the request is malformed: %s", what);
 }
 
 static apr_status_t free_cms(void *data)
@@ -41,7 +41,7 @@ static apr_status_t bad_signature(gh_result_t *result, const char *what)
     return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_INTEGRITY, "token.signature",
                           "Sign it with the new key, and with that of the certificate that is "
                           "renewed or of the enrolment agent, by SHA-256 or better.",
-                          GHNO(1471) "a signature of the request is not accepted: %s", what);
+                          GHNO(1415) "a signature of the request is not accepted: %s", what);
 }
 
 /* PKCS#10 */
@@ -193,7 +193,7 @@ static apr_status_t check_renewed(const wstep_token_t *token, gh_result_t *resul
     }
     return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "token.renewed",
                           "Sign the request with the certificate that is to be renewed.",
-                          GHNO(1472) "the certificate that is named as renewed is not the one that "
+                          GHNO(1416) "the certificate that is named as renewed is not the one that "
                           "has signed the request");
 }
 
@@ -227,7 +227,7 @@ static apr_status_t take_control(wstep_token_t *token, const WSTEP_CONTROL *cont
     }
     return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_REQUEST, "token.control",
                           "Leave it out; extensions are asked for in the PKCS#10 request.",
-                          GHNO(1473) "the control %s of a CMC request is not served", oid);
+                          GHNO(1417) "the control %s of a CMC request is not served", oid);
 }
 
 static apr_status_t read_pki_data(wstep_token_t *token, const ASN1_OCTET_STRING *content,

@@ -21,7 +21,7 @@ static apr_status_t refuse(wstep_fault_kind_t *kind, gh_result_t *result)
     *kind = WSTEP_FAULT_AUTHENTICATION;
     return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "user.password",
                           "Look at user name and password.",
-                          GHNO(1458) "the user name or the password is not right");
+                          GHNO(1402) "the user name or the password is not right");
 }
 
 static const char *name_for_providers(const wstep_server_t *server, const wstep_user_t *user,
@@ -70,7 +70,7 @@ static apr_status_t check_password(request_rec *r, const wstep_entry_t *entry, c
             *kind = WSTEP_FAULT_UNAVAILABLE;
             return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE,
                                   "user.provider", "Try again later, or at another URL.",
-                                  GHNO(1459) "users cannot be asked for now");
+                                  GHNO(1403) "users cannot be asked for now");
         }
         verdict = status == AUTH_GRANTED ? WSTEP_VERDICT_GOOD : WSTEP_VERDICT_BAD;
         wstep_verdicts_keep(verdicts, scope, name, password, verdict, apr_time_now());

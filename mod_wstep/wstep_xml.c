@@ -158,21 +158,21 @@ static apr_status_t explain(stop_t reason, int line, gh_result_t *result)
     case STOP_DOCTYPE:
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "xml.doctype",
                               "Send XML without a document type and without entities.",
-                              GHNO(1400) "the XML has a document type or entities, which are "
+                              GHNO(1344) "the XML has a document type or entities, which are "
                                          "never accepted");
     case STOP_LARGE:
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "xml.size",
                               "Send one request.",
-                              GHNO(1401) "the XML is nested deeper than %d or has more than %d "
+                              GHNO(1345) "the XML is nested deeper than %d or has more than %d "
                                          "nodes", WSTEP_XML_DEPTH_MAX, WSTEP_XML_NODES_MAX);
     case STOP_ENCODING:
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "xml.encoding",
                               "Send UTF-8.",
-                              GHNO(1402) "the XML is neither UTF-8 nor UTF-16");
+                              GHNO(1346) "the XML is neither UTF-8 nor UTF-16");
     default:
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "xml.form",
                               "Look at what the client sends, and whether a proxy changes it.",
-                              GHNO(1403) "the XML is not well-formed, in line %d", line);
+                              GHNO(1347) "the XML is not well-formed, in line %d", line);
     }
 }
 
@@ -212,7 +212,7 @@ apr_status_t wstep_xml_parse(xmlDoc **document, gh_bytes_t text, apr_pool_t *p,
     if (text.length > WSTEP_XML_SIZE_MAX) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "xml.size",
                               "Send one request.",
-                              GHNO(1404) "the message has more than %d bytes", WSTEP_XML_SIZE_MAX);
+                              GHNO(1348) "the message has more than %d bytes", WSTEP_XML_SIZE_MAX);
     }
     if (!begins_well(text)) {
         return explain(STOP_ENCODING, 0, result);
@@ -220,7 +220,7 @@ apr_status_t wstep_xml_parse(xmlDoc **document, gh_bytes_t text, apr_pool_t *p,
     context = xmlNewParserCtxt();
     if (!context) {
         return gh_result_fail(result, APR_ENOMEM, GH_FAILURE_INTERNAL, "xml.memory",
-                              "Try again later.", GHNO(1405) "there is no memory to read XML");
+                              "Try again later.", GHNO(1349) "there is no memory to read XML");
     }
     watch_over(context, &watch);
     read = xmlCtxtReadMemory(context, (const char *)text.data, (int)text.length, NULL, NULL,

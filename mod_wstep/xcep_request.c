@@ -12,7 +12,7 @@ static apr_status_t refuse(gh_result_t *result, const char *what)
 {
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "xcep.request",
                           "Send GetPolicies as MS-XCEP says.",
-                          GHNO(1425) "GetPolicies cannot be read: %s", what);
+                          GHNO(1369) "GetPolicies cannot be read: %s", what);
 }
 
 /** The text of a child; NULL if it is not there or nil. @return 0 if it cannot be read */
@@ -117,7 +117,7 @@ apr_status_t xcep_request_read(xcep_request_t *request, const wstep_soap_t *soap
         || !wstep_xml_is(soap->payload, WSTEP_NS_POLICY, "GetPolicies")) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "xcep.action",
                               "Ask for GetPolicies here, and for certificates at /wstep.",
-                              GHNO(1426) "the Action %.200s with %.64s is not served here",
+                              GHNO(1370) "the Action %.200s with %.64s is not served here",
                               soap->action, (const char *)soap->payload->name);
     }
     client = wstep_xml_child(soap->payload, WSTEP_NS_POLICY, "client", NULL);

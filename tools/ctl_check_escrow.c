@@ -125,7 +125,7 @@ static void check_pins(ctl_check_t *check, const apr_array_header_t *pins)
             soon++;
             gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_TIME, RULE,
                            "Pin the client's next certificate, or give pin add another --expires.",
-                           GHNO(1347) "the pin %.71s (%s%s%s) ends at %s", pin->thumbprint,
+                           GHNO(1334) "the pin %.71s (%s%s%s) ends at %s", pin->thumbprint,
                            pin->role, pin->label != NULL ? ", " : "",
                            pin->label != NULL ? pin->label : "",
                            gh_time_text(check->p, pin->expires));
@@ -147,7 +147,7 @@ static void check_profiles(ctl_check_t *check, const gh_escrow_counts_t *counts)
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_REQUEST, RULE,
                        "See gatehousectl escrow list --state failed for why; then give escrow "
                        "retry for each.",
-                       GHNO(1348) "%" APR_INT64_T_FMT " profiles have failed, and nobody tries "
+                       GHNO(1335) "%" APR_INT64_T_FMT " profiles have failed, and nobody tries "
                        "them again", counts->states[GH_ESCROW_FAILED]);
         ctl_verdict(check, "escrow.profiles", CTL_VERDICT_WARNING, &result);
         return;
@@ -169,7 +169,7 @@ static void nobody_looks(ctl_check_t *check, const char *name, const baton_t *ba
     gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_UNAVAILABLE, RULE,
                    "See in the error log what has become of gatehouse-uem-worker; httpd starts it "
                    "and keeps it running.",
-                   GHNO(1349) "no worker has told of the UEM%s%s; %" APR_INT64_T_FMT " deliveries "
+                   GHNO(1336) "no worker has told of the UEM%s%s; %" APR_INT64_T_FMT " deliveries "
                    "wait", baton->seen ? " since " : " yet",
                    baton->seen ? gh_time_text(check->p, baton->state.time) : "",
                    baton->jobs.open);
@@ -182,7 +182,7 @@ static void is_away(ctl_check_t *check, const char *name, const baton_t *baton)
 
     gh_result_clear(&result);
     gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_UNAVAILABLE, RULE, baton->state.action,
-                   GHNO(1350) "the UEM does not take deliveries: %s: %s; seen by %s%s; %"
+                   GHNO(1337) "the UEM does not take deliveries: %s: %s; seen by %s%s; %"
                    APR_INT64_T_FMT " wait, the oldest since %s", baton->state.number,
                    baton->state.message, baton->state.node,
                    baton->state.paused ? ", which leaves it alone for a while" : "",
@@ -211,7 +211,7 @@ static void check_uem(ctl_check_t *check, const char *uem)
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_UNAVAILABLE, RULE,
                        "Look in the error log whether the worker keeps up; UEMLimits says how much "
                        "it may do at a time.",
-                       GHNO(1351) "%" APR_INT64_T_FMT " deliveries have been due for more than a "
+                       GHNO(1338) "%" APR_INT64_T_FMT " deliveries have been due for more than a "
                        "minute; the oldest is of %s", baton.jobs.overdue,
                        gh_time_text(check->p, baton.jobs.oldest));
         ctl_verdict(check, name, CTL_VERDICT_WARNING, &result);

@@ -247,7 +247,8 @@ static int is_given_up(ctl_t *ctl, const char *id, gh_result_t *result)
     }
     gh_result_fail(result, GH_EREFUSED, GH_FAILURE_CONFLICT, RULE,
                    "If the device is to have it all the same, give --force.",
-                   GHNO(1352) "the profile %s is %s", id, gh_escrow_state_name(baton.record->state));
+                   GHNO(1339) "the profile %s is %s", id,
+                       gh_escrow_state_name(baton.record->state));
     return 1;
 }
 
@@ -267,7 +268,8 @@ int ctl_escrow_retry(ctl_t *ctl, const ctl_arguments_t *arguments)
     }
     gh_result_clear(&result);
     event = ctl_event(ctl, "escrow-retry", ctl->p);
-    if (gh_escrow_again(ctl->store, ctl->config->uem_lives, id, event, 0, ctl->p, &result) != APR_SUCCESS) {
+    if (gh_escrow_again(ctl->store, ctl->config->uem_lives, id, event, 0, ctl->p, &result)
+        != APR_SUCCESS) {
         return ctl_fail(&result);
     }
     if (!ctl->json) {

@@ -40,7 +40,7 @@ static void unread(enrolment_t *enrolment)
     gh_result_fail(why, GH_EUNKNOWN, GH_FAILURE_UNAVAILABLE, RULE,
                    "Have the gateway's operator mend the events; or look at the CA whether there "
                    "is a certificate for its key, then gatehousectl enrolment retry or cancel.",
-                   GHNO(1326) "the CA's events have some that cannot be read, and one of these may "
+                   GHNO(1323) "the CA's events have some that cannot be read, and one of these may "
                    "be of this request");
     enrolment_found(enrolment, enrolment->known != ENROLMENT_ACCEPTED
                     && framework_job_time(enrolment->job)

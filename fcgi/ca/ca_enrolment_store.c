@@ -178,7 +178,7 @@ static apr_status_t check_validity(enrolment_t *enrolment, X509 *certificate)
                           "Have the gateway's operator see why it does not heed the validity that "
                           "it is asked for; or let it decide: leave validity= of "
                           "IssuerGatewayProfile out.",
-                          GHNO(1329) "the CA has issued a certificate that is good until %s, and "
+                          GHNO(1326) "the CA has issued a certificate that is good until %s, and "
                           "was asked for %d days",
                           gh_time_text(enrolment->pool, gh_certificate_not_after(certificate)),
                           (int)(apr_time_sec(asked) / 86400));

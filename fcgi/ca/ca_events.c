@@ -196,7 +196,7 @@ static void tell_gap(const feed_t *feed)
 {
     const gh_events_gap_t *gap = &feed->gap;
 
-    gh_log(feed->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1320) "what the CA of "
+    gh_log(feed->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1317) "what the CA of "
            "issuer %s tells of the time from %s to %s cannot be read and is passed over: %s: %s; "
            "the gateway is asked for each certificate now that is known of this CA and not "
            "revoked; have its operator mend the events, then run gatehousectl issuer sync for "
@@ -253,7 +253,7 @@ static void take(feed_t *feed, cagw_outcome_t *outcome)
         gh_result_fail(&feed->result, GH_EREFUSED, GH_FAILURE_UNAVAILABLE, "events",
                        "Have the gateway's operator mend the events; then gatehousectl issuer sync "
                        "takes up what is missing.",
-                       GHNO(1321) "a page of events cannot be read, and cannot be passed: the "
+                       GHNO(1318) "a page of events cannot be read, and cannot be passed: the "
                        "gateway does not begin at a time that it is given");
         ca_passing_passed(&feed->passing);
         fail(feed, &feed->result, LONG_WAIT);

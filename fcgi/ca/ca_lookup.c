@@ -102,13 +102,13 @@ static void ended(void *baton)
     const gh_log_t *log = lookup->service->gateway.log;
 
     if (lookup->cannot) {
-        gh_log(log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1324) "issuer %s: the gateway cannot be "
+        gh_log(log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1321) "issuer %s: the gateway cannot be "
                "asked for what its events do not tell: %s: %s; have the events mended, then run "
                "gatehousectl issuer sync", lookup->feed.issuer, lookup->why.number,
                lookup->why.message);
     }
     else if (!lookup->why.number[0] && lookup->rv == APR_SUCCESS && lookup->asked) {
-        gh_log(log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(1323) "issuer %s: the gateway was asked for "
+        gh_log(log, GH_LOG_NOTICE, APR_SUCCESS, GHNO(1320) "issuer %s: the gateway was asked for "
                "%d certificates, since its events have a gap: %d have another status now, %d are "
                "not known there", lookup->feed.issuer, lookup->asked, lookup->changed,
                lookup->missing);
@@ -327,7 +327,7 @@ static void call(void *baton)
     gh_result_clear(&why);
     if (framework_stopping(framework_of(lookup))) {
         gh_result_fail(&why, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "events.lookup", NULL,
-                       GHNO(1322) "the worker ends");
+                       GHNO(1319) "the worker ends");
         stop(lookup, &why, framework_job_time(lookup->job), 0);
     }
     if (lookup->why.number[0]) {

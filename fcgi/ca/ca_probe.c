@@ -72,7 +72,7 @@ static apr_status_t add_gaps(gh_transaction_t *transaction, gh_gateway_state_t *
     gh_result_fail(&result, GH_ECORRUPT, GH_FAILURE_UNAVAILABLE, "events.gap",
                    "If it stays so, see gatehousectl job list; have the gateway's operator mend "
                    "the events, then run gatehousectl issuer sync.",
-                   GHNO(1325) "what the CA's events tell of the time from %s to %s could not be "
+                   GHNO(1322) "what the CA's events tell of the time from %s to %s could not be "
                    "read, and the gateway has not been asked for all certificates since",
                    gh_time_text(p, gaps.from), gh_time_text(p, gaps.to));
     finding->number = apr_pstrdup(p, result.number);

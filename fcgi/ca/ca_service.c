@@ -27,7 +27,7 @@ static void look_at_clock(ca_service_t *service, apr_time_t date)
 
     service->clock = clock;
     if (differs && !service->clock_told) {
-        gh_log(service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1327) "issuer %s: the clock "
+        gh_log(service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1324) "issuer %s: the clock "
                "of the gateway is %d seconds %s; set both by NTP", service->issuer->name,
                (int)apr_time_sec(clock < 0 ? -clock : clock), clock < 0 ? "behind" : "ahead");
     }

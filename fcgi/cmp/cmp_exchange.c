@@ -259,7 +259,7 @@ static void judge_refusal(cmp_reply_t *reply, const cmp_exchange_t *exchange)
         gh_result_fail(&reply->result, GH_EUNKNOWN, GH_FAILURE_UNAVAILABLE, CMP_RULE,
                        "Look at the CA what has become of the request; then gatehousectl "
                        "enrolment retry or cancel.",
-                       GHNO(1540) "the CA of issuer %s has failed amid the request, and does not "
+                       GHNO(1457) "the CA of issuer %s has failed amid the request, and does not "
                        "tell what it did: %s", name, reply->words);
     }
     else if (bits & (NOT_NOW | BIT(systemFailure)) && exchange->asked != CMP_BODY_POLL_REQ) {

@@ -143,7 +143,7 @@ apr_status_t uem_check_recipient(gh_transaction_t *transaction, const uem_worker
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, RULE,
                               "Have the skeleton sent again with the certificate that the device "
                               "has now.",
-                              GHNO(1526) "device %.64s is not known by the key that the profile "
+                              GHNO(1453) "device %.64s is not known by the key that the profile "
                               "would be encrypted to", profile->device);
     }
     return rv;

@@ -355,7 +355,8 @@ apr_status_t uem_configure(uem_worker_t *worker, const json_t *configuration, ap
         rv = not_understood(result, "UEMs", "how many there are");
     }
     if (rv == APR_SUCCESS) {
-        rv = escrow_opener_create(&worker->opener, gh_vault_locked(worker->vault), p, result);
+        rv = escrow_opener_create(&worker->opener, gh_vault_locked(worker->vault),
+                                  uem_decoding_context(p), p, result);
     }
     if (rv == APR_SUCCESS) {
         rv = read_output(worker, json_object_get(configuration, "output"), p, result);

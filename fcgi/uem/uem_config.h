@@ -70,4 +70,7 @@ void uem_state_start(uem_t *uem, apr_pool_t *p);
 /** How a delivery went. @param result why, if the UEM did not answer */
 void uem_state_note(uem_t *uem, int alive, const gh_result_t *result);
 
+/** For escrow_opener_create(), once. @return NULL: the default context */
+OSSL_LIB_CTX *uem_decoding_context(apr_pool_t *p);
+
 #endif /* fcgi_uem_uem_config_h */

@@ -120,7 +120,8 @@ static apr_status_t end_work(gh_transaction_t *transaction, void *baton)
         end.event = event_of(one);
         return gh_delivering_failed(transaction, one->profile, &end, one->pool);
     case END_WAIT:
-        return gh_delivering_wait(transaction, one->profile, one->uem->worker->patience, &end, one->pool);
+        return gh_delivering_wait(transaction, one->profile, one->uem->worker->patience,
+                                  &end, one->pool);
     case END_AGAIN:
         return one->profile ? gh_delivering_again(transaction, one->profile, &end)
             : gh_job_again(transaction, end.job, end.holder, end.due, 0, NULL, end.why);

@@ -418,7 +418,7 @@ static apr_status_t find_account(const gh_directory_entry_t **entry, lookup_t *l
     if (!base) {
         return gh_result_fail(lookup->result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND,
                               "directory.domain", "Configure the domain, with both its names.",
-                              GHNO(1467) "directory %s has no domain %.100s", config->name,
+                              GHNO(1411) "directory %s has no domain %.100s", config->name,
                               domain);
     }
     return rv;

@@ -198,7 +198,7 @@ apr_status_t gh_directory_take(place_t **place, gh_directory_t *directory, apr_t
     return gh_result_fail(result, GH_EBUSY, GH_FAILURE_UNAVAILABLE, "directory.busy",
                           "Try again later; see whether the directory is slow, or permit more "
                           "connections.",
-                          GHNO(1463) "as many look-ups as are permitted wait for directory %s",
+                          GHNO(1407) "as many look-ups as are permitted wait for directory %s",
                           directory->config->name);
 }
 

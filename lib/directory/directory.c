@@ -21,7 +21,7 @@ static apr_status_t misconfigured(const gh_directory_config_t *config, const cha
 {
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, "directory.config",
                           "Correct what is configured of the directory.",
-                          GHNO(1460) "directory %s: %s", config->name, what);
+                          GHNO(1404) "directory %s: %s", config->name, what);
 }
 
 static const char *check_url(const gh_directory_config_t *config, const char *text)
@@ -176,7 +176,7 @@ apr_status_t gh_directory_enter(gh_directory_t *directory, gh_result_t *result)
     }
     return gh_result_fail(result, GH_EBUSY, GH_FAILURE_UNAVAILABLE, "directory.busy",
                           "Try again later; see whether the directory is slow.",
-                          GHNO(1461) "as many look-ups as this node permits wait for directory %s",
+                          GHNO(1405) "as many look-ups as this node permits wait for directory %s",
                           directory->config->name);
 }
 
@@ -202,13 +202,13 @@ apr_status_t gh_directory_single(const gh_directory_entry_t **entry, gh_director
         return gh_result_fail(result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, "directory.unknown",
                               "See whether the entry is there, below the search base, and may be "
                               "read.",
-                              GHNO(1464) "directory %s has no entry for %.200s",
+                              GHNO(1408) "directory %s has no entry for %.200s",
                               directory->config->name, query->filter);
     }
     if (entries->nelts > 1) {
         return gh_result_fail(result, GH_ECONFLICT, GH_FAILURE_CONFLICT, "directory.several",
                               "Name the domain, or search below a base that has one of them only.",
-                              GHNO(1465) "directory %s has more than one entry for %.200s",
+                              GHNO(1409) "directory %s has more than one entry for %.200s",
                               directory->config->name, query->filter);
     }
     *entry = APR_ARRAY_IDX(entries, 0, gh_directory_entry_t *);

@@ -235,7 +235,7 @@ static apr_status_t follow_all(search_t *search, gh_result_t *result)
             return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE,
                                   "directory.referrals",
                                   "Name the server that has the entry, or permit more referrals.",
-                                  GHNO(1468) "directory %s: an entry was not found after %d "
+                                  GHNO(1412) "directory %s: an entry was not found after %d "
                                   "referrals, the next one is to %.200s", config->name,
                                   search->hops, referral);
         }
@@ -250,7 +250,7 @@ static apr_status_t follow_all(search_t *search, gh_result_t *result)
         return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE,
                               "directory.referrals",
                               "See whether that server is up and its certificate trusted.",
-                              GHNO(1466) "directory %s: a server that was referred to does not "
+                              GHNO(1410) "directory %s: a server that was referred to does not "
                               "answer: %s", config->name, search->why);
     }
     return APR_SUCCESS;
@@ -317,7 +317,7 @@ static apr_status_t unavailable(const search_t *search, gh_result_t *result)
                           "directory.unavailable",
                           "See whether a server is up, its certificate trusted, and the bind "
                           "right; it is tried again after a while.",
-                          GHNO(1462) "directory %s cannot be asked: %s",
+                          GHNO(1406) "directory %s cannot be asked: %s",
                           search->directory->config->name,
                           search->why ? search->why : "its servers have failed a moment ago");
 }
@@ -326,7 +326,7 @@ static apr_status_t refused(const search_t *search, gh_result_t *result)
 {
     return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "directory.refused",
                           "Look at the search base, and at what the account that binds may read.",
-                          GHNO(1469) "directory %s refuses a search: %s",
+                          GHNO(1413) "directory %s refuses a search: %s",
                           search->directory->config->name, search->why);
 }
 

@@ -95,6 +95,6 @@ apr_status_t gh_escrow_profile_verify(const gh_escrow_profile_record_t *record,
     if (plain.length != sizeof(digest) || CRYPTO_memcmp(plain.data, digest, sizeof(digest)) != 0)
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_INTEGRITY, "escrow.profile",
                               "See who changed the database; have the skeleton sent again.",
-                              GHNO(1523) "the stored profile is not the one that was sent");
+                              GHNO(1450) "the stored profile is not the one that was sent");
     return APR_SUCCESS;
 }

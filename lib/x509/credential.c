@@ -385,7 +385,7 @@ static apr_status_t read_pem(reader_t *reader, gh_bytes_t text, gh_result_t *res
     if (locked) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_DENIED, "credential",
                               "Correct what passphrase= names.",
-                              GHNO(1371) "a private key in the PEM file is damaged, or the "
+                              GHNO(1343) "a private key in the PEM file is damaged, or the "
                               "passphrase does not open it");
     }
     return refuse_kind(result);

@@ -51,4 +51,35 @@ int gh_decoding_init(const gh_decoding_t *decoding, const OSSL_DISPATCH *functio
 const OSSL_ALGORITHM *gh_decoding_query(const gh_decoding_t *decoding, int operation,
                                         int *no_cache);
 
+/**
+ * Defines, at file level of who keeps it, the filter NAME that CREATE prepares, and
+ * NAME_context(p): the context, or NULL for the default one. To be called once. It needs
+ * <openssl/core_dispatch.h>.
+ */
+#define GH_DECODING_FILTER(name, create) \
+    static gh_decoding_t *name; \
+    static OSSL_FUNC_provider_query_operation_fn name##_query; \
+    static const OSSL_ALGORITHM *name##_query(void *provider_context, int operation, \
+                                              int *no_cache) \
+    { \
+        (void)provider_context; \
+        return gh_decoding_query(name, operation, no_cache); \
+    } \
+    static OSSL_provider_init_fn name##_init; \
+    static int name##_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, \
+                           const OSSL_DISPATCH **out, void **provider_context) \
+    { \
+        static const OSSL_DISPATCH functions[] = { \
+            { OSSL_FUNC_PROVIDER_QUERY_OPERATION, (void (*)(void))name##_query }, \
+            { 0, NULL } \
+        }; \
+        (void)handle; \
+        (void)in; \
+        return gh_decoding_init(name, functions, out, provider_context); \
+    } \
+    static OSSL_LIB_CTX *name##_context(apr_pool_t *p) \
+    { \
+        return create(&name, p) == APR_SUCCESS ? gh_decoding_start(name, name##_init) : NULL; \
+    }
+
 #endif /* gatehouse_x509_decoding_h */

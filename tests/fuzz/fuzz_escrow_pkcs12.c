@@ -8,10 +8,14 @@
 #include <string.h>
 
 #include <apr_general.h>
+#include <openssl/core_dispatch.h>
 
 #include "mod_escrow/escrow_pkcs12.h"
+#include "x509/decoding.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+GH_DECODING_FILTER(decoding, gh_decoding_create_private)
 
 static apr_pool_t *pool;
 static gh_locked_t *locked;
@@ -30,7 +34,8 @@ static void prepare(void)
 
     require(apr_initialize() == APR_SUCCESS && apr_pool_create(&pool, NULL) == APR_SUCCESS);
     require(gh_locked_create(&locked, 64 * 1024, pool, &result) == APR_SUCCESS);
-    require(escrow_opener_create(&opener, locked, pool, &result) == APR_SUCCESS);
+    require(escrow_opener_create(&opener, locked, decoding_context(pool), pool, &result)
+            == APR_SUCCESS);
 }
 
 static void check(const escrow_credential_t *credential, apr_pool_t *p)

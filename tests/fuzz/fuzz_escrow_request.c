@@ -10,17 +10,21 @@
 
 #include <apr_general.h>
 #include <apr_strings.h>
+#include <openssl/core_dispatch.h>
 #include <jansson.h>
 
 #include "escrow/needs.h"
 #include "mod_escrow/escrow_configuration.h"
 #include "mod_escrow/escrow_skeleton.h"
 #include "mod_escrow/escrow_upload.h"
+#include "x509/decoding.h"
 #include "x509/thumbprint.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define CREDENTIALS 8
+
+GH_DECODING_FILTER(decoding, gh_decoding_create_private)
 
 static apr_pool_t *pool;
 static gh_locked_t *locked;
@@ -40,7 +44,8 @@ static void prepare(void)
     gh_result_clear(&result);
     require(apr_initialize() == APR_SUCCESS && apr_pool_create(&pool, NULL) == APR_SUCCESS);
     require(gh_locked_create(&locked, 1024 * 1024, pool, &result) == APR_SUCCESS);
-    require(escrow_opener_create(&opener, locked, pool, &result) == APR_SUCCESS);
+    require(escrow_opener_create(&opener, locked, decoding_context(pool), pool, &result)
+            == APR_SUCCESS);
 }
 
 static apr_status_t read_upload(gh_bytes_t body, apr_pool_t *p, gh_result_t *result)
@@ -60,7 +65,7 @@ static apr_status_t read_upload(gh_bytes_t body, apr_pool_t *p, gh_result_t *res
 
         require(upload->given[element->use] && element->pkcs12.data != NULL);
     }
-    rv = escrow_upload_open(upload, opener, apr_time_now(), p, result);
+    rv = escrow_upload_open(upload, opener, NULL, apr_time_now(), p, result);
     if (rv == APR_SUCCESS) {
         require(escrow_upload_digest(&digest, upload, p, result) == APR_SUCCESS
                 && digest.length == 32);

@@ -235,7 +235,7 @@ def test_events_that_cannot_be_read_are_passed_and_no_revocation_is_lost(
     gateway.cursor_at_end = cursor_at_end
     before = spread(gateway, 3)
     remote = feeding(make_server, gateway).ready()
-    remote.server.expect("GH0849", "GH1320")
+    remote.server.expect("GH0849", "GH1317")
     wait_until(lambda: all(serial(one) in known(remote.server) for one in before), 15, 0.5,
                "the events")
     # what cannot be told: that one was revoked
@@ -246,11 +246,11 @@ def test_events_that_cannot_be_read_are_passed_and_no_revocation_is_lost(
     time.sleep(2.2)                     # of another second than what is behind it
     behind = elsewhere(gateway, 10)
     wait_until(lambda: serial(behind) in known(remote.server), 60, 0.5, "what is behind it")
-    wait_until(lambda: "GH1323" in remote.server.log.text(), 20, 0.3, "the end of the look")
+    wait_until(lambda: "GH1320" in remote.server.log.text(), 20, 0.3, "the end of the look")
     row = known(remote.server)[serial(before[1])]
     assert row["status"] == "revoked" and row["reason"] == "keyCompromise"
     assert known(remote.server)[serial(before[0])]["status"] == "good"
-    assert remote.server.log.text().count("GH1320") == 1
+    assert remote.server.log.text().count("GH1317") == 1
     # and it goes on, without looking back
     later = elsewhere(gateway, 11)
     wait_until(lambda: serial(later) in known(remote.server), 15, 0.5, "a later event")
@@ -263,7 +263,7 @@ def test_what_cannot_be_passed_or_looked_up_is_told(make_server, gateway):
     before = spread(gateway, 2)
     gateway.faults.add("status", on="certificate", code=501)
     remote = feeding(make_server, gateway).ready()
-    remote.server.expect("GH0849", "GH1320", "GH1324")
+    remote.server.expect("GH0849", "GH1317", "GH1321")
     wait_until(lambda: serial(before[-1]) in known(remote.server), 15, 0.5, "the events")
     with gateway.lock:
         gateway.unreadable = {len(gateway.cas[ID].events)}
@@ -271,10 +271,10 @@ def test_what_cannot_be_passed_or_looked_up_is_told(make_server, gateway):
     time.sleep(2.2)
     behind = elsewhere(gateway, 10)
     wait_until(lambda: serial(behind) in known(remote.server), 60, 0.5, "what is behind it")
-    wait_until(lambda: "GH1324" in remote.server.log.text(), 20, 0.3, "the alarm")
+    wait_until(lambda: "GH1321" in remote.server.log.text(), 20, 0.3, "the alarm")
     result = remote.server.ctl("issuer", "test", "corporate")
     finding, = result.objects[0]["findings"]
-    assert result.status == 1 and finding["gh"] == "GH1325"
+    assert result.status == 1 and finding["gh"] == "GH1322"
     gateway.unreadable = set()
     remote.server.ctl_ok("issuer", "sync", "corporate")
     assert status_of(remote.server, before[0]) == "revoked"
@@ -292,7 +292,7 @@ def test_a_gateway_that_is_out_is_not_passed(make_server, gateway):
     wait_until(lambda: out.hits >= 6, 60, 0.5, "the search for something that can be read")
     assert gateway.calls_of("events")[-1].query.get("startDate")
     gateway.faults.clear()
-    assert "GH1320" not in remote.server.log.text() and count
+    assert "GH1317" not in remote.server.log.text() and count
 
 
 def test_events_since_and_serials_only(make_server, gateway):

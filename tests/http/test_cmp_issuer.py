@@ -124,7 +124,7 @@ def test_not_now(remote, subject, kind, value):
 
 @pytest.mark.parametrize("kind,number", [
     ("lost", "GH0804"), ("garbage", "GH1038"), ("status", "GH1038"), ("unprotected", "GH1041"),
-    ("failure", "GH1540")])
+    ("failure", "GH1457")])
 def test_nobody_knows(remote, subject, kind, number):
     """No answer that can be trusted: an operator decides, and it is never sent again by itself."""
     remote.cmp.fault("p10cr", kind, 500)

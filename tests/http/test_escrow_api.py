@@ -468,7 +468,7 @@ def test_roles(make_server):
              ("provider", "DELETE", CERTIFICATES + query, None)]
     for role, method, path, body in calls:
         for name in {"provider", "uem", "stranger"} - {role}:
-            problem(ask(server, path, getattr(server, name), method, body), 403, "GH1529")
+            problem(ask(server, path, getattr(server, name), method, body), 403, "GH1456")
         assert ask(server, path, getattr(server, role), method, body).status != 403
     assert ask(server, "/v1/openapi.json", server.stranger).status == 200
     assert ask(server, CERTIFICATES + query, server.stranger, port=server.any_port).status == 200

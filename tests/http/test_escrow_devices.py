@@ -144,15 +144,15 @@ def test_key_made_for_management(delivering):
     first = enrolled(delivering, TRUSTED, number=5)
     made_for_management(delivering, foreign.certificate)
     made_for_management(delivering, first.certificate)
-    refused(delivering, foreign, "GH1521")
-    refused(delivering, first, "GH1521")
-    refused(delivering, renewed(delivering, first, TRUSTED, 6), "GH1521")
+    refused(delivering, foreign, "GH1448")
+    refused(delivering, first, "GH1448")
+    refused(delivering, renewed(delivering, first, TRUSTED, 6), "GH1448")
 
 
 def test_revoked(delivering):
     device = enrolled(delivering, TRUSTED)
     revoke(delivering, device)
-    refused(delivering, device, "GH1520")
+    refused(delivering, device, "GH1447")
 
 
 # whenever it is completed
@@ -164,14 +164,14 @@ def test_revoked_between_two_generations(delivering):
     delivering.wait_state(made, "delivered")
     revoke(delivering, device)
     delivering.upload(device, key_name="rsa2048-02")
-    failed(delivering, made, "GH1520")
+    failed(delivering, made, "GH1447")
     assert len(delivering.uem.of_device(device.uuid)) == 1
 
 
 @pytest.mark.parametrize("column, value, number", [
-    ("recipient", None, "GH1523"),
-    ("skeleton", b"{{escrow.encryption[0].pkcs12}}", "GH1523"),
-    ("sealed", None, "GH1523"),
+    ("recipient", None, "GH1450"),
+    ("skeleton", b"{{escrow.encryption[0].pkcs12}}", "GH1450"),
+    ("sealed", None, "GH1450"),
 ])
 def test_changed_row(delivering, column, value, number):
     """Who can write to the database gets nothing by it."""
@@ -195,7 +195,7 @@ def test_other_key(delivering):
     change(delivering, "UPDATE escrow_recipient SET spki_sha256 = zeroblob(32) WHERE device = ?",
            device.uuid)
     delivering.upload(device)
-    failed(delivering, made, "GH1526")
+    failed(delivering, made, "GH1453")
 
 
 def test_ca_that_is_trusted_no_longer(delivering):
@@ -212,9 +212,9 @@ def test_ca_that_is_trusted_no_longer(delivering):
 
 
 @pytest.mark.parametrize("line, number", [
-    ("EscrowDeviceCA issuer=nobody", "GH1525"),
-    ("EscrowDeviceCA issuer=devices profile=nothing", "GH1525"),
-    ("EscrowDeviceCA issuer=devices challenges=all", "GH1524"),
+    ("EscrowDeviceCA issuer=nobody", "GH1452"),
+    ("EscrowDeviceCA issuer=devices profile=nothing", "GH1452"),
+    ("EscrowDeviceCA issuer=devices challenges=all", "GH1451"),
 ])
 def test_configtest(make_server, line, number):
     server = make_server(lambda s: config.issuer(s.authority) + config.CRL_AND_CA + line + "\n",

@@ -78,7 +78,7 @@ def test_a_uem_that_is_away(delivering):
     assert status == 200 and answer["status"] == "degraded"         # other nodes have no better one
     assert not check_of(server, "uem.mdm")["ok"]
     said, number, message = verdict(server, "uem.mdm")
-    assert (said, number) == ("warning", "GH1350") and "1 wait" in message
+    assert (said, number) == ("warning", "GH1337") and "1 wait" in message
     wait_until(lambda: uem(server, "paused") == 1, 60, what="the breaker")
     delivering.uem.faults.clear()
     delivering.wait_state(made, "delivered")
@@ -94,7 +94,7 @@ def test_failed_profiles(delivering):
     delivering.upload(device)
     made = delivering.skeleton(device)
     delivering.wait_state(made, "failed")
-    assert verdict(server, "escrow.profiles")[:2] == ("warning", "GH1348")
+    assert verdict(server, "escrow.profiles")[:2] == ("warning", "GH1335")
     server.ctl_ok("escrow", "retry", made["id"])
     delivering.wait_state(made, "delivered")
 
@@ -106,7 +106,7 @@ def test_pins(delivering):
     server.ctl_ok("pin", "add", "sha256:" + "ab" * 32, "--role", "uem", "--expires", "3d",
                   "--label", "old one")
     said, number, message = verdict(server, "escrow.pins")
-    assert (said, number) == ("warning", "GH1347") and "old one" in message
+    assert (said, number) == ("warning", "GH1334") and "old one" in message
     day = (datetime.datetime.utcnow() + datetime.timedelta(days=3)).strftime("%Y-%m-%dT")
     assert day in message
 

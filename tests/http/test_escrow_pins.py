@@ -111,7 +111,7 @@ def test_the_document_is_served(nodes):
 def test_a_file_of_pins_that_is_removed(nodes):
     """Its pins end; once it is back they count again."""
     first, _ = nodes
-    first.allow("GH1354")
+    first.allow("GH1341")
     assert configure(first).status == 200
     away = (first.root / "pins").rename(first.root / "pins.away")
     wait_until(lambda: configure(first).status == 403, 20, what="the end of the pins")

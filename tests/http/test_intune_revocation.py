@@ -171,7 +171,7 @@ def test_credential_that_is_not_rsa(idle, tmp_path):
         f"    IntuneCredential {path} passphrase=file:{secret}\n</IntuneConnection>\n",
         location("/scep", *SERVES), location(f"{LOCAL}/intune", "SCEPIntune c")]))
     tested = idle.configtest()
-    assert tested.returncode and "GH1542" in tested.stderr, tested.stderr
+    assert tested.returncode and "GH1459" in tested.stderr, tested.stderr
 
 
 @pytest.mark.parametrize("line, number", [

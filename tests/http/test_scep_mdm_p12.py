@@ -128,7 +128,7 @@ def test_issue(server, subject, tmp_path):
     assert (state["mode"], state["state"], state["status"], state["device"]) == (
         "p12", "issued", "good", "user-1")
     problem(post(server, f"/requests/{made['id']}/p12"), 404, "GH1027")
-    problem(post(server, f"/requests/{made['id']}/p12", "other"), 403, "GH1543")
+    problem(post(server, f"/requests/{made['id']}/p12", "other"), 403, "GH1460")
     assert sealed(server, made["id"])[0] is None
     text = server.audit_path.read_text() + server.error_log_path.read_text(errors="replace")
     assert PASSWORD not in text and made["pkcs12"][:60] not in text

@@ -193,8 +193,8 @@ def test_its_own_event_cannot_be_read(remote, subject):
     posts = remote.posts()
     first = remote.enrol(subject)
     assert first.pending, first
-    wait_until(lambda: remote.row(first).get("gh") == "GH1326"
-               or "GH1326" in remote.server.log.text(), 20, 0.3, "the reason")
+    wait_until(lambda: remote.row(first).get("gh") == "GH1323"
+               or "GH1323" in remote.server.log.text(), 20, 0.3, "the reason")
     # longer than it may take until the CA would tell of it
     time.sleep(7)
     assert remote.posts() == posts + 1 and remote.client().poll(first.request).pending

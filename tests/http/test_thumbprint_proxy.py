@@ -146,7 +146,7 @@ def test_configuration(server, make_server):
                           (location("/a", "Require thumbprint"), "GH1165"),
                           (location("/a", "Require thumbprint x"), "GH1154"),
                           ("EscrowTLS a/b\n", "GH1178"),
-                          ("EscrowTLS api\n", "GH1353"),
+                          ("EscrowTLS api\n", "GH1340"),
                           ("EscrowVaultKey a/b file:/x\n", "GH1167")):
         made = make_server(lines, own_modules=OWN_MODULES, start=False)
         result = made.configtest()

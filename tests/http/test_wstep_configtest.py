@@ -71,38 +71,38 @@ def test_windows_paths(make_server):
 
 
 @pytest.mark.parametrize("line, number", [
-    ("WSTEPDomain corp", "GH1434"), ("WSTEPUserName upn", "GH1435"),
-    ("WSTEPRAProfile wstep-digital-signature", "GH1568"), ("WSTEPMaxConcurrent 0", "GH1436"),
-    ("WSTEPFailureLimit 5", "GH1437"), ("WSTEPVerdictLifetime 1h", "GH1438"),
-    ("WSTEPPublicURL http://x", "GH1439"), ("WSTEPPublicURL https://x/y", "GH1439"),
-    ("TemplateOID 1.2.3", "GH1440"), ("WSTEPDirectory dc1", "GH1571"),
-    ("WSTEPDirectory ldaps://dc1 referrals=11", "GH1571"),
-    ("WSTEPDirectoryBind reader secret", "GH1572"), ("WSTEPTenant acme devices", "not allowed here"),
-    ("WSTEPDomain a.example\nWSTEPDomain b.example", "GH1455")])
+    ("WSTEPDomain corp", "GH1378"), ("WSTEPUserName upn", "GH1379"),
+    ("WSTEPRAProfile wstep-digital-signature", "GH1470"), ("WSTEPMaxConcurrent 0", "GH1380"),
+    ("WSTEPFailureLimit 5", "GH1381"), ("WSTEPVerdictLifetime 1h", "GH1382"),
+    ("WSTEPPublicURL http://x", "GH1383"), ("WSTEPPublicURL https://x/y", "GH1383"),
+    ("TemplateOID 1.2.3", "GH1384"), ("WSTEPDirectory dc1", "GH1473"),
+    ("WSTEPDirectory ldaps://dc1 referrals=11", "GH1473"),
+    ("WSTEPDirectoryBind reader secret", "GH1474"), ("WSTEPTenant acme devices", "not allowed here"),
+    ("WSTEPDomain a.example\nWSTEPDomain b.example", "GH1399")])
 def test_server_level(make_server, line, number):
     _, result = configured(make_server, wstep.content_with(line))
     assert result.returncode != 0 and number in result.stderr, result.stderr
 
 
 @pytest.mark.parametrize("line, number", [
-    ("WSTEPTenant acme", "GH1429"), ("WSTEPTenant acme none", "GH1451"),
-    ("WSTEPTemplates none", ""), ("WSTEPAuthProvider misspelt", "GH1449"),
-    ("WSTEPRenewal by-password", "GH1430"), ("WSTEPRenewal by-certificate grace=x", "GH1430"),
-    ("WSTEPResponse pkcs7", "GH1431"), ("WSTEPPriority 0", "GH1432"),
-    ("WSTEPPolicyID 1234", "GH1433"), ("WSTEPNextUpdate 0", "GH1432")])
+    ("WSTEPTenant acme", "GH1373"), ("WSTEPTenant acme none", "GH1395"),
+    ("WSTEPTemplates none", ""), ("WSTEPAuthProvider misspelt", "GH1393"),
+    ("WSTEPRenewal by-password", "GH1374"), ("WSTEPRenewal by-certificate grace=x", "GH1374"),
+    ("WSTEPResponse pkcs7", "GH1375"), ("WSTEPPriority 0", "GH1376"),
+    ("WSTEPPolicyID 1234", "GH1377"), ("WSTEPNextUpdate 0", "GH1376")])
 def test_location_level(make_server, line, number):
     _, result = configured(make_server, wstep.content_with(wstep=[line]))
     assert (result.returncode != 0) == bool(number) and number in result.stderr, result.stderr
 
 
 @pytest.mark.parametrize("lines, number", [
-    ("TemplateOID 2.25.329800735698586629295641978511506172918", "GH1442"),
-    ("TemplateOID 1.2.4294967296", "GH1442"), ("TemplateVersion 3", "GH1442"),
-    ("TemplateSchema 4", "GH1442"), ("TemplateValidity 1", "GH1442"),
-    ("TemplateKeyLength 1", "GH1442"), ("TemplateKeyFlags hidden", "GH1443"),
-    ("TemplateSubject all", "GH1443"), ("TemplateAltNames all", "GH1443"),
-    ("TemplateFlags all", "GH1443"), ("TemplateProfile other", "GH1443"),
-    ("TemplateRenewal 0s", "GH1442"), ("TemplateMachine on\nTemplateMachine off", "GH1441")])
+    ("TemplateOID 2.25.329800735698586629295641978511506172918", "GH1386"),
+    ("TemplateOID 1.2.4294967296", "GH1386"), ("TemplateVersion 3", "GH1386"),
+    ("TemplateSchema 4", "GH1386"), ("TemplateValidity 1", "GH1386"),
+    ("TemplateKeyLength 1", "GH1386"), ("TemplateKeyFlags hidden", "GH1387"),
+    ("TemplateSubject all", "GH1387"), ("TemplateAltNames all", "GH1387"),
+    ("TemplateFlags all", "GH1387"), ("TemplateProfile other", "GH1387"),
+    ("TemplateRenewal 0s", "GH1386"), ("TemplateMachine on\nTemplateMachine off", "GH1385")])
 def test_templates(make_server, lines, number):
     _, result = configured(make_server, wstep.content_with(
         templates=f"<CertificateTemplate X>\nTemplateProfile wstep-digital-signature\n{lines}\n"
@@ -111,11 +111,11 @@ def test_templates(make_server, lines, number):
 
 
 @pytest.mark.parametrize("section, number", [
-    ("<CertificateTemplate>\n</CertificateTemplate>", "GH1445"),
-    ('<CertificateTemplate "a b">\n</CertificateTemplate>', "GH1445"),
-    ("<CertificateTemplate X>\n</CertificateTemplate>", "GH1446"),
-    ("<CertificateTemplate X>\nTemplateProfile none\n</CertificateTemplate>", "GH1448"),
-    ("<CertificateTemplate User>\nTemplateProfile x\n</CertificateTemplate>", "GH1447")])
+    ("<CertificateTemplate>\n</CertificateTemplate>", "GH1389"),
+    ('<CertificateTemplate "a b">\n</CertificateTemplate>', "GH1389"),
+    ("<CertificateTemplate X>\n</CertificateTemplate>", "GH1390"),
+    ("<CertificateTemplate X>\nTemplateProfile none\n</CertificateTemplate>", "GH1392"),
+    ("<CertificateTemplate User>\nTemplateProfile x\n</CertificateTemplate>", "GH1391")])
 def test_sections(make_server, section, number):
     _, result = configured(make_server, wstep.content_with(
         templates=wstep.TEMPLATES + section + "\n"))
@@ -123,8 +123,8 @@ def test_sections(make_server, section, number):
 
 
 @pytest.mark.parametrize("path, number", [
-    ("/wstep/usertoken/", "GH1428"), ("/elsewhere", "GH1428"), ("/wstep/*", "GH1427"),
-    ("/xcep/ntlm", "GH1454"), ("/wstep/certificate", "GH1454")])
+    ("/wstep/usertoken/", "GH1372"), ("/elsewhere", "GH1372"), ("/wstep/*", "GH1371"),
+    ("/xcep/ntlm", "GH1398"), ("/wstep/certificate", "GH1398")])
 def test_locations(make_server, path, number):
     def content(server):
         return wstep.content_with()(server) + location(path, "WSTEPTenant acme devices")
@@ -138,7 +138,7 @@ def test_nobody_knows_users(make_server):
         return wstep.content_with()(server).replace("WSTEPAuthProvider file", "")
 
     _, result = configured(make_server, content)
-    assert "GH1450" in result.stderr, result.stderr
+    assert "GH1394" in result.stderr, result.stderr
 
 
 def test_no_templates(make_server):
@@ -146,7 +146,7 @@ def test_no_templates(make_server):
         return wstep.content_with()(server).replace("WSTEPTemplates *", "WSTEPTemplates none")
 
     _, result = configured(make_server, content)
-    assert "GH1452" in result.stderr, result.stderr
+    assert "GH1396" in result.stderr, result.stderr
 
 
 def test_anonymous(make_server):

@@ -6,9 +6,13 @@
 #include <stdlib.h>
 
 #include <apr_strings.h>
+#include <openssl/core_dispatch.h>
 #include <openssl/pem.h>
 
+#include "x509/decoding.h"
 #include "x509/own.h"
+
+GH_DECODING_FILTER(decoding, gh_decoding_create_private)
 
 gh_locked_t *locked;
 escrow_opener_t *opener;
@@ -20,7 +24,8 @@ int escrow_group_setup(void **state)
 {
     if (x509_group_setup(state) != 0 || apr_pool_create(&group_pool, NULL) != APR_SUCCESS
         || gh_locked_create(&locked, GH_LOCKED_SIZE, group_pool, &result) != APR_SUCCESS
-        || escrow_opener_create(&opener, locked, group_pool, &result) != APR_SUCCESS)
+        || escrow_opener_create(&opener, locked, decoding_context(group_pool), group_pool,
+                                &result) != APR_SUCCESS)
         return -1;
     return 0;
 }

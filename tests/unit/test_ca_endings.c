@@ -233,9 +233,9 @@ static void test_taken_up(void **state)
         { .before = { .reference = "over@", .sent = 60 }, .search = NOTHING_FOUND,
           .lag = 30, .timeout = 40, .state = GH_ENROLMENT_SUBMITTED, 1, "over", NULL },
         /* an event that cannot be read may be the one */
-        { .before = { .sent = 60 }, .search = UNREAD, .state = OPEN(NULL, "GH1326") },
-        { .before = { .sent = 7200 }, .search = UNREAD, .state = DOUBT(NULL, "GH1326") },
-        { .before = WAS("id:7"), .search = UNREAD, .state = OPEN("id:7", "GH1326") },
+        { .before = { .sent = 60 }, .search = UNREAD, .state = OPEN(NULL, "GH1323") },
+        { .before = { .sent = 7200 }, .search = UNREAD, .state = DOUBT(NULL, "GH1323") },
+        { .before = WAS("id:7"), .search = UNREAD, .state = OPEN("id:7", "GH1323") },
         { .before = WAS("wrong"), .search = NOTHING_FOUND, .timeout = 3600,
           .state = DOUBT("wrong", NULL) },
         { .before = WAS("wrong"), .search = GOOD_FOUND, .state = ISSUED },

@@ -329,7 +329,7 @@ static void test_refusals(void **state)
     start_server();
     world.refuse = OSSL_CMP_CTX_FAILINFO_systemFailure;
     assert_int_equal(enrol(), CMP_UNKNOWN);
-    assert_number("GH1540");
+    assert_number("GH1457");
     start_server();
     world.refuse = OSSL_CMP_CTX_FAILINFO_notAuthorized;
     assert_int_equal(enrol(), CMP_MISCONFIGURED);

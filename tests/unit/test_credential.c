@@ -184,8 +184,8 @@ static void test_pem(void **state)
     print(bio, certificate, NULL, NULL);
     bytes = printed(bio);
     assert_string_equal(parse(bytes, "secret", NULL), "");
-    assert_string_equal(parse(bytes, "wrong", NULL), "GH1371");
-    assert_string_equal(parse(bytes, NULL, NULL), "GH1371");
+    assert_string_equal(parse(bytes, "wrong", NULL), "GH1343");
+    assert_string_equal(parse(bytes, NULL, NULL), "GH1343");
 
     bio = BIO_new(BIO_s_mem());
     print(bio, certificate, NULL, NULL);

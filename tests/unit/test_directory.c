@@ -49,7 +49,7 @@ static void assert_refused(const gh_directory_config_t *config, const char *beca
 
     gh_result_clear(&result);
     assert_int_equal(gh_directory_check(config, pool, &result), APR_EINVAL);
-    assert_string_equal(result.number, "GH1460");
+    assert_string_equal(result.number, "GH1404");
     assert_non_null(strstr(result.message, because));
 }
 

@@ -251,6 +251,7 @@ static void test_expiry_of_profiles(void **state)
     w.profile = profile_of_pair("expiry", "p1", test->p);
     waiting = w.profile->id;
     must_write(test->store, add_profile, &w);
+    apr_sleep(apr_time_from_msec(2));           /* ids are in the order of milliseconds */
     w.profile = profile_of_pair("expiry", "p2", test->p);
     w.profile->state = GH_ESCROW_COMPLETING;
     completing = w.profile->id;

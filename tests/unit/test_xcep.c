@@ -71,14 +71,14 @@ static void test_bad_requests(void **state)
 {
     xcep_request_t request;
 
-    assert_string_equal(read_request(&request, ""), "GH1425");
-    assert_string_equal(read_request(&request, "<client/><client/>"), "GH1425");
+    assert_string_equal(read_request(&request, ""), "GH1369");
+    assert_string_equal(read_request(&request, "<client/><client/>"), "GH1369");
     assert_string_equal(read_request(&request, "<client><lastUpdate>now</lastUpdate></client>"),
-                        "GH1425");
+                        "GH1369");
     assert_string_equal(read_request(&request, "<client/><requestFilter><clientVersion>x"
-                                               "</clientVersion></requestFilter>"), "GH1425");
+                                               "</clientVersion></requestFilter>"), "GH1369");
     assert_string_equal(read_request(&request, "<client/><requestFilter><policyOIDs><x/>"
-                                               "</policyOIDs></requestFilter>"), "GH1425");
+                                               "</policyOIDs></requestFilter>"), "GH1369");
 }
 
 static xcep_policy_t *make_policy(xcep_template_t *template)
