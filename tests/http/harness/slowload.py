@@ -27,18 +27,22 @@ class Device:
         self.polls = self.lost = 0
         self.statuses = []
 
-    def step(self, client):
-        """One exchange."""
+    def message(self, client):
+        """What is to be sent next."""
         if self.request is None:
             with MAKING:
                 key = next(FRESH)
             self.request = client.message(Csr(key, self.subject, CHALLENGE))
-        message = self.request
-        if self.answered:
-            self.poll = self.poll or client.poll_message(self.request)
-            message = self.poll
-            self.polls += 1
+        if not self.answered:
+            return self.request
+        self.poll = self.poll or client.poll_message(self.request)
+        self.polls += 1
+        return self.poll
+
+    def step(self, client):
+        """One exchange."""
         try:
+            message = self.message(client)
             response = client.send(message)
             if response.status != 200:
                 self.statuses.append(response.status)
