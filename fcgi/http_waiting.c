@@ -61,5 +61,6 @@ http_call_t *http_find_late(const http_client_t *client, apr_time_t now)
 
 int http_is_late(const http_call_t *call)
 {
-    return call->has_effect && apr_time_now() - call->begun > call->timeout;
+    return call->has_effect
+        && apr_time_now() - call->begun > call->timeout / HTTP_WAIT_SHARE;
 }

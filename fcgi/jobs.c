@@ -397,12 +397,18 @@ static void poll_done(void *baton)
         apr_array_header_t *records = poll->rv == APR_SUCCESS && i < poll->found->nelts
             ? APR_ARRAY_IDX(poll->found, i, apr_array_header_t *) : NULL;
 
+        int full = records && records->nelts >= most, asked = 0;
+
         queue->claiming -= most;
-        queue->wanted = records && records->nelts >= most;
         for (k = 0; records && k < records->nelts; ++k) {
-            begin_job(framework, APR_ARRAY_IDX(records, k, gh_job_record_t *));
+            gh_job_record_t *record = APR_ARRAY_IDX(records, k, gh_job_record_t *);
+
+            asked += record->sent != 0;
+            begin_job(framework, record);
         }
-        if (queue->wanted && room(queue, monotonic_now()) > 0) {
+        /* those that ask may be waiting for places of their own */
+        queue->wanted = full || (asked > 0 && asked >= APR_ARRAY_IDX(poll->asks, i, int));
+        if (full && room(queue, monotonic_now()) > 0) {
             framework->poll_due = 0;
         }
     }

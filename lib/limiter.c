@@ -46,7 +46,8 @@ struct gh_limiter {
 
 apr_size_t gh_limiter_size(int processes)
 {
-    return sizeof(shared_t) + (apr_size_t)processes * sizeof(place_t);
+    /* so that another one may lie behind it */
+    return APR_ALIGN_DEFAULT(sizeof(shared_t) + (apr_size_t)processes * sizeof(place_t));
 }
 
 apr_status_t gh_limiter_prepare(void *memory, int processes)

@@ -104,9 +104,6 @@ static void search(enrolment_t *enrolment)
     }
     wanted->key_sha256 = gh_plan_key_sha256(enrolment->submission->plan);
     wanted->from = framework_job_record(enrolment->job)->sent;
-    wanted->until = enrolment->known == ENROLMENT_ACCEPTED
-        ? framework_job_time(enrolment->job)
-        : enrolment_settled(enrolment);
     wanted->pool = enrolment->pool;
     wanted->done = searched;
     wanted->baton = enrolment;

@@ -307,6 +307,9 @@ static void lease_taken(void *baton)
 
     int had = feed->had;
 
+    if (!had) {
+        ca_passing_init(&feed->passing);
+    }
     feed->had = feed->rv == APR_SUCCESS && feed->held;
     if (feed->rv != APR_SUCCESS) {
         fail(feed, &feed->result, ERROR_WAIT);

@@ -52,6 +52,7 @@ typedef struct {
     int room;                       /* for so many */
     int unread;                     /* events whose certificate cannot be read */
     apr_time_t latest;              /* of its events; 0: they do not say */
+    apr_time_t read;                /* when, by the gateway's clock */
 } page_t;
 
 struct ca_search {
@@ -65,7 +66,6 @@ struct ca_search {
 
     ca_wanted_t *wanted;            /* by this one; NULL: there is none at work */
     apr_time_t from;
-    apr_time_t until;
     char *marked;                   /* which pages to read again; in pool */
     int at;                         /* the page that is read */
     int read;                       /* new pages */
@@ -141,6 +141,21 @@ static int concerns(const page_t *page, apr_time_t from)
     return !page->latest || page->latest >= from;
 }
 
+/** What was so new when it was read that the feed, which lags, may have got more of that time since
+ *  is read anew. */
+static void forget_new(ca_search_t *search)
+{
+    apr_interval_time_t lag = search->service->issuer->lag + GATHER;
+    int i;
+
+    for (i = 0; i < last_of(search); ++i) {
+        if (page_of(search, i)->read < page_of(search, i)->latest + lag) {
+            search->pages->nelts = i + 1;
+            return;
+        }
+    }
+}
+
 /** Pages that were read before, and have what is wanted, or something that could not be read. */
 static void mark(ca_search_t *search)
 {
@@ -185,10 +200,8 @@ static void begin(void *baton)
     search->wanted = search->waiting;
     search->waiting = NULL;
     search->from = search->wanted->from;
-    search->until = search->wanted->until;
     for (one = search->wanted; one; one = one->next) {
         search->from = one->from < search->from ? one->from : search->from;
-        search->until = one->until > search->until ? one->until : search->until;
     }
     search->from -= earlier(search);
     apr_pool_create_unmanaged_ex(&search->pool, NULL, NULL);
@@ -197,6 +210,7 @@ static void begin(void *baton)
         || (latest_of(search) && latest_of(search) < search->from - FAR_BEHIND)) {
         forget(search, search->from - CLOCK_SKEW);
     }
+    forget_new(search);
     mark(search);
     search->read = 0;
     search->tries = 0;
@@ -315,6 +329,7 @@ static void keep(ca_search_t *search)
 
     page->unread = search->events.skipped;
     page->latest = search->events.latest;
+    page->read = apr_time_now() + search->service->clock;
     if (count > page->room) {
         /* the last page is read often, until it is full */
         page->room = count > PAGE_SIZE ? count : PAGE_SIZE;
@@ -367,10 +382,12 @@ static void again(ca_search_t *search, cagw_verdict_t verdict, apr_time_t retry_
 static int goes_on(ca_search_t *search)
 {
     const cagw_events_t *events = &search->events;
+    unsigned char *keys;
     page_t *page;
+    int room;
 
-    if (!events->more
-        || (events->latest && events->latest > search->until + CLOCK_SKEW)) {
+    /* to the end, whatever the dates are: they are of a clock that may be wrong */
+    if (!events->more) {
         return 0;
     }
     if (++search->read > PAGES_MAX
@@ -383,7 +400,11 @@ static int goes_on(ca_search_t *search)
         return 0;
     }
     page = apr_array_push(search->pages);
+    keys = page->keys;              /* of one that was forgotten, if there is its place */
+    room = page->room;
     memset(page, 0, sizeof(*page));
+    page->keys = keys;
+    page->room = room;
     page->cursor = apr_pstrdup(search->kept, events->cursor);
     return 1;
 }
@@ -418,6 +439,7 @@ static void answered(void *baton, cagw_outcome_t *outcome)
     /* once, however many search for something by it */
     framework_queue_note(search->service->issuer->queue, outcome->alive || outcome->stopped,
                          outcome->verdict == CAGW_BUSY ? outcome->retry_after : 0);
+    ca_service_note(search->service, outcome);
     search->outcome = outcome;
     if (outcome->verdict == CAGW_DONE) {
         framework_blocking(framework_of(search), read_page, page_read, search);

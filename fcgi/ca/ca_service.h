@@ -82,7 +82,6 @@ typedef struct ca_wanted ca_wanted_t;
 struct ca_wanted {
     gh_bytes_t key_sha256;          /* of the SubjectPublicKeyInfo */
     apr_time_t from;                /* when it may have been issued, by the CA's clock */
-    apr_time_t until;
     apr_pool_t *pool;
     void (*done)(ca_wanted_t *wanted);
     void *baton;

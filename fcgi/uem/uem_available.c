@@ -55,7 +55,8 @@ static apr_status_t end_work(gh_transaction_t *transaction, void *baton)
     const char *holder = framework_job_holder(one->job);
     const gh_result_t *why = one->why.number[0] ? &one->why : NULL;
     apr_status_t rv = gh_delivery_note(transaction, id_of(one),
-                                       one->again || !one->state ? GH_DELIVERY_OPEN : one->state,
+                                       one->again ? GH_DELIVERY_OPEN
+                                       : one->state ? one->state : GH_DELIVERY_CANCELLED,
                                        framework_job_record(one->job)->attempts, one->status, why,
                                        apr_time_now());
 

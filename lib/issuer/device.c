@@ -274,7 +274,8 @@ static apr_status_t check_device(const gh_authoriser_t *authoriser, gh_store_t *
     if (reason) {
         return refuse(result, apr_pstrcat(p, "device ", find.fqdn, " ", NULL), reason);
     }
-    grant->rule = "challenge.device";
+    /* whoever comes first under a name without a password has proved nothing */
+    grant->rule = find.record->secret_mac.data ? "challenge.device" : "challenge.device.open";
     grant->message = apr_pstrcat(p, "device registration ", find.record->id, NULL);
     grant->consume = use_device;
     grant->consume_baton = (void *)find.record->id;

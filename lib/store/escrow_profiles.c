@@ -417,11 +417,13 @@ apr_status_t gh_escrow_profile_purge(gh_transaction_t *transaction, apr_time_t b
     gh_bind_int64(query, limit);
     rv = gh_execute(query);
     *count = rv == APR_SUCCESS ? gh_rows_changed(transaction) : 0;
-    if (rv == APR_SUCCESS && *count > 0) {
-        query = gh_query(transaction, "DELETE FROM delivery WHERE state <> 1 AND updated <= $1"
-                         " AND NOT EXISTS (SELECT 1 FROM escrow_profile o"
-                         " WHERE o.id = delivery.profile)");
+    if (rv == APR_SUCCESS) {        /* of those, and of notices, which have no profile */
+        query = gh_query(transaction, "DELETE FROM delivery WHERE id IN"
+                         " (SELECT d.id FROM delivery d WHERE d.state <> 1 AND d.updated <= $1"
+                         " AND NOT EXISTS (SELECT 1 FROM escrow_profile o WHERE o.id = d.profile)"
+                         " LIMIT $2)");
         gh_bind_int64(query, before);
+        gh_bind_int64(query, limit);
         rv = gh_execute(query);
     }
     return rv;

@@ -232,7 +232,9 @@ static apr_status_t claim_share(gh_transaction_t *transaction, const char *queue
                                 int limit, int *asks, apr_array_header_t *records, apr_pool_t *p)
 {
     int end = records->nelts + limit, before;
-    int kept = *asks < limit / ASKS_SHARE ? *asks : limit / ASKS_SHARE;
+    /* of places that become free one by one, each fourth */
+    int part = (limit < ASKS_SHARE ? limit + (int)(now % ASKS_SHARE) : limit) / ASKS_SHARE;
+    int kept = *asks < part ? *asks : part;
     apr_status_t rv = claim_queue(transaction, queue, holder, interval, now, 0, limit - kept,
                                   records, p);
 

@@ -29,7 +29,7 @@ def content(server, keys=("old",)):
             + tls_host(server, location("/v1", "SetHandler gatehouse-escrow-configuration",
                                         "AuthType gatehouse-cert",
                                         "Require thumbprint pinned role=admin")
-                       + "    EscrowTLS api\n"))
+                       + ("    EscrowTLS api\n" if keys else "")))
 
 
 def use(server, *keys):

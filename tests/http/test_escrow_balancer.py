@@ -36,6 +36,7 @@ def backend(server):
         "<UEM demo>\n    UEMURL https://127.0.0.1:1/{{profile.uuid}}\n</UEM>\n",
         "ThumbprintTrustedProxy 127.0.0.1\n",
         location("/v2", *guard, "Require thumbprint pinned role=provider"),
+        location("/v2/certificates/status", *guard, "Require thumbprint pinned role=uem"),
         location("/v1/profiles", *guard, "Require thumbprint pinned role=uem")])
 
 
@@ -118,7 +119,7 @@ def test_whole_api(site, client, version):
     assert status == 200 and shown["status"] in ("completing", "queued")
     status, listed = send(version, "/v2/certificates" + query_of(pair), first.provider)
     assert status == 200 and len(listed["credentials"]) == 2
-    status, said = send(version, "/v2/certificates/status" + query_of(pair), first.provider)
+    status, said = send(version, "/v2/certificates/status" + query_of(pair), first.uem)
     assert status == 200 and said["available"]
     assert send(version, "/v1/profiles/" + made["id"], first.uem, "DELETE")[0] == 204
     assert send(version, "/v2/certificates" + query_of(pair), first.provider, "DELETE")[0] == 204
@@ -137,7 +138,7 @@ def test_pins_behind_the_balancer(site):
     first = site.first
     late = Identity(first.root / "ca", f"late-{uuid.uuid4().hex[:8]}", "p256-01")
     path = "/v2/certificates/status" + query_of(new_pair())
-    first.ctl_ok("pin", "add", late.pin, "--role", "provider")
+    first.ctl_ok("pin", "add", late.pin, "--role", "uem")
     assert [ask(site.front, path, late).status for _ in range(6)] == [200] * 6
     first.ctl_ok("pin", "remove", late.pin)
     assert [ask(site.front, path, late).status for _ in range(6)] == [403] * 6

@@ -120,6 +120,10 @@ def test_registered_by_an_operator(delivering):
         "generate").object["password"]
     enrolled(delivering, REGISTERED, password, device=device)
     delivering.skeleton(device)
+    # where no password was asked for, the UEM may have been first
+    device = delivering.device()
+    delivering.server.ctl_ok("device", "add", "--tenant", "acme", "--fqdn", device.uuid)
+    refused(delivering, enrolled(delivering, REGISTERED, device=device), "GH1221")
 
 
 def test_renewal_does_not_wash(delivering):

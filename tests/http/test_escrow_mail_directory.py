@@ -22,7 +22,7 @@ def content(directory, domains=""):
             server.sender = Identity(server.root / "ca", "client", "p256-01")
         vault = write_secret(server.root / "ca" / "vault.key", "17" * 32)
         guard = ("SetHandler gatehouse-escrow", "AuthType gatehouse-cert",
-                 f"Require thumbprint {server.sender.pin}")
+                 f"Require thumbprint {server.sender.pin} role=provider")
         return (config.issuer(server.authority) + config.CRL_AND_CA
                 + f"EscrowVaultKey k1 file:{vault}\n" + RULE + domains
                 + (directory(server) if callable(directory) else directory)

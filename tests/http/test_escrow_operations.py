@@ -57,7 +57,7 @@ def test_counts(delivering):
     assert check_of(server, "vault") == {"name": "vault", "ok": True, "message": "it is open"}
     assert check_of(server, "uem.mdm")["ok"]
     assert verdict(server, "escrow.vault") == (
-        "ok", None, "1 secrets under the key k1, which seals")
+        "ok", None, "3 secrets under the key k1, which seals")
     assert verdict(server, "escrow.profiles")[2] == \
         "1 wait for credentials, 0 on their way, 1 delivered; 1 credentials"
     assert verdict(server, "uem.mdm")[0] == "ok"

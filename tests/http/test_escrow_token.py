@@ -63,8 +63,8 @@ def test_vault_and_signer(delivering):
         assert device.open(done.stdout) == [serial]
         server.graceful()
     row, = server.ctl_ok("vault", "status").objects
-    assert (row["key"], row["state"], row["secrets"]) == ("hsm", "current", 2)
-    assert server.ctl_ok("vault", "verify").object == {"good": 2, "failed": 0}
+    assert (row["key"], row["state"], row["secrets"]) == ("hsm", "current", 4)
+    assert server.ctl_ok("vault", "verify").object == {"good": 4, "failed": 0}
     for path in (server.root / "log").iterdir():
         assert PIN.encode() not in path.read_bytes(), path
 
