@@ -248,7 +248,7 @@ static int is_given_up(ctl_t *ctl, const char *id, gh_result_t *result)
     gh_result_fail(result, GH_EREFUSED, GH_FAILURE_CONFLICT, RULE,
                    "If the device is to have it all the same, give --force.",
                    GHNO(1339) "the profile %s is %s", id,
-                       gh_escrow_state_name(baton.record->state));
+                   gh_escrow_state_name(baton.record->state));
     return 1;
 }
 

@@ -99,6 +99,20 @@ def test_failed_profiles(delivering):
     delivering.wait_state(made, "delivered")
 
 
+def test_cancelled_profiles(delivering):
+    """The UEM has given the device up: keys go to it only if an operator insists."""
+    server = delivering.server
+    device = delivering.device()
+    made = delivering.skeleton(device)
+    assert delivering.ask("/v1/profiles/" + made["id"], "DELETE").status == 204
+    delivering.upload(device)
+    refused = server.ctl("escrow", "retry", made["id"])
+    assert refused.status == 1 and "GH1339" in refused.err, refused
+    delivering.wait_state(made, "cancelled")
+    server.ctl_ok("escrow", "retry", "--force", made["id"])
+    delivering.wait_state(made, "delivered")
+
+
 def test_pins(delivering):
     server = delivering.server
     assert verdict(server, "escrow.pins") == ("ok", None,

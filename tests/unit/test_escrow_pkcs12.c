@@ -10,6 +10,8 @@
 #include <openssl/pkcs12.h>
 #include <openssl/provider.h>
 
+#include "mod_escrow/escrow_gate.h"
+#include "status.h"
 #include "x509/key.h"
 
 #define DAY apr_time_from_sec(24 * 3600)
@@ -303,6 +305,36 @@ static void test_openssl_opens_what_is_made(void **state)
         "'pbeWithSHA1And3-KeyTripleDES-CBC, Iteration 2048'", scratch_path("made.p12"));
 }
 
+/** What one upload costs is bounded as a whole, however many files it has. */
+static void test_sum_of_iterations(void **state)
+{
+    gh_bytes_t der = fixture_file("pkcs12/pbes2.p12");
+    apr_int64_t iterations = ESCROW_ITERATIONS_SUM - 1;
+    escrow_credential_t *credential;
+
+    assert_int_equal(escrow_pkcs12_open_next(&credential, &iterations, opener, der, "secret",
+                                             ESCROW_SIGNING, apr_time_now(), test_pool, &result),
+                     APR_EINVAL);
+    assert_string_equal(result.number, "GH1116");
+    iterations = 1000;
+    assert_success(escrow_pkcs12_open_next(&credential, &iterations, opener, der, "secret",
+                                           ESCROW_SIGNING, apr_time_now(), test_pool, &result));
+    assert_true(iterations > 1000 + 2048);
+}
+
+static void test_gate(void **state)
+{
+    escrow_gate_t *gate = escrow_gate_join(NULL, 0, test_pool);
+    int i;
+
+    for (i = 0; i < ESCROW_OPENINGS; i++)
+        assert_success(escrow_gate_enter(gate, &result));
+    assert_int_equal(escrow_gate_enter(gate, &result), GH_EBUSY);
+    assert_string_equal(result.number, "GH1449");
+    escrow_gate_leave(gate);
+    assert_success(escrow_gate_enter(gate, &result));
+}
+
 static void test_uses(void **state)
 {
     assert_string_equal(escrow_use_name(ESCROW_ARCHIVED), "archived");
@@ -323,6 +355,8 @@ int main(void)
         cmocka_unit_test_teardown(test_process_has_no_old_ciphers, x509_test_teardown),
         cmocka_unit_test_teardown(test_made_for_devices, x509_test_teardown),
         cmocka_unit_test_teardown(test_openssl_opens_what_is_made, x509_test_teardown),
+        cmocka_unit_test_teardown(test_sum_of_iterations, x509_test_teardown),
+        cmocka_unit_test_teardown(test_gate, x509_test_teardown),
         cmocka_unit_test(test_uses)
     };
 
