@@ -439,7 +439,9 @@ static void answered(void *baton, cagw_outcome_t *outcome)
     /* once, however many search for something by it */
     framework_queue_note(search->service->issuer->queue, outcome->alive || outcome->stopped,
                          outcome->verdict == CAGW_BUSY ? outcome->retry_after : 0);
-    ca_service_note(search->service, outcome);
+    if (outcome->alive) {           /* by its clock */
+        ca_service_note(search->service, outcome);
+    }
     search->outcome = outcome;
     if (outcome->verdict == CAGW_DONE) {
         framework_blocking(framework_of(search), read_page, page_read, search);

@@ -27,6 +27,12 @@ def gateway(tmp_path):
     made.close()
 
 
+@pytest.fixture
+def make_server(gateway, make_server):
+    """Servers end before the gateway does, or their workers would say that it is gone."""
+    return make_server
+
+
 class Enrolling:
     """Enrolments of several devices at once."""
 
