@@ -242,12 +242,13 @@ scep_location() {
 
 write_configuration() {
     local static="SCEPChallenge static \"file:$state/secrets/scep-challenge\"" user=''
-    local library gatehouse scep ocsp escrow shipped
+    local library gatehouse scep ocsp escrow wstep shipped
     library=$(installed libgatehouse.so)
     gatehouse=$(installed mod_gatehouse.so)
     scep=$(installed mod_scep.so)
     ocsp=$(installed mod_ocsp.so)
     escrow=$(installed mod_escrow.so)
+    wstep=$(installed mod_wstep.so)
     shipped=$(installed gatehouse.conf)
     if is_root; then user=$(printf 'User %s\nGroup %s' "$run_as" "$(id -gn "$run_as")"); fi
     write_ctl
@@ -292,6 +293,7 @@ LoadModule gatehouse_module "$gatehouse"
 LoadModule scep_module "$scep"
 LoadModule ocsp_module "$ocsp"
 LoadModule escrow_module "$escrow"
+LoadModule wstep_module "$wstep"
 Include "${shipped%/*}/*.conf"
 
 GatehouseStore "$(store_uri)"
