@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include <apr_strings.h>
+#include <apr_time.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/store.h>
@@ -343,6 +344,35 @@ static apr_status_t cannot_open(const char *object, gh_result_t *result)
                           GHNO(0116) "cannot open the private key %s: %s", object, reason);
 }
 
+/**
+ * Processes that start together log in together, and SoftHSM writes to its files at each login: who
+ * reads them meanwhile finds no such token or object, or "General Error". Tokens of the network have
+ * such moments, too. A PIN that is refused is never tried again, for it would be locked.
+ */
+static apr_status_t open_patiently(EVP_PKEY **key, const token_uri_t *uri, UI_METHOD *method,
+                                   gh_result_t *result)
+{
+    apr_interval_time_t pause = apr_time_from_msec(50);
+    apr_status_t rv = APR_SUCCESS;
+
+    for (;;) {
+        ERR_clear_error();
+        if (provider_serves_tokens())
+            *key = open_by_provider(uri, method);
+        else
+            rv = open_by_engine(key, uri, method, result);
+        if (rv != APR_SUCCESS || *key != NULL)
+            return rv;
+        rv = cannot_open(uri->object, result);
+        if (rv != GH_EUNAVAILABLE || pause > apr_time_from_msec(400))
+            return rv;
+        apr_sleep(pause);
+        pause *= 2;
+        gh_result_clear(result);
+        rv = APR_SUCCESS;
+    }
+}
+
 apr_status_t gh_key_open_token(EVP_PKEY **key, const char *uri, const char *passphrase,
                                apr_pool_t *ptemp, gh_result_t *result)
 {
@@ -360,18 +390,10 @@ apr_status_t gh_key_open_token(EVP_PKEY **key, const char *uri, const char *pass
                             GHNO(0182) "there is no PIN for %s", parsed.object);
         goto cleanup;
     }
-    ERR_clear_error();
     method = ui_method_make();
-    if (provider_serves_tokens())
-        *key = open_by_provider(&parsed, method);
-    else
-        rv = open_by_engine(key, &parsed, method, result);
+    rv = open_patiently(key, &parsed, method, result);
     if (rv != APR_SUCCESS)
         goto cleanup;
-    if (*key == NULL) {
-        rv = cannot_open(parsed.object, result);
-        goto cleanup;
-    }
     rv = gh_key_try(*key, result);
 
 cleanup:
