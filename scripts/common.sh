@@ -71,7 +71,8 @@ build_tree() {
         (cd "$build" && run_logged "$log" "$top/configure" -q "$@") || return 1
     fi
     say "Building in $build"
-    run_logged "$log" make -C "$build" -j"$(getconf _NPROCESSORS_ONLN)" || return 1
+    run_logged "$log" make -C "$build" -j"$(getconf _NPROCESSORS_ONLN)" \
+        ${GH_LIBTOOL:+"LIBTOOL=$GH_LIBTOOL"} || return 1
     exec 9>&-
 }
 

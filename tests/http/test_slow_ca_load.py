@@ -103,9 +103,10 @@ def test_in_doubt_is_rare_visible_and_left_alone(make_server, gateway):
     remote.server.allow(*TROUBLE, *KILLED)
     spoil(gateway, serial=True)
     count = COUNT // 2
-    with SlowLoad(remote.client(), count, seconds=90) as load:
+    patience = max(80, COUNT // 4)
+    with SlowLoad(remote.client(), count, seconds=2 * patience) as load:
         kill_one(remote, random.Random(SEED))
-        wait_until(lambda: load.final >= count * 3 // 4, 80, what="most of the devices")
+        wait_until(lambda: load.final >= count * 3 // 4, patience, what="most of the devices")
         wait_until(lambda: len(doubtful(remote)) + load.final >= count, 60, 0.5,
                    what="an end of each")
         doubts = doubtful(remote)
