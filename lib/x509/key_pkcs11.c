@@ -346,8 +346,8 @@ static apr_status_t cannot_open(const char *object, gh_result_t *result)
 
 /**
  * Processes that start together log in together, and SoftHSM writes to its files at each login: who
- * reads them meanwhile finds no such token or object, or "General Error". Tokens of the network have
- * such moments, too. A PIN that is refused is never tried again, for it would be locked.
+ * reads them meanwhile finds no such token or object, or "General Error". Tokens of the network
+ * have such moments, too. A PIN that is refused is never tried again, for it would be locked.
  */
 static apr_status_t open_patiently(EVP_PKEY **key, const token_uri_t *uri, UI_METHOD *method,
                                    gh_result_t *result)
