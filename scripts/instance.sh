@@ -261,7 +261,7 @@ DefaultRuntimeDir "$state/run"
 PidFile "$state/run/httpd.pid"
 ErrorLog "$state/logs/error.log"
 LogLevel notice gatehouse:info
-$(load_modules mpm_event authn_core authz_core dir socache_shmcb ssl ${slow:+proxy proxy_fcgi})
+$(load_modules mpm_event authn_core authn_file authz_core dir socache_shmcb ssl ${slow:+proxy proxy_fcgi})
 SSLSessionCache "shmcb:$state/run/ssl-sessions(512000)"
 $user
 LogFormat "%h %l %u %t \"%r\" %>s %b" common
@@ -339,6 +339,7 @@ $(scep_location renew "$profile" "$static" "SCEPRenewal by-certificate")
 # The certificate of the https server below comes from here.
 $(scep_location servers privatessl-tls-server "SCEPChallenge onetime")
 $(escrow_configuration)
+$(wstep_configuration)
 $([ -z "$slow" ] || slow_ca_configuration "$static")
 
 <IfFile "$state/tls/server.pem">
@@ -348,6 +349,7 @@ $([ -z "$slow" ] || slow_ca_configuration "$static")
         SSLCertificateKeyFile "$state/tls/server-key.pem"
         # no client is asked for a certificate: SCEP clients stumble over that
         SSLVerifyClient none
+$(wstep_locations)
     </VirtualHost>
 $(escrow_hosts)
 </IfFile>
@@ -397,6 +399,7 @@ write_environment() {
         entry GH_OCSP_URL "$(ocsp_url)"
         entry GH_CRL_URL "$(url http)/crl/devices.crl"
         escrow_environment
+        wstep_environment
     } | put "$dir/quickstart.env" 600
     changed=$before
 }
@@ -553,6 +556,8 @@ show_urls() {
   Escrow                 $(escrow_url)   (client certificate: $state/escrow/client.pem)
   Escrow configuration   $(escrow_admin_url)   (client certificate: $state/escrow/admin.pem)
   Delivered profiles     $state/outbox
+  Windows, policies      $(xcep_url)   (user $wstep_user, password $(cat "$state/secrets/wstep-password"))
+  Windows, certificates  $(wstep_url)
   Logs                   $state/logs
   For scripts            . $dir/quickstart.env
 

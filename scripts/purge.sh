@@ -13,7 +13,7 @@ purge_instance() {
     if is_root; then rm -f "$dir/state"; fi
     # settings nearly last: without them nobody would know whose the rest is
     for name in software software.new software.old ca ca.new secrets store ocsp tls logs run tour slow \
-        escrow uem outbox httpd.conf httpd.conf.new settings.new settings .lock; do
+        escrow uem outbox wstep httpd.conf httpd.conf.new settings.new settings .lock; do
         rm -rf "${state:?}/$name"
     done
     say "Removed the demo CA, its store and its configuration"

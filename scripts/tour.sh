@@ -231,5 +231,6 @@ show_tour() {
     manual_approval
     revoke_device
     show_escrow_tour
+    show_wstep_tour
     [ -z "$slow" ] || slow_device
 }

@@ -126,6 +126,8 @@ says "the tour read mail with the key that was delivered" "The meeting is at nin
 says "the tour uploaded a key, with a receipt" '"stored":\[\{"use":"archived"'
 says "what was uploaded reached the phone" "3.p12: subject=CN = ada@example.com"
 says "the tour's stranger was refused" '"gh":"GH1150"'
+says "the tour got policies as Windows does" "<commonName>DemoUser<"
+says "the tour enrolled as Windows does" "subject=CN = ada$"
 says "the tour enrolled a device at the slow CA" "issuer=CN = Gateway SLOW"
 run 0 "status of the running instance is 0" status
 says "status has key: value lines" "^state: running$"
@@ -141,7 +143,8 @@ missing=''
 for key in GH_HTTP GH_HTTPS GH_TLS_CA GH_ROOT GH_CA GH_CONF GH_ERROR_LOG GH_AUDIT_LOG GH_PIDFILE \
     GH_STORE GH_CTL GH_SCEP_URL GH_SCEP_CHALLENGE GH_SCEP_LEGACY_URL GH_SCEP_MANUAL_URL \
     GH_SCEP_RENEW_URL GH_SCEP_SLOW_URL GH_OCSP_URL GH_CRL_URL GH_ESCROW_URL GH_ESCROW_CERT \
-    GH_ESCROW_KEY GH_ESCROW_ADMIN_URL GH_ESCROW_ADMIN_CERT GH_ESCROW_ADMIN_KEY GH_UEM_OUTBOX; do
+    GH_ESCROW_KEY GH_ESCROW_ADMIN_URL GH_ESCROW_ADMIN_CERT GH_ESCROW_ADMIN_KEY GH_UEM_OUTBOX \
+    GH_WSTEP_URL GH_XCEP_URL GH_WSTEP_USER GH_WSTEP_PASSWORD; do
     case ${!key-} in
     ''|*/) missing="$missing $key" ;;
     esac
@@ -188,7 +191,7 @@ says "the demo's OCSP signer is the CA's" "Response verify OK"
 grep -E "^getcert request .* -l " "$work/command-lines" >"$work/out" \
     && grep -q "^pki --scep --options " "$work/command-lines" \
     && ok "the commands of the tour were seen" || not_ok "the commands of the tour were seen"
-grep -E -e "$GH_SCEP_CHALLENGE" -e "$(cat "$(dirname "$GH_CONF")/secrets/vault.key")" \
+grep -E -e "$GH_SCEP_CHALLENGE" -e "$GH_WSTEP_PASSWORD" -e "$(cat "$(dirname "$GH_CONF")/secrets/vault.key")" \
     -e "$(cut -d: -f2 "$(dirname "$GH_CONF")/secrets/uem-user")" -e "^(getcert|pki) .*(-L|--challenge-password|--password) " \
     "$work/command-lines" >"$work/out"
 [ ! -s "$work/out" ] \
