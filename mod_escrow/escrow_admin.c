@@ -17,6 +17,7 @@
 #include "log.h"
 #include "mod_escrow/escrow_configuration.h"
 #include "mod_escrow/escrow_problem.h"
+#include "mod_escrow/escrow_tls.h"
 #include "mod_escrow/escrow_vault.h"
 #include "mod_escrow/thumbprint.h"
 #include "status.h"
@@ -107,6 +108,7 @@ static int send_configuration(request_rec *r)
     if (rv != APR_SUCCESS) {
         return refuse_failure(r, rv, &result);
     }
+    escrow_tls_add_files(configuration->endpoints, r->pool);
     apr_table_setn(r->headers_out, "ETag",
                    apr_pstrcat(r->pool, "\"", *configuration->version ? configuration->version
                                                                        : "0", "\"", NULL));

@@ -37,9 +37,10 @@ apr_status_t escrow_api_skeleton(escrow_call_t *call, gh_result_t *result)
     apr_status_t rv;
 
     if (!options.uem) {
-        return gh_result_fail(result, APR_EGENERAL, GH_FAILURE_INTERNAL, "escrow.skeleton",
+        return gh_result_fail(result, APR_EGENERAL, GH_FAILURE_UNAVAILABLE, "escrow.skeleton",
                               "Add EscrowDeliver NAME to the location.",
-                              GHNO(1239) "it is not configured where profiles go");
+                              GHNO(1239) "it is not configured where profiles go: add "
+                                         "EscrowDeliver NAME to the location of /v1/profiles");
     }
     rv = escrow_skeleton_read(&skeleton, call->body, apr_time_now(), r->pool, result);
     if (rv != APR_SUCCESS) {

@@ -80,13 +80,15 @@ static json_t *describe_endpoint(const gh_endpoint_record_t *record, apr_pool_t 
     if (escrow_endpoint_describe(&facts, record->chain, p) != APR_SUCCESS) {
         return NULL;
     }
-    return json_pack("{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "name", record->name,
+    return json_pack("{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "name", record->name,
                      "generation", (json_int_t)record->generation, "subject", facts.subject,
                      "thumbprint_sha256", facts.sha256, "not_before",
                      gh_time_text(p, facts.not_before), "not_after",
                      gh_time_text(p, facts.not_after), "certificates",
                      escrow_endpoint_pem(record->chain, p), "updated",
-                     gh_time_text(p, record->updated), "updated_by", record->updated_by);
+                     record->generation ? json_string(gh_time_text(p, record->updated))
+                                        : json_null(),
+                     "updated_by", text_or_null(record->updated_by));
 }
 
 void *escrow_configuration_json(const escrow_configuration_t *configuration, apr_pool_t *p)

@@ -204,6 +204,30 @@ int escrow_endpoint_use(const escrow_endpoint_t *endpoint, SSL *ssl)
     return ok;
 }
 
+apr_status_t escrow_endpoint_of_context(gh_bytes_t *chain, SSL_CTX *context, apr_pool_t *p)
+{
+    X509 *certificate = SSL_CTX_get0_certificate(context);
+    STACK_OF(X509) *above = NULL;
+    unsigned char *data, *at;
+    int length = certificate ? i2d_X509(certificate, NULL) : 0, i;
+
+    SSL_CTX_get_extra_chain_certs(context, &above);
+    if (length <= 0) {
+        return APR_NOTFOUND;
+    }
+    for (i = 0; above && i < sk_X509_num(above); ++i) {
+        length += i2d_X509(sk_X509_value(above, i), NULL);
+    }
+    data = at = apr_palloc(p, (apr_size_t)length);
+    i2d_X509(certificate, &at);
+    for (i = 0; above && i < sk_X509_num(above); ++i) {
+        i2d_X509(sk_X509_value(above, i), &at);
+    }
+    chain->data = data;
+    chain->length = (apr_size_t)(at - data);
+    return APR_SUCCESS;
+}
+
 const char *escrow_endpoint_pem(gh_bytes_t chain, apr_pool_t *p)
 {
     const unsigned char *at = chain.data, *end = chain.data + chain.length;

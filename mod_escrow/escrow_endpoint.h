@@ -34,6 +34,9 @@ apr_status_t escrow_endpoint_open(escrow_endpoint_t **endpoint, const gh_endpoin
 /** Sets certificate, chain and key of a handshake. @return 0 if OpenSSL does not take them */
 int escrow_endpoint_use(const escrow_endpoint_t *endpoint, SSL *ssl);
 
+/** The chain that a virtual host of httpd's files shows. @return APR_NOTFOUND if it has none */
+apr_status_t escrow_endpoint_of_context(gh_bytes_t *chain, SSL_CTX *context, apr_pool_t *p);
+
 /** The certificates in PEM, the server's first. */
 const char *escrow_endpoint_pem(gh_bytes_t chain, apr_pool_t *p);
 

@@ -131,17 +131,44 @@ typedef struct {
     int with_roles;
     int bare;
     escrow_pins_t *pins;
+    escrow_skipped_t *skipped;      /* NULL: the first line that is bad ends it */
     apr_pool_t *p;
     gh_result_t *result;
 } reader_t;
 
-static apr_status_t bad_line(reader_t *reader, const char *what)
+static apr_status_t fail_lines(gh_result_t *result, int with_roles, const char *what)
 {
-    return gh_result_fail(reader->result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
-                          reader->with_roles
+    return gh_result_fail(result, APR_EINVAL, GH_FAILURE_MALFORMED, RULE,
+                          with_roles
                               ? "Write in each line: THUMBPRINT ROLE[,ROLE] [expires=TIME] [LABEL]."
                               : "Write in each line: THUMBPRINT [expires=TIME] [LABEL].",
-                          GHNO(1159) "line %d of %s: %s", reader->number, reader->path, what);
+                          GHNO(1159) "%s", what);
+}
+
+apr_status_t escrow_pins_skipped(const escrow_skipped_t *skipped, int with_roles, apr_pool_t *p,
+                                 gh_result_t *result)
+{
+    const char *what = APR_ARRAY_IDX(skipped->said, 0, const char *);
+
+    if (skipped->count > 1) {
+        what = apr_psprintf(p, "%s; and %d more lines like that", what, skipped->count - 1);
+    }
+    return fail_lines(result, with_roles, what);
+}
+
+static apr_status_t bad_line(reader_t *reader, const char *what)
+{
+    const char *said;
+
+    if (reader->skipped && ++reader->skipped->count > ESCROW_SKIPPED_SAID) {
+        return APR_EINVAL;
+    }
+    said = apr_psprintf(reader->p, "line %d of %s: %s", reader->number, reader->path, what);
+    if (!reader->skipped) {
+        return fail_lines(reader->result, reader->with_roles, said);
+    }
+    APR_ARRAY_PUSH(reader->skipped->said, const char *) = said;
+    return APR_EINVAL;
 }
 
 /** The next word, which ends at a blank; NUL is no blank here. */
@@ -240,11 +267,16 @@ static apr_status_t read_line(reader_t *reader, gh_bytes_t line)
 }
 
 apr_status_t escrow_pins_parse(escrow_pins_t **pins, gh_bytes_t text, const char *path,
-                               int with_roles, int *bare, apr_pool_t *p, gh_result_t *result)
+                               int with_roles, int *bare, escrow_skipped_t *skipped,
+                               apr_pool_t *p, gh_result_t *result)
 {
-    reader_t reader = { path, 0, with_roles, 0, escrow_pins_make(p), p, result };
+    reader_t reader = { path, 0, with_roles, 0, escrow_pins_make(p), skipped, p, result };
     apr_status_t rv = APR_SUCCESS;
 
+    if (skipped) {
+        skipped->count = 0;
+        skipped->said = apr_array_make(p, 2, sizeof(const char *));
+    }
     while (rv == APR_SUCCESS && text.length) {
         const unsigned char *end = memchr(text.data, '\n', text.length);
         gh_bytes_t line = { text.data, end ? (apr_size_t)(end - text.data) : text.length };
@@ -257,6 +289,7 @@ apr_status_t escrow_pins_parse(escrow_pins_t **pins, gh_bytes_t text, const char
             --line.length;
         }
         rv = read_line(&reader, line);
+        rv = skipped ? APR_SUCCESS : rv;
     }
     *pins = reader.pins;
     if (bare) {
@@ -266,7 +299,7 @@ apr_status_t escrow_pins_parse(escrow_pins_t **pins, gh_bytes_t text, const char
 }
 
 apr_status_t escrow_pins_read(escrow_pins_t **pins, const char *path, int with_roles, int *bare,
-                              apr_pool_t *p, gh_result_t *result)
+                              escrow_skipped_t *skipped, apr_pool_t *p, gh_result_t *result)
 {
     gh_bytes_t text = { NULL, 0 };
     apr_file_t *file = NULL;
@@ -299,5 +332,5 @@ apr_status_t escrow_pins_read(escrow_pins_t **pins, const char *path, int with_r
                               GHNO(1158) "the pins in %s cannot be read: %s", path,
                               apr_strerror(rv, why, sizeof(why)));
     }
-    return escrow_pins_parse(pins, text, path, with_roles, bare, p, result);
+    return escrow_pins_parse(pins, text, path, with_roles, bare, skipped, p, result);
 }

@@ -4,6 +4,7 @@
 #define mod_escrow_escrow_pins_h
 
 #include <apr_pools.h>
+#include <apr_tables.h>
 
 #include "mod_escrow/escrow_client.h"
 
@@ -53,17 +54,32 @@ void escrow_pins_take_used(const escrow_pins_t *pins,
                            void (*take)(void *baton, const escrow_pin_t *pin), void *baton,
                            apr_pool_t *ptemp);
 
+/** Lines of a file that were left out since they cannot be understood. */
+typedef struct {
+    int count;
+    apr_array_header_t *said;       /* const char *: of the first ESCROW_SKIPPED_SAID, which line of
+                                       which file, and why */
+} escrow_skipped_t;
+
+#define ESCROW_SKIPPED_SAID 8
+
 /**
  * Reads a file: in each line a thumbprint, then, if with_roles is set, its roles
  * separated by commas; then "expires=" and a time of RFC 3339, and any label. '#' begins a comment.
  * @param bare set to the number of lines that have 40 digits without a prefix; may be NULL
- * @return result names the line
+ * @param skipped set to the lines that were left out; NULL: the first of them is an error, and
+ *        result names it
  */
 apr_status_t escrow_pins_read(escrow_pins_t **pins, const char *path, int with_roles, int *bare,
-                              apr_pool_t *p, gh_result_t *result);
+                              escrow_skipped_t *skipped, apr_pool_t *p, gh_result_t *result);
 
 /** The same, of a text. */
 apr_status_t escrow_pins_parse(escrow_pins_t **pins, gh_bytes_t text, const char *path,
-                               int with_roles, int *bare, apr_pool_t *p, gh_result_t *result);
+                               int with_roles, int *bare, escrow_skipped_t *skipped,
+                               apr_pool_t *p, gh_result_t *result);
+
+/** What is to be said of lines that were left out, as the error GH1159. */
+apr_status_t escrow_pins_skipped(const escrow_skipped_t *skipped, int with_roles, apr_pool_t *p,
+                                 gh_result_t *result);
 
 #endif /* mod_escrow_escrow_pins_h */

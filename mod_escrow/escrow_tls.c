@@ -28,6 +28,9 @@ static struct {
     apr_hash_t *endpoints;          /* escrow_endpoint_t by name */
 } child;
 
+/** SSL_CTX by name, of the first virtual host that has it; of the configuration. */
+static apr_hash_t *contexts;
+
 const char *escrow_set_tls(cmd_parms *cmd, void *dir, const char *name)
 {
     escrow_server_t *server = escrow_server(cmd->server);
@@ -145,12 +148,61 @@ static int choose(SSL *ssl, void *data)
     return 1;
 }
 
+static apr_status_t forget_contexts(void *data)
+{
+    contexts = NULL;
+    return APR_SUCCESS;
+}
+
 static int init_server(server_rec *s, apr_pool_t *p, int is_proxy, SSL_CTX *context)
 {
-    if (!is_proxy && escrow_tls_used() && escrow_server(s)->tls) {
-        SSL_CTX_set_cert_cb(context, choose, s);
+    const char *name = is_proxy || !escrow_tls_used() ? NULL : escrow_server(s)->tls;
+
+    if (!name) {
+        return 0;
+    }
+    SSL_CTX_set_cert_cb(context, choose, s);
+    if (!contexts) {
+        contexts = apr_hash_make(p);
+        apr_pool_cleanup_register(p, NULL, forget_contexts, apr_pool_cleanup_null);
+    }
+    if (!apr_hash_get(contexts, name, APR_HASH_KEY_STRING)) {
+        apr_hash_set(contexts, name, APR_HASH_KEY_STRING, context);
     }
     return 0;
+}
+
+static int is_known(const apr_array_header_t *records, const char *name)
+{
+    int i;
+
+    for (i = 0; i < records->nelts; ++i) {
+        if (!strcmp(APR_ARRAY_IDX(records, i, const gh_endpoint_record_t *)->name, name)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void escrow_tls_add_files(apr_array_header_t *records, apr_pool_t *p)
+{
+    const apr_array_header_t *names = escrow_global_now()->tls_names;
+    int i;
+
+    for (i = 0; contexts && i < names->nelts; ++i) {
+        const char *name = APR_ARRAY_IDX(names, i, const char *);
+        SSL_CTX *context = apr_hash_get(contexts, name, APR_HASH_KEY_STRING);
+        gh_endpoint_record_t *record;
+
+        if (!context || is_known(records, name)) {
+            continue;
+        }
+        record = apr_pcalloc(p, sizeof(*record));
+        record->name = name;
+        if (escrow_endpoint_of_context(&record->chain, context, p) == APR_SUCCESS) {
+            APR_ARRAY_PUSH(records, gh_endpoint_record_t *) = record;
+        }
+    }
 }
 
 void escrow_tls_hooks(apr_pool_t *p)

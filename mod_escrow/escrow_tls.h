@@ -17,6 +17,9 @@ int escrow_tls_used(void);
 int escrow_tls_check(server_rec *s);
 void escrow_tls_hooks(apr_pool_t *p);
 void escrow_tls_child_init(apr_pool_t *pchild, server_rec *s);
+/** Adds those that are shown now though the store has none of their name: they are of httpd's
+ *  files, with generation 0. @param records gh_endpoint_record_t * */
+void escrow_tls_add_files(apr_array_header_t *records, apr_pool_t *p);
 /** Takes up what the store has. @param records gh_endpoint_record_t *; copied */
 void escrow_tls_publish(const apr_array_header_t *records);
 

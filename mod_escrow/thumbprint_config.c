@@ -92,12 +92,23 @@ const char *thumbprint_set_proxy(cmd_parms *cmd, void *dir, int argc, char *cons
     return proxy->networks->nelts ? NULL : bad_proxy(cmd, "no address");
 }
 
+/** For gatehousectl, which has more to say than that. */
+static int dump_problem(cmd_parms *cmd, const gh_result_t *result)
+{
+    APR_OPTIONAL_FN_TYPE(gatehouse_dump_problem) *note
+        = APR_RETRIEVE_OPTIONAL_FN(gatehouse_dump_problem);
+
+    return note && note(cmd->pool, NULL, "EscrowPinFile", cmd->directive->filename,
+                        cmd->directive->line_num, result);
+}
+
 const char *thumbprint_add_file(cmd_parms *cmd, const char *path, int with_roles, int *index)
 {
     escrow_global_t *global = escrow_global(cmd->pool);
     escrow_pins_t *pins;
     escrow_file_t *file;
     gh_result_t result;
+    escrow_skipped_t skipped;
     int i, bare = 0;
 
     path = ap_server_root_relative(cmd->pool, path);
@@ -112,8 +123,11 @@ const char *thumbprint_add_file(cmd_parms *cmd, const char *path, int with_roles
         }
     }
     gh_result_clear(&result);
-    if (escrow_pins_read(&pins, path, with_roles, &bare, cmd->temp_pool, &result)
-        != APR_SUCCESS) {
+    if ((escrow_pins_read(&pins, path, with_roles, &bare, &skipped, cmd->temp_pool, &result)
+             != APR_SUCCESS
+         || (skipped.count && escrow_pins_skipped(&skipped, with_roles, cmd->temp_pool, &result)
+                 != APR_SUCCESS))
+        && !dump_problem(cmd, &result)) {
         return apr_psprintf(cmd->pool, "%s: %s. %s", result.number, result.message,
                             result.action);
     }

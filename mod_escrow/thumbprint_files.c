@@ -71,12 +71,30 @@ static int same(const apr_finfo_t *a, const apr_finfo_t *b)
            && a->device == b->device && a->ctime == b->ctime;
 }
 
+/** Lines that cannot be understood authorise nobody, and end nothing that the others say. */
+static void tell_skipped(const watched_t *watched, const escrow_skipped_t *skipped)
+{
+    int i;
+
+    for (i = 0; i < skipped->said->nelts; ++i) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, child.server, GHNO(1610) "%s; this line lets "
+                     "nobody in, the others count",
+                     APR_ARRAY_IDX(skipped->said, i, const char *));
+    }
+    if (skipped->count > skipped->said->nelts) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, child.server, GHNO(1611) "%d more lines of %s "
+                     "cannot be understood, and let nobody in",
+                     skipped->count - skipped->said->nelts, watched->file->path);
+    }
+}
+
 /** Reads a file if it has changed. A file that cannot be read changes nothing: what was known
  *  stays, as it does while somebody writes it. */
 static void look(watched_t *watched, int first)
 {
     escrow_pins_t *pins = NULL;
     apr_pool_t *pool = NULL, *former;
+    escrow_skipped_t skipped = { 0, NULL };
     apr_finfo_t info;
     gh_result_t result;
     apr_status_t rv;
@@ -95,8 +113,8 @@ static void look(watched_t *watched, int first)
     else if (first || !same(&info, &watched->info)) {
         watched->info = info;
         gh_result_clear(&result);
-        rv = escrow_pins_read(&pins, watched->file->path, watched->file->with_roles, NULL, pool,
-                              &result);
+        rv = escrow_pins_read(&pins, watched->file->path, watched->file->with_roles, NULL,
+                              &skipped, pool, &result);
         if (rv != APR_SUCCESS) {
             pins = NULL;
             watched->failed = 0;
@@ -108,6 +126,7 @@ static void look(watched_t *watched, int first)
         return;
     }
     watched->failed = 0;
+    tell_skipped(watched, &skipped);
     apr_thread_rwlock_wrlock(child.lock);
     former = watched->pool;
     watched->pins = pins;

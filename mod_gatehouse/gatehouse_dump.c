@@ -64,7 +64,8 @@ static const char *problem_name(const char *directive, const char *issuer, apr_p
         { "IssuerCertificate", "certificate" }, { "IssuerKey", "key" }, { "IssuerChain", "chain" },
         { "IssuerCredential", "credential" }, { "IssuerTrust", "trust" }, { "IssuerCMP", "cmp" },
         { "GatehouseSealingKey", "sealing" },
-        { "<Webhook>", "webhook" }, { "SCEPChallenge", "challenges" }
+        { "<Webhook>", "webhook" }, { "SCEPChallenge", "challenges" },
+        { "EscrowPinFile", "escrow.pins" }
     };
     const char *name = "issuer";
     apr_size_t i;

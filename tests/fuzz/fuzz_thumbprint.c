@@ -47,6 +47,7 @@ static void try_header(int format, gh_bytes_t value, apr_pool_t *p)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    escrow_skipped_t skipped;
     escrow_pins_t *pins;
     gh_thumbprint_t thumbprint;
     gh_result_t result;
@@ -67,7 +68,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         try_header(*data - '0', rest, p);
     }
     else if (*data == 'f' || *data == 'r') {
-        escrow_pins_parse(&pins, rest, "file", *data == 'r', NULL, p, &result);
+        escrow_pins_parse(&pins, rest, "file", *data == 'r', NULL, size % 2 ? &skipped : NULL, p,
+                          &result);
     }
     else if (gh_thumbprint_parse(&thumbprint, (const char *)rest.data, rest.length, NULL, &result)
              == APR_SUCCESS) {

@@ -119,6 +119,31 @@ def test_a_file_of_pins_that_is_removed(nodes):
     wait_until(lambda: configure(first).status == 200, 20, what="the pins")
 
 
+def test_a_bad_line_of_a_file_of_pins(nodes):
+    """It lets nobody in, and it is said which it is and why; the other lines count, new ones too.
+    gatehousectl check tells of it, and httpd would not start with it."""
+    first, _ = nodes
+    path = first.root / "pins"
+    before = path.read_text()
+    problem(ask(first, "/uem", first.uem), 403, "GH1150")
+    path.write_text(f"{first.provider.pin} everybody\n{first.uem.pin} uem\n{before}")
+    first.expect("GH1610")
+    wait_until(lambda: ask(first, "/uem", first.uem).status == 200, 20, what="the good line")
+    assert configure(first).status == 200
+    problem(ask(first, "/provider", first.provider), 403, "GH1150")
+    assert re.search(rf"GH1610: line 1 of {path}: a role is provider, uem or admin",
+                     first.log.text())
+    row, = [row for row in first.ctl("check").objects if row["name"] == "escrow.pins"]
+    assert row["verdict"] == "error" and row["gh"] == "GH1159"
+    assert f"line 1 of {path}" in row["message"], row
+    result = first.configtest()
+    assert result.returncode != 0 and "GH1159" in result.stderr
+    path.write_text(before)
+    wait_until(lambda: ask(first, "/uem", first.uem).status == 403, 20, what="the end of the pin")
+    assert all(row["name"] != "escrow.pins" or row["verdict"] == "ok"
+               for row in first.ctl("check").objects)
+
+
 def test_pins_of_the_store(nodes):
     """A pin counts for the next request on another node, and so does its end; roles are apart."""
     first, second = nodes
@@ -335,6 +360,9 @@ def test_tls_certificate(nodes):
     kept = [(connect(node, first.uem, version)) for node in nodes for version in versions]
     for connection in kept:
         assert on(connection, "/uem").status == 200
+    shown, = json.loads(configure(first).body)["server_certificates"]
+    assert (shown["name"], shown["generation"], shown["updated"]) == ("api", 0, None)
+    assert shown["thumbprint_sha256"] == first.tls.sha256
     now = datetime.datetime.utcnow()
     root = escrow.make_certificate("a root", "p256-01", ca=True)
     for options, number in (({"usage": ExtendedKeyUsageOID.CLIENT_AUTH}, "GH1174"),
@@ -350,7 +378,7 @@ def test_tls_certificate(nodes):
     assert answer.status == 200, answer.body
     assert b"PRIVATE KEY" not in answer.body
     stored, = json.loads(answer.body)["server_certificates"]
-    assert stored["name"] == "api" and "BEGIN CERTIFICATE" in stored["certificates"]
+    assert stored["name"] == "api" and stored["generation"] == 1 and "BEGIN CERTIFICATE" in stored["certificates"]
     for node in nodes:
         for version in versions:
             assert presented(node, version) == made

@@ -107,7 +107,7 @@ static apr_status_t read_text(escrow_pins_t **pins, const char *text, int with_r
     gh_bytes_t bytes = { (const unsigned char *)text, strlen(text) };
 
     gh_result_clear(result);
-    return escrow_pins_parse(pins, bytes, "/etc/pins", with_roles, bare, pool, result);
+    return escrow_pins_parse(pins, bytes, "/etc/pins", with_roles, bare, NULL, pool, result);
 }
 
 static void test_file(void **state)
@@ -145,6 +145,42 @@ static void test_bad_file(void **state)
     assert_int_equal(read_text(&pins, SHA1 " uem expires=soon\n", 1, NULL, &result), APR_EINVAL);
     assert_int_equal(read_text(&pins, "", 1, NULL, &result), APR_SUCCESS);
     assert_int_equal(escrow_pins_count(pins), 0);
+}
+
+/* While httpd runs, a line that is bad lets nobody in, and ends nobody else. */
+static void test_bad_lines_are_left_out(void **state)
+{
+    static const char text[] = SHA256 " everybody\n" SHA256 " uem\n" SHA1 " admin expires=soon\n";
+    escrow_client_t good = client_of(SHA256, NULL), bad = client_of(NULL, SHA1);
+    gh_bytes_t bytes = { (const unsigned char *)text, strlen(text) };
+    escrow_skipped_t skipped;
+    escrow_pins_t *pins;
+    gh_result_t result;
+    const char *many = "";
+    int i;
+
+    (void)state;
+    gh_result_clear(&result);
+    assert_int_equal(escrow_pins_parse(&pins, bytes, "/etc/pins", 1, NULL, &skipped, pool,
+                                       &result), APR_SUCCESS);
+    assert_non_null(escrow_pins_find(pins, &good, ESCROW_ROLE_UEM, 0));
+    assert_null(escrow_pins_find(pins, &good, ESCROW_ROLE_PROVIDER | ESCROW_ROLE_ADMIN, 0));
+    assert_null(escrow_pins_find(pins, &bad, ESCROW_ROLE_ANY, 0));
+    assert_int_equal(skipped.count, 2);
+    assert_non_null(strstr(APR_ARRAY_IDX(skipped.said, 1, const char *), "line 3 of /etc/pins"));
+    escrow_pins_skipped(&skipped, 1, pool, &result);
+    assert_string_equal(result.number, "GH1159");
+    assert_non_null(strstr(result.message, "line 1 of /etc/pins"));
+    assert_non_null(strstr(result.message, "and 1 more"));
+    for (i = 0; i < 20; i++) {
+        many = apr_pstrcat(pool, many, "nobody\n", NULL);
+    }
+    bytes.data = (const unsigned char *)many;
+    bytes.length = strlen(many);
+    assert_int_equal(escrow_pins_parse(&pins, bytes, "/etc/pins", 1, NULL, &skipped, pool,
+                                       &result), APR_SUCCESS);
+    assert_int_equal(skipped.count, 20);
+    assert_int_equal(skipped.said->nelts, ESCROW_SKIPPED_SAID);
 }
 
 static void test_roles_last_as_long_as_the_longest(void **state)
@@ -232,6 +268,7 @@ int main(void)
         cmocka_unit_test(test_pasted),
         cmocka_unit_test(test_file),
         cmocka_unit_test(test_bad_file),
+        cmocka_unit_test(test_bad_lines_are_left_out),
         cmocka_unit_test(test_roles_last_as_long_as_the_longest),
         cmocka_unit_test(test_times),
         cmocka_unit_test(test_headers_without_certificate),
