@@ -95,11 +95,14 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
 static void register_hooks(apr_pool_t *p)
 {
     static const char *const after_gatehouse[] = { "mod_gatehouse.c", NULL };
+    static const char *const before_gssapi[] = { "mod_auth_gssapi.c", NULL };
 
     /* issuers and profiles are known then */
     ap_hook_check_config(check_config, after_gatehouse, NULL, APR_HOOK_MIDDLE);
     /* the store is open then */
     ap_hook_child_init(wstep_child_init, after_gatehouse, NULL, APR_HOOK_MIDDLE);
+    ap_hook_check_authn(wstep_kerberos_check, NULL, before_gssapi, APR_HOOK_FIRST,
+                        AP_AUTH_INTERNAL_PER_CONF);
     /* before core looks for files, and mod_dir redirects to directories */
     ap_hook_map_to_storage(wstep_map_to_storage, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_handler(wstep_handler, NULL, NULL, APR_HOOK_MIDDLE);

@@ -222,6 +222,25 @@ static void find_providers(compile_t *c, wstep_entry_t *entry)
     }
 }
 
+/** What a location has to say for Kerberos. */
+static void check_kerberos(compile_t *c, const wstep_entry_t *entry)
+{
+    if (entry->endpoint.authentication != WSTEP_KERBEROS) {
+        return;
+    }
+    if (!c->settings->domains || !c->settings->domains->nelts) {
+        problem(c, entry->section->place, apr_psprintf(c->ptemp, GHNO(1536) "%s needs WSTEPDomain: "
+                "with Kerberos each user is of a realm, user@EXAMPLE.COM, and those of other "
+                "domains than the configured ones are refused", entry->endpoint.path));
+    }
+    if (entry->section->weak_kerberos > 0) {
+        wstep_log_problem(c->s, APLOG_WARNING, entry->section->place,
+                          apr_psprintf(c->ptemp, GHNO(1537) "WSTEPWeakKerberos: tickets with 3DES "
+                                       "and RC4 are taken at %s", entry->endpoint.path),
+                          c->ptemp);
+    }
+}
+
 /** @return 1 if some section says how callers show who they are: whoever writes of /wstep alone has
  *  not thought of callers whom nobody knows */
 static int said_how(const compile_t *c, const wstep_url_t *url, const char *path)
@@ -264,6 +283,7 @@ static wstep_entry_t *make_entry(compile_t *c, const wstep_url_t *url, const cha
     entry->endpoint.authentication = url->authentication;
     entry->endpoint.domains = c->settings->domains;
     find_providers(c, entry);
+    check_kerberos(c, entry);
     apr_hash_set(c->server->entries, path, APR_HASH_KEY_STRING, entry);
     APR_ARRAY_PUSH(c->server->listed, wstep_entry_t *) = entry;
     return entry;

@@ -66,6 +66,7 @@ typedef struct {
     const gh_renewal_policy_t *renewal;     /* NULL with renewal_said: off */
     int renewal_said;
     int renewal_only;
+    int weak_kerberos;
     int response;                   /* wstep_response_t */
     int priority;
     const char *parent_dn;
@@ -213,7 +214,19 @@ struct wstep_verdicts *wstep_child_verdicts(void);
 
 /* wstep_handler.c */
 
+/** @return NULL if nothing is served at the request's path */
+const wstep_entry_t *wstep_find_entry(const request_rec *r);
 int wstep_handler(request_rec *r);
 int wstep_map_to_storage(request_rec *r);
+
+/* wstep_kerberos.c */
+
+/** Looks at a token of Negotiate before the module that knows whether it is genuine does. */
+int wstep_kerberos_check(request_rec *r);
+/** @return APR_SUCCESS if this request has shown a ticket that was looked at, and whose user httpd
+ *          knows; GH_EREFUSED with result */
+apr_status_t wstep_kerberos_shown(request_rec *r, gh_result_t *result);
+/** Names the only scheme that is taken, for an answer with 401. */
+void wstep_kerberos_challenge(request_rec *r);
 
 #endif /* mod_wstep_wstep_config_h */

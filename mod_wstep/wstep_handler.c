@@ -132,6 +132,11 @@ static int check_request(exchange_t *x, int *answered)
                        GHNO(1464) "there were too many wrong passwords from this address");
         return refuse(x, HTTP_SERVICE_UNAVAILABLE);
     }
+    if (x->entry->endpoint.authentication == WSTEP_KERBEROS
+        && wstep_kerberos_shown(r, &x->result) != APR_SUCCESS) {
+        wstep_kerberos_challenge(r);
+        return refuse(x, HTTP_UNAUTHORIZED);
+    }
     *answered = 0;
     return OK;
 }
@@ -280,7 +285,7 @@ static int operate(exchange_t *x)
     return rv == APR_SUCCESS ? send_xml(r, HTTP_OK, x->xml) : send_fault(x);
 }
 
-static const wstep_entry_t *find_entry(request_rec *r)
+const wstep_entry_t *wstep_find_entry(const request_rec *r)
 {
     const wstep_server_t *server = wstep_server(r->server);
     wstep_url_t url;
@@ -313,7 +318,7 @@ int wstep_handler(request_rec *r)
     x = apr_pcalloc(r->pool, sizeof(*x));
     x->visit.r = r;
     x->visit.event = wstep_audit_event(r);
-    x->entry = find_entry(r);
+    x->entry = wstep_find_entry(r);
     gh_result_clear(&x->result);
     begin_event(x);
     if (!x->entry) {

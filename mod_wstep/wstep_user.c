@@ -107,12 +107,14 @@ static apr_status_t by_token(wstep_caller_t *caller, request_rec *r, const wstep
     return rv;
 }
 
-/** What httpd has found out before; a module that speaks NTLM too is of no use. */
+/** What httpd has found out before, from a ticket that was looked at. */
 static apr_status_t by_httpd(wstep_caller_t *caller, request_rec *r, const wstep_entry_t *entry,
-                             wstep_fault_kind_t *kind, gh_result_t *result)
+                             gh_result_t *result)
 {
-    if (!r->user || !r->ap_auth_type || ap_cstr_casecmp(r->ap_auth_type, "Negotiate")) {
-        return refuse(kind, result);
+    apr_status_t rv = wstep_kerberos_shown(r, result);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
     }
     return wstep_user_parse(&caller->user, r->user, NULL, entry->endpoint.domains, r->pool,
                             result);
@@ -137,7 +139,7 @@ apr_status_t wstep_authenticate(wstep_caller_t *caller, request_rec *r, const ws
     case WSTEP_USERTOKEN:
         return by_token(caller, r, entry, &token, kind, result);
     case WSTEP_KERBEROS:
-        return by_httpd(caller, r, entry, kind, result);
+        return by_httpd(caller, r, entry, result);
     case WSTEP_ANONYMOUS:
         return APR_SUCCESS;
     default:
