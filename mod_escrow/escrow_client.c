@@ -51,6 +51,9 @@ apr_status_t escrow_client_read(escrow_client_t *client, gh_bytes_t der)
         certificate = d2i_X509(NULL, &at, (long)der.length);
         ok = certificate && at == der.data + der.length && escrow_client_of(client, certificate);
     }
+    if (ok) {
+        client->der = der;
+    }
     X509_free(certificate);
     ERR_clear_error();
     return ok ? APR_SUCCESS : APR_EINVAL;

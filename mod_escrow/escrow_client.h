@@ -15,6 +15,7 @@ typedef struct {
     gh_thumbprint_t sha1;           /* length 0: not known */
     apr_time_t not_before;          /* 0: not known */
     apr_time_t not_after;           /* 0: not known */
+    gh_bytes_t der;                 /* what was read; length 0: it was not read from DER */
 } escrow_client_t;
 
 /** Certificates in headers are no larger, in DER. */
@@ -23,7 +24,7 @@ typedef struct {
 /** @return 0 if there is no memory for it */
 int escrow_client_of(escrow_client_t *client, const X509 *certificate);
 
-/** @param der one certificate and nothing else. @return APR_SUCCESS or APR_EINVAL */
+/** @param der one certificate and nothing else; lives as long as client. @return APR_SUCCESS or APR_EINVAL */
 apr_status_t escrow_client_read(escrow_client_t *client, gh_bytes_t der);
 
 /** The one that names a client: SHA-256 if that is known. */

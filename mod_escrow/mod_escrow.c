@@ -21,6 +21,7 @@
 #include "mod_escrow/escrow_vault.h"
 #include "mod_escrow/escrow_worker_start.h"
 #include "mod_escrow/thumbprint.h"
+#include "mod_gatehouse/client_certificate.h"
 
 #if !AP_MODULE_MAGIC_AT_LEAST(20120211, 105)
 #error "mod_escrow needs a newer httpd 2.4"
@@ -80,6 +81,7 @@ static void register_hooks(apr_pool_t *p)
 {
     static const char *const after_gatehouse[] = { "mod_gatehouse.c", NULL };
 
+    APR_REGISTER_OPTIONAL_FN(gatehouse_client_certificate);
     thumbprint_connection_hooks(p);
     thumbprint_require_hooks(p);
     thumbprint_refusal_hooks(p);

@@ -38,6 +38,8 @@ void thumbprint_connection_hooks(apr_pool_t *p);
 /** What mod_ssl has of the peer of a connection, kept for as long as that.
  *  @return NULL if there is no certificate, or no TLS; lives as long as p and the connection */
 const escrow_client_t *thumbprint_of_connection(conn_rec *c, apr_pool_t *p);
+/** The certificate itself, which the caller frees; NULL: there is none. */
+X509 *thumbprint_peer_certificate(conn_rec *c);
 /** The address of the peer of a connection, whatever mod_remoteip has made of it. */
 apr_sockaddr_t *thumbprint_peer(conn_rec *c);
 
@@ -63,6 +65,7 @@ typedef enum {
 typedef struct {
     int by_proxy;
     int looked;                     /* client and bad are set */
+    int in_header;                  /* client is who a proxy says it is */
     const escrow_client_t *client;  /* NULL: none */
     gh_result_t *bad;               /* what is wrong with the header, or NULL */
     const char *name;               /* thumbprint of the client as text */
@@ -77,6 +80,9 @@ thumbprint_request_t *thumbprint_request(request_rec *r);
 const thumbprint_request_t *thumbprint_look(request_rec *r);
 /** "sha256:..." or "sha1:...", or NULL if the client has none. */
 const char *thumbprint_name(request_rec *r);
+/** Offered to other modules; see client_certificate.h. */
+apr_status_t gatehouse_client_certificate(request_rec *r, X509 **certificate,
+                                          gh_result_t *result);
 
 /* thumbprint_require.c */
 

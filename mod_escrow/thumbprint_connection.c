@@ -112,6 +112,13 @@ const escrow_client_t *thumbprint_of_connection(conn_rec *c, apr_pool_t *p)
     return client;
 }
 
+X509 *thumbprint_peer_certificate(conn_rec *c)
+{
+    connection_t *connection = connection_of(c);
+
+    return connection && connection->ssl ? SSL_get1_peer_certificate(connection->ssl) : NULL;
+}
+
 static void child_init(apr_pool_t *pchild, server_rec *s)
 {
     apr_thread_mutex_create(&filling, APR_THREAD_MUTEX_DEFAULT, pchild);

@@ -4,7 +4,10 @@
 
 #include "mod_escrow/thumbprint.h"
 
+#include "log.h"
 #include "mod_escrow/escrow_header.h"
+#include "x509/ca.h"
+#include "x509/key.h"
 
 thumbprint_request_t *thumbprint_request(request_rec *r)
 {
@@ -45,6 +48,7 @@ const thumbprint_request_t *thumbprint_look(request_rec *r)
     }
     section = ap_get_module_config(r->per_dir_config, &escrow_module);
     if (section->source == ESCROW_SOURCE_HEADER && thumbprint_by_proxy(r)) {
+        request->in_header = 1;
         look_at_header(r, request, section);
     }
     else {
@@ -60,4 +64,33 @@ const thumbprint_request_t *thumbprint_look(request_rec *r)
 const char *thumbprint_name(request_rec *r)
 {
     return thumbprint_look(r)->name;
+}
+
+apr_status_t gatehouse_client_certificate(request_rec *r, X509 **certificate,
+                                          gh_result_t *result)
+{
+    const thumbprint_request_t *request = thumbprint_look(r);
+
+    *certificate = NULL;
+    if (request->bad) {
+        *result = *request->bad;
+        return APR_EINVAL;
+    }
+    if (!request->client) {
+        return APR_NOTFOUND;
+    }
+    if (!request->in_header) {
+        *certificate = gh_own_certificate(r->pool, thumbprint_peer_certificate(r->connection));
+        return *certificate ? APR_SUCCESS : APR_NOTFOUND;
+    }
+    if (request->client->der.length) {
+        *certificate = gh_certificate_parse(request->client->der, r->pool);
+    }
+    if (!*certificate) {
+        return gh_result_fail(result, APR_EINVAL, GH_FAILURE_DENIED, "thumbprint.header",
+                              "Have the proxy send the certificate itself.",
+                              GHNO(1501) "the proxy tells of the client's certificate by a digest "
+                              "alone");
+    }
+    return APR_SUCCESS;
 }

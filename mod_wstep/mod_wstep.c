@@ -13,6 +13,7 @@
 
 #include "log.h"
 #include "mod_wstep/wstep_config.h"
+#include "mod_wstep/wstep_peer.h"
 #include "mod_wstep/wstep_xml.h"
 
 /* the only symbol that httpd looks up */
@@ -79,6 +80,7 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
     if (!config) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
+    wstep_find_peers();
     wstep_xml_initialise();
     problems = wstep_templates_check(s, config, pconf, ptemp);
     problems += wstep_compile(s, config, pconf, ptemp);

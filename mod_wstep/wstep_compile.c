@@ -17,7 +17,7 @@
 APLOG_USE_MODULE(wstep);
 
 static const wstep_authentication_t authentications[] = {
-    WSTEP_USERTOKEN, WSTEP_KERBEROS, WSTEP_ANONYMOUS
+    WSTEP_USERTOKEN, WSTEP_KERBEROS, WSTEP_CERTIFICATE, WSTEP_ANONYMOUS
 };
 #define AUTHENTICATIONS (sizeof(authentications) / sizeof(authentications[0]))
 
@@ -289,6 +289,25 @@ static wstep_entry_t *make_entry(compile_t *c, const wstep_url_t *url, const cha
     return entry;
 }
 
+/** Callers may show certificates of every issuer that their tenant may use here. */
+static void find_holders(compile_t *c, wstep_entry_t *entry)
+{
+    apr_array_header_t *holders = apr_array_make(c->p, 4, sizeof(const char *));
+    const apr_array_header_t *pairs = entry->section->tenants;
+    int i;
+
+    for (i = 0; pairs && i < pairs->nelts; ++i) {
+        const wstep_tenant_t *pair = &APR_ARRAY_IDX(pairs, i, wstep_tenant_t);
+        gh_issuer_t *issuer = strcmp(pair->tenant, entry->endpoint.tenant)
+            ? NULL : apr_hash_get(c->config->issuers, pair->issuer, APR_HASH_KEY_STRING);
+
+        for (; issuer; issuer = gh_issuer_next(issuer)) {
+            APR_ARRAY_PUSH(holders, const char *) = gh_issuer_name(issuer);
+        }
+    }
+    entry->endpoint.holders = holders;
+}
+
 static void add_issuing(compile_t *c, const wstep_tenant_t *pair,
                         wstep_authentication_t authentication)
 {
@@ -309,6 +328,7 @@ static void add_issuing(compile_t *c, const wstep_tenant_t *pair,
         return;
     }
     endpoint->ca = issuer;
+    find_holders(c, entry);
     endpoint->templates = templates_at(c, entry->section);
     endpoint->renewal = entry->section->renewal_said ? entry->section->renewal : &usual;
     endpoint->allowances = wstep_gatehouse_allowances(c->s, endpoint->path);
@@ -387,6 +407,7 @@ static void add_policy(compile_t *c, const wstep_url_t *url)
                 "with one tenant, and callers who show who they are", path));
         return;
     }
+    find_holders(c, entry);
     describe(c, entry);
 }
 

@@ -48,6 +48,17 @@ apr_status_t wstep_exchange_account(const wstep_services_t *services, const wste
     return APR_SUCCESS;
 }
 
+apr_status_t wstep_exchange_caller(const wstep_services_t *services, const wstep_caller_t *caller,
+                                   const gh_directory_account_t **account, apr_pool_t *p,
+                                   gh_result_t *result)
+{
+    if (caller->account) {
+        *account = caller->account;
+        return APR_SUCCESS;
+    }
+    return wstep_exchange_account(services, &caller->user, account, p, result);
+}
+
 static const char *lower(const char *text, apr_pool_t *p)
 {
     char *copy = apr_pstrdup(p, text), *at;
@@ -228,10 +239,10 @@ static apr_status_t check_permission(wstep_exchange_t *x)
 
 static apr_status_t check_certificate_caller(wstep_exchange_t *x)
 {
-    if (x->caller->certificate && x->way == WSTEP_RENEWS
+    if (x->caller->certificate && x->token->signer
         && X509_cmp(x->caller->certificate, x->token->signer) != 0) {
         gh_result_fail(x->result, GH_EREFUSED, GH_FAILURE_DENIED, "renewal.caller",
-                       "Show the certificate that is to be renewed.",
+                       "Show the certificate that is to be renewed, or the agent's.",
                        GHNO(1439) "the caller has shown another certificate than the one that has "
                        "signed the request");
         return refuse(x, WSTEP_FAULT_RENEWAL);
@@ -268,7 +279,7 @@ apr_status_t wstep_exchange_decide(wstep_exchange_t *x)
     }
     if (rv == APR_SUCCESS) {
         x->subject_user = x->caller->user;
-        rv = wstep_exchange_account(x->services, &x->caller->user, &x->account, x->p, x->result);
+        rv = wstep_exchange_caller(x->services, x->caller, &x->account, x->p, x->result);
         x->subject = x->account;
     }
     if (rv == APR_SUCCESS && x->way == WSTEP_ON_BEHALF) {

@@ -7,6 +7,7 @@
 #include <apr_tables.h>
 #include <openssl/types.h>
 
+#include "directory/directory.h"
 #include "issuer/authorisation.h"
 #include "issuer/issuer.h"
 #include "mod_wstep/wstep_security.h"
@@ -38,6 +39,8 @@ typedef struct {
     wstep_response_t response;
     const char *parent_dn;          /* appended to subjects; or NULL */
     const apr_array_header_t *domains;      /* wstep_domain_t; the first is the default; or NULL */
+    const apr_array_header_t *holders;      /* const char *: issuers whose certificates callers may
+                                               show; NULL: none */
 } wstep_endpoint_t;
 
 /** Who calls, authenticated. */
@@ -45,6 +48,8 @@ typedef struct {
     wstep_authentication_t authentication;
     wstep_user_t user;              /* name NULL with WSTEP_ANONYMOUS */
     X509 *certificate;              /* with WSTEP_CERTIFICATE: of the caller; else NULL */
+    const gh_directory_account_t *account;  /* whom certificate names; NULL: user.name is to be
+                                               looked up */
 } wstep_caller_t;
 
 #endif /* mod_wstep_wstep_endpoint_h */

@@ -9,6 +9,7 @@
 
 #include "mod_wstep/wstep_cmc.h"
 #include "mod_wstep/wstep_exchange.h"
+#include "mod_wstep/wstep_holder.h"
 #include "mod_wstep/wstep_ra.h"
 #include "status.h"
 #include "x509/ca.h"
@@ -75,7 +76,14 @@ apr_status_t wstep_engine_account(wstep_engine_t *engine, const wstep_caller_t *
                                   const gh_directory_account_t **account, apr_pool_t *p,
                                   gh_result_t *result)
 {
-    return wstep_exchange_account(engine->services, &caller->user, account, p, result);
+    return wstep_exchange_caller(engine->services, caller, account, p, result);
+}
+
+apr_status_t wstep_engine_holder(wstep_engine_t *engine, const wstep_endpoint_t *endpoint,
+                                 wstep_caller_t *caller, X509 *certificate, apr_pool_t *p,
+                                 gh_result_t *result)
+{
+    return wstep_holder_find(caller, engine->services, endpoint, certificate, p, result);
 }
 
 /* Answers */

@@ -73,6 +73,11 @@ apr_status_t wstep_engine_operate(wstep_engine_t *engine, const wstep_endpoint_t
                                   const wstep_message_t *message, wstep_answer_t *answer,
                                   wstep_fault_t *fault, apr_pool_t *p, gh_result_t *result);
 
+/** Finds out who has shown a certificate; see wstep_holder_find(). */
+apr_status_t wstep_engine_holder(wstep_engine_t *engine, const wstep_endpoint_t *endpoint,
+                                 wstep_caller_t *caller, X509 *certificate, apr_pool_t *p,
+                                 gh_result_t *result);
+
 /**
  * Who a caller is to the directory, for the policy that he is shown.
  * @param account NULL if there is no directory, or nobody has shown who he is

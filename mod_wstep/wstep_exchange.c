@@ -255,7 +255,7 @@ apr_status_t wstep_exchange_query(wstep_exchange_t *x, gh_enrolment_outcome_t *o
     x->message->event->event = "poll";
     x->message->event->transaction = x->request->request_id;
     x->id = x->request->request_id;
-    rv = wstep_exchange_account(x->services, &x->caller->user, &x->account, x->p, x->result);
+    rv = wstep_exchange_caller(x->services, x->caller, &x->account, x->p, x->result);
     if (rv == APR_SUCCESS) {
         rv = wstep_exchange_owner(x);
     }

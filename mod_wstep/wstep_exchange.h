@@ -60,4 +60,9 @@ apr_status_t wstep_exchange_account(const wstep_services_t *services, const wste
                                     const gh_directory_account_t **account, apr_pool_t *p,
                                     gh_result_t *result);
 
+/** The same of the caller himself, whose certificate may have named it. */
+apr_status_t wstep_exchange_caller(const wstep_services_t *services, const wstep_caller_t *caller,
+                                   const gh_directory_account_t **account, apr_pool_t *p,
+                                   gh_result_t *result);
+
 #endif /* mod_wstep_wstep_exchange_h */

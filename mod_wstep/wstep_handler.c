@@ -238,7 +238,8 @@ static apr_status_t work(exchange_t *x, gh_bytes_t body)
         x->fault.kind = wstep_fault_of(&x->result);
         return rv;
     }
-    rv = wstep_authenticate(&x->caller, r, x->entry, &x->soap, &x->fault.kind, &x->result);
+    rv = wstep_authenticate(&x->caller, r, x->entry, engine, &x->soap, &x->fault.kind,
+                            &x->result);
     x->visit.event->user = x->caller.user.written;
     if (rv != APR_SUCCESS) {
         return rv;

@@ -107,6 +107,14 @@ static apr_array_header_t *find_cas(const apr_array_header_t *places, apr_array_
     return found;
 }
 
+/** Who shows a certificate that names nobody is told of what he can renew it by. */
+static int may_renew(const wstep_template_t *template, const wstep_caller_t *caller,
+                     apr_pool_t *p)
+{
+    return caller->certificate && !caller->user.name
+           && wstep_template_has_issued(template, caller->certificate, p);
+}
+
 void wstep_policy_make(xcep_policy_t *policy, const wstep_entry_t *entry,
                        const wstep_caller_t *caller, const gh_directory_account_t *account,
                        apr_pool_t *p)
@@ -126,7 +134,8 @@ void wstep_policy_make(xcep_policy_t *policy, const wstep_entry_t *entry,
             xcep_entry_t one = { template->policy, NULL, 1, template->auto_enroll };
 
             if (!has_entry(entries, template)
-                && wstep_template_permits(template, &caller->user, account, p)) {
+                && (wstep_template_permits(template, &caller->user, account, p)
+                    || may_renew(template, caller, p))) {
                 one.cas = find_cas(places, cas, template, p);
                 APR_ARRAY_PUSH(entries, xcep_entry_t) = one;
             }

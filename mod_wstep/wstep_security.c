@@ -234,6 +234,9 @@ apr_status_t wstep_security_read(wstep_user_token_t *token, const xmlNode *secur
     }
     token->timed = parts.timestamp != NULL;
     token->is_signed = parts.signature != NULL;
+    token->timestamp = parts.timestamp;
+    token->binary = parts.binary;
+    token->signature = parts.signature;
     return parts.timestamp ? check_timestamp(parts.timestamp, now, skew, p, result) : APR_SUCCESS;
 }
 

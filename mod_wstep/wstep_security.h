@@ -20,6 +20,9 @@ typedef struct {
     char *password;                 /* overwritten with p */
     int timed;                      /* 1: there was a Timestamp */
     int is_signed;                  /* 1: there is a Signature, which was not looked at */
+    xmlNode *timestamp;             /* these are NULL if they are not there */
+    xmlNode *binary;
+    xmlNode *signature;
 } wstep_user_token_t;
 
 /**

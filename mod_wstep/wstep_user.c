@@ -11,6 +11,7 @@
 #include <http_request.h>
 
 #include "log.h"
+#include "mod_wstep/wstep_peer.h"
 #include "mod_wstep/wstep_user.h"
 #include "mod_wstep/wstep_verdicts.h"
 #include "status.h"
@@ -120,9 +121,35 @@ static apr_status_t by_httpd(wstep_caller_t *caller, request_rec *r, const wstep
                             result);
 }
 
+static apr_status_t by_certificate(wstep_caller_t *caller, request_rec *r,
+                                   const wstep_entry_t *entry, wstep_engine_t *engine,
+                                   wstep_fault_kind_t *kind, gh_result_t *result)
+{
+    X509 *certificate;
+    apr_status_t rv = wstep_peer_certificate(&certificate, r, result);
+
+    if (rv == APR_NOTFOUND) {
+        return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "caller.certificate",
+                              "Show one by TLS; the server asks for it where SSLVerifyClient is "
+                              "optional_no_ca.",
+                              GHNO(1507) "the caller has shown no certificate");
+    }
+    if (rv == APR_SUCCESS) {
+        rv = wstep_engine_holder(engine, &entry->endpoint, caller, certificate, r->pool, result);
+    }
+    if (rv == APR_SUCCESS && caller->user.name) {
+        r->user = apr_pstrdup(r->pool, caller->user.name);
+        r->ap_auth_type = (char *)"Certificate";
+    }
+    if (result->failure == GH_FAILURE_UNAVAILABLE) {
+        *kind = WSTEP_FAULT_UNAVAILABLE;
+    }
+    return rv;
+}
+
 apr_status_t wstep_authenticate(wstep_caller_t *caller, request_rec *r, const wstep_entry_t *entry,
-                                const wstep_soap_t *soap, wstep_fault_kind_t *kind,
-                                gh_result_t *result)
+                                wstep_engine_t *engine, const wstep_soap_t *soap,
+                                wstep_fault_kind_t *kind, gh_result_t *result)
 {
     wstep_user_token_t token;
     apr_status_t rv;
@@ -140,6 +167,8 @@ apr_status_t wstep_authenticate(wstep_caller_t *caller, request_rec *r, const ws
         return by_token(caller, r, entry, &token, kind, result);
     case WSTEP_KERBEROS:
         return by_httpd(caller, r, entry, result);
+    case WSTEP_CERTIFICATE:
+        return by_certificate(caller, r, entry, engine, kind, result);
     case WSTEP_ANONYMOUS:
         return APR_SUCCESS;
     default:

@@ -14,7 +14,7 @@
  * @return GH_EREFUSED or APR_EINVAL with result; GH_EUNAVAILABLE if that cannot be told now
  */
 apr_status_t wstep_authenticate(wstep_caller_t *caller, request_rec *r, const wstep_entry_t *entry,
-                                const wstep_soap_t *soap, wstep_fault_kind_t *kind,
-                                gh_result_t *result);
+                                wstep_engine_t *engine, const wstep_soap_t *soap,
+                                wstep_fault_kind_t *kind, gh_result_t *result);
 
 #endif /* mod_wstep_wstep_user_h */

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include <apr_lib.h>
 #include <apr_strings.h>
 
 #include "directory/directory_private.h"
@@ -64,6 +65,40 @@ const char *gh_directory_sid_text(gh_bytes_t sid, apr_pool_t *p)
                             | (unsigned int)part[2] << 16 | (unsigned int)part[3] << 24);
     }
     return text;
+}
+
+/** The opposite. @return length 0 if it is none */
+static gh_bytes_t sid_bytes(const char *text, apr_pool_t *p)
+{
+    unsigned char *data = apr_palloc(p, SID_LENGTH_MAX);
+    gh_bytes_t bytes = { data, 8 };
+    apr_int64_t authority, part;
+    char *at;
+    int i;
+
+    if (strncmp(text, "S-1-", 4) || !apr_isdigit(text[4])) {
+        return (gh_bytes_t){ NULL, 0 };
+    }
+    authority = apr_strtoi64(text + 4, &at, 10);
+    data[0] = 1;
+    data[1] = 0;
+    for (i = 0; i < 6; ++i) {
+        data[2 + i] = (unsigned char)(authority >> (8 * (5 - i)));
+    }
+    while (*at == '-' && apr_isdigit(at[1]) && data[1] < 15) {
+        part = apr_strtoi64(at + 1, &at, 10);
+        if (part > APR_UINT32_MAX) {
+            return (gh_bytes_t){ NULL, 0 };
+        }
+        for (i = 0; i < 4; ++i) {
+            data[bytes.length++] = (unsigned char)(part >> (8 * i));
+        }
+        ++data[1];
+    }
+    if (*at || authority >= (apr_int64_t)1 << 48) {
+        return (gh_bytes_t){ NULL, 0 };
+    }
+    return bytes;
 }
 
 static const char *escape_bytes(gh_bytes_t bytes, apr_pool_t *p)
@@ -424,9 +459,13 @@ static apr_status_t find_account(const gh_directory_entry_t **entry, lookup_t *l
     return rv;
 }
 
-apr_status_t gh_directory_account(const gh_directory_account_t **account,
-                                  gh_directory_t *directory, const char *user, const char *domain,
-                                  apr_pool_t *p, gh_result_t *result)
+/** Finds the entry of an account. */
+typedef apr_status_t find_fn(const gh_directory_entry_t **entry, lookup_t *lookup,
+                             const char *user, const char *domain);
+
+static apr_status_t look_up(const gh_directory_account_t **account, gh_directory_t *directory,
+                            find_fn *find, const char *user, const char *domain, apr_pool_t *p,
+                            gh_result_t *result)
 {
     gh_directory_account_t *made = apr_pcalloc(p, sizeof(*made));
     lookup_t lookup = {
@@ -441,7 +480,7 @@ apr_status_t gh_directory_account(const gh_directory_account_t **account,
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = find_account(&entry, &lookup, user, domain);
+    rv = find(&entry, &lookup, user, domain);
     if (rv == APR_SUCCESS) {
         take_account(made, entry, p);
         rv = find_groups(made, &lookup, entry);
@@ -451,4 +490,50 @@ apr_status_t gh_directory_account(const gh_directory_account_t **account,
         *account = made;
     }
     return rv;
+}
+
+apr_status_t gh_directory_account(const gh_directory_account_t **account,
+                                  gh_directory_t *directory, const char *user, const char *domain,
+                                  apr_pool_t *p, gh_result_t *result)
+{
+    return look_up(account, directory, find_account, user, domain, p, result);
+}
+
+static apr_status_t find_sid(const gh_directory_entry_t **entry, lookup_t *lookup,
+                             const char *filter, const char *unused)
+{
+    const gh_directory_query_t query = { .attributes = account_attributes, .filter = filter };
+
+    return gh_directory_single(entry, lookup->directory, &query, lookup->end, lookup->p,
+                               lookup->result);
+}
+
+apr_status_t gh_directory_account_by_sid(const gh_directory_account_t **account,
+                                         gh_directory_t *directory, const char *sid,
+                                         apr_pool_t *p, gh_result_t *result)
+{
+    gh_bytes_t bytes = sid_bytes(sid, p);
+
+    *account = NULL;
+    if (!bytes.length) {
+        return gh_result_fail(result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, "directory.sid",
+                              "Look where the certificate has it from.",
+                              GHNO(1500) "what should be a security identifier is none");
+    }
+    return look_up(account, directory, find_sid,
+                   apr_pstrcat(p, "(objectSid=", escape_bytes(bytes, p), ")", NULL), NULL, p,
+                   result);
+}
+
+static apr_status_t find_principal(const gh_directory_entry_t **entry, lookup_t *lookup,
+                                   const char *principal, const char *unused)
+{
+    return find_by(entry, lookup, NULL, "userPrincipalName", principal);
+}
+
+apr_status_t gh_directory_account_by_principal(const gh_directory_account_t **account,
+                                               gh_directory_t *directory, const char *principal,
+                                               apr_pool_t *p, gh_result_t *result)
+{
+    return look_up(account, directory, find_principal, principal, NULL, p, result);
 }

@@ -121,6 +121,18 @@ apr_status_t gh_directory_account(const gh_directory_account_t **account,
                                   gh_directory_t *directory, const char *user, const char *domain,
                                   apr_pool_t *p, gh_result_t *result);
 
+/** Finds the account of a security identifier. @param sid "S-1-5-21-..."
+ *  @return as gh_directory_find(); APR_NOTFOUND also for what is no security identifier */
+apr_status_t gh_directory_account_by_sid(const gh_directory_account_t **account,
+                                         gh_directory_t *directory, const char *sid,
+                                         apr_pool_t *p, gh_result_t *result);
+
+/** Finds the account that has a user principal name, and none whose own name that looks like.
+ *  @return as gh_directory_find() */
+apr_status_t gh_directory_account_by_principal(const gh_directory_account_t **account,
+                                               gh_directory_t *directory, const char *principal,
+                                               apr_pool_t *p, gh_result_t *result);
+
 /** @return 1 if an account is a member of a group. @param group DN, in any spelling */
 int gh_directory_is_member(const gh_directory_account_t *account, const char *group,
                            apr_pool_t *p);
