@@ -26,6 +26,7 @@ extern module AP_MODULE_DECLARE_DATA wstep_module;
 
 #define WSTEP_RA_PROFILE "scep-digital-signature-key-encipherment"
 #define WSTEP_CONCURRENT 64
+#define WSTEP_LOOKUPS 32
 #define WSTEP_FAILURES 20
 #define WSTEP_FAILURE_INTERVAL apr_time_from_sec(60)
 #define WSTEP_VERDICT_LIFETIME apr_time_from_sec(60)
@@ -119,6 +120,7 @@ typedef struct {
     int name_form;                  /* wstep_name_form_t */
     gh_directory_config_t *directory;       /* NULL: there is none */
     wstep_place_t directory_place;
+    int lookups;                    /* in the directory at once, of the node; 0: default */
     const char *ra_profile;
     wstep_place_t ra_profile_place;
     int concurrent;

@@ -56,6 +56,9 @@ static int take_option(gh_directory_config_t *config, const char *word, const cm
     if (!strcmp(name, "connections")) {
         return take_number(&config->connections, value, 1, 256);
     }
+    if (!strcmp(name, "node")) {
+        return take_number(&wstep_server(cmd->server)->lookups, value, 1, 4096);
+    }
     return !strcmp(name, "referrals") && take_number(&config->referrals, value, 0, 10);
 }
 
@@ -93,7 +96,7 @@ const char *wstep_set_directory(cmd_parms *cmd, void *dir, int argc, char *const
     if (!good || !urls->nelts) {
         return GHNO(1473) "WSTEPDirectory takes ldaps://HOST[:PORT] ..., and perhaps base=DN, "
                           "trust=FILE, starttls=on, connect=TIME, deadline=TIME, keep=TIME, "
-                          "connections=N, referrals=0 to 10";
+                          "connections=N, node=N, referrals=0 to 10";
     }
     config->urls = urls;
     wstep_server(cmd->server)->directory_place = wstep_place_of(cmd);

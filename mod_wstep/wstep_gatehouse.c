@@ -37,6 +37,7 @@ static struct {
 /** Of this node, in memory that the parent makes. */
 static struct {
     void *memory;
+    void *lookups;                  /* the same for those who wait for the directory */
     int processes;
 } node;
 
@@ -156,15 +157,20 @@ static apr_status_t forget_node(void *data)
 int wstep_node_prepare(server_rec *s, apr_pool_t *pconf)
 {
     apr_shm_t *shared;
+    apr_size_t size;
     int processes = 0;
     apr_status_t rv = ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &processes);
 
     if (rv != APR_SUCCESS || processes < 1) {
         processes = 1;
     }
-    rv = apr_shm_create(&shared, gh_limiter_size(processes), NULL, pconf);
+    size = APR_ALIGN_DEFAULT(gh_limiter_size(processes));
+    rv = apr_shm_create(&shared, 2 * size, NULL, pconf);
     if (rv == APR_SUCCESS) {
         rv = gh_limiter_prepare(apr_shm_baseaddr_get(shared), processes);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = gh_limiter_prepare((char *)apr_shm_baseaddr_get(shared) + size, processes);
     }
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR | APLOG_STARTUP, rv, s,
@@ -172,6 +178,7 @@ int wstep_node_prepare(server_rec *s, apr_pool_t *pconf)
         return 1;
     }
     node.memory = apr_shm_baseaddr_get(shared);
+    node.lookups = (char *)node.memory + size;
     node.processes = processes;
     apr_pool_cleanup_register(pconf, NULL, forget_node, apr_pool_cleanup_null);
     return 0;
@@ -189,6 +196,13 @@ static gh_limiter_t *join_node(const wstep_server_t *server, apr_pool_t *p)
         limits.interval = server->failure_interval;
     }
     return gh_limiter_join(node.memory, node.processes, &limits, p);
+}
+
+static gh_limiter_t *join_lookups(const wstep_server_t *server, apr_pool_t *p)
+{
+    gh_limiter_limits_t limits = { server->lookups ? server->lookups : WSTEP_LOOKUPS, 0, 0 };
+
+    return gh_limiter_join(node.lookups, node.processes, &limits, p);
 }
 
 /* Start of a child */
@@ -250,8 +264,8 @@ static wstep_engine_t *make_engine(void)
     services->sealer = service->sealer;
     services->decoding = service->decoding;
     if (server->directory
-        && gh_directory_create(&services->directory, server->directory, NULL, child.pool)
-               != APR_SUCCESS) {
+        && gh_directory_create(&services->directory, server->directory,
+                               join_lookups(server, child.pool), child.pool) != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, child.s,
                      GHNO(1476) "the directory cannot be asked by this process, which is short of "
                                 "memory");

@@ -410,6 +410,50 @@ static void take_account(gh_directory_account_t *account, const gh_directory_ent
     }
 }
 
+/** A Global Catalog has the accounts of domains below a domain as well, which are others'.
+ *  @return 1 if no domain lies between base and entry */
+static int is_of_domain(const gh_directory_entry_t *entry, const char *base)
+{
+    LDAPDN dn = NULL, above = NULL;
+    int good = ldap_str2dn(entry->dn, &dn, LDAP_DN_FORMAT_LDAPV3) == LDAP_SUCCESS && dn
+        && ldap_str2dn(base, &above, LDAP_DN_FORMAT_LDAPV3) == LDAP_SUCCESS && above;
+    int i, names = 0, below = 0;
+
+    while (good && dn[names]) {
+        ++names;
+    }
+    while (good && above[below]) {
+        ++below;
+    }
+    for (i = 0; good && i < names - below; ++i) {
+        good = !dn[i][0] || dn[i][0]->la_attr.bv_len != 2
+            || strncasecmp(dn[i][0]->la_attr.bv_val, "dc", 2) != 0;
+    }
+    ldap_dnfree(dn);
+    ldap_dnfree(above);
+    return good;
+}
+
+/** As gh_directory_single(), among the accounts of one domain. */
+static apr_status_t find_in_domain(const gh_directory_entry_t **entry, lookup_t *lookup,
+                                   const gh_directory_query_t *query)
+{
+    apr_array_header_t *entries, *found = apr_array_make(lookup->p, 2, sizeof(*entry));
+    apr_status_t rv = gh_directory_search(&entries, lookup->directory, query, DOMAINS_MAX,
+                                          lookup->end, lookup->p, lookup->result);
+    int i;
+
+    for (i = 0; rv == APR_SUCCESS && i < entries->nelts; ++i) {
+        gh_directory_entry_t *one = APR_ARRAY_IDX(entries, i, gh_directory_entry_t *);
+
+        if (is_of_domain(one, query->base)) {
+            APR_ARRAY_PUSH(found, gh_directory_entry_t *) = one;
+        }
+    }
+    return rv == APR_SUCCESS
+        ? gh_directory_only(entry, lookup->directory, query, found, lookup->result) : rv;
+}
+
 static apr_status_t find_by(const gh_directory_entry_t **entry, lookup_t *lookup,
                             const char *base, const char *attribute, const char *value)
 {
@@ -419,6 +463,9 @@ static apr_status_t find_by(const gh_directory_entry_t **entry, lookup_t *lookup
                               gh_directory_escape(value, lookup->p), ")", NULL)
     };
 
+    if (base && lookup->directory->config->domains) {
+        return find_in_domain(entry, lookup, &query);
+    }
     return gh_directory_single(entry, lookup->directory, &query, lookup->end, lookup->p,
                                lookup->result);
 }

@@ -187,17 +187,11 @@ void gh_directory_leave(gh_directory_t *directory)
     }
 }
 
-apr_status_t gh_directory_single(const gh_directory_entry_t **entry, gh_directory_t *directory,
-                                 const gh_directory_query_t *query, apr_time_t end, apr_pool_t *p,
-                                 gh_result_t *result)
+apr_status_t gh_directory_only(const gh_directory_entry_t **entry,
+                               const gh_directory_t *directory, const gh_directory_query_t *query,
+                               const apr_array_header_t *entries, gh_result_t *result)
 {
-    apr_array_header_t *entries;
-    apr_status_t rv = gh_directory_search(&entries, directory, query, 1, end, p, result);
-
     *entry = NULL;
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
     if (entries->nelts == 0) {
         return gh_result_fail(result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, "directory.unknown",
                               "See whether the entry is there, below the search base, and may be "
@@ -213,6 +207,17 @@ apr_status_t gh_directory_single(const gh_directory_entry_t **entry, gh_director
     }
     *entry = APR_ARRAY_IDX(entries, 0, gh_directory_entry_t *);
     return APR_SUCCESS;
+}
+
+apr_status_t gh_directory_single(const gh_directory_entry_t **entry, gh_directory_t *directory,
+                                 const gh_directory_query_t *query, apr_time_t end, apr_pool_t *p,
+                                 gh_result_t *result)
+{
+    apr_array_header_t *entries;
+    apr_status_t rv = gh_directory_search(&entries, directory, query, 1, end, p, result);
+
+    *entry = NULL;
+    return rv == APR_SUCCESS ? gh_directory_only(entry, directory, query, entries, result) : rv;
 }
 
 apr_status_t gh_directory_find(const gh_directory_entry_t **entry, gh_directory_t *directory,

@@ -18,6 +18,9 @@
 /** Most entries that one search gives. */
 #define ENTRIES_MAX 1000
 
+/** Most domains of a forest in which accounts may have the same name. */
+#define DOMAINS_MAX 64
+
 typedef struct {
     const char *name;
     apr_array_header_t *values;     /* gh_bytes_t */
@@ -95,6 +98,11 @@ void gh_directory_note(gh_directory_t *directory, int server, int alive, apr_tim
 /** Takes one of the node's places, for a look-up of several searches. @return GH_EBUSY */
 apr_status_t gh_directory_enter(gh_directory_t *directory, gh_result_t *result);
 void gh_directory_leave(gh_directory_t *directory);
+
+/** The one entry that was found. @return APR_NOTFOUND, GH_ECONFLICT with result */
+apr_status_t gh_directory_only(const gh_directory_entry_t **entry,
+                               const gh_directory_t *directory, const gh_directory_query_t *query,
+                               const apr_array_header_t *entries, gh_result_t *result);
 
 /** As gh_directory_find(), within one of the node's places. */
 apr_status_t gh_directory_single(const gh_directory_entry_t **entry, gh_directory_t *directory,

@@ -123,6 +123,21 @@ def test_who_is_not_there(make_ad, asker):
     assert ask("bob2", "elsewhere.example")["account"] == "carol"
 
 
+def test_domains_below_a_domain(make_ad, asker):
+    """A Global Catalog has all domains of a forest: an account is looked for in its own alone."""
+    emea = f"dc=emea,{SUFFIX}"
+    ad = make_ad(entries() + ldif(emea, objectClass=["dcObject", "organization"], o="E", dc="emea")
+                 + ldif(f"cn=Users,{emea}", objectClass="applicationProcess", cn="Users")
+                 + user("alice", suffix=emea, relative=1900) + user("erin", suffix=emea,
+                                                                    relative=1901))
+    ask = asker(ad, domains=[{"dns": "example.com", "netbios": "EXAMPLE"},
+                             {"dns": "emea.example.com", "netbios": "EMEA"}])
+    assert ask("alice", "EXAMPLE")["sid"] == sid_text(1104)
+    assert ask("alice", "EMEA")["sid"] == sid_text(1900)
+    assert ask("erin", "EMEA")["sid"] == sid_text(1901)
+    assert ask("erin", "EXAMPLE")["number"] == "GH1408"
+
+
 def test_names_with_a_meaning_in_filters(make_ad, asker):
     ask = asker(make_ad(entries()))
     assert ask("a(b)*", "EXAMPLE")["account"] == "a(b)*"
