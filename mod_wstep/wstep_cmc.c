@@ -136,10 +136,15 @@ static apr_status_t make_content(gh_bytes_t *content, const wstep_cmc_t *respons
     return APR_SUCCESS;
 }
 
-static int add_certificate(CMS_ContentInfo *cms, gh_bytes_t der)
+/** Certificates are encoded as they came: their keys may as well be read fast. */
+static int add_certificate(CMS_ContentInfo *cms, gh_bytes_t der, OSSL_LIB_CTX *decoding)
 {
     const unsigned char *at = der.data;
-    X509 *certificate = d2i_X509(NULL, &at, (long)der.length);
+    X509 *certificate = X509_new_ex(decoding, NULL);
+
+    if (certificate && !d2i_X509(&certificate, &at, (long)der.length)) {
+        certificate = NULL;
+    }
 
     /* one that is there already is no failure */
     if (certificate && CMS_add1_cert(cms, certificate) != 1
@@ -152,13 +157,14 @@ static int add_certificate(CMS_ContentInfo *cms, gh_bytes_t der)
     return certificate != NULL;
 }
 
-static int add_certificates(CMS_ContentInfo *cms, gh_bytes_t certificate,
-                            const apr_array_header_t *chain)
+static int add_certificates(CMS_ContentInfo *cms, const wstep_cmc_t *response)
 {
-    int i, good = !certificate.length || add_certificate(cms, certificate);
+    const apr_array_header_t *chain = response->chain;
+    int i, good = !response->certificate.length
+                  || add_certificate(cms, response->certificate, response->decoding);
 
     for (i = 0; good && chain && i < chain->nelts; ++i) {
-        good = add_certificate(cms, APR_ARRAY_IDX(chain, i, gh_bytes_t));
+        good = add_certificate(cms, APR_ARRAY_IDX(chain, i, gh_bytes_t), response->decoding);
     }
     return good;
 }
@@ -199,7 +205,7 @@ apr_status_t wstep_cmc_make(gh_bytes_t *der, const wstep_cmc_t *response, X509 *
     if (in && cms && CMS_set1_eContentType(cms, type)) {
         si = CMS_add1_signer(cms, certificate, key, EVP_sha256(), flags);
     }
-    if (si && add_certificates(cms, response->certificate, response->chain)
+    if (si && add_certificates(cms, response)
         && CMS_final(cms, in, NULL, flags) == 1 && CMS_SignerInfo_verify(si) == 1) {
         rv = encode(der, cms, p);
     }
@@ -215,8 +221,7 @@ apr_status_t wstep_cmc_make(gh_bytes_t *der, const wstep_cmc_t *response, X509 *
     return rv;
 }
 
-apr_status_t wstep_cmc_certificates(gh_bytes_t *der, gh_bytes_t certificate,
-                                    const apr_array_header_t *chain, apr_pool_t *p,
+apr_status_t wstep_cmc_certificates(gh_bytes_t *der, const wstep_cmc_t *response, apr_pool_t *p,
                                     gh_result_t *result)
 {
     CMS_ContentInfo *cms;
@@ -225,7 +230,7 @@ apr_status_t wstep_cmc_certificates(gh_bytes_t *der, gh_bytes_t certificate,
     memset(der, 0, sizeof(*der));
     ERR_clear_error();
     cms = CMS_sign(NULL, NULL, NULL, NULL, CMS_PARTIAL | CMS_DETACHED);
-    if (cms && add_certificates(cms, certificate, chain)) {
+    if (cms && add_certificates(cms, response)) {
         rv = encode(der, cms, p);
     }
     CMS_ContentInfo_free(cms);

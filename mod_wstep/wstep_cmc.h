@@ -28,6 +28,7 @@ typedef struct {
     apr_time_t when;                /* of a pending one: when to ask */
     gh_bytes_t certificate;         /* of an issued one; DER */
     const apr_array_header_t *chain;    /* gh_bytes_t DER above it; may be NULL */
+    OSSL_LIB_CTX *decoding;         /* in which certificates are parsed; NULL: the default */
 } wstep_cmc_t;
 
 /** @param certificate, key of who signs */
@@ -35,8 +36,7 @@ apr_status_t wstep_cmc_make(gh_bytes_t *der, const wstep_cmc_t *response, X509 *
                             EVP_PKEY *key, apr_pool_t *p, gh_result_t *result);
 
 /** The certificate and what is above it alone, in SignedData that nobody has signed. */
-apr_status_t wstep_cmc_certificates(gh_bytes_t *der, gh_bytes_t certificate,
-                                    const apr_array_header_t *chain, apr_pool_t *p,
+apr_status_t wstep_cmc_certificates(gh_bytes_t *der, const wstep_cmc_t *response, apr_pool_t *p,
                                     gh_result_t *result);
 
 #endif /* mod_wstep_wstep_cmc_h */

@@ -127,8 +127,7 @@ static apr_status_t sign(const wstep_exchange_t *x, const wstep_cmc_t *response,
                               x->result);
     }
     if (response->status == WSTEP_CMC_ISSUED) {
-        return wstep_cmc_certificates(der, response->certificate, response->chain, x->p,
-                                      x->result);
+        return wstep_cmc_certificates(der, response, x->p, x->result);
     }
     return APR_SUCCESS;
 }
@@ -138,7 +137,7 @@ static apr_status_t answer_issued(wstep_exchange_t *x, const gh_enrolment_outcom
 {
     const wstep_cmc_t response = {
         .status = WSTEP_CMC_ISSUED, .text = "Issued", .certificate = outcome->certificate,
-        .chain = chain_of(x)
+        .chain = chain_of(x), .decoding = x->services->decoding
     };
 
     x->message->event->result = "issued";
