@@ -54,7 +54,7 @@ void framework_wake(void *baton)
 {
     framework_t *framework = baton;
 
-    curl_multi_wakeup(framework->multi);
+    sockets_wake(framework->sockets);
 }
 
 /* Thousands of requests and calls, each with a descriptor. */
@@ -132,6 +132,11 @@ apr_status_t framework_create(framework_t **out, gh_worker_t *worker, apr_pool_t
         return no_resources(APR_ENOMEM, result);
     }
     curl_multi_setopt(framework->multi, CURLMOPT_MAXCONNECTS, IDLE_CONNECTIONS);
+    rv = sockets_create(&framework->sockets, framework->multi, gh_worker_stop_descriptor(worker),
+                        p, result);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
     rv = gh_lane_create(&framework->storing, STORING_MAX, framework_wake, framework, p);
     if (rv == APR_SUCCESS) {
         rv = gh_lane_create(&framework->leasing, 1, framework_wake, framework, p);
@@ -306,11 +311,7 @@ static void take_requests(framework_t *framework)
 
 static void turn(framework_t *framework)
 {
-    struct curl_waitfd stop = {
-        .fd = gh_worker_stop_descriptor(framework->worker), .events = CURL_WAIT_POLLIN
-    };
     apr_time_t now = monotonic_now(), next = now + TURN, due;
-    int running;
 
     due = holders_step(framework, now);
     next = due < next ? due : next;
@@ -318,13 +319,8 @@ static void turn(framework_t *framework)
     next = due < next ? due : next;
     due = timers_run(framework->timers, now);
     next = due && due < next ? due : next;
-    curl_multi_perform(framework->multi, &running);
     http_client_finish(framework->http);
-    now = monotonic_now();
-    /* the descriptor stays readable once it is */
-    curl_multi_poll(framework->multi, &stop, framework->stopping ? 0 : 1,
-                    next > now ? (int)((next - now + 999) / 1000) : 0, NULL);
-    curl_multi_perform(framework->multi, &running);
+    sockets_wait(framework->sockets, next - monotonic_now());
     http_client_finish(framework->http);
     take_requests(framework);
     gh_lane_finish(framework->storing);
@@ -339,6 +335,7 @@ static void drain(framework_t *framework)
     int given_up = 0, hurried;
 
     framework->stopping = 1;
+    sockets_forget_stop(framework->sockets);    /* it stays readable once it is */
     jobs_stop(framework);
     while (apr_hash_count(framework->jobs) || framework->blocking) {
         turn(framework);

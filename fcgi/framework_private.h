@@ -9,6 +9,7 @@
 #include "fcgi/bucket.h"
 #include "fcgi/framework.h"
 #include "fcgi/listener.h"
+#include "fcgi/sockets.h"
 #include "fcgi/timers.h"
 #include "lane.h"
 
@@ -42,6 +43,7 @@ struct framework {
     apr_allocator_t *allocator;     /* of the pools of jobs */
     const gh_log_t *log;
     CURLM *multi;
+    sockets_t *sockets;
     http_client_t *http;
     gh_store_t *store;
     const char *node;

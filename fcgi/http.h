@@ -110,7 +110,7 @@ typedef struct {
 apr_status_t http_call(http_peer_t *peer, const http_request_t *request, http_done_fn *done,
                        void *baton, gh_result_t *result);
 
-/** To be called after curl_multi_perform(): ends calls that are over. */
+/** To be called after libcurl was: ends calls that are over. */
 void http_client_finish(http_client_t *client);
 
 /** Calls in flight. */
