@@ -46,7 +46,7 @@ void *wstep_create_section(apr_pool_t *p, char *path)
 
     section->path = path;
     section->renewal_only = section->response = section->priority = section->next_update = -1;
-    section->weak_kerberos = -1;
+    section->weak_kerberos = section->signatures = -1;
     return section;
 }
 
@@ -75,6 +75,7 @@ void *wstep_merge_sections(apr_pool_t *p, void *base, void *add)
     merged->parent_dn = narrow->parent_dn ? narrow->parent_dn : wide->parent_dn;
     merged->policy_id = narrow->policy_id ? narrow->policy_id : wide->policy_id;
     merged->policy_name = narrow->policy_name ? narrow->policy_name : wide->policy_name;
+    merged->signatures = narrow->signatures >= 0 ? narrow->signatures : wide->signatures;
     merged->weak_kerberos = narrow->weak_kerberos >= 0 ? narrow->weak_kerberos
                                                        : wide->weak_kerberos;
     merged->next_update = narrow->next_update >= 0 ? narrow->next_update : wide->next_update;
@@ -263,6 +264,14 @@ static const char *set_renewal_only(cmd_parms *cmd, void *dir, int on)
     return enter(cmd, section);
 }
 
+static const char *set_signatures(cmd_parms *cmd, void *dir, int on)
+{
+    wstep_section_t *section = dir;
+
+    section->signatures = on;
+    return enter(cmd, section);
+}
+
 static const char *set_weak_kerberos(cmd_parms *cmd, void *dir, int on)
 {
     wstep_section_t *section = dir;
@@ -350,6 +359,8 @@ const command_rec wstep_directives[] = {
                       "off, or by-certificate with settings"),
     AP_INIT_FLAG("WSTEPRenewalOnly", set_renewal_only, NULL, ACCESS_CONF,
                  "whether only renewals are done here"),
+    AP_INIT_FLAG("WSTEPSignatures", set_signatures, NULL, ACCESS_CONF,
+                 "whether messages may be signed by a certificate instead of showing it by TLS"),
     AP_INIT_FLAG("WSTEPWeakKerberos", set_weak_kerberos, NULL, ACCESS_CONF,
                  "whether tickets with 3DES and RC4 are taken"),
     AP_INIT_TAKE1("WSTEPResponse", set_response, NULL, ACCESS_CONF,

@@ -67,6 +67,7 @@ typedef struct {
     const gh_renewal_policy_t *renewal;     /* NULL with renewal_said: off */
     int renewal_said;
     int renewal_only;
+    int signatures;                 /* messages may be signed instead of TLS certificates */
     int weak_kerberos;
     int response;                   /* wstep_response_t */
     int priority;

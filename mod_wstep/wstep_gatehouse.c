@@ -14,6 +14,7 @@
 #include "log.h"
 #include "mod_wstep/wstep_config.h"
 #include "mod_wstep/wstep_engine.h"
+#include "mod_wstep/wstep_signature.h"
 #include "mod_wstep/wstep_verdicts.h"
 #include "pool.h"
 
@@ -224,6 +225,24 @@ static int any_endpoint(server_rec *s)
     return 0;
 }
 
+/** xmlsec leaves pointers to itself in OpenSSL, so that it is only for processes that never unload
+ *  it: children. */
+static int prepare_signatures(server_rec *s)
+{
+    int i;
+
+    for (; s; s = s->next) {
+        const wstep_server_t *server = wstep_server(s);
+
+        for (i = 0; server->listed && i < server->listed->nelts; ++i) {
+            if (APR_ARRAY_IDX(server->listed, i, wstep_entry_t *)->section->signatures > 0) {
+                return wstep_signature_initialise();
+            }
+        }
+    }
+    return 1;
+}
+
 static void add_issuers(wstep_engine_t *engine, const gatehouse_service_t *service,
                         const gh_profile_t *profile)
 {
@@ -333,7 +352,7 @@ void wstep_child_init(apr_pool_t *p, server_rec *s)
     if (!any_endpoint(s)) {
         return;
     }
-    rv = prepare_child(p, s);
+    rv = prepare_signatures(s) ? prepare_child(p, s) : APR_ENOMEM;
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
                      GHNO(1401) "WSTEP does not answer in this process, which is short of memory");

@@ -12,6 +12,7 @@
 
 #include "log.h"
 #include "mod_wstep/wstep_peer.h"
+#include "mod_wstep/wstep_signature.h"
 #include "mod_wstep/wstep_user.h"
 #include "mod_wstep/wstep_verdicts.h"
 #include "status.h"
@@ -123,11 +124,24 @@ static apr_status_t by_httpd(wstep_caller_t *caller, request_rec *r, const wstep
 
 static apr_status_t by_certificate(wstep_caller_t *caller, request_rec *r,
                                    const wstep_entry_t *entry, wstep_engine_t *engine,
+                                   const wstep_soap_t *soap, const wstep_user_token_t *token,
                                    wstep_fault_kind_t *kind, gh_result_t *result)
 {
     X509 *certificate;
-    apr_status_t rv = wstep_peer_certificate(&certificate, r, result);
+    apr_status_t rv;
 
+    if (token->is_signed && entry->section->signatures > 0) {
+        /* whoever signs is who sends, whatever else he shows */
+        rv = wstep_signature_verify(&certificate, soap, token, r->pool, result);
+    }
+    else if (token->is_signed) {
+        return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "caller.signature",
+                              "Show the certificate by TLS, or let WSTEPSignatures be on here.",
+                              GHNO(1511) "signed messages are not taken here");
+    }
+    else {
+        rv = wstep_peer_certificate(&certificate, r, result);
+    }
     if (rv == APR_NOTFOUND) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "caller.certificate",
                               "Show one by TLS; the server asks for it where SSLVerifyClient is "
@@ -168,7 +182,7 @@ apr_status_t wstep_authenticate(wstep_caller_t *caller, request_rec *r, const ws
     case WSTEP_KERBEROS:
         return by_httpd(caller, r, entry, result);
     case WSTEP_CERTIFICATE:
-        return by_certificate(caller, r, entry, engine, kind, result);
+        return by_certificate(caller, r, entry, engine, soap, &token, kind, result);
     case WSTEP_ANONYMOUS:
         return APR_SUCCESS;
     default:
