@@ -140,7 +140,7 @@ void escrow_dump(void *json, server_rec *s, apr_pool_t *p)
 
 void escrow_api_child_init(server_rec *s)
 {
-    if (escrow_vault()) {
+    if (escrow_global_now() && escrow_global_now()->vault_keys->nelts) {
         escrow_json_protect();
     }
 }

@@ -195,7 +195,7 @@ static void tell_health(gatehouse_health_t *health, apr_pool_t *p)
     if (escrow_global_now() && escrow_global_now()->vault_keys->nelts) {
         gatehouse.add_health(health, "vault", escrow_vault() != NULL,
                              escrow_vault() ? "it is open"
-                             : "this process cannot open it; see GH1172 in the error log");
+                             : "this process cannot open it yet; see GH1172 in the error log");
     }
     for (i = 0; counted && apr_atomic_read32(&counted->known) && i < uem_count; ++i) {
         tell_uem(health, &counted->uems[i], p);

@@ -134,6 +134,8 @@ static int choose(SSL *ssl, void *data)
         return 1;
     }
     escrow_gatehouse()->begin_work_in(pool);
+    /* opens it if it was away */
+    (void)escrow_vault();
     thumbprint_refresh();
     apr_thread_rwlock_rdlock(child.lock);
     endpoint = child.endpoints ? apr_hash_get(child.endpoints, server->tls, APR_HASH_KEY_STRING)

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include <apr_atomic.h>
 #include <apr_strings.h>
 #include <http_core.h>
 #include <http_log.h>
@@ -11,6 +12,9 @@
 
 #include "log.h"
 #include "mod_escrow/escrow_config.h"
+#include "mod_escrow/thumbprint.h"
+#include "pool.h"
+#include "status.h"
 #include "x509/decoding.h"
 #include "x509/key.h"
 
@@ -18,9 +22,17 @@ APLOG_USE_MODULE(escrow);
 
 GH_DECODING_FILTER(decoding, gh_decoding_create_private)
 
+/** A vault that could not be opened is tried again at most that often. */
+#define TRY_INTERVAL apr_time_from_sec(10)
+
 static struct {
-    gh_vault_t *vault;
+    server_rec *server;
+    gh_vault_t *vault;              /* set last */
     escrow_opener_t *opener;
+    apr_pool_t *pool;               /* above those of attempts */
+    int again;                      /* it may be there another time */
+    apr_time_t tried;               /* by the monotonic clock */
+    volatile apr_uint32_t trying;
 } child;
 
 /** Where the parent has its keys; a page is enough for GH_VAULT_KEYS_MAX of them. */
@@ -141,41 +153,117 @@ apr_status_t escrow_vault_make(gh_vault_t **vault, apr_pool_t *p, gh_result_t *r
     return rv == APR_SUCCESS ? gh_vault_create(vault, keys, i, p, result) : rv;
 }
 
+/* A child */
+
+static apr_status_t open_vault(gh_result_t *result)
+{
+    gh_vault_t *vault = NULL;
+    escrow_opener_t *opener;
+    apr_pool_t *p;              /* of this attempt: what was opened goes with it */
+    apr_status_t rv = apr_pool_create(&p, child.pool);
+
+    gh_result_clear(result);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = escrow_vault_make(&vault, p, result);
+    if (rv == APR_SUCCESS) {
+        rv = escrow_opener_create(&opener, gh_vault_locked(vault), decoding_context(p), p, result);
+    }
+    if (rv != APR_SUCCESS) {
+        apr_pool_destroy(p);
+        return rv;
+    }
+    if (parent) {
+        gh_locked_wipe(parent);
+    }
+    child.opener = opener;
+    __atomic_store_n(&child.vault, vault, __ATOMIC_RELEASE);
+    return APR_SUCCESS;
+}
+
+/** What may be there another time; a PIN that was refused is never sent twice, for that locks
+ *  tokens. */
+static int may_come_back(apr_status_t rv)
+{
+    return rv == GH_EUNAVAILABLE;
+}
+
 void escrow_vault_child_init(apr_pool_t *pchild, server_rec *s)
 {
     const escrow_global_t *global = escrow_global_now();
-    gh_vault_t *vault = NULL;
     gh_result_t result;
     apr_status_t rv;
 
-    child.vault = NULL;
-    child.opener = NULL;
+    memset(&child, 0, sizeof(child));
     if (!global || !global->vault_keys->nelts) {
         return;
     }
     gh_process_protect();
+    child.server = s;
     gh_result_clear(&result);
-    rv = escrow_vault_make(&vault, pchild, &result);
-    if (parent) {
-        gh_locked_wipe(parent);
+    rv = gh_pool_create_below(&child.pool, pchild, "escrow_vault");
+    if (rv == APR_SUCCESS) {
+        rv = open_vault(&result);
     }
-    if (rv != APR_SUCCESS
-        || escrow_opener_create(&child.opener, gh_vault_locked(vault), decoding_context(pchild),
-                                pchild, &result) != APR_SUCCESS) {
-        child.opener = NULL;
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, GHNO(1172) "this process has no vault: %s: %s",
-                     result.number, result.message);
+    if (rv == APR_SUCCESS) {
         return;
     }
-    child.vault = vault;
+    child.again = may_come_back(rv);
+    child.tried = thumbprint_clock();
+    if (parent && child.again) {
+        gh_locked_again(parent);
+    }
+    else if (parent) {
+        gh_locked_wipe(parent);
+    }
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, GHNO(1172) "this process has no vault: %s: %s%s",
+                 result.number, result.message,
+                 child.again ? "; it looks again when it is asked for" : "");
+}
+
+/** One thread tries it, and the others go on without. */
+static void try_again(void)
+{
+    gh_result_t result;
+    apr_status_t rv;
+
+    if (thumbprint_clock() - __atomic_load_n(&child.tried, __ATOMIC_ACQUIRE) < TRY_INTERVAL
+        || apr_atomic_cas32(&child.trying, 1, 0) != 0) {
+        return;
+    }
+    /* another one may have been at it in between */
+    if (!child.vault && child.again && thumbprint_clock() - child.tried >= TRY_INTERVAL) {
+        rv = open_vault(&result);
+        __atomic_store_n(&child.tried, thumbprint_clock(), __ATOMIC_RELEASE);
+        if (rv == APR_SUCCESS) {
+            ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, child.server, GHNO(1612) "this process has "
+                         "opened the vault, which it could not when it began");
+            /* TLS certificates of the store, too, can be had from now on */
+            thumbprint_pins_look_again();
+        }
+        else {
+            ap_log_error(APLOG_MARK, may_come_back(rv) ? APLOG_INFO : APLOG_ERR, 0, child.server,
+                         GHNO(1613) "this process still has no vault: %s: %s", result.number,
+                         result.message);
+            child.again = may_come_back(rv);
+        }
+    }
+    apr_atomic_set32(&child.trying, 0);
 }
 
 const gh_vault_t *escrow_vault(void)
 {
-    return child.vault;
+    const gh_vault_t *vault = __atomic_load_n(&child.vault, __ATOMIC_ACQUIRE);
+
+    if (!vault && child.again) {
+        try_again();
+        vault = __atomic_load_n(&child.vault, __ATOMIC_ACQUIRE);
+    }
+    return vault;
 }
 
 const escrow_opener_t *escrow_opener(void)
 {
-    return child.opener;
+    return escrow_vault() ? child.opener : NULL;
 }

@@ -33,7 +33,8 @@ int escrow_vault_check(server_rec *s, apr_pool_t *ptemp);
 /** Makes the vault of a child, which nobody can dump from then on. */
 void escrow_vault_child_init(apr_pool_t *pchild, server_rec *s);
 
-/** In a child; NULL if there is no EscrowVaultKey, or it cannot be had. */
+/** In a child; NULL if there is no EscrowVaultKey, or it cannot be had. A token that was away when
+ *  the child began is tried again, by one thread at a time and every ten seconds at most. */
 const gh_vault_t *escrow_vault(void);
 /** What opens and makes PKCS#12; NULL without a vault. */
 const escrow_opener_t *escrow_opener(void);

@@ -111,6 +111,8 @@ apr_status_t thumbprint_pinned(request_rec *r, const escrow_client_t *client, un
                                apr_time_t now);
 /** Has pins and TLS certificates of the last second at hand. @return 0 if that is not possible */
 int thumbprint_refresh(void);
+/** The next look at the store takes up everything, as if it had changed. */
+void thumbprint_pins_look_again(void);
 /** For log_transaction: tells the store now and then which pins were used. */
 int thumbprint_note_used(request_rec *r);
 /** Whether the client of a request has one of the roles: Require has given it to him, or a pin.

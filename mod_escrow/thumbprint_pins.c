@@ -43,6 +43,7 @@ static struct {
     escrow_pins_t *pins;
     char version[64];
 
+    volatile apr_uint32_t again;    /* what the store has counts as changed */
     volatile apr_uint32_t used;     /* some pin was */
     volatile apr_uint32_t noting;
     apr_time_t noted;
@@ -151,7 +152,8 @@ static int look_at_store(void)
 {
     const gatehouse_service_t *service = escrow_gatehouse()->service();
     apr_time_t begun = thumbprint_clock();
-    look_t look = { child.version, NULL, NULL, NULL, NULL };
+    look_t look = { apr_atomic_xchg32(&child.again, 0) ? "-" : child.version, NULL, NULL, NULL,
+                    NULL };
     gh_result_t result;
     apr_status_t rv = GH_EUNAVAILABLE;
 
@@ -223,6 +225,11 @@ static int refresh(void)
     }
     apr_thread_mutex_unlock(child.mutex);
     return fresh;
+}
+
+void thumbprint_pins_look_again(void)
+{
+    apr_atomic_set32(&child.again, 1);
 }
 
 int thumbprint_refresh(void)

@@ -94,6 +94,11 @@ void gh_locked_inherit(gh_locked_t *locked)
 #endif
 }
 
+void gh_locked_again(gh_locked_t *locked)
+{
+    (void)mlock(locked->memory, locked->size);
+}
+
 void gh_locked_wipe(gh_locked_t *locked)
 {
     OPENSSL_cleanse(locked->memory, locked->size);

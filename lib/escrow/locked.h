@@ -41,6 +41,9 @@ gh_bytes_t gh_locked_copy(gh_locked_t *locked, const void *data, apr_size_t leng
  *  either; without it they find zeros. */
 void gh_locked_inherit(gh_locked_t *locked);
 
+/** For memory that was inherited and is to stay: locks it in this process too, if that can be. */
+void gh_locked_again(gh_locked_t *locked);
+
 /** Overwrites all that is there, in this process alone. */
 void gh_locked_wipe(gh_locked_t *locked);
 
