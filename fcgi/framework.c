@@ -298,6 +298,35 @@ void framework_queue_note(framework_queue_t *queue, int alive, apr_time_t retry_
     }
 }
 
+/* Turns under the rate */
+
+typedef struct {
+    framework_timer_fn *fn;
+    void *baton;
+} turn_t;
+
+static void take_turn(void *baton)
+{
+    turn_t turn = *(turn_t *)baton;
+
+    free(baton);
+    turn.fn(turn.baton);
+}
+
+void framework_queue_turn(framework_queue_t *queue, framework_timer_fn *fn, void *baton)
+{
+    turn_t *turn = malloc(sizeof(*turn));
+    apr_time_t now = monotonic_now();
+
+    if (!turn) {
+        abort();                    /* as APR does when a pool gets no memory */
+    }
+    turn->fn = fn;
+    turn->baton = baton;
+    timers_add(queue->framework->timers, queue->framework->stopping
+               ? now : bucket_take(&queue->bucket, now), take_turn, turn);
+}
+
 /* The loop */
 
 static void take_requests(framework_t *framework)
@@ -337,6 +366,7 @@ static void drain(framework_t *framework)
     framework->stopping = 1;
     sockets_forget_stop(framework->sockets);    /* it stays readable once it is */
     jobs_stop(framework);
+    timers_hurry(framework->timers, take_turn);
     while (apr_hash_count(framework->jobs) || framework->blocking) {
         turn(framework);
         left = gh_worker_left(framework->worker, &hurried);

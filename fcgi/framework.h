@@ -131,6 +131,11 @@ void framework_job_begin_call(framework_job_t *job, void (*go)(void *baton), voi
  *  @param retry_after when it wants to be asked again, 0: not said; see breaker_hold() */
 void framework_queue_note(framework_queue_t *queue, int alive, apr_time_t retry_after);
 
+/** Calls fn in the loop once there is a place under the rate of the queue, as
+ *  framework_job_begin_call() does: for calls that do not begin a job. At once if the worker is to
+ *  end. */
+void framework_queue_turn(framework_queue_t *queue, framework_timer_fn *fn, void *baton);
+
 /** Begins a call that does not begin a job: a look-up, a search. @return 0: it may not be made now,
  *  ask again after framework_queue_pause(); 1: framework_queue_note() says how it went */
 int framework_queue_enter(framework_queue_t *queue);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -19,6 +20,9 @@
 
 /** Longest wait, in milliseconds. */
 #define WAIT_MAX 600000L
+
+/** For what httpd has to say besides, which is nothing; in seconds. */
+#define BODY_WAIT 5
 
 #define PATH_PREFIX "/enrolments/"
 
@@ -99,15 +103,10 @@ int listener_parse(listener_request_t *request, const char *path, const char *qu
 
 void listener_answer(listener_request_t *request, listener_answer_t answer)
 {
-    char nothing[256];
-
     if (request->answered) {
         return;
     }
     request->answered = 1;
-    /* what has not been read when a socket is closed would have the other side lose the answer */
-    while (FCGX_GetStr(nothing, (int)sizeof(nothing), request->fcgi.in) == (int)sizeof(nothing)) {
-    }
     FCGX_FPrintF(request->fcgi.out, "Status: %d\r\nContent-Type: text/plain\r\n\r\n", (int)answer);
     /* a connection is for one request: a thread would have to wait for the next one. Without
      * FCGX_Detach() the end of the connection is waited for. */
@@ -177,6 +176,18 @@ static const char *path_of(const FCGX_Request *fcgi)
     return path;
 }
 
+/* What has not been read when a socket is closed would have the other side lose the answer. Here,
+ * since the loop must not wait for anybody; and whoever sends nothing is not waited for long. */
+static void read_body(listener_request_t *request)
+{
+    struct timeval most = { .tv_sec = BODY_WAIT };
+    char nothing[256];
+
+    setsockopt(request->fcgi.ipcFd, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof(most));
+    while (FCGX_GetStr(nothing, (int)sizeof(nothing), request->fcgi.in) == (int)sizeof(nothing)) {
+    }
+}
+
 static void *accept_requests(void *baton)
 {
     listener_t *listener = baton;
@@ -198,6 +209,7 @@ static void *accept_requests(void *baton)
             }
             continue;
         }
+        read_body(request);
         if (listener_parse(request, path_of(&request->fcgi),
                            FCGX_GetParam("QUERY_STRING", request->fcgi.envp))) {
             hand_over(listener, request);

@@ -181,9 +181,9 @@ static void looked_up(void *baton, cagw_outcome_t *outcome)
     }
 }
 
-/** The CA has said no; perhaps since it is so already. */
-static void look_up(action_t *action)
+static void look_up_now(void *baton)
 {
+    action_t *action = baton;
     framework_queue_t *queue = action->service->issuer->queue;
 
     if (!framework_queue_enter(queue)) {
@@ -193,6 +193,12 @@ static void look_up(action_t *action)
     }
     cagw_call_certificate(&action->service->gateway, serial_of(action), looked_up, action,
                           action->pool);
+}
+
+/** The CA has said no; perhaps since it is so already. */
+static void look_up(action_t *action)
+{
+    framework_queue_turn(action->service->issuer->queue, look_up_now, action);
 }
 
 static void take_answer(action_t *action, cagw_outcome_t *outcome)

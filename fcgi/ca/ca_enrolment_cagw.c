@@ -104,6 +104,8 @@ static void search(enrolment_t *enrolment)
     }
     wanted->key_sha256 = gh_plan_key_sha256(enrolment->submission->plan);
     wanted->from = framework_job_record(enrolment->job)->sent;
+    /* what was accepted is issued when somebody has approved it */
+    wanted->until = enrolment->known == ENROLMENT_ACCEPTED ? 0 : enrolment_settled(enrolment);
     wanted->pool = enrolment->pool;
     wanted->done = searched;
     wanted->baton = enrolment;
@@ -133,6 +135,17 @@ static void looked_up(void *baton, cagw_outcome_t *outcome)
     search(enrolment);
 }
 
+static void look_up(void *baton)
+{
+    enrolment_t *enrolment = baton;
+
+    if (may_ask(enrolment)) {
+        cagw_call_certificate(&enrolment->service->gateway,
+                              enrolment->reference + sizeof(REFERENCE_SERIAL) - 1, looked_up,
+                              enrolment, enrolment->pool);
+    }
+}
+
 static void find(enrolment_t *enrolment)
 {
     static const char serial[] = REFERENCE_SERIAL;
@@ -141,11 +154,7 @@ static void find(enrolment_t *enrolment)
     call->by_serial = 0;
     if (enrolment->known == ENROLMENT_ACCEPTED
         && !strncmp(enrolment->reference, serial, sizeof(serial) - 1)) {
-        if (may_ask(enrolment)) {
-            cagw_call_certificate(&enrolment->service->gateway,
-                                  enrolment->reference + sizeof(serial) - 1, looked_up, enrolment,
-                                  enrolment->pool);
-        }
+        framework_queue_turn(enrolment->service->issuer->queue, look_up, enrolment);
         return;
     }
     search(enrolment);

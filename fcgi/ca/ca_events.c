@@ -44,6 +44,7 @@ typedef struct {
     const char *lease;              /* its name */
     char problem[GH_NUMBER_LENGTH + 2];
     ca_passing_t passing;
+    ca_passing_t before;            /* the page that is taken up */
     gh_events_gap_t gap;
     gh_result_t unreadable;         /* why it is passed over */
 
@@ -210,6 +211,7 @@ static void page_taken(void *baton)
     const gh_events_outcome_t *outcome = &feed->outcome;
 
     if (feed->rv == APR_EINVAL || feed->rv == APR_ENOSPC) {
+        feed->passing = feed->before;
         unreadable(feed, &feed->result);
         return;
     }
@@ -238,18 +240,18 @@ static void page_taken(void *baton)
           ? 0 : feed->service->issuer->events.wait);
 }
 
-/** @return 0: the gateway has not begun its page where it was asked to */
-static int begins_there(const feed_t *feed, cagw_outcome_t *outcome)
+static void take(feed_t *feed, cagw_outcome_t *outcome)
 {
     cagw_events_t page;
 
-    return cagw_read_events(&page, &outcome->reply, feed->pool, &outcome->result) != APR_SUCCESS
-        || !page.latest || page.latest >= feed->start;
-}
-
-static void take(feed_t *feed, cagw_outcome_t *outcome)
-{
-    if (feed->passing.probing && !begins_there(feed, outcome)) {
+    feed->before = feed->passing;
+    /* what is no page does not tell from where on events can be read */
+    if (feed->passing.probing
+        && cagw_read_events(&page, &outcome->reply, feed->pool, &outcome->result) != APR_SUCCESS) {
+        unreadable(feed, &outcome->result);
+    }
+    else if (feed->passing.probing && page.latest && page.latest < feed->start) {
+        /* the gateway has not begun its page where it was asked to */
         gh_result_fail(&feed->result, GH_EREFUSED, GH_FAILURE_UNAVAILABLE, "events",
                        "Have the gateway's operator mend the events; then gatehousectl issuer sync "
                        "takes up what is missing.",
@@ -273,12 +275,15 @@ static void take(feed_t *feed, cagw_outcome_t *outcome)
 
 /**
  * Whether it may be due to what was asked for. That the gateway is out is found out when nothing
- * else can be read either. A position that it does not take any more is passed like an event.
+ * else can be read either; where it does not answer itself it has too much to do, for all we know.
+ * A position that it does not take any more is passed like an event.
  */
-static int is_unreadable(const feed_t *feed, const cagw_outcome_t *outcome)
+static int is_unreadable(feed_t *feed, const cagw_outcome_t *outcome)
 {
-    return outcome->verdict == CAGW_UNTOLD || outcome->verdict == CAGW_BROKEN
-        || (outcome->verdict == CAGW_REFUSED && feed->position.cursor && !feed->start);
+    if (outcome->verdict == CAGW_UNTOLD || outcome->verdict == CAGW_BROKEN) {
+        return outcome->alive || ca_passing_late(&feed->passing);
+    }
+    return outcome->verdict == CAGW_REFUSED && feed->position.cursor && !feed->start;
 }
 
 static void answered(void *baton, cagw_outcome_t *outcome)
@@ -304,7 +309,7 @@ static void answered(void *baton, cagw_outcome_t *outcome)
 static void lease_taken(void *baton)
 {
     feed_t *feed = baton;
-
+    apr_time_t now = apr_time_now();
     int had = feed->had;
 
     if (!had) {
@@ -317,11 +322,12 @@ static void lease_taken(void *baton)
     else if (!feed->held) {
         later(feed, LEASE_WAIT);
     }
-    else if (feed->due > apr_time_now() && had) {
-        later(feed, feed->due - apr_time_now());
+    else if (feed->due > now && feed->due <= now + LONG_WAIT && had) {
+        /* further ahead only where the clock was set back */
+        later(feed, feed->due - now);
     }
     else {
-        feed->start = ca_passing_time(&feed->passing, apr_time_now());
+        feed->start = ca_passing_time(&feed->passing, now);
         if (!feed->start) {
             feed->start = feed->position.from;
         }

@@ -14,6 +14,7 @@
 #include "issuer/events_gap.h"
 #include "log.h"
 #include "status.h"
+#include "text.h"
 
 /** Certificates of one transaction. */
 #define BATCH 64
@@ -24,6 +25,12 @@
 /** A certificate of which the gateway says nothing now is asked for again, so often. */
 #define TRIES 5
 #define TRY_WAIT apr_time_from_sec(2)
+
+/** In a row of which nothing is said: it is the gateway that is in trouble, not certificates. */
+#define ROW_MAX 16
+
+/** Certificates of which nothing is said, that are told of one by one. */
+#define UNTOLD_TOLD 10
 
 typedef struct lookup lookup_t;
 
@@ -46,6 +53,8 @@ struct lookup {
     const char *status;             /* which are walked through */
     gh_bytes_t after;               /* serial number; in the pool of the job */
     int asked, missing, changed;
+    int untold;                     /* of these the gateway says nothing, though it answers */
+    int row;                        /* of them, the last ones */
     int closed;
     int cannot;                     /* 1: an operator has to do something */
     gh_result_t why;                /* number empty: nothing is the matter */
@@ -77,6 +86,13 @@ static apr_status_t end_work(gh_transaction_t *transaction, void *baton)
     const char *holder = framework_job_holder(lookup->job);
     apr_status_t rv;
 
+    if (lookup->untold && !lookup->why.number[0]) {
+        /* the others are known now; the gap stays open */
+        gh_result_fail(&lookup->why, GH_EUNKNOWN, GH_FAILURE_UNAVAILABLE, "events.lookup", NULL,
+                       GHNO(1591) "of %d of %d certificates the gateway does not say what they "
+                       "are", lookup->untold, lookup->asked);
+        lookup->cannot = 1;
+    }
     if (lookup->cannot) {
         return gh_job_doubt(transaction, id, holder, &lookup->why);
     }
@@ -250,6 +266,25 @@ static void stop(lookup_t *lookup, const gh_result_t *why, apr_time_t due, int c
 
 static void call(void *baton);
 
+/** One certificate of which the gateway says nothing must not hide the others. */
+static void pass(one_t *one, const gh_result_t *why)
+{
+    lookup_t *lookup = one->lookup;
+    gh_bytes_t serial = one->word.known->serial;
+
+    if (++lookup->row >= ROW_MAX) {
+        stop(lookup, why, framework_job_next(lookup->job, 0), why->status == GH_EREFUSED);
+        return;
+    }
+    ++lookup->asked;
+    if (++lookup->untold <= UNTOLD_TOLD) {
+        gh_log(lookup->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1590) "issuer %s: "
+               "the gateway does not say whether certificate %s is revoked: %s: %s",
+               lookup->feed.issuer, gh_hex(lookup->pool, serial.data, serial.length), why->number,
+               why->message);
+    }
+}
+
 static void take(one_t *one, cagw_outcome_t *outcome)
 {
     lookup_t *lookup = one->lookup;
@@ -257,9 +292,10 @@ static void take(one_t *one, cagw_outcome_t *outcome)
 
     if (cagw_read_certificate(&certificate, &outcome->reply, lookup->pool, &outcome->result)
         != APR_SUCCESS) {
-        stop(lookup, &outcome->result, framework_job_next(lookup->job, 0), 0);
+        pass(one, &outcome->result);
         return;
     }
+    lookup->row = 0;
     one->word.time = certificate.revoked_at;
     one->word.reason = certificate.reason;
     one->answered = certificate.status == CAGW_STATUS_IS_REVOKED
@@ -284,11 +320,19 @@ static void again(one_t *one, const cagw_outcome_t *outcome)
     else if (outcome->verdict == CAGW_MISSING) {
         ++lookup->asked;
         ++lookup->missing;
+        lookup->row = 0;
     }
-    else if (outcome->verdict == CAGW_UNSUPPORTED || outcome->verdict == CAGW_REFUSED) {
+    else if (outcome->verdict == CAGW_UNSUPPORTED) {
         stop(lookup, &outcome->result, 0, 1);
     }
-    else if (outcome->stopped || ++one->tries >= TRIES) {
+    else if (outcome->verdict == CAGW_REFUSED) {
+        pass(one, &outcome->result);
+    }
+    else if (++one->tries >= TRIES && outcome->alive
+             && (outcome->verdict == CAGW_UNTOLD || outcome->verdict == CAGW_BROKEN)) {
+        pass(one, &outcome->result);
+    }
+    else if (outcome->stopped || one->tries >= TRIES) {
         stop(lookup, &outcome->result,
              outcome->stopped ? framework_job_time(lookup->job)
              : framework_job_next(lookup->job, outcome->retry_after), 0);
@@ -317,7 +361,8 @@ static void called(void *baton, cagw_outcome_t *outcome)
     ask(lookup);
 }
 
-static void call(void *baton)
+/** In its turn under the rate of the queue. */
+static void call_now(void *baton)
 {
     one_t *one = baton;
     lookup_t *lookup = one->lookup;
@@ -335,8 +380,8 @@ static void call(void *baton)
         ask(lookup);
     }
     else if (!framework_queue_enter(queue)) {
-        framework_at(framework_of(lookup), apr_time_now() + framework_queue_pause(queue), call,
-                     one);
+        framework_at(framework_of(lookup), apr_time_now() + framework_queue_pause(queue),
+                     call_now, one);
     }
     else {
         one->word.asked = apr_time_now();
@@ -344,6 +389,13 @@ static void call(void *baton)
                               APR_ARRAY_IDX(one->spellings, one->spelling, const char *), called,
                               one, lookup->pool);
     }
+}
+
+static void call(void *baton)
+{
+    one_t *one = baton;
+
+    framework_queue_turn(one->lookup->service->issuer->queue, call_now, one);
 }
 
 /** Calls that may be made now; when all of a batch have ended, what they have told is stored. */
@@ -380,7 +432,7 @@ void ca_lookup(void *baton, framework_job_t *job)
     lookup->feed.issuer = lookup->service->issuer->name;
     lookup->feed.ca = gh_issuer_certificate(lookup->service->issuer->issuer);
     lookup->feed.audit = &lookup->audit;
-    lookup->begun = apr_time_now();
+    lookup->begun = framework_job_time(job);
     lookup->status = "good";
     gh_result_clear(&lookup->why);
     apr_pool_create(&lookup->pool, p);

@@ -11,6 +11,9 @@
 #define PAGE_TRIES 2
 #define EVENT_TRIES 3
 
+/** In a row that did not come in time, before they are taken for such that never will. */
+#define LATE_TRIES 60
+
 static apr_time_t whole(apr_time_t time)
 {
     return time - time % SECOND;
@@ -49,6 +52,8 @@ apr_time_t ca_passing_time(ca_passing_t *passing, apr_time_t now)
 static ca_passing_next_t give_up(ca_passing_t *passing)
 {
     passing->probing = 0;
+    passing->all = 0;
+    passing->sure = 0;
     passing->failures = 0;
     return CA_PASSING_NOT;
 }
@@ -70,7 +75,8 @@ ca_passing_next_t ca_passing_failed(ca_passing_t *passing, apr_time_t last, apr_
         passing->failures = 0;
         if (passing->size == 1) {
             probe(passing, last ? last : first);
-            passing->all = 1;
+            passing->all = !passing->sure;
+            passing->sure = 0;
         }
         passing->size = 1;
         return CA_PASSING_ON;
@@ -96,15 +102,28 @@ ca_passing_next_t ca_passing_failed(ca_passing_t *passing, apr_time_t last, apr_
     return CA_PASSING_ON;
 }
 
+int ca_passing_late(ca_passing_t *passing)
+{
+    if (!passing->probing && passing->size > 1) {
+        passing->size /= 2;
+    }
+    return ++passing->late >= LATE_TRIES;
+}
+
 int ca_passing_read(ca_passing_t *passing)
 {
     passing->failures = 0;
+    passing->late = 0;
     if (!passing->probing) {
+        passing->sure = 0;
         passing->size = passing->size * 2 < CA_PASSING_PAGE ? passing->size * 2 : CA_PASSING_PAGE;
         return 1;
     }
     if (passing->all) {
         passing->all = 0;
+        passing->probing = 0;
+        passing->sure = 1;
+        passing->failures = EVENT_TRIES - 1;
         return 0;
     }
     passing->good = passing->asked;

@@ -11,8 +11,10 @@
  *
  * A page that cannot be read is asked for again, then in pages of one event, so that those before
  * the bad one are taken up. One that stays unreadable is passed by time, since positions are the
- * gateway's own: if there is something that can be read at all, the first second from which on it
- * can is looked for, in steps that double, then halve.
+ * gateway's own: if there is something that can be read at all, and the page still cannot be when
+ * it is asked for after that (it may have been an outage that has ended), the first second from
+ * which on it can is looked for, in steps that double, then halve. Answers that do not come in time
+ * are of a gateway with too much to do: less is asked for, and for long nothing is passed for that.
  */
 
 /** Most events of a page; hosted gateways give no more. */
@@ -23,6 +25,8 @@ typedef struct {
     int failures;                   /* in a row, of pages of that size */
     int probing;                    /* 1: by time */
     int all;                        /* and whether anything can be read at all is not known yet */
+    int sure;                       /* 1: it is known, and the page is tried for the last time */
+    int late;                       /* answers in a row that did not come in time */
     apr_time_t bad;                 /* from here on it cannot be read */
     apr_time_t good;                /* from here on it can; 0: not found yet */
     apr_interval_time_t step;
@@ -43,6 +47,10 @@ apr_time_t ca_passing_time(ca_passing_t *passing, apr_time_t now);
 /** A page could not be read. @param last of the events that were taken up, 0: there were none
  *  @param first where the feed begins, if there were none */
 ca_passing_next_t ca_passing_failed(ca_passing_t *passing, apr_time_t last, apr_time_t first);
+
+/** No answer came in time. @return 1 if that has been so for so long that it counts as a page that
+ *  cannot be read: ca_passing_failed() */
+int ca_passing_late(ca_passing_t *passing);
 
 /** A page could be read. What is between bad and asked is passed over with it if probing is set:
  *  then ca_passing_passed().

@@ -23,8 +23,13 @@
 /** A list of events that has no end is none. */
 #define PAGES_MAX 10000
 
-/** Pages that are kept; with PAGE_SIZE keys of 32 bytes about 1.6 KiB each. */
+/** Pages that are kept; with PAGE_SIZE keys of 32 bytes about 1.6 KiB each. Of more the first ones
+ *  are dropped. */
 #define KEPT_MAX 20000
+
+/** A search begins so much earlier than it has to, so that the next one, of a gateway whose clock
+ *  is another second off, need not read all anew. */
+#define EARLY apr_time_from_sec(60)
 
 #define DIGEST 32
 
@@ -51,6 +56,8 @@ typedef struct {
     int count;
     int room;                       /* for so many */
     int unread;                     /* events whose certificate cannot be read */
+    apr_time_t unread_from;         /* the first and the last of these; 0: not known */
+    apr_time_t unread_until;
     apr_time_t latest;              /* of its events; 0: they do not say */
     apr_time_t read;                /* when, by the gateway's clock */
 } page_t;
@@ -63,6 +70,7 @@ struct ca_search {
     apr_pool_t *kept;               /* of what was read; NULL: nothing */
     apr_array_header_t *pages;      /* page_t; the last one may go on */
     apr_time_t start;               /* of the first */
+    int cut;                        /* 1: pages before start were dropped */
 
     ca_wanted_t *wanted;            /* by this one; NULL: there is none at work */
     apr_time_t from;
@@ -70,6 +78,7 @@ struct ca_search {
     int at;                         /* the page that is read */
     int read;                       /* new pages */
     int tries;
+    int alive;                      /* the gateway itself has answered the last call */
     apr_pool_t *pool;               /* of the search */
     apr_pool_t *page;               /* of the page */
 
@@ -82,6 +91,7 @@ struct ca_search {
 };
 
 static void ask(void *baton);
+static void gather(ca_search_t *search);
 
 ca_search_t *ca_search_create(ca_service_t *service, apr_pool_t *p)
 {
@@ -100,6 +110,17 @@ static framework_t *framework_of(const ca_search_t *search)
 static apr_interval_time_t earlier(const ca_search_t *search)
 {
     return search->service->clock < 0 ? -search->service->clock : 0;
+}
+
+/** How much later it dates that. */
+static apr_interval_time_t later(const ca_search_t *search)
+{
+    return search->service->clock > 0 ? search->service->clock : 0;
+}
+
+static framework_queue_t *queue_of(const ca_search_t *search)
+{
+    return search->service->issuer->queue;
 }
 
 /* What was read */
@@ -136,9 +157,35 @@ static apr_time_t latest_of(const ca_search_t *search)
     return latest;
 }
 
-static int concerns(const page_t *page, apr_time_t from)
+/** Whether what could not be read may be of that time. @param until 0: that is open */
+static int is_unread_in(const page_t *page, apr_time_t from, apr_time_t until)
 {
-    return !page->latest || page->latest >= from;
+    return page->unread && (!page->unread_until || page->unread_until >= from)
+        && (!until || page->unread_from <= until);
+}
+
+/** What is in those pages is not known any more. All are dropped if it cannot be told of what time
+ *  that was. */
+static void drop_old(ca_search_t *search, int count)
+{
+    page_t *first = page_of(search, 0), *old;
+    apr_time_t latest = 0;
+    int i;
+
+    for (i = 0; i < count && first[i].latest; ++i) {
+        latest = first[i].latest > latest ? first[i].latest : latest;
+    }
+    if (i < count) {
+        forget(search, search->start);
+        return;
+    }
+    /* to the end, where goes_on() finds their memory */
+    old = apr_pmemdup(search->pool, first, (apr_size_t)count * sizeof(page_t));
+    memmove(first, first + count, (apr_size_t)(search->pages->nelts - count) * sizeof(page_t));
+    search->pages->nelts -= count;
+    memcpy(first + search->pages->nelts, old, (apr_size_t)count * sizeof(page_t));
+    search->start = latest + apr_time_from_sec(1);
+    search->cut = 1;
 }
 
 /** What was so new when it was read that the feed, which lags, may have got more of that time since
@@ -170,7 +217,7 @@ static void mark(ca_search_t *search)
     for (i = 0; i < last_of(search); ++i) {
         const page_t *page = page_of(search, i);
 
-        search->marked[i] = page->unread && concerns(page, search->from - CLOCK_SKEW);
+        search->marked[i] = is_unread_in(page, search->from - CLOCK_SKEW, 0);
         for (k = 0; k < page->count && !search->marked[i]; ++k) {
             search->marked[i] = apr_hash_get(keys, page->keys + k * DIGEST, DIGEST) != NULL;
         }
@@ -188,6 +235,30 @@ static void go_on(ca_search_t *search, int from)
 
 /* Beginning and end */
 
+/** Whoever wants to know what was in pages that were dropped must not hold up all others. */
+static void end_old(ca_search_t *search)
+{
+    ca_wanted_t *one = search->waiting, *next;
+
+    search->waiting = NULL;
+    for (; one; one = next) {
+        next = one->next;
+        if (search->cut && one->from - earlier(search) - CLOCK_SKEW < search->start) {
+            one->verdict = CAGW_BROKEN;
+            gh_result_fail(&one->result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "cagw.events",
+                           "Look at the CA whether there is a certificate, then gatehousectl "
+                           "enrolment retry or cancel.",
+                           GHNO(1593) "there are too many events since the CA of issuer %s was "
+                           "called", search->service->issuer->name);
+            one->done(one);
+        }
+        else {
+            one->next = search->wanted;
+            search->wanted = one;
+        }
+    }
+}
+
 static void begin(void *baton)
 {
     ca_search_t *search = baton;
@@ -197,18 +268,25 @@ static void begin(void *baton)
     if (search->wanted || !search->waiting) {
         return;
     }
-    search->wanted = search->waiting;
-    search->waiting = NULL;
+    apr_pool_create_unmanaged_ex(&search->pool, NULL, NULL);
+    if (search->kept && search->pages->nelts > KEPT_MAX) {
+        drop_old(search, KEPT_MAX / 2);
+    }
+    end_old(search);
+    if (!search->wanted) {
+        apr_pool_destroy(search->pool);
+        gather(search);
+        return;
+    }
     search->from = search->wanted->from;
     for (one = search->wanted; one; one = one->next) {
         search->from = one->from < search->from ? one->from : search->from;
     }
     search->from -= earlier(search);
-    apr_pool_create_unmanaged_ex(&search->pool, NULL, NULL);
-    if (!search->kept || search->pages->nelts > KEPT_MAX
-        || search->from - CLOCK_SKEW < search->start
+    if (!search->kept || search->from - CLOCK_SKEW < search->start
         || (latest_of(search) && latest_of(search) < search->from - FAR_BEHIND)) {
-        forget(search, search->from - CLOCK_SKEW);
+        forget(search, search->from - CLOCK_SKEW - EARLY);
+        search->cut = 0;
     }
     forget_new(search);
     mark(search);
@@ -239,12 +317,12 @@ void ca_search_add(ca_search_t *search, ca_wanted_t *wanted)
 /** Whether something may be ours and could not be read. */
 static int is_unread(const ca_search_t *search, const ca_wanted_t *wanted)
 {
+    apr_time_t from = wanted->from - earlier(search) - CLOCK_SKEW;
+    apr_time_t until = wanted->until ? wanted->until + later(search) + CLOCK_SKEW : 0;
     int i;
 
     for (i = 0; i < search->pages->nelts; ++i) {
-        const page_t *page = page_of(search, i);
-
-        if (page->unread && concerns(page, wanted->from - earlier(search) - CLOCK_SKEW)) {
+        if (is_unread_in(page_of(search, i), from, until)) {
             return 1;
         }
     }
@@ -328,6 +406,8 @@ static void keep(ca_search_t *search)
     int count = search->keys->nelts, i;
 
     page->unread = search->events.skipped;
+    page->unread_from = search->events.skipped_from;
+    page->unread_until = search->events.skipped_until;
     page->latest = search->events.latest;
     page->read = apr_time_now() + search->service->clock;
     if (count > page->room) {
@@ -360,6 +440,13 @@ static void read_page(void *baton)
     }
 }
 
+/** While nothing is tried at the gateway a search does not go on trying, either. */
+static int is_last_try(const ca_search_t *search)
+{
+    return search->tries + 1 >= TRIES || framework_stopping(framework_of(search))
+        || framework_queue_paused(queue_of(search));
+}
+
 /** A page that has not come; what was read before is not lost. */
 static void again(ca_search_t *search, cagw_verdict_t verdict, apr_time_t retry_after)
 {
@@ -367,10 +454,15 @@ static void again(ca_search_t *search, cagw_verdict_t verdict, apr_time_t retry_
     apr_time_t now = apr_time_now(), when;
 
     apr_pool_destroy(search->page);
-    if (++search->tries >= TRIES || framework_stopping(framework_of(search))) {
+    if (is_last_try(search)) {
+        if (search->alive && page_of(search, search->at)->cursor) {
+            /* a position of which the gateway makes no page any more: all is read anew */
+            forget(search, search->start);
+        }
         end(search, verdict, &search->result);
         return;
     }
+    ++search->tries;
     when = now + (wait < TRY_WAIT_MAX ? wait : TRY_WAIT_MAX);
     if (retry_after > when) {
         when = retry_after < now + TRY_WAIT_MAX ? retry_after : now + TRY_WAIT_MAX;
@@ -423,6 +515,13 @@ static void page_read(void *baton)
     keep(search);
     more = search->at < last_of(search) || goes_on(search);
     apr_pool_destroy(search->page);
+    if (search->rv == APR_SUCCESS && more && framework_queue_paused(queue_of(search))) {
+        search->rv = gh_result_fail(&search->result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE,
+                                    "cagw.events", NULL,
+                                    GHNO(1592) "the events of the CA of issuer %s are read to the "
+                                    "end when the gateway is called again",
+                                    search->service->issuer->name);
+    }
     if (search->rv == APR_SUCCESS && more) {
         go_on(search, search->at + 1);
         ask(search);
@@ -436,9 +535,13 @@ static void answered(void *baton, cagw_outcome_t *outcome)
 {
     ca_search_t *search = baton;
 
-    /* once, however many search for something by it */
-    framework_queue_note(search->service->issuer->queue, outcome->alive || outcome->stopped,
-                         outcome->verdict == CAGW_BUSY ? outcome->retry_after : 0);
+    /* once, however many search for something by it, and however often it was tried */
+    if (outcome->alive || outcome->stopped || outcome->verdict == CAGW_BUSY
+        || is_last_try(search)) {
+        framework_queue_note(queue_of(search), outcome->alive || outcome->stopped,
+                             outcome->verdict == CAGW_BUSY ? outcome->retry_after : 0);
+    }
+    search->alive = outcome->alive;
     if (outcome->alive) {           /* by its clock */
         ca_service_note(search->service, outcome);
     }
@@ -462,7 +565,7 @@ static void answered(void *baton, cagw_outcome_t *outcome)
     }
 }
 
-static void ask(void *baton)
+static void ask_now(void *baton)
 {
     ca_search_t *search = baton;
     const char *cursor = page_of(search, search->at)->cursor;
@@ -471,4 +574,11 @@ static void ask(void *baton)
     gh_result_clear(&search->result);
     cagw_call_events(&search->service->gateway, cursor ? 0 : search->start, cursor, PAGE_SIZE, 0,
                      answered, search, search->page);
+}
+
+static void ask(void *baton)
+{
+    ca_search_t *search = baton;
+
+    framework_queue_turn(queue_of(search), ask_now, search);
 }

@@ -81,7 +81,8 @@ typedef struct ca_wanted ca_wanted_t;
 /** Memory of who searches, until done is called. */
 struct ca_wanted {
     gh_bytes_t key_sha256;          /* of the SubjectPublicKeyInfo */
-    apr_time_t from;                /* when it may have been issued, by the CA's clock */
+    apr_time_t from;                /* when it may have been issued, by our clock */
+    apr_time_t until;               /* and until when; 0: that is open */
     apr_pool_t *pool;
     void (*done)(ca_wanted_t *wanted);
     void *baton;

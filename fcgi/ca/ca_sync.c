@@ -167,7 +167,8 @@ static apr_status_t release_work(gh_transaction_t *transaction, void *baton)
     const sync_t *sync = baton;
 
     return gh_job_again(transaction, framework_job_record(sync->job)->id,
-                        framework_job_holder(sync->job), apr_time_now(), 0, NULL, NULL);
+                        framework_job_holder(sync->job), framework_job_time(sync->job), 0,
+                        NULL, NULL);
 }
 
 static void release(void *baton)
@@ -283,7 +284,7 @@ static void fill(sync_t *sync)
     sync->feed.later = gh_events_later_create(p);
     sync->state.issuer = issuer->name;
     sync->state.job = record->id;
-    sync->state.begun = apr_time_now();
+    sync->state.begun = framework_job_time(sync->job);
     gh_result_clear(&sync->state.failure);
 }
 

@@ -183,6 +183,8 @@ typedef struct {
 typedef struct {
     apr_array_header_t *events;     /* cagw_event_t * */
     int skipped;                    /* malformed ones, and those without certificate */
+    apr_time_t skipped_from;        /* the first of these; 0: one does not say when it was */
+    apr_time_t skipped_until;       /* and the last; then this is latest */
     apr_time_t latest;              /* of all that say when they were; 0: none does */
     const char *cursor;             /* of the next page, or NULL */
     int more;                       /* and it is there now */

@@ -256,12 +256,12 @@ apr_status_t cagw_read_action(int *rejected, const cagw_reply_t *reply, gh_resul
 }
 
 /** @return 0 if it cannot be told whose certificate it is; of a revocation that need not be */
-static int read_event(cagw_events_t *page, const json_t *object, apr_pool_t *p)
+static int read_event(cagw_events_t *page, cagw_event_t *event, const json_t *object,
+                      apr_pool_t *p)
 {
     const char *certificate = cagw_text(object, CAGW_CERTIFICATE);
     const char *date = cagw_text(object, CAGW_EVENT_DATE);
     const char *action = cagw_text(object, CAGW_ACTION);
-    cagw_event_t *event = apr_pcalloc(p, sizeof(*event));
 
     if (!json_is_object(object)) {
         return 0;
@@ -284,6 +284,16 @@ static int read_event(cagw_events_t *page, const json_t *object, apr_pool_t *p)
     return event->certificate != NULL;
 }
 
+static void skip(cagw_events_t *page, apr_time_t time)
+{
+    if (!page->skipped++ || time < page->skipped_from) {
+        page->skipped_from = time;
+    }
+    if (time > page->skipped_until) {
+        page->skipped_until = time;
+    }
+}
+
 apr_status_t cagw_read_events(cagw_events_t *page, const cagw_reply_t *reply, apr_pool_t *p,
                               gh_result_t *result)
 {
@@ -299,7 +309,14 @@ apr_status_t cagw_read_events(cagw_events_t *page, const cagw_reply_t *reply, ap
         return cagw_malformed(result, "page of events");
     }
     json_array_foreach(list, i, element) {
-        page->skipped += !read_event(page, element, p);
+        cagw_event_t *event = apr_pcalloc(p, sizeof(*event));
+
+        if (!read_event(page, event, element, p)) {
+            skip(page, event->time);
+        }
+    }
+    if (page->skipped && !page->skipped_from) {
+        page->skipped_until = page->latest;
     }
     page->cursor = cursor && *cursor ? apr_pstrdup(p, cursor) : NULL;
     page->more = page->cursor && json_is_true(json_object_get(reply->json, CAGW_EVENTS_MORE));

@@ -211,8 +211,24 @@ static void call(void *baton)
     ask(baton, nothing);
 }
 
+static void poll(void *baton)
+{
+    enrolment_t *enrolment = baton;
+    const cmp_request_t *request = enrolment->baton;
+    framework_queue_t *queue = issuer_of(enrolment)->queue;
+
+    if (!framework_queue_enter(queue)) {
+        enrolment->due = framework_job_time(enrolment->job) + framework_queue_pause(queue);
+        enrolment_found(enrolment, ENROLMENT_SEARCH_LATER);
+    }
+    else {
+        ask(enrolment, request->waiting);
+    }
+}
+
 static void find(enrolment_t *enrolment)
 {
+    cmp_request_t *request = enrolment->baton;
     gh_bytes_t waiting;
 
     if (enrolment->known != ENROLMENT_ACCEPTED) {
@@ -226,13 +242,9 @@ static void find(enrolment_t *enrolment)
                        "cannot be unsealed");
         enrolment_found(enrolment, ENROLMENT_SEARCH_ENDED);
     }
-    else if (!framework_queue_enter(issuer_of(enrolment)->queue)) {
-        enrolment->due = framework_job_time(enrolment->job)
-            + framework_queue_pause(issuer_of(enrolment)->queue);
-        enrolment_found(enrolment, ENROLMENT_SEARCH_LATER);
-    }
     else {
-        ask(enrolment, waiting);
+        request->waiting = waiting;
+        framework_queue_turn(issuer_of(enrolment)->queue, poll, enrolment);
     }
 }
 

@@ -38,7 +38,7 @@ static apr_status_t again_work(gh_transaction_t *transaction, void *baton)
 
     return gh_job_again(transaction, framework_job_record(work->job)->id,
                         framework_job_holder(work->job),
-                        apr_time_now() + (busy ? SOON : AGAIN), 0, NULL,
+                        framework_job_time(work->job) + (busy ? SOON : AGAIN), 0, NULL,
                         busy ? NULL : &work->result);
 }
 

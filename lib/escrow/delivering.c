@@ -155,7 +155,10 @@ apr_status_t gh_delivering_wait(gh_transaction_t *transaction,
         rv = gh_escrow_credential_count(transaction, profile->device, profile->user, counts);
     }
     if (rv == APR_SUCCESS && !gh_escrow_needs_missing(profile->needs, counts, p)->nelts) {
-        return gh_job_again(transaction, end->job, end->holder, now, 0, NULL, NULL);
+        /* jobs are due by the store's clock */
+        rv = gh_store_now(transaction, &now);
+        return rv == APR_SUCCESS
+            ? gh_job_again(transaction, end->job, end->holder, now, 0, NULL, NULL) : rv;
     }
     if (rv == APR_SUCCESS) {
         rv = gh_escrow_profile_wait(transaction, profile->id, now + patience, now);

@@ -139,12 +139,16 @@ apr_status_t gh_events_gap_open(gh_transaction_t *transaction, const gh_events_f
         .created = now, .due = now
     };
     gh_events_gaps_t gaps;
+    apr_time_t opened;
     apr_status_t rv = id ? gh_events_gaps(transaction, feed->issuer, &gaps, p) : APR_EGENERAL;
 
     if (rv == APR_SUCCESS) {
+        rv = gh_store_now(transaction, &opened);
+    }
+    if (rv == APR_SUCCESS) {
         gaps.from = gaps.open && gaps.from < gap->from ? gaps.from : gap->from;
         gaps.to = gaps.open && gaps.to > gap->to ? gaps.to : gap->to;
-        gaps.opened = now;
+        gaps.opened = opened;
         ++gaps.open;
         ++gaps.total;
         rv = put_gaps(transaction, feed->issuer, &gaps, p);

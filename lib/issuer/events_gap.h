@@ -34,13 +34,14 @@ typedef struct {
     int total;                      /* and with those of the past */
     apr_time_t from;                /* of the first that is open */
     apr_time_t to;                  /* of the last */
-    apr_time_t opened;              /* when the last one was made */
+    apr_time_t opened;              /* when the last one was made, by the store's clock */
 } gh_events_gaps_t;
 
 apr_status_t gh_events_gaps(gh_transaction_t *transaction, const char *issuer,
                             gh_events_gaps_t *gaps, apr_pool_t *p);
 
 /** They are looked at, unless one was made since that began.
+ *  @param begun by the store's clock, too: nodes have others
  *  @param closed set to 1 if none is open then */
 apr_status_t gh_events_gaps_close(gh_transaction_t *transaction, const char *issuer,
                                   apr_time_t begun, int *closed, apr_pool_t *p);

@@ -281,6 +281,39 @@ def test_what_cannot_be_passed_or_looked_up_is_told(make_server, gateway):
     assert not remote.server.ctl_ok("issuer", "test", "corporate").objects[0]["findings"]
 
 
+def test_a_certificate_of_which_nothing_is_said_hides_no_other(make_server, gateway):
+    """Events with a gap, and one certificate that the gateway cannot write down at all: of the
+    others it is asked all the same, and once."""
+    gateway.cursor_at_end = True
+    before = sorted(spread(gateway, 3), key=lambda issued: issued.serial)
+    remote = feeding(make_server, gateway).ready()
+    remote.server.expect("GH0849", "GH1317", "GH1321", "GH1590")
+    wait_until(lambda: all(serial(one) in known(remote.server) for one in before), 15, 0.5,
+               "the events")
+    gateway.unreadable_as = "no-page"
+    gateway.untold = {before[0].serial}
+    with gateway.lock:
+        gateway.unreadable = {len(gateway.cas[ID].events)}
+    gateway.revoke(before[2])
+    time.sleep(2.2)
+    behind = elsewhere(gateway, 10)
+    wait_until(lambda: serial(behind) in known(remote.server), 60, 0.5, "what is behind it")
+    wait_until(lambda: "GH1321" in remote.server.log.text(), 40, 0.3, "the alarm")
+    assert status_of(remote.server, before[2]) == "revoked"
+    assert "GH1591: of 1 of " in remote.server.log.text()
+    asked = [call for call in gateway.calls_of("certificate") if serial(before[2]) in call.path]
+    assert len(asked) == 1
+    job, = remote.server.ctl_ok("job", "list").objects
+    assert job["kind"] == "lookup" and job["state"] == "failed"
+    finding, = remote.server.ctl("issuer", "test", "corporate").objects[0]["findings"]
+    assert finding["gh"] == "GH1322"
+    # once the gateway can tell it, nothing is open any more
+    gateway.untold = set()
+    remote.server.ctl_ok("job", "retry", job["id"])
+    wait_until(lambda: "GH1320" in remote.server.log.text(), 20, 0.3, "the end of the look")
+    assert not remote.server.ctl_ok("issuer", "test", "corporate").objects[0]["findings"]
+
+
 def test_a_gateway_that_is_out_is_not_passed(make_server, gateway):
     """Where nothing can be read at all nothing is passed over."""
     before = spread(gateway, 2)

@@ -81,6 +81,11 @@ void framework_job_over(framework_job_t *job)
     ++play.over;
 }
 
+void framework_queue_turn(framework_queue_t *queue, framework_timer_fn *fn, void *baton)
+{
+    fn(baton);
+}
+
 int framework_queue_enter(framework_queue_t *queue)
 {
     return !play.paused;

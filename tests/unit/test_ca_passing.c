@@ -90,12 +90,66 @@ static void test_nothing_can_be_read(void **state)
     assert_int_equal(passing.probing, 0);
 }
 
+/* An outage that ends while it is looked whether anything can be read: the page is tried once more,
+ * and nothing is passed */
+static void test_an_outage_that_ends(void **state)
+{
+    ca_passing_t passing;
+
+    ca_passing_init(&passing);
+    while (!passing.probing) {
+        ca_passing_failed(&passing, NOW - SECONDS(600), 0);
+    }
+    assert_int_equal(ca_passing_time(&passing, NOW), NOW);
+    assert_int_equal(ca_passing_read(&passing), 0);
+    assert_int_equal(ca_passing_time(&passing, NOW), 0);
+    assert_int_equal(passing.size, 1);
+    assert_int_equal(ca_passing_read(&passing), 1);
+    assert_int_equal(passing.probing, 0);
+    assert_int_equal(passing.sure, 0);
+    /* and it fails as any other does, from the beginning */
+    assert_int_equal(ca_passing_failed(&passing, NOW, 0), CA_PASSING_LATER);
+
+    /* one that still cannot be read is passed then */
+    ca_passing_init(&passing);
+    while (!passing.probing) {
+        ca_passing_failed(&passing, NOW - SECONDS(600), 0);
+    }
+    ca_passing_time(&passing, NOW);
+    ca_passing_read(&passing);
+    assert_int_equal(ca_passing_failed(&passing, NOW - SECONDS(600), 0), CA_PASSING_ON);
+    assert_int_equal(passing.probing, 1);
+    assert_int_equal(passing.all, 0);
+    assert_int_equal(ca_passing_time(&passing, NOW), NOW - SECONDS(599));
+}
+
+/* A gateway that is slow is asked for less; it takes long until that counts as what never comes */
+static void test_late(void **state)
+{
+    ca_passing_t passing;
+    int i;
+
+    ca_passing_init(&passing);
+    for (i = 0; i < 10; ++i) {
+        assert_int_equal(ca_passing_late(&passing), 0);
+    }
+    assert_int_equal(passing.size, 1);
+    assert_int_equal(passing.probing, 0);
+    assert_int_equal(ca_passing_read(&passing), 1);
+    for (i = 1; !ca_passing_late(&passing); ++i) {
+        assert_true(i < 1000);
+    }
+    assert_true(i >= 50);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_passed),
         cmocka_unit_test(test_smaller_pages),
-        cmocka_unit_test(test_nothing_can_be_read)
+        cmocka_unit_test(test_nothing_can_be_read),
+        cmocka_unit_test(test_an_outage_that_ends),
+        cmocka_unit_test(test_late)
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

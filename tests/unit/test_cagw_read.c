@@ -389,6 +389,8 @@ static void test_events(void **state)
     /* a date that is none hides no certificate; an event without certificate may be anybody's */
     assert_int_equal(page.events->nelts, 4);
     assert_int_equal(page.skipped, 3);
+    assert_int_equal(page.skipped_from, 0);
+    assert_int_equal(page.skipped_until, page.latest);
     assert_int_equal(APR_ARRAY_IDX(page.events, 1, cagw_event_t *)->time, 0);
     assert_int_equal(page.more, 1);
     assert_string_equal(page.cursor, "Mg==");
@@ -398,6 +400,25 @@ static void test_events(void **state)
     assert_int_equal(APR_ARRAY_IDX(page.events, 2, cagw_event_t *)->revoked, 1);
     assert_int_equal(page.latest / APR_USEC_PER_SEC, 1767312000);
     assert_int_equal(APR_ARRAY_IDX(page.events, 3, cagw_event_t *)->time, 0);
+}
+
+/* What cannot be read is of its own time, not of that of the page */
+static void test_when_skipped(void **state)
+{
+    cagw_events_t page;
+
+    answer(200, "{\"events\":["
+           "{\"action\":\"issued\",\"eventDate\":\"2026-01-03T00:00:00Z\","
+           "\"certificate\":\"AAAA\"},"
+           "{\"action\":\"issued\",\"eventDate\":\"2026-01-02T00:00:00Z\","
+           "\"certificate\":\"AAAA\"},"
+           "{\"action\":\"issued\",\"eventDate\":\"2026-01-04T00:00:00Z\","
+           "\"certificate\":\"%s\"}]}", got.base64);
+    assert_success(cagw_read_events(&page, &got.reply, test_pool, &got.result));
+    assert_int_equal(page.skipped, 2);
+    assert_int_equal(page.skipped_from, apr_time_from_sec(1767312000));
+    assert_int_equal(page.skipped_until, apr_time_from_sec(1767312000 + 86400));
+    assert_int_equal(page.latest, apr_time_from_sec(1767312000 + 2 * 86400));
 }
 
 static void test_ends_of_events(void **state)
@@ -556,6 +577,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_certificate, setup, x509_test_teardown),
         cmocka_unit_test_setup_teardown(test_action, setup, x509_test_teardown),
         cmocka_unit_test_setup_teardown(test_events, setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_when_skipped, setup, x509_test_teardown),
         cmocka_unit_test_setup_teardown(test_ends_of_events, setup, x509_test_teardown),
         cmocka_unit_test_setup_teardown(test_cas, setup, x509_test_teardown),
         cmocka_unit_test_setup_teardown(test_ca_status_and_properties, setup, x509_test_teardown),
