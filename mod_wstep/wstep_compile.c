@@ -524,11 +524,15 @@ void wstep_dump(void *json, server_rec *main_server, apr_pool_t *p)
                     endpoint->templates, j, const wstep_template_t *)->policy->name));
             }
             json_array_append_new(array, json_pack(
-                "{s:s, s:s, s:s, s:s?, s:s?, s:b, s:o}", "url", endpoint->url, "path",
+                "{s:s, s:s, s:s, s:s?, s:s?, s:b, s:b, s:i, s:o}", "url", endpoint->url, "path",
                 endpoint->path, "authentication",
                 wstep_authentication_name(endpoint->authentication), "tenant", endpoint->tenant,
-                "issuer", endpoint->issuer, "policy", entry->policy, "templates", templates));
+                "issuer", endpoint->issuer, "policy", entry->policy, "renewal_only",
+                endpoint->renewal_only, "priority",
+                entry->section->priority > 0 ? entry->section->priority : WSTEP_PRIORITY,
+                "templates", templates));
         }
     }
     json_object_set_new(json, "wstep", array);
+    wstep_dump_templates(json, main_server, p);
 }

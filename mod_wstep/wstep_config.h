@@ -187,6 +187,11 @@ void wstep_log_problem(const server_rec *s, int level, wstep_place_t place, cons
 /** Takes part in "httpd -t -D DUMP_GATEHOUSE". */
 void wstep_dump(void *json, server_rec *main_server, apr_pool_t *p);
 
+/* wstep_dump.c */
+
+/** Adds the templates. */
+void wstep_dump_templates(void *json, const server_rec *main_server, apr_pool_t *p);
+
 /* wstep_gatehouse.c: what mod_gatehouse offers, and what a child has */
 
 int wstep_find_gatehouse(void);

@@ -18,6 +18,7 @@ typedef struct {
     const char *summary;
 } ctl_command_t;
 
+extern const ctl_option_t ctl_ad_export_options[];
 extern const ctl_option_t ctl_ca_init_options[];
 extern const ctl_option_t ctl_ca_crl_options[];
 extern const ctl_option_t ctl_ca_import_options[];
@@ -44,6 +45,7 @@ extern const ctl_option_t ctl_pin_remove_options[];
 extern const ctl_option_t ctl_scep_explain_options[];
 extern const ctl_option_t ctl_ocsp_produce_options[];
 
+ctl_command_fn ctl_ad_export;
 ctl_command_fn ctl_ca_init;
 ctl_command_fn ctl_ca_crl;
 ctl_command_fn ctl_ca_import;

@@ -297,6 +297,23 @@ static apr_hash_t *parse_uem_lives(const json_t *root, apr_pool_t *p)
     return hash;
 }
 
+static apr_status_t release(void *data)
+{
+    json_decref(data);
+    return APR_SUCCESS;
+}
+
+/* A member as it is, for as long as the pool lives; NULL if there is none. */
+static const json_t *keep(const json_t *root, const char *name, apr_pool_t *p)
+{
+    json_t *member = json_incref(json_object_get(root, name));
+
+    if (member != NULL) {
+        apr_pool_cleanup_register(p, member, release, apr_pool_cleanup_null);
+    }
+    return member;
+}
+
 static apr_array_header_t *parse_problems(const json_t *root, apr_pool_t *p)
 {
     apr_array_header_t *problems = apr_array_make(p, 2, sizeof(ctl_problem_t *));
@@ -359,6 +376,8 @@ apr_status_t ctl_config_parse(ctl_config_t **config, const char *text, apr_size_
     parsed->uem_lives = parse_uem_lives(root, p);
     parsed->vault_keys = parse_vault_keys(root, p);
     parsed->problems = parse_problems(root, p);
+    parsed->wstep = keep(root, "wstep", p);
+    parsed->templates = keep(root, "certificate_templates", p);
     json_decref(root);
     *config = parsed;
     return APR_SUCCESS;

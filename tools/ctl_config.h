@@ -8,6 +8,8 @@
 #include <apr_tables.h>
 #include <apr_time.h>
 
+#include <jansson.h>
+
 #include "mod_ocsp/ocsp_authority.h"
 #include "result.h"
 
@@ -123,6 +125,8 @@ typedef struct {
     apr_hash_t *uem_lives;          /* apr_interval_time_t * by their names */
     apr_array_header_t *vault_keys; /* ctl_vault_key_t; the first one wraps */
     apr_array_header_t *problems;   /* ctl_problem_t * */
+    const json_t *wstep;            /* array: endpoints of mod_wstep, as it dumps them */
+    const json_t *templates;        /* array: its <CertificateTemplate>s, likewise */
 } ctl_config_t;
 
 /** Reads the JSON of "httpd -t -D DUMP_GATEHOUSE". Unknown members are ignored.

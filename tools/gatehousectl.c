@@ -110,6 +110,8 @@ static const ctl_command_t commands[] = {
       "end what a pin of the store allows" },
     { "scep", "explain", "FILE|-", 1, 1, ctl_scep_explain_options, ctl_scep_explain,
       "say what a captured SCEP message is, and what is wrong with it" },
+    { "ad", "export", "", 0, 0, ctl_ad_export_options, ctl_ad_export,
+      "write what Active Directory may have of templates and issuers, as LDIF" },
     { "check", NULL, "", 0, 0, no_options, ctl_check,
       "check configuration, keys, store and clock" },
     { "urls", NULL, "", 0, 0, no_options, ctl_urls, "list the URLs of this configuration" },
