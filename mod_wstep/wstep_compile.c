@@ -306,6 +306,7 @@ static void find_holders(compile_t *c, wstep_entry_t *entry)
         }
     }
     entry->endpoint.holders = holders;
+    entry->endpoint.trust = entry->section->trust;
 }
 
 static void add_issuing(compile_t *c, const wstep_tenant_t *pair,

@@ -75,6 +75,10 @@ void *wstep_merge_sections(apr_pool_t *p, void *base, void *add)
     merged->parent_dn = narrow->parent_dn ? narrow->parent_dn : wide->parent_dn;
     merged->policy_id = narrow->policy_id ? narrow->policy_id : wide->policy_id;
     merged->policy_name = narrow->policy_name ? narrow->policy_name : wide->policy_name;
+    if (!narrow->trust_said) {
+        merged->trust = wide->trust;
+        merged->trust_said = wide->trust_said;
+    }
     merged->signatures = narrow->signatures >= 0 ? narrow->signatures : wide->signatures;
     merged->weak_kerberos = narrow->weak_kerberos >= 0 ? narrow->weak_kerberos
                                                        : wide->weak_kerberos;
@@ -264,6 +268,35 @@ static const char *set_renewal_only(cmd_parms *cmd, void *dir, int on)
     return enter(cmd, section);
 }
 
+static const char *set_client_ca(cmd_parms *cmd, void *dir, const char *path, const char *word)
+{
+    wstep_section_t *section = dir;
+    const char *error = enter(cmd, section);
+    wstep_trust_t *trust = NULL;
+    gh_result_t result;
+
+    if (error) {
+        return error;
+    }
+    section->trust_said = 1;
+    section->trust = NULL;
+    if (!word && !ap_cstr_casecmp(path, "none")) {
+        return NULL;
+    }
+    path = ap_server_root_relative(cmd->pool, path);
+    if (!path || (word && ap_cstr_casecmp(word, "no-crl"))) {
+        return GHNO(1514) "WSTEPClientCA takes none, or a PEM file of CA certificates and CRLs, "
+                          "and perhaps no-crl";
+    }
+    gh_result_clear(&result);
+    if (wstep_trust_read(&trust, path, !word, cmd->pool, &result) != APR_SUCCESS) {
+        return apr_psprintf(cmd->pool, "%s: %s. %s", result.number, result.message,
+                            result.action);
+    }
+    section->trust = trust;
+    return NULL;
+}
+
 static const char *set_signatures(cmd_parms *cmd, void *dir, int on)
 {
     wstep_section_t *section = dir;
@@ -359,6 +392,8 @@ const command_rec wstep_directives[] = {
                       "off, or by-certificate with settings"),
     AP_INIT_FLAG("WSTEPRenewalOnly", set_renewal_only, NULL, ACCESS_CONF,
                  "whether only renewals are done here"),
+    AP_INIT_TAKE12("WSTEPClientCA", set_client_ca, NULL, ACCESS_CONF,
+                   "CAs of others whose certificates callers may show: a file, and perhaps no-crl"),
     AP_INIT_FLAG("WSTEPSignatures", set_signatures, NULL, ACCESS_CONF,
                  "whether messages may be signed by a certificate instead of showing it by TLS"),
     AP_INIT_FLAG("WSTEPWeakKerberos", set_weak_kerberos, NULL, ACCESS_CONF,

@@ -67,6 +67,8 @@ typedef struct {
     const gh_renewal_policy_t *renewal;     /* NULL with renewal_said: off */
     int renewal_said;
     int renewal_only;
+    const wstep_trust_t *trust;     /* NULL with trust_said: of nobody */
+    int trust_said;
     int signatures;                 /* messages may be signed instead of TLS certificates */
     int weak_kerberos;
     int response;                   /* wstep_response_t */

@@ -11,6 +11,7 @@
 #include "issuer/authorisation.h"
 #include "issuer/issuer.h"
 #include "mod_wstep/wstep_security.h"
+#include "mod_wstep/wstep_trust.h"
 #include "mod_wstep/wstep_url.h"
 
 /* An endpoint, and who calls: what the engine has to know of both, without httpd. */
@@ -41,6 +42,7 @@ typedef struct {
     const apr_array_header_t *domains;      /* wstep_domain_t; the first is the default; or NULL */
     const apr_array_header_t *holders;      /* const char *: issuers whose certificates callers may
                                                show; NULL: none */
+    const wstep_trust_t *trust;     /* of whom they may show others; NULL: of nobody */
 } wstep_endpoint_t;
 
 /** Who calls, authenticated. */

@@ -19,19 +19,22 @@
 #define ID_BITS 31
 
 /**
- * The RequestID: a number, the same for the same request of the same caller. It is no secret: a row
- * is found by it and its owner.
+ * The RequestID: a number, the same for the same request of the same caller for the same account. It
+ * is no secret: a row is found by it and its owner.
  */
 static const char *make_id(const wstep_exchange_t *x)
 {
+    const char *other = x->way == WSTEP_ON_BEHALF && x->subject ? x->subject->dn : "";
     gh_bytes_t info = gh_csr_info_sha256(x->token->csr);
+    apr_size_t length = x->owner.length + info.length;
     unsigned char digest[SHA256_DIGEST_LENGTH];
-    char *both = apr_palloc(x->p, x->owner.length + info.length);
+    char *all = apr_palloc(x->p, length + strlen(other));
     apr_uint32_t number;
 
-    memcpy(both, x->owner.data, x->owner.length);
-    memcpy(both + x->owner.length, info.data, info.length);
-    SHA256((const unsigned char *)both, x->owner.length + info.length, digest);
+    memcpy(all, x->owner.data, x->owner.length);
+    memcpy(all + x->owner.length, info.data, info.length);
+    memcpy(all + length, other, strlen(other));
+    SHA256((const unsigned char *)all, length + strlen(other), digest);
     number = ((apr_uint32_t)digest[0] << 24 | (apr_uint32_t)digest[1] << 16
               | (apr_uint32_t)digest[2] << 8 | digest[3]) >> (32 - ID_BITS);
     return apr_psprintf(x->p, "%u", number ? number : 1);

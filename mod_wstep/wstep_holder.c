@@ -34,7 +34,7 @@ static apr_status_t check_issued(const gh_issued_t *issued, apr_time_t now, gh_r
     return APR_SUCCESS;
 }
 
-static apr_status_t check_certificate(const X509 *certificate, const wstep_services_t *services,
+static apr_status_t check_certificate(X509 *certificate, const wstep_services_t *services,
                                       const wstep_endpoint_t *endpoint, apr_pool_t *p,
                                       gh_result_t *result)
 {
@@ -49,6 +49,13 @@ static apr_status_t check_certificate(const X509 *certificate, const wstep_servi
 
         if (rv != APR_NOTFOUND) {
             return rv == APR_SUCCESS ? check_issued(&issued, now, result) : rv;
+        }
+    }
+    if (endpoint->trust) {
+        apr_status_t rv = wstep_trust_check(endpoint->trust, certificate, result);
+
+        if (rv != APR_NOTFOUND) {
+            return rv;
         }
     }
     return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "caller.unknown", action,

@@ -1,16 +1,22 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
 """Accounts of a directory by certificates: who shows one, and who asks on behalf of another."""
 
+import base64
+import datetime
 import subprocess
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from harness import wstep
-from harness.active_directory import PASSWORD, SUFFIX, ActiveDirectory, group, sid_text, user
+from harness.active_directory import (PASSWORD, SUFFIX, ActiveDirectory, group, sid, sid_text,
+                                      user)
 from harness.config import location
 from harness.escrow import MODULES, SSL_CHATTER, tls_host
+from harness.pki import certificate, key
 from harness.standard import device_key
 from scep import der
 from scep.csr import SID_EXTENSION, extension
@@ -27,6 +33,9 @@ UNSIGNED = "/wstep/certificate/services/beta/devices"
 USERS = {name: name + "s" for name in ("alice", "bob", "carol", "dave", "erin", "frank")}
 AGENTS = f"cn=Agents,cn=Users,{SUFFIX}"
 STAFF = f"cn=Staff,cn=Users,{SUFFIX}"
+
+UPN = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
+CLIENT = ExtendedKeyUsageOID.CLIENT_AUTH
 
 TEMPLATES = f"""
 <CertificateProfile agent base=wstep-digital-signature>
@@ -67,8 +76,9 @@ def modify(directory, text):
 
 
 def change(directory, name, attribute, value):
+    text = base64.b64encode(value if isinstance(value, bytes) else value.encode()).decode()
     modify(directory, f"dn: cn={name},cn=Users,{SUFFIX}\nchangetype: modify\n"
-                      f"replace: {attribute}\n{attribute}: {value}\n\n")
+                      f"replace: {attribute}\n{attribute}:: {text}\n\n")
 
 
 @pytest.fixture(scope="module")
@@ -81,18 +91,62 @@ def directory():
     made.close()
 
 
+def crl(ca, ca_key, revoked=(), days=1):
+    now = datetime.datetime.utcnow() - datetime.timedelta(hours=1)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(ca.subject).last_update(
+        now - datetime.timedelta(days=10)).next_update(now + datetime.timedelta(days=days))
+    for serial in revoked:
+        builder = builder.add_revoked_certificate(
+            x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build())
+    return builder.sign(ca_key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+class Foreign:
+    """A CA that is not ours."""
+
+    def __init__(self, server, name="Foreign", key_name="p256-01"):
+        self.key = key(key_name)
+        self.name = name
+        self.certificate = certificate(name, self.key, name, self.key, 100)
+        self.revoked = self.issue(9, upn="alice")
+        pem = self.certificate.public_bytes(Encoding.PEM)
+        self.path, self.stale = server.root / "ca" / name, server.root / "ca" / f"{name}-stale"
+        self.path.write_bytes(pem + crl(self.certificate, self.key,
+                                        [self.revoked.parsed.serial_number]))
+        self.stale.write_bytes(pem + crl(self.certificate, self.key, days=-1))
+
+    def issue(self, number, upn=None, relative=None, subject="alice", days=30, usage=CLIENT,
+              start=None):
+        parts = [x509.ExtendedKeyUsage([usage])]
+        if upn:
+            parts.append(x509.SubjectAlternativeName([x509.OtherName(
+                UPN, der.utf8(f"{upn}@example.com"))]))
+        if relative:
+            value = extension("sid", sid_text(relative)).value
+            parts.append(x509.UnrecognizedExtension(x509.ObjectIdentifier(SID_EXTENSION), value))
+        made = certificate(subject, device_key(number), self.name, self.key, days, ca=False,
+                           start=start, extensions=parts)
+        return Identity(device_key(number), made.public_bytes(Encoding.DER))
+
+
 @pytest.fixture(scope="module")
 def server(make_module_server, directory):
     def content(server):
         usual = wstep.content_with(templates=TEMPLATES)(server)
         users = f'AuthUserFile "{wstep.password_file(server, USERS)}"'
         lines = ["SetHandler gatehouse-wstep", "WSTEPTemplates *", "WSTEPTenant acme devices"]
+        server.foreign = Foreign(server)
         return ("WSTEPDomain example.com EXAMPLE\n"
                 f"WSTEPDirectory {directory.url()} base={SUFFIX} keep=0s\n"
                 + usual
                 + location("/wstep/usertoken", users)
-                + location("/wstep/certificate", *lines, "WSTEPTenant beta devices")
+                + location("/wstep/certificate", *lines, "WSTEPTenant beta devices",
+                           f"WSTEPClientCA {server.foreign.path}")
                 + location("/wstep/certificate/services/acme", "WSTEPSignatures on")
+                + location("/wstep/certificate/services/gamma", "WSTEPTenant gamma devices",
+                           f"WSTEPClientCA {server.foreign.stale}")
+                + location("/wstep/certificate/services/delta", "WSTEPTenant delta devices",
+                           "WSTEPClientCA none")
                 + location("/xcep/certificate", lines[0], lines[2]) + tls_host(server, ""))
     made = make_module_server(content, own_modules=("gatehouse", "wstep"),
                               modules=("authn_file", *MODULES))
@@ -184,6 +238,52 @@ def test_gone(server, directory):
     with pytest.raises(Fault) as fault:
         by_tls(server, dave).issue(csr(6, "Alone"))
     assert fault.value.hresult == 0x8007052E
+    change(directory, "dave", "objectSid", sid(1107))
+
+
+# Certificates of others
+
+
+@pytest.mark.parametrize("names, account", [
+    ({"upn": "alice"}, ("alice", 1104)), ({"relative": 1104, "subject": "x"}, ("alice", 1104)),
+    ({"relative": 1105, "upn": "alice"}, ("bob", 1105))])
+def test_foreign(server, names, account):
+    """The names of a CA that is trusted are believed, the stronger one first."""
+    holder = server.foreign.issue(8, **names)
+    is_of(by_tls(server, holder).issue(csr(10, "Employee")).certificate, *account)
+
+
+def test_foreign_refused(server):
+    foreign = server.foreign
+    token = csr(2, "Alone")
+    refused("GH1434", by_tls(server, foreign.issue(8)).issue, token)
+    refused("GH1513", by_tls(server, foreign.revoked).issue, token)
+    past = datetime.datetime.utcnow() - datetime.timedelta(days=9)
+    old = foreign.issue(8, upn="alice", start=past, days=2)     # TLS would refuse that before
+    refused("GH1513", Client(server.url(CERTIFICATE)).call,
+            SignedEnvelope(e.RST, e.request(e.ISSUE, token), old))
+    other = Foreign(server, "Other", "p384-01")
+    refused("GH1502", by_tls(server, other.issue(8, upn="alice")).issue, token)
+    # who calls himself like the CA
+    twin = Foreign(server, "Foreign", "p384-01")
+    with pytest.raises(Fault) as fault:
+        by_tls(server, twin.issue(8, upn="alice")).issue(token)
+    assert fault.value.hresult == 0x8007052E
+
+
+def test_foreign_elsewhere(server):
+    """A CRL that is over lets nobody in, and a location may trust nobody."""
+    alice = server.foreign.issue(8, upn="alice")
+    for tenant, number in (("gamma", "GH1513"), ("delta", "GH1502")):
+        path = f"/wstep/certificate/services/{tenant}/devices"
+        refused(number, by_tls(server, alice, path).issue, csr(2, "Alone"))
+
+
+def test_foreign_usage(server):
+    """By a signature, for TLS would have refused it before."""
+    other = server.foreign.issue(8, upn="alice", usage=ExtendedKeyUsageOID.EMAIL_PROTECTION)
+    made = SignedEnvelope(e.RST, e.request(e.ISSUE, csr(5, "Employee")), other)
+    refused("GH1513", Client(server.url(CERTIFICATE)).call, made)
 
 
 # On behalf of others
@@ -207,6 +307,15 @@ def test_agent(server, agent):
         is_of(issued.certificate, "alice", 1104)
     event = server.audit()[-1]
     assert event["user"] == "bob" and "alice" in event["message"]
+
+
+def test_agent_for_several(server, agent):
+    """The same request for another account is another one, and none of the agent's own."""
+    client = caller(server, "bob")
+    is_of(client.issue(csr(12, "Employee")).certificate, "bob", 1105)
+    is_of(client.issue(on_behalf(12, agent)).certificate, "alice", 1104)
+    is_of(client.issue(on_behalf(12, agent, "dave@example.com")).certificate, "dave", 1107)
+    is_of(client.issue(csr(12, "Employee")).certificate, "bob", 1105)
 
 
 def test_agent_by_certificate(server, agent):

@@ -1,6 +1,7 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
 """Callers by the certificate that they show by TLS, and renewals, with that and without a caller."""
 
+import datetime
 import http.client
 import ssl
 
@@ -11,6 +12,7 @@ from harness import wstep
 from harness.config import CRL_AND_CA, issuer, location
 from harness.escrow import MODULES, SSL_CHATTER, tls_host
 from harness.pki import Authority, write_secret
+from harness.server import wait_until
 from harness.standard import device_key
 from scep import der
 from scep.csr import extension
@@ -23,6 +25,16 @@ CERTIFICATE = "/wstep/certificate/services/acme/devices"
 POLICIES = "/xcep/certificate/services/acme"
 ANONYMOUS = "/wstep/anonymous/services/acme/devices"
 MACHINE = extension("1.3.6.1.4.1.311.20.2", der.tlv(0x1e, "Machine".encode("utf-16-be")))
+BRIEF = """
+<CertificateProfile brief base=wstep-digital-signature>
+    ProfileValidity 2s
+</CertificateProfile>
+<CertificateTemplate Brief>
+    TemplateProfile brief
+    TemplateSubject supplied
+    TemplateUsers   all
+</CertificateTemplate>
+"""
 OWN = ("gatehouse", "wstep", "escrow")
 
 
@@ -30,10 +42,13 @@ def content(server):
     other = Authority(server.root / "ca", "other", "rsa3072-01")
     lines = ["SetHandler gatehouse-wstep", "WSTEPTenant acme devices", "WSTEPTemplates *",
              "ThumbprintSource header X-Client-Cert nginx"]
-    return (wstep.content_with()(server) + issuer(other)
+    return (wstep.content_with(templates=wstep.TEMPLATES + BRIEF)(server) + issuer(other)
             + location("/wstep/certificate", *lines)
             + location("/xcep/certificate", *lines[:2], lines[3])
-            + location("/wstep/anonymous", *lines[:3])
+            + location("/wstep/anonymous", *lines[:3], "WSTEPRenewal by-certificate grace=1h")
+            + location("/wstep/anonymous/services/beta", "WSTEPTenant beta devices",
+                       "WSTEPRenewal by-certificate")
+            + location("/wstep/usertoken/services/beta", "WSTEPTenant beta devices")
             + location("/wstep/usertoken", "WSTEPTenant beta other", "WSTEPTenant acme other")
             + "ThumbprintTrustedProxy 127.0.0.2\n" + tls_host(server, ""))
 
@@ -212,15 +227,15 @@ def test_controls(server):
     assert anonymous(server).issue(token).certificate.subject == old.parsed.subject
 
 
-def test_by_proxy(server):
-    """A header counts from who is trusted, and from nobody else."""
-    holder = enrol(server, 4, "CN=proxied")
-    token = renewal(request_of(holder, 5), holder)
-    pem = holder.parsed.public_bytes(Encoding.PEM).decode().replace("\n", " ")
+def by_header(server, holder, token):
     client = Client(server.url(CERTIFICATE))
-    message = client.envelope(e.RST, e.request(e.ISSUE, token))
-    response = client.send(message, headers={"X-Client-Cert": pem})
-    assert response.status == 500 and b"GH1507" in response.body
+    return (client, client.envelope(e.RST, e.request(e.ISSUE, token)),
+            holder.parsed.public_bytes(Encoding.PEM).decode().replace("\n", " "))
+
+
+def from_proxy(server, holder, token):
+    """Sent from the address of a proxy that is trusted. @return status and body"""
+    _, message, pem = by_header(server, holder, token)
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60,
                                             source_address=("127.0.0.2", 0))
     connection.request("POST", CERTIFICATE, str(message).encode(), {
@@ -228,7 +243,18 @@ def test_by_proxy(server):
     answer = connection.getresponse()
     body = answer.read()
     connection.close()
-    assert answer.status == 200, body
+    return answer.status, body
+
+
+def test_by_proxy(server):
+    """A header counts from who is trusted, and from nobody else."""
+    holder = enrol(server, 4, "CN=proxied")
+    token = renewal(request_of(holder, 5), holder)
+    client, message, pem = by_header(server, holder, token)
+    response = client.send(message, headers={"X-Client-Cert": pem})
+    assert response.status == 500 and b"GH1507" in response.body
+    status, body = from_proxy(server, holder, token)
+    assert status == 200, body
 
 
 def test_without_escrow(make_server):
@@ -245,3 +271,25 @@ def test_without_escrow(make_server):
     issued = by_tls(server, old).issue(renewal(request_of(old, 2), old))
     assert issued.certificate.subject == old.parsed.subject
     refused("GH1507", by_tls(server).issue, renewal(request_of(old, 2), old))
+
+
+def test_past_its_end(server):
+    """A grace lets the old certificate vouch for a new one, and nobody log in with it."""
+    template = extension("1.3.6.1.4.1.311.20.2", der.tlv(0x1e, "Brief".encode("utf-16-be")))
+    tokens = {}
+    for number, tenant in ((1, "acme"), (2, "beta")):
+        issued = wstep.client(server, f"/wstep/usertoken/services/{tenant}/devices").issue(
+            wstep.csr("CN=brief", number, template=template, usage=("digitalSignature",)))
+        old = identity_of(issued, number)
+        tokens[tenant] = old, renewal(wstep.csr(
+            "CN=brief", 3, template=template, usage=("digitalSignature",),
+            attributes=[renewed_attribute(old.certificate)]), old)
+    wait_until(lambda: datetime.datetime.utcnow() > old.parsed.not_valid_after
+               + datetime.timedelta(seconds=1), 30)
+    old, token = tokens["acme"]
+    status, body = from_proxy(server, old, token)
+    assert status == 500 and b"GH1504" in body
+    assert anonymous(server).issue(token).certificate.subject == old.parsed.subject
+    with pytest.raises(Fault) as fault:
+        anonymous(server, "/wstep/anonymous/services/beta/devices").issue(tokens["beta"][1])
+    assert fault.value.hresult == 0x8009400E

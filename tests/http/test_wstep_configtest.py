@@ -89,7 +89,11 @@ def test_server_level(make_server, line, number):
     ("WSTEPTemplates none", ""), ("WSTEPAuthProvider misspelt", "GH1393"),
     ("WSTEPRenewal by-password", "GH1374"), ("WSTEPRenewal by-certificate grace=x", "GH1374"),
     ("WSTEPResponse pkcs7", "GH1375"), ("WSTEPPriority 0", "GH1376"),
-    ("WSTEPPolicyID 1234", "GH1377"), ("WSTEPNextUpdate 0", "GH1376")])
+    ("WSTEPPolicyID 1234", "GH1377"), ("WSTEPNextUpdate 0", "GH1376"),
+    ("WSTEPClientCA /etc/hostname", "GH1512"), ("WSTEPClientCA /etc/hostname crl", "GH1514"),
+    ("WSTEPClientCA /nowhere/ca.pem", "No such file"), ("WSTEPClientCA none", ""),
+    ("WSTEPClientCA ca/devices.pem", "GH1512"), ("WSTEPClientCA ca/devices.pem no-crl", ""),
+    ("WSTEPSignatures on", "")])
 def test_location_level(make_server, line, number):
     _, result = configured(make_server, wstep.content_with(wstep=[line]))
     assert (result.returncode != 0) == bool(number) and number in result.stderr, result.stderr
