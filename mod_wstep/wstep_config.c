@@ -459,6 +459,8 @@ const command_rec wstep_directives[] = {
                       "smime, publish, check, old-key, ask, remove-old, reuse"),
     AP_INIT_FLAG("TemplateMachine", wstep_set_template_flag, NULL, RSRC_CONF,
                  "whether it is for machines"),
+    AP_INIT_FLAG("TemplateInDirectory", wstep_set_template_flag, NULL, RSRC_CONF,
+                 "whether Active Directory has the rest of it"),
     AP_INIT_TAKE_ARGV("TemplateUsers", wstep_set_template_list, NULL, RSRC_CONF,
                       "users who may enrol, or all"),
     AP_INIT_TAKE_ARGV("TemplateGroups", wstep_set_template_list, NULL, RSRC_CONF,

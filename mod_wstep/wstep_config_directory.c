@@ -135,6 +135,30 @@ const char *wstep_set_directory_bind(cmd_parms *cmd, void *dir, const char *name
     return NULL;
 }
 
+/** Templates of the directory need one, and to know the groups of callers by their identifiers. */
+static int check_templates(server_rec *main_server, gh_directory_config_t *config,
+                           apr_pool_t *ptemp)
+{
+    const wstep_server_t *server = wstep_server(main_server);
+    int i, problems = 0;
+
+    for (i = 0; server->ordered && i < server->ordered->nelts; ++i) {
+        const wstep_template_section_t *one = APR_ARRAY_IDX(server->ordered, i,
+                                                            wstep_template_section_t *);
+
+        if (one->template.in_directory && config) {
+            config->sids = 1;
+        }
+        else if (one->template.in_directory) {
+            wstep_log_problem(main_server, APLOG_ERR, one->place,
+                              apr_psprintf(ptemp, GHNO(1539) "TemplateInDirectory of %s needs "
+                                           "WSTEPDirectory", one->policy.name), ptemp);
+            ++problems;
+        }
+    }
+    return problems;
+}
+
 int wstep_directory_check(server_rec *main_server, apr_pool_t *p, apr_pool_t *ptemp)
 {
     const wstep_server_t *server = wstep_server(main_server);
@@ -143,6 +167,9 @@ int wstep_directory_check(server_rec *main_server, apr_pool_t *p, apr_pool_t *pt
     gh_result_t result;
     int i;
 
+    if (check_templates(main_server, config, ptemp)) {
+        return 1;
+    }
     if (!config) {
         return 0;
     }

@@ -282,6 +282,9 @@ const char *wstep_set_template_flag(cmd_parms *cmd, void *dir, int on)
     if (!strcmp(cmd->cmd->name, "TemplateAutoEnroll")) {
         section->template.auto_enroll = on;
     }
+    else if (!strcmp(cmd->cmd->name, "TemplateInDirectory")) {
+        section->template.in_directory = on;
+    }
     else {
         section->policy.general_flags = on ? XCEP_GENERAL_MACHINE : 0;
     }

@@ -86,6 +86,12 @@ apr_status_t wstep_engine_holder(wstep_engine_t *engine, const wstep_endpoint_t 
     return wstep_holder_find(caller, engine->services, endpoint, certificate, p, result);
 }
 
+wstep_catalogue_t *wstep_engine_catalogue(wstep_engine_t *engine, const gh_log_t *log,
+                                          apr_pool_t *p)
+{
+    return wstep_catalogue_create(engine->services->directory, log, p);
+}
+
 /* Answers */
 
 /** Before anything is issued: who is to sign the answer. */
@@ -287,6 +293,7 @@ apr_status_t wstep_engine_operate(wstep_engine_t *engine, const wstep_endpoint_t
         .engine = engine, .services = engine->services, .endpoint = endpoint, .caller = caller,
         .request = request, .message = message, .p = p, .result = result
     };
+    wstep_endpoint_t here;
     apr_status_t rv;
 
     memset(answer, 0, sizeof(*answer));
@@ -297,7 +304,14 @@ apr_status_t wstep_engine_operate(wstep_engine_t *engine, const wstep_endpoint_t
     message->event->protocol = "wstep";
     message->event->tenant = endpoint->tenant;
     message->event->issuer = x.issuer;
-    rv = dispatch(&x, answer);
+    /* what the directory has of templates now */
+    here = *endpoint;
+    x.endpoint = &here;
+    rv = wstep_catalogue_resolve(&here.templates, wstep_engine_catalogue(engine, message->log, p),
+                                 endpoint->templates, result);
+    if (rv == APR_SUCCESS) {
+        rv = dispatch(&x, answer);
+    }
     if (rv != APR_SUCCESS) {
         fill_fault(&x, rv, fault);
     }

@@ -11,6 +11,7 @@
 #include "limiter.h"
 #include "log.h"
 #include "mod_wstep/wstep_answer.h"
+#include "mod_wstep/wstep_catalogue.h"
 #include "mod_wstep/wstep_endpoint.h"
 #include "mod_wstep/wstep_fault.h"
 #include "mod_wstep/wstep_request.h"
@@ -86,5 +87,9 @@ apr_status_t wstep_engine_holder(wstep_engine_t *engine, const wstep_endpoint_t 
 apr_status_t wstep_engine_account(wstep_engine_t *engine, const wstep_caller_t *caller,
                                   const gh_directory_account_t **account, apr_pool_t *p,
                                   gh_result_t *result);
+
+/** Templates of the directory, for one request. @param log of the request */
+wstep_catalogue_t *wstep_engine_catalogue(wstep_engine_t *engine, const gh_log_t *log,
+                                          apr_pool_t *p);
 
 #endif /* mod_wstep_wstep_engine_h */

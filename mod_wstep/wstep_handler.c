@@ -190,7 +190,13 @@ static apr_status_t answer_policy(exchange_t *x, wstep_engine_t *engine)
         x->fault.kind = wstep_fault_of(&x->result);
         return rv;
     }
-    wstep_policy_make(&policy, x->entry, &x->caller, account, r->pool);
+    rv = wstep_policy_make(&policy, x->entry, &x->caller, account,
+                           wstep_engine_catalogue(engine, wstep_request_log(r), r->pool),
+                           r->pool, &x->result);
+    if (rv != APR_SUCCESS) {
+        x->fault.kind = wstep_fault_of(&x->result);
+        return rv;
+    }
     x->visit.event->result = "done";
     return xcep_answer_write(&x->xml, &policy, &request, x->soap.message_id,
                              x->entry->endpoint.authentication == WSTEP_KERBEROS ? 0

@@ -6,9 +6,13 @@
 
 #include "mod_wstep/wstep_policy.h"
 
+/** The directory does not tell when templates were changed: clients get them each time. */
+#define NEVER_THE_SAME apr_time_from_sec(50LL * 365 * 24 * 3600)
+
 /** A CA, and where in this server certificates are issued by it. */
 typedef struct {
     const wstep_endpoint_t *endpoint;
+    const apr_array_header_t *templates;    /* that it offers now */
     int index;
 } place_t;
 
@@ -31,7 +35,7 @@ static apr_array_header_t *make_cas(apr_array_header_t *places, const wstep_entr
 
     for (i = 0; i < entry->issuing->nelts; ++i) {
         const wstep_entry_t *issuing = APR_ARRAY_IDX(entry->issuing, i, wstep_entry_t *);
-        place_t place = { &issuing->endpoint, cas->nelts };
+        place_t place = { &issuing->endpoint, NULL, cas->nelts };
 
         for (j = 0; j < places->nelts; ++j) {
             const place_t *other = &APR_ARRAY_IDX(places, j, place_t);
@@ -53,12 +57,12 @@ static apr_array_header_t *make_cas(apr_array_header_t *places, const wstep_entr
     return cas;
 }
 
-static int offers(const wstep_endpoint_t *endpoint, const wstep_template_t *template)
+static int offers(const place_t *place, const wstep_template_t *template)
 {
     int i;
 
-    for (i = 0; i < endpoint->templates->nelts; ++i) {
-        if (APR_ARRAY_IDX(endpoint->templates, i, const wstep_template_t *) == template) {
+    for (i = 0; i < place->templates->nelts; ++i) {
+        if (APR_ARRAY_IDX(place->templates, i, const wstep_template_t *) == template) {
             return 1;
         }
     }
@@ -99,7 +103,7 @@ static apr_array_header_t *find_cas(const apr_array_header_t *places, apr_array_
     for (i = 0; i < places->nelts; ++i) {
         const place_t *place = &APR_ARRAY_IDX(places, i, place_t);
 
-        if (offers(place->endpoint, template) && !has(found, place->index)) {
+        if (offers(place, template) && !has(found, place->index)) {
             APR_ARRAY_PUSH(found, int) = place->index;
             APR_ARRAY_IDX(cas, place->index, xcep_ca_t).enroll = 1;
         }
@@ -115,9 +119,10 @@ static int may_renew(const wstep_template_t *template, const wstep_caller_t *cal
            && wstep_template_has_issued(template, caller->certificate, p);
 }
 
-void wstep_policy_make(xcep_policy_t *policy, const wstep_entry_t *entry,
-                       const wstep_caller_t *caller, const gh_directory_account_t *account,
-                       apr_pool_t *p)
+apr_status_t wstep_policy_make(xcep_policy_t *policy, const wstep_entry_t *entry,
+                               const wstep_caller_t *caller,
+                               const gh_directory_account_t *account,
+                               wstep_catalogue_t *catalogue, apr_pool_t *p, gh_result_t *result)
 {
     apr_array_header_t *places = apr_array_make(p, 4, sizeof(place_t));
     apr_array_header_t *entries = apr_array_make(p, 8, sizeof(xcep_entry_t));
@@ -126,12 +131,25 @@ void wstep_policy_make(xcep_policy_t *policy, const wstep_entry_t *entry,
 
     *policy = entry->described;
     for (i = 0; i < places->nelts; ++i) {
-        const wstep_endpoint_t *endpoint = APR_ARRAY_IDX(places, i, place_t).endpoint;
+        place_t *place = &APR_ARRAY_IDX(places, i, place_t);
+        apr_status_t rv = wstep_catalogue_resolve(&place->templates, catalogue,
+                                                  place->endpoint->templates, result);
 
-        for (j = 0; j < endpoint->templates->nelts; ++j) {
-            const wstep_template_t *template = APR_ARRAY_IDX(endpoint->templates, j,
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+    }
+    if (wstep_catalogue_used(catalogue)) {
+        policy->changed = apr_time_now() + NEVER_THE_SAME;
+    }
+    for (i = 0; i < places->nelts; ++i) {
+        const apr_array_header_t *templates = APR_ARRAY_IDX(places, i, place_t).templates;
+
+        for (j = 0; j < templates->nelts; ++j) {
+            const wstep_template_t *template = APR_ARRAY_IDX(templates, j,
                                                              const wstep_template_t *);
-            xcep_entry_t one = { template->policy, NULL, 1, template->auto_enroll };
+            xcep_entry_t one = { template->policy, NULL, 1,
+                                 wstep_template_auto(template, account) };
 
             if (!has_entry(entries, template)
                 && (wstep_template_permits(template, &caller->user, account, p)
@@ -143,4 +161,5 @@ void wstep_policy_make(xcep_policy_t *policy, const wstep_entry_t *entry,
     }
     policy->entries = entries;
     policy->cas = cas;
+    return APR_SUCCESS;
 }

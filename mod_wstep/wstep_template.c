@@ -8,6 +8,7 @@
 #include <apr_strings.h>
 #include <openssl/evp.h>
 
+#include "directory/descriptor.h"
 #include "log.h"
 #include "status.h"
 #include "x509/key.h"
@@ -168,6 +169,15 @@ int wstep_template_permits(const wstep_template_t *template, const wstep_user_t 
     if (!user->name || (account && account->disabled)) {
         return 0;
     }
+    if (template->in_directory) {
+        if (!account || !gh_directory_grants(template->descriptor, account->sids,
+                                             GH_DIRECTORY_ENROLL)) {
+            return 0;
+        }
+        if (!template->users && !template->groups) {
+            return 1;
+        }
+    }
     if (template->everybody) {
         return 1;
     }
@@ -182,6 +192,14 @@ int wstep_template_permits(const wstep_template_t *template, const wstep_user_t 
         }
     }
     return 0;
+}
+
+int wstep_template_auto(const wstep_template_t *template, const gh_directory_account_t *account)
+{
+    return template->auto_enroll
+           && (!template->in_directory
+               || (account && gh_directory_grants(template->descriptor, account->sids,
+                                                  GH_DIRECTORY_AUTOENROLL)));
 }
 
 /* What comes out */

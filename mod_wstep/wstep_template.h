@@ -31,6 +31,8 @@ struct wstep_template {
     const apr_array_header_t *users;    /* const char *: "DOMAIN\user", "user@domain" or "user";
                                            NULL: none */
     const apr_array_header_t *groups;   /* const char *: DNs in the directory; NULL: none */
+    int in_directory;               /* 1: it is Active Directory's, see wstep_catalogue.h */
+    gh_bytes_t descriptor;          /* with in_directory: who may, besides users and groups */
     int auto_enroll;                /* 1: clients may do it by themselves */
     int on_behalf;                  /* 1: enrolment agents may ask for others */
     const apr_array_header_t *agents;   /* const char *: DNs of groups that agents have to be in;
@@ -55,6 +57,9 @@ apr_status_t wstep_template_find(const wstep_template_t **template,
  *  @return 1 if a caller may have certificates by a template */
 int wstep_template_permits(const wstep_template_t *template, const wstep_user_t *user,
                            const gh_directory_account_t *account, apr_pool_t *p);
+
+/** @return 1 if the clients of somebody who may have them are to ask for them by themselves */
+int wstep_template_auto(const wstep_template_t *template, const gh_directory_account_t *account);
 
 /** The profile for a request. @return GH_EREFUSED if no profile is for its key usage */
 apr_status_t wstep_template_profile(const gh_profile_t **profile, const wstep_template_t *template,

@@ -2,6 +2,8 @@
 
 #include "mod_wstep/xcep_extensions.h"
 
+#include <string.h>
+
 #include <apr_strings.h>
 #include <openssl/asn1t.h>
 #include <openssl/x509v3.h>
@@ -114,4 +116,34 @@ const apr_array_header_t *xcep_extensions_make(const xcep_template_t *template,
         add(extensions, "2.5.29.37", X509_EXTENSION_get_critical(profile->eku_extension), bytes);
     }
     return extensions;
+}
+
+static int lists(const apr_array_header_t *oids, const ASN1_OBJECT *object)
+{
+    char text[128];
+    int i, length = OBJ_obj2txt(text, sizeof(text), object, 1);
+
+    for (i = 0; length > 0 && length < (int)sizeof(text) && i < oids->nelts; ++i) {
+        if (!strcmp(APR_ARRAY_IDX(oids, i, const char *), text)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int xcep_usages_match(const gh_profile_t *profile, const apr_array_header_t *oids)
+{
+    EXTENDED_KEY_USAGE *usages;
+    int i, good;
+
+    if (!oids) {
+        return 1;
+    }
+    usages = profile->eku_extension ? X509V3_EXT_d2i(profile->eku_extension) : NULL;
+    good = usages && sk_ASN1_OBJECT_num(usages) == oids->nelts;
+    for (i = 0; good && i < sk_ASN1_OBJECT_num(usages); ++i) {
+        good = lists(oids, sk_ASN1_OBJECT_value(usages, i));
+    }
+    EXTENDED_KEY_USAGE_free(usages);
+    return good;
 }

@@ -14,4 +14,8 @@
 const apr_array_header_t *xcep_extensions_make(const xcep_template_t *template,
                                                const gh_profile_t *profile, apr_pool_t *p);
 
+/** @param oids const char *; NULL: none is said, and whatever the profile has is right
+ *  @return 1 if a profile gives exactly these extended key usages */
+int xcep_usages_match(const gh_profile_t *profile, const apr_array_header_t *oids);
+
 #endif /* mod_wstep_xcep_extensions_h */

@@ -9,28 +9,11 @@
 
 #include "directory/directory_private.h"
 
-/** Of Active Directory: follows membership through groups (MS-ADTS 3.1.1.3.4.4.3). */
-#define IN_CHAIN ":1.2.840.113556.1.4.1941:"
-
-/** Capability by which Active Directory says what it is (MS-ADTS 3.1.1.3.4.3.1). */
-#define IS_ACTIVE_DIRECTORY "1.2.840.113556.1.4.800"
-
 /* userAccountControl (MS-ADTS 2.2.16) */
 #define ACCOUNT_DISABLED    0x0002
 #define ACCOUNT_LOCKED      0x0010
 
-/** Groups of groups that are looked at one by one, where the server does not follow them. */
-#define GROUPS_MAX 100
-
 #define SID_LENGTH_MAX (8 + 15 * 4)
-
-/** One look-up of several searches. */
-typedef struct {
-    gh_directory_t *directory;
-    apr_time_t end;
-    apr_pool_t *p;
-    gh_result_t *result;
-} lookup_t;
 
 static const char *const account_attributes[] = {
     "cn", "distinguishedName", "dNSHostName", "mail", "memberOf", "objectClass", "objectGUID",
@@ -101,7 +84,7 @@ static gh_bytes_t sid_bytes(const char *text, apr_pool_t *p)
     return bytes;
 }
 
-static const char *escape_bytes(gh_bytes_t bytes, apr_pool_t *p)
+const char *gh_directory_escape_bytes(gh_bytes_t bytes, apr_pool_t *p)
 {
     const char *hex = gh_hex(p, bytes.data, bytes.length);
     char *escaped = apr_palloc(p, bytes.length * 3 + 1), *at = escaped;
@@ -117,49 +100,6 @@ static const char *escape_bytes(gh_bytes_t bytes, apr_pool_t *p)
 }
 
 /* Names */
-
-/** A DN in one way of writing it, in p; as it is if it is none. */
-static const char *normal_dn(const char *text, apr_pool_t *p)
-{
-    const char *normal = text;
-    LDAPDN dn = NULL;
-    char *written = NULL;
-
-    if (ldap_str2dn(text, &dn, LDAP_DN_FORMAT_LDAPV3) == LDAP_SUCCESS && dn
-        && ldap_dn2str(dn, &written, LDAP_DN_FORMAT_LDAPV3) == LDAP_SUCCESS) {
-        normal = apr_pstrdup(p, written);
-    }
-    ldap_memfree(written);
-    ldap_dnfree(dn);
-    return normal;
-}
-
-static int has_dn(const apr_array_header_t *names, const char *dn)
-{
-    int i;
-
-    for (i = 0; i < names->nelts; ++i) {
-        if (!strcasecmp(APR_ARRAY_IDX(names, i, const char *), dn)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-static void add_dn(apr_array_header_t *names, const char *text, apr_pool_t *p)
-{
-    const char *dn = normal_dn(text, p);
-
-    if (!has_dn(names, dn)) {
-        APR_ARRAY_PUSH(names, const char *) = dn;
-    }
-}
-
-int gh_directory_is_member(const gh_directory_account_t *account, const char *group,
-                           apr_pool_t *p)
-{
-    return has_dn(account->groups, normal_dn(group, p));
-}
 
 /** "dc=example,dc=com" of example.com; NULL if that is no name of a domain. */
 static const char *base_of(const char *domain, apr_pool_t *p)
@@ -195,162 +135,12 @@ static const char *domain_base(const gh_directory_config_t *config, const char *
     return NULL;
 }
 
-/* Groups */
+/* Accounts */
 
 static const apr_array_header_t *values_of(const gh_directory_entry_t *entry, const char *name)
 {
     return entry ? gh_directory_entry_values(entry, name) : NULL;
 }
-
-static void add_groups(apr_array_header_t *groups, const gh_directory_entry_t *entry,
-                       apr_pool_t *p)
-{
-    const apr_array_header_t *values = values_of(entry, "memberOf");
-    int i;
-
-    for (i = 0; values && i < values->nelts; ++i) {
-        gh_bytes_t value = APR_ARRAY_IDX(values, i, gh_bytes_t);
-
-        if (!memchr(value.data, '\0', value.length)) {
-            add_dn(groups, (const char *)value.data, p);
-        }
-    }
-}
-
-/** memberOf leaves out the primary group, which "Domain Computers" is of every computer. */
-static apr_status_t add_primary_group(apr_array_header_t *groups, lookup_t *lookup,
-                                      const gh_directory_entry_t *account)
-{
-    static const char *const attributes[] = { "memberOf", NULL };
-    const char *relative = gh_directory_entry_text(account, "primaryGroupID");
-    const apr_array_header_t *sids = values_of(account, "objectSid");
-    gh_directory_query_t query = { .attributes = attributes };
-    apr_array_header_t *entries;
-    unsigned char *group;
-    apr_uint64_t id;
-    gh_bytes_t sid;
-    char *end;
-    apr_status_t rv;
-
-    if (!relative || !sids) {
-        return APR_SUCCESS;
-    }
-    sid = APR_ARRAY_IDX(sids, 0, gh_bytes_t);
-    id = strtoul(relative, &end, 10);
-    if (*end || id > APR_UINT32_MAX || !gh_directory_sid_text(sid, lookup->p) || !sid.data[1]) {
-        return APR_SUCCESS;
-    }
-    group = apr_pmemdup(lookup->p, sid.data, sid.length);
-    group[sid.length - 4] = (unsigned char)id;
-    group[sid.length - 3] = (unsigned char)(id >> 8);
-    group[sid.length - 2] = (unsigned char)(id >> 16);
-    group[sid.length - 1] = (unsigned char)(id >> 24);
-    sid.data = group;
-    query.filter = apr_psprintf(lookup->p, "(objectSid=%s)", escape_bytes(sid, lookup->p));
-    rv = gh_directory_search(&entries, lookup->directory, &query, 1, lookup->end, lookup->p,
-                             lookup->result);
-    if (rv == APR_SUCCESS && entries->nelts == 1) {
-        const gh_directory_entry_t *entry = APR_ARRAY_IDX(entries, 0, gh_directory_entry_t *);
-
-        add_dn(groups, entry->dn, lookup->p);
-        add_groups(groups, entry, lookup->p);
-    }
-    return rv;
-}
-
-static apr_status_t is_active_directory(int *is, lookup_t *lookup)
-{
-    static const char *const attributes[] = { "supportedCapabilities", NULL };
-    const gh_directory_query_t query = {
-        .base = "", .one = 1, .filter = "(objectClass=*)", .attributes = attributes
-    };
-    const apr_array_header_t *values = NULL;
-    apr_array_header_t *entries;
-    apr_status_t rv;
-    int i;
-
-    *is = 0;
-    rv = gh_directory_search(&entries, lookup->directory, &query, 1, lookup->end, lookup->p,
-                             lookup->result);
-    if (rv == APR_SUCCESS && entries->nelts == 1) {
-        values = values_of(APR_ARRAY_IDX(entries, 0, gh_directory_entry_t *),
-                           "supportedCapabilities");
-    }
-    for (i = 0; values && i < values->nelts; ++i) {
-        *is |= !strcmp((const char *)APR_ARRAY_IDX(values, i, gh_bytes_t).data,
-                       IS_ACTIVE_DIRECTORY);
-    }
-    return rv;
-}
-
-/** The server follows groups of groups itself. */
-static apr_status_t add_chain(apr_array_header_t *groups, lookup_t *lookup)
-{
-    static const char *const attributes[] = { "1.1", NULL };
-    gh_directory_query_t query = { .attributes = attributes };
-    const char *members = "";
-    apr_array_header_t *entries;
-    apr_status_t rv;
-    int i;
-
-    for (i = 0; i < groups->nelts; ++i) {
-        members = apr_pstrcat(lookup->p, members, "(member" IN_CHAIN "=",
-                              gh_directory_escape(APR_ARRAY_IDX(groups, i, const char *),
-                                                  lookup->p), ")", NULL);
-    }
-    query.filter = apr_pstrcat(lookup->p, "(|", members, ")", NULL);
-    rv = gh_directory_search(&entries, lookup->directory, &query, ENTRIES_MAX, lookup->end,
-                             lookup->p, lookup->result);
-    for (i = 0; rv == APR_SUCCESS && i < entries->nelts; ++i) {
-        add_dn(groups, APR_ARRAY_IDX(entries, i, gh_directory_entry_t *)->dn, lookup->p);
-    }
-    return rv;
-}
-
-/** One by one, where the server does not. */
-static apr_status_t add_groups_of_groups(apr_array_header_t *groups, lookup_t *lookup)
-{
-    static const char *const attributes[] = { "memberOf", NULL };
-    apr_array_header_t *entries;
-    apr_status_t rv = APR_SUCCESS;
-    int i;
-
-    for (i = 0; i < groups->nelts && i < GROUPS_MAX && rv == APR_SUCCESS; ++i) {
-        const gh_directory_query_t query = {
-            .base = APR_ARRAY_IDX(groups, i, const char *), .one = 1,
-            .filter = "(objectClass=*)", .attributes = attributes
-        };
-
-        rv = gh_directory_search(&entries, lookup->directory, &query, 1, lookup->end, lookup->p,
-                                 lookup->result);
-        if (rv == APR_SUCCESS && entries->nelts == 1) {
-            add_groups(groups, APR_ARRAY_IDX(entries, 0, gh_directory_entry_t *), lookup->p);
-        }
-    }
-    return rv;
-}
-
-static apr_status_t find_groups(gh_directory_account_t *account, lookup_t *lookup,
-                                const gh_directory_entry_t *entry)
-{
-    apr_array_header_t *groups = apr_array_make(lookup->p, 8, sizeof(const char *));
-    apr_status_t rv;
-    int chain = 0;
-
-    account->groups = groups;
-    add_groups(groups, entry, lookup->p);
-    rv = add_primary_group(groups, lookup, entry);
-    if (rv != APR_SUCCESS || groups->nelts == 0) {
-        return rv;
-    }
-    rv = is_active_directory(&chain, lookup);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    return chain ? add_chain(groups, lookup) : add_groups_of_groups(groups, lookup);
-}
-
-/* Accounts */
 
 static int has_class(const gh_directory_entry_t *entry, const char *name)
 {
@@ -435,7 +225,8 @@ static int is_of_domain(const gh_directory_entry_t *entry, const char *base)
 }
 
 /** As gh_directory_single(), among the accounts of one domain. */
-static apr_status_t find_in_domain(const gh_directory_entry_t **entry, lookup_t *lookup,
+static apr_status_t find_in_domain(const gh_directory_entry_t **entry,
+                                   gh_directory_lookup_t *lookup,
                                    const gh_directory_query_t *query)
 {
     apr_array_header_t *entries, *found = apr_array_make(lookup->p, 2, sizeof(*entry));
@@ -454,7 +245,7 @@ static apr_status_t find_in_domain(const gh_directory_entry_t **entry, lookup_t 
         ? gh_directory_only(entry, lookup->directory, query, found, lookup->result) : rv;
 }
 
-static apr_status_t find_by(const gh_directory_entry_t **entry, lookup_t *lookup,
+static apr_status_t find_by(const gh_directory_entry_t **entry, gh_directory_lookup_t *lookup,
                             const char *base, const char *attribute, const char *value)
 {
     const gh_directory_query_t query = {
@@ -472,7 +263,7 @@ static apr_status_t find_by(const gh_directory_entry_t **entry, lookup_t *lookup
 
 /** An account's own name counts before a user principal name, which need not be of its domain: or
  *  who may write the latter could be taken for whomever he likes. */
-static apr_status_t find_account(const gh_directory_entry_t **entry, lookup_t *lookup,
+static apr_status_t find_account(const gh_directory_entry_t **entry, gh_directory_lookup_t *lookup,
                                  const char *user, const char *domain)
 {
     const gh_directory_config_t *config = lookup->directory->config;
@@ -507,7 +298,7 @@ static apr_status_t find_account(const gh_directory_entry_t **entry, lookup_t *l
 }
 
 /** Finds the entry of an account. */
-typedef apr_status_t find_fn(const gh_directory_entry_t **entry, lookup_t *lookup,
+typedef apr_status_t find_fn(const gh_directory_entry_t **entry, gh_directory_lookup_t *lookup,
                              const char *user, const char *domain);
 
 static apr_status_t look_up(const gh_directory_account_t **account, gh_directory_t *directory,
@@ -515,7 +306,7 @@ static apr_status_t look_up(const gh_directory_account_t **account, gh_directory
                             gh_result_t *result)
 {
     gh_directory_account_t *made = apr_pcalloc(p, sizeof(*made));
-    lookup_t lookup = {
+    gh_directory_lookup_t lookup = {
         .directory = directory, .end = apr_time_now() + directory->deadline, .p = p,
         .result = result
     };
@@ -530,7 +321,7 @@ static apr_status_t look_up(const gh_directory_account_t **account, gh_directory
     rv = find(&entry, &lookup, user, domain);
     if (rv == APR_SUCCESS) {
         take_account(made, entry, p);
-        rv = find_groups(made, &lookup, entry);
+        rv = gh_directory_groups(made, &lookup, entry);
     }
     gh_directory_leave(directory);
     if (rv == APR_SUCCESS) {
@@ -546,7 +337,7 @@ apr_status_t gh_directory_account(const gh_directory_account_t **account,
     return look_up(account, directory, find_account, user, domain, p, result);
 }
 
-static apr_status_t find_sid(const gh_directory_entry_t **entry, lookup_t *lookup,
+static apr_status_t find_sid(const gh_directory_entry_t **entry, gh_directory_lookup_t *lookup,
                              const char *filter, const char *unused)
 {
     const gh_directory_query_t query = { .attributes = account_attributes, .filter = filter };
@@ -568,11 +359,12 @@ apr_status_t gh_directory_account_by_sid(const gh_directory_account_t **account,
                               GHNO(1500) "what should be a security identifier is none");
     }
     return look_up(account, directory, find_sid,
-                   apr_pstrcat(p, "(objectSid=", escape_bytes(bytes, p), ")", NULL), NULL, p,
+                   apr_pstrcat(p, "(objectSid=", gh_directory_escape_bytes(bytes, p), ")", NULL), NULL, p,
                    result);
 }
 
-static apr_status_t find_principal(const gh_directory_entry_t **entry, lookup_t *lookup,
+static apr_status_t find_principal(const gh_directory_entry_t **entry,
+                                   gh_directory_lookup_t *lookup,
                                    const char *principal, const char *unused)
 {
     return find_by(entry, lookup, NULL, "userPrincipalName", principal);

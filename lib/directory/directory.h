@@ -44,6 +44,7 @@ typedef struct {
     apr_interval_time_t keep;       /* how long answers are kept; 0: not at all */
     const apr_array_header_t *domains;  /* gh_directory_domain_t; NULL: there is one, whatever it
                                            is called */
+    int sids;                       /* 1: accounts are to have the identifiers of their groups */
 } gh_directory_config_t;
 
 /** Most values of an attribute, and bytes of an answer. */
@@ -74,6 +75,8 @@ typedef struct {
     int one;                        /* 1: the entry base itself, not what is below it */
     const char *filter;             /* RFC 4515; what others have said is escaped in it */
     const char *const *attributes;  /* ended by NULL */
+    int descriptors;                /* 1: of nTSecurityDescriptor the list of who may what is
+                                       enough, which those may read who have no more rights */
 } gh_directory_query_t;
 
 /**
@@ -107,6 +110,8 @@ typedef struct {
     const apr_array_header_t *services;     /* const char * servicePrincipalName */
     const apr_array_header_t *groups;       /* const char * DNs: member of, directly or through
                                                other groups, and the primary group */
+    const apr_array_header_t *sids; /* gh_bytes_t objectSid of the account and of groups; NULL if
+                                       the configuration does not want them */
     int machine;                    /* 1: a computer */
     int disabled;                   /* 1: userAccountControl says so, or a lock-out */
 } gh_directory_account_t;

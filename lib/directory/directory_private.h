@@ -109,6 +109,25 @@ apr_status_t gh_directory_single(const gh_directory_entry_t **entry, gh_director
                                  const gh_directory_query_t *query, apr_time_t end, apr_pool_t *p,
                                  gh_result_t *result);
 
+/** One look-up of several searches. */
+typedef struct {
+    gh_directory_t *directory;
+    apr_time_t end;
+    apr_pool_t *p;
+    gh_result_t *result;
+} gh_directory_lookup_t;
+
+/* account.c */
+
+/** Bytes as they stand in a filter. */
+const char *gh_directory_escape_bytes(gh_bytes_t bytes, apr_pool_t *p);
+
+/* groups.c */
+
+/** Fills groups, and their identifiers if the configuration wants them. */
+apr_status_t gh_directory_groups(gh_directory_account_t *account, gh_directory_lookup_t *lookup,
+                                 const gh_directory_entry_t *entry);
+
 /* search.c */
 
 /**

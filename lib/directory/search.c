@@ -117,6 +117,10 @@ static int ask(search_t *search, LDAP *ldap, const char *base, int scope)
 {
     apr_interval_time_t left = search->end - apr_time_now();
     struct timeval timeout = { .tv_sec = apr_time_sec(left), .tv_usec = apr_time_usec(left) };
+    /* LDAP_SERVER_SD_FLAGS_OID with DACL_SECURITY_INFORMATION (MS-ADTS 3.1.1.3.4.1.11) */
+    static char dacl[] = { 0x30, 0x03, 0x02, 0x01, 0x04 };
+    LDAPControl control = { (char *)"1.2.840.113556.1.4.801", { sizeof(dacl), dacl }, 0 };
+    LDAPControl *controls[] = { &control, NULL };
     LDAPMessage *answer = NULL;
     int error;
 
@@ -125,7 +129,8 @@ static int ask(search_t *search, LDAP *ldap, const char *base, int scope)
     }
     ldap_set_option(ldap, LDAP_OPT_TIMEOUT, &timeout);
     error = ldap_search_ext_s(ldap, base, scope, search->query->filter,
-                              (char **)search->query->attributes, 0, NULL, NULL, &timeout,
+                              (char **)search->query->attributes, 0,
+                              search->query->descriptors ? controls : NULL, NULL, &timeout,
                               search->limit + 1, &answer);
     if (answer) {
         error = take_answer(search, ldap, answer, error);

@@ -75,7 +75,8 @@ def test_windows_paths(make_server):
     ("WSTEPRAProfile wstep-digital-signature", "GH1470"), ("WSTEPMaxConcurrent 0", "GH1380"),
     ("WSTEPFailureLimit 5", "GH1381"), ("WSTEPVerdictLifetime 1h", "GH1382"),
     ("WSTEPPublicURL http://x", "GH1383"), ("WSTEPPublicURL https://x/y", "GH1383"),
-    ("TemplateOID 1.2.3", "GH1384"), ("WSTEPDirectory dc1", "GH1473"), ("WSTEPDirectory ldaps://dc1 node=0", "GH1473"),
+    ("TemplateOID 1.2.3", "GH1384"), ("WSTEPDirectory dc1", "GH1473"),
+    ("WSTEPDirectory ldaps://dc1 node=0", "GH1473"),
     ("WSTEPDirectory ldaps://dc1 referrals=11", "GH1473"),
     ("WSTEPDirectoryBind reader secret", "GH1474"), ("WSTEPTenant acme devices", "not allowed here"),
     ("WSTEPDomain a.example\nWSTEPDomain b.example", "GH1399")])

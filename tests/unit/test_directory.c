@@ -6,11 +6,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <string.h>
 
 #include <apr_general.h>
 #include <apr_strings.h>
 
+#include "directory/descriptor.h"
 #include "directory/directory.h"
 #include "status.h"
 
@@ -124,13 +126,66 @@ static void test_member(void **state)
     assert_false(gh_directory_is_member(&account, "PKI Users", pool));
 }
 
+/* Descriptors are files of the fuzz corpus; the one who asks is S-1-5-21-1. */
+
+static gh_bytes_t load(const char *name)
+{
+    const char *path = apr_pstrcat(pool, TEST_SRCDIR "/tests/fuzz/corpus/directory_descriptor/",
+                                   name, NULL);
+    unsigned char *data = apr_palloc(pool, 4096);
+    gh_bytes_t bytes = { data, 0 };
+    FILE *file = fopen(path, "rb");
+
+    assert_non_null(file);
+    bytes.length = fread(data, 1, 4096, file);
+    fclose(file);
+    return bytes;
+}
+
+static void test_descriptors(void **state)
+{
+    static const struct {
+        const char *name;
+        int enroll, autoenroll, stranger;
+    } cases[] = {
+        { "empty", 0, 0, 0 }, { "enroll", 1, 0, 0 }, { "both", 1, 1, 0 }, { "all", 1, 1, 1 },
+        { "denied", 0, 1, 1 }, { "read", 0, 0, 0 }, { "inherit", 0, 0, 0 }, { "none", 0, 0, 0 },
+        { "callback", 0, 0, 1 }, { "short", 0, 0, 0 }
+    };
+    static const unsigned char own[] = { 1, 2, 0, 0, 0, 0, 0, 5, 21, 0, 0, 0, 1, 0, 0, 0 };
+    static const unsigned char other[] = { 1, 2, 0, 0, 0, 0, 0, 5, 21, 0, 0, 0, 2, 0, 0, 0 };
+    apr_array_header_t *sids = apr_array_make(pool, 1, sizeof(gh_bytes_t));
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); ++i) {
+        gh_bytes_t descriptor = load(cases[i].name);
+
+        apr_array_clear(sids);
+        APR_ARRAY_PUSH(sids, gh_bytes_t) = (gh_bytes_t){ own, sizeof(own) };
+        assert_int_equal(gh_directory_grants(descriptor, sids, GH_DIRECTORY_ENROLL),
+                         cases[i].enroll);
+        assert_int_equal(gh_directory_grants(descriptor, sids, GH_DIRECTORY_AUTOENROLL),
+                         cases[i].autoenroll);
+        APR_ARRAY_IDX(sids, 0, gh_bytes_t) = (gh_bytes_t){ other, sizeof(other) };
+        assert_int_equal(gh_directory_grants(descriptor, sids, GH_DIRECTORY_ENROLL),
+                         cases[i].stranger);
+        /* cut anywhere, it gives nothing */
+        for (; descriptor.length > 0; --descriptor.length) {
+            gh_bytes_t cut = { descriptor.data, descriptor.length - 1 };
+
+            assert_int_equal(gh_directory_grants(cut, sids, GH_DIRECTORY_ENROLL), 0);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_check),
         cmocka_unit_test(test_escape),
         cmocka_unit_test(test_sid),
-        cmocka_unit_test(test_member)
+        cmocka_unit_test(test_member),
+        cmocka_unit_test(test_descriptors)
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -22,7 +22,26 @@ ATTRIBUTES = {
     "primaryGroupID": ("1.4.98", "integerMatch", "27"),
     "userAccountControl": ("1.4.8", "integerMatch", "27"),
 }
-MULTIPLE = ("servicePrincipalName",)
+# Of certificate templates (MS-CRTD); octet strings and texts have no rule to compare by there
+TEMPLATE_ATTRIBUTES = {
+    "flags": ("1.4.38", "integerMatch", "27"),
+    "revision": ("1.4.145", "integerMatch", "27"),
+    "nTSecurityDescriptor": ("1.2.281", "octetStringMatch", "40"),
+    "pKIDefaultKeySpec": ("1.4.1327", "integerMatch", "27"),
+    "pKIExpirationPeriod": ("1.4.1331", "octetStringMatch", "40"),
+    "pKIOverlapPeriod": ("1.4.1332", "octetStringMatch", "40"),
+    "pKIExtendedKeyUsage": ("1.4.1333", "caseIgnoreMatch", "15"),
+    "pKIDefaultCSPs": ("1.4.1334", "caseIgnoreMatch", "15"),
+    "msPKI-RA-Signature": ("1.4.1429", "integerMatch", "27"),
+    "msPKI-Enrollment-Flag": ("1.4.1430", "integerMatch", "27"),
+    "msPKI-Private-Key-Flag": ("1.4.1431", "integerMatch", "27"),
+    "msPKI-Certificate-Name-Flag": ("1.4.1432", "integerMatch", "27"),
+    "msPKI-Minimal-Key-Size": ("1.4.1433", "integerMatch", "27"),
+    "msPKI-Template-Schema-Version": ("1.4.1434", "integerMatch", "27"),
+    "msPKI-Template-Minor-Revision": ("1.4.1435", "integerMatch", "27"),
+    "msPKI-Cert-Template-OID": ("1.4.1436", "caseIgnoreMatch", "15"),
+}
+MULTIPLE = ("servicePrincipalName", "pKIExtendedKeyUsage", "pKIDefaultCSPs")
 DOMAIN = (21, 1004336348, 1177238915, 682003330)
 
 
@@ -38,7 +57,7 @@ def sid_text(relative):
 
 def schema():
     lines = []
-    for name, (oid, rule, syntax) in ATTRIBUTES.items():
+    for name, (oid, rule, syntax) in {**ATTRIBUTES, **TEMPLATE_ATTRIBUTES}.items():
         single = "" if name in MULTIPLE else " SINGLE-VALUE"
         lines.append(f"attributetype ( 1.2.840.113556.{oid} NAME '{name}' EQUALITY {rule} "
                      f"SYNTAX 1.3.6.1.4.1.1466.115.121.1.{syntax}{single} )")
@@ -47,6 +66,8 @@ def schema():
         f"objectclass ( 1.2.840.113556.1.5.9 NAME 'user' SUP top STRUCTURAL "
         f"MAY ( cn $ sn $ mail $ userPassword $ userCertificate $ {names} ) )",
         "objectclass ( 1.2.840.113556.1.3.30 NAME 'computer' SUP user STRUCTURAL )",
+        f"objectclass ( 1.2.840.113556.1.5.177 NAME 'pKICertificateTemplate' SUP top STRUCTURAL "
+        f"MUST cn MAY ( displayName $ {' $ '.join(TEMPLATE_ATTRIBUTES)} ) )",
         "objectclass ( 1.2.840.113556.1.5.8 NAME 'group' SUP top STRUCTURAL "
         "MUST cn MAY ( member $ objectSid $ sAMAccountName $ mail ) )"]
     return "\n".join(lines) + "\n"
@@ -88,6 +109,38 @@ def group(name, members, relative, suffix=SUFFIX):
                 objectSid=sid(relative), member=members or [])
 
 
+CONTAINER = f"cn=Certificate Templates,cn=Public Key Services,cn=Services,cn=Configuration,{SUFFIX}"
+
+
+def template_containers():
+    names = CONTAINER[:-len(SUFFIX) - 1].split(",")
+    text = ""
+    for i in range(len(names) - 1, -1, -1):
+        text += ldif(",".join([*names[i:], SUFFIX]), objectClass="applicationProcess",
+                     cn=names[i].split("=")[1])
+    return text
+
+
+def period(seconds):
+    return struct.pack("<q", -seconds * 10_000_000)
+
+
+def certificate_template(name, descriptor, **attributes):
+    """As the template "User" has it, duplicated: CN of the subject, UPN, client authentication."""
+    entry = {"objectClass": "pKICertificateTemplate", "cn": name, "displayName": f"A {name}",
+             "flags": 0x2023A, "revision": 100, "nTSecurityDescriptor": descriptor,
+             "pKIDefaultKeySpec": 1, "pKIExpirationPeriod": period(365 * 86400),
+             "pKIOverlapPeriod": period(42 * 86400),
+             "pKIDefaultCSPs": ["2,Microsoft Base Provider", "1,Microsoft Enhanced Provider"],
+             "msPKI-RA-Signature": 0, "msPKI-Enrollment-Flag": 0x29,
+             "msPKI-Private-Key-Flag": 0x10 | 0x5050000,
+             "msPKI-Certificate-Name-Flag": 0x42000000, "msPKI-Minimal-Key-Size": 2048,
+             "msPKI-Template-Schema-Version": 4, "msPKI-Template-Minor-Revision": 7,
+             "msPKI-Cert-Template-OID": f"1.3.6.1.4.1.311.21.8.1.2.3.{len(name)}.{ord(name[0])}"}
+    entry.update({key.replace("_", "-"): value for key, value in attributes.items()})
+    return ldif(f"cn={name},{CONTAINER}", **{k: v for k, v in entry.items() if v is not None})
+
+
 class ActiveDirectory(Directory):
     """entries: LDIF behind the containers. closed: only who binds may read. before: lines of
     slapd.conf for the whole server. certificate: for TLS."""
@@ -105,6 +158,7 @@ class ActiveDirectory(Directory):
         readers = "by anonymous auth by users read" if closed else "by * read"
         (self.root / "slapd.conf").write_text(
             "include /etc/ldap/schema/core.schema\ninclude /etc/ldap/schema/cosine.schema\n"
+            "include /etc/ldap/schema/inetorgperson.schema\n"
             f"include {self.root}/ad.schema\nmodulepath /usr/lib/ldap\nmoduleload back_mdb\n"
             f"moduleload memberof\n{tls}{before}\n"
             f'pidfile "{self.root}/pid"\n'
