@@ -7,12 +7,12 @@
 #include <apr_thread_mutex.h>
 
 #include "issuer/own_keys.h"
+#include "mod_wstep/wstep_ra_store.h"
 #include "pool.h"
 #include "status.h"
 #include "x509/ca.h"
 #include "x509/key.h"
 
-#define PURPOSE     "wstep-ra"
 #define KEY_KIND    "RSA-2048"
 
 /** Between two looks at what others have made or revoked. */
@@ -103,10 +103,10 @@ static apr_status_t refresh(wstep_ra_t *ra, gh_result_t *result)
 {
     const wstep_services_t *has = ra->services;
     gh_own_services_t services = { has->store, has->ledger, has->sealer, has->node, has->audit };
-    gh_own_keys_t keys = { PURPOSE, KEY_KIND, NULL, ra->issuer, ra->profile };
+    gh_own_keys_t keys = { WSTEP_RA_PURPOSE, KEY_KIND, NULL, ra->issuer, ra->profile };
     apr_array_header_t *generations = NULL;
     apr_pool_t *p;
-    apr_status_t rv = gh_pool_create(&p, PURPOSE);
+    apr_status_t rv = gh_pool_create(&p, WSTEP_RA_PURPOSE);
 
     if (rv != APR_SUCCESS) {
         return rv;

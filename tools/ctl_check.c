@@ -249,6 +249,7 @@ int ctl_check(ctl_t *ctl, const ctl_arguments_t *arguments)
     ctl_check_addresses(&check);
     ctl_check_ocsp_files(&check);
     ctl_check_scep(&check);
+    ctl_check_wstep(&check);
     ctl_check_sealing(&check);
     ctl_check_vault_keys(&check);
     code = ctl_drop_privileges(ctl);

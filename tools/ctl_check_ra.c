@@ -231,6 +231,7 @@ void ctl_check_ra(ctl_check_t *check)
         check_name(check, issuer);
         check->sealed_otherwise |= check_keys(check, issuer);
     }
+    ctl_check_wstep_store(check);
     ctl_check_ocsp_store(check);
     if (check->sealer != NULL && !check->sealed_otherwise) {
         ctl_verdict_ok(check, SEALING, check->ctl->store != NULL

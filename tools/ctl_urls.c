@@ -11,8 +11,8 @@
 #include "ctl_output.h"
 
 typedef struct {
-    const char *kind;               /* "scep", "ocsp", "crl", "ca", "challenge", "ndes",
-                                       "profile" */
+    const char *kind;               /* "scep", "wstep", "xcep", "ocsp", "crl", "ca", "challenge",
+                                       "ndes", "profile" */
     const char *url;
     const char *tenant;
     const char *issuer;
@@ -157,6 +157,23 @@ static void print_pages(ctl_t *ctl, ctl_table_t *table)
     }
 }
 
+static void print_wstep(ctl_t *ctl, ctl_table_t *table)
+{
+    const json_t *endpoint;
+    size_t i;
+
+    json_array_foreach(ctl->config->wstep, i, endpoint) {
+        url_t url = {
+            json_is_true(json_object_get(endpoint, "policy")) ? "xcep" : "wstep",
+            json_string_value(json_object_get(endpoint, "url")),
+            json_string_value(json_object_get(endpoint, "tenant")),
+            json_string_value(json_object_get(endpoint, "issuer")), NULL, NULL, NULL
+        };
+
+        print_url(ctl, table, &url);
+    }
+}
+
 /* All virtual hosts answer alike: what is answered for is of the whole server. */
 static void print_responders(ctl_t *ctl, ctl_table_t *table)
 {
@@ -195,6 +212,7 @@ int ctl_urls(ctl_t *ctl, const ctl_arguments_t *arguments)
     }
     print_endpoints(ctl, table);
     print_pages(ctl, table);
+    print_wstep(ctl, table);
     print_responders(ctl, table);
     for (i = 0; i < ctl->config->issuers->nelts; i++) {
         const ctl_issuer_t *issuer = APR_ARRAY_IDX(ctl->config->issuers, i, const ctl_issuer_t *);

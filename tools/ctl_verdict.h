@@ -43,6 +43,8 @@ void ctl_check_files(ctl_check_t *check);       /* certificates, keys */
 void ctl_check_addresses(ctl_check_t *check);   /* what CA certificates say of the CA above */
 void ctl_check_tokens(ctl_check_t *check);      /* keys that children open */
 void ctl_check_scep(ctl_check_t *check);        /* challenges */
+void ctl_check_wstep(ctl_check_t *check);       /* templates of mod_wstep */
+void ctl_check_wstep_store(ctl_check_t *check); /* keys of the store that sign its responses */
 void ctl_check_sealing(ctl_check_t *check);     /* the sealing key itself */
 void ctl_check_store(ctl_check_t *check);       /* store, clock, CRLs of the store */
 void ctl_check_ra(ctl_check_t *check);          /* keys in the store: RAs, and whose they are */

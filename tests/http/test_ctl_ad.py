@@ -2,6 +2,7 @@
 """gatehousectl ad export: its LDIF is loaded into slapd with the schema of Active Directory for it."""
 
 import base64
+import os
 import pathlib
 import shutil
 import struct
@@ -210,3 +211,36 @@ def test_without_wstep(make_server):
     server = make_server(lambda s: issuer(s.authority), start=False)
     result = server.ctl("ad", "export", "--base", BASE, as_json=False)
     assert "GH1563" in result.err and result.status != 0
+
+
+def test_urls(server):
+    found = {(u["kind"], u["url"]) for u in server.ctl_ok("urls").objects}
+    base = f"https://localhost:{server.port}"
+    assert {("wstep", base + wstep.WSTEP), ("xcep", base + wstep.XCEP)} <= found
+
+
+def verdicts(server):
+    return {v["name"]: v for v in server.ctl("check").objects}
+
+
+def test_check(make_server):
+    """The harness has a template by which everybody supplies the subject."""
+    server = make_server(wstep.content_with(), **wstep.OPTIONS)
+    wstep.client(server).issue(wstep.csr())
+    found = verdicts(server)
+    assert found["wstep.Machine"]["gh"] == "GH1564"
+    assert found["wstep.Machine"]["verdict"] == "warning"
+    assert not {"wstep", "wstep.User", "wstep.Bob"} & set(found)
+    assert found["ra.devices.wstep"]["verdict"] == "ok"
+    server.stop()
+    server.make_secret("sealing-key", os.urandom(32).hex())
+    assert verdicts(server)["ra.devices.wstep"]["gh"] == "GH1566"
+
+
+def test_check_withdrawn(make_server):
+    server = make_server(wstep.content_with(), **wstep.OPTIONS)
+    issued = wstep.client(server).issue(wstep.csr())
+    mine = f"{issued.certificate.serial_number:032x}"
+    signer = [c["serial"] for c in server.certificates() if c["serial"] != mine]
+    server.ctl_ok("cert", "revoke", signer[0])
+    assert verdicts(server)["ra.devices.wstep"]["gh"] == "GH1565"
