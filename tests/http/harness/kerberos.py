@@ -30,6 +30,7 @@ class Realm:
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="gatehouse-krb5-"))
         self.root.chmod(0o755)
         self.realm = realm
+        self.password = PASSWORD
         self.port = free_port()
         self.keytab = self.root / "http.keytab"
         self.configuration = self.write("krb5.conf")
@@ -106,7 +107,7 @@ class Caller:
         self.environment = {
             "KRB5_CONFIG": str(realm.write(f"{label}.conf", lines)),
             "KRB5CCNAME": f"FILE:{realm.root / label}.ccache"}
-        realm.run("kinit", name, stdin=PASSWORD + "\n", **self.environment)
+        realm.run("kinit", name, stdin=realm.password + "\n", **self.environment)
 
     def curl(self, *arguments, data=None):
         """@return curl's output with -i, of the last answer"""
