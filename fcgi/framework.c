@@ -86,7 +86,7 @@ static apr_status_t read_configuration(framework_t *framework, const char **stor
     }
     framework->node = apr_pstrdup(framework->pool, node);
     framework->lease = lease;
-    framework->poll = poll;
+    framework->poll = framework->poll_pause = poll;
     framework->holder = apr_psprintf(framework->pool, "%s/%s/%ld/%.8s", node,
                                      gh_worker_name(framework->worker), (long)getpid(),
                                      gh_random_id(framework->pool));

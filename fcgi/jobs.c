@@ -19,6 +19,9 @@
 /** A store that does not answer is asked again after this. */
 #define STORE_PAUSE apr_time_from_sec(2)
 
+/** Where something was due, more comes soon: the first pause after it, which doubles. */
+#define BUSY_PAUSE apr_time_from_msec(50)
+
 /** From what the store says of a call to the call itself. */
 #define CALL_DELAY apr_time_from_sec(10)
 
@@ -375,11 +378,25 @@ static void poll_blocking(void *baton)
     }
 }
 
+static void pause_after(framework_t *framework, int found)
+{
+    apr_time_t due;
+
+    framework->poll_pause = found ? BUSY_PAUSE : 2 * framework->poll_pause;
+    if (framework->poll_pause > framework->poll) {
+        framework->poll_pause = framework->poll;
+    }
+    due = monotonic_now() + framework->poll_pause;
+    if (due < framework->poll_due) {
+        framework->poll_due = due;
+    }
+}
+
 static void poll_done(void *baton)
 {
     poll_t *poll = baton;
     framework_t *framework = poll->framework;
-    int i, k;
+    int found = 0, i, k;
 
     framework->polling = 0;
     if (poll->rv != APR_SUCCESS) {
@@ -404,6 +421,7 @@ static void poll_done(void *baton)
             gh_job_record_t *record = APR_ARRAY_IDX(records, k, gh_job_record_t *);
 
             asked += record->sent != 0;
+            ++found;
             begin_job(framework, record);
         }
         /* those that ask may be waiting for places of their own */
@@ -411,6 +429,9 @@ static void poll_done(void *baton)
         if (full && room(queue, monotonic_now()) > 0) {
             framework->poll_due = 0;
         }
+    }
+    if (poll->rv == APR_SUCCESS) {
+        pause_after(framework, found);
     }
     apr_pool_destroy(poll->pool);
 }

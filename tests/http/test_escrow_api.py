@@ -5,12 +5,13 @@ import base64
 import json
 import os
 import pathlib
+import subprocess
 import time
 import uuid
 
 import jsonschema
 import pytest
-from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, pkcs12
 
 from harness.config import location
 from harness.credentials import (Credential, Device, SIGNING, base64_of, encryption, new_pair,
@@ -20,6 +21,7 @@ from harness.escrow import (MODULES, OWN_MODULES, SSL_CHATTER, Identity, ask, co
 from harness.pki import key
 from harness.postgres import Cluster
 from harness.server import free_port, wait_until
+from scep.identity import private_pem
 
 CERTIFICATES = "/v2/certificates"
 PROFILES = "/v1/profiles"
@@ -199,6 +201,23 @@ def test_bad_element(server, element, where):
                   upload_of(pair, signing=[signing()], encryption=[element]), 400)
     assert members(answer)["detail"].startswith(where), answer.body
     assert "seed-5e1f" not in answer.body.decode()
+    assert stored(server, pair) == []
+
+
+def test_iterations_of_an_upload(server, tmp_path):
+    """They are counted over all its files: each may ask for as many, both together not."""
+    one = encryption()
+    for name, text in (("key", private_pem(key(one.key_name))),
+                       ("certificate", one.certificate.public_bytes(Encoding.PEM))):
+        (tmp_path / name).write_bytes(text)
+    subprocess.run(["openssl", "pkcs12", "-export", "-inkey", "key", "-in", "certificate",
+                    "-passout", "pass:a", "-iter", "600000", "-out", "file"], cwd=tmp_path,
+                   check=True, timeout=60)
+    element = {"pkcs12": base64_of((tmp_path / "file").read_bytes()), "password": "a"}
+    pair = new_pair()
+    answer = call(server, "POST", CERTIFICATES, upload_of(pair, encryption=[element, element]))
+    problem(answer, 400, "GH1116")
+    assert members(answer)["detail"].startswith("smime_certificates.encryption[1]: ")
     assert stored(server, pair) == []
 
 

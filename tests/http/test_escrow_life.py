@@ -140,8 +140,8 @@ def locked(pid):
 
 
 def test_memory_of_keys(make_server, tmp_path):
-    """Children and worker lock memory for keys, nobody of their user may look at it, and no core is
-    written of them, also where an administrator has asked for that."""
+    """httpd's parent, children and worker lock memory for keys, nobody of their user may look at it,
+    and no core is written of them, also where an administrator has asked for that."""
     uem = start_uem(tmp_path)
 
     def cores(server):
@@ -165,7 +165,8 @@ def test_memory_of_keys(make_server, tmp_path):
     delivering.delivered(device)
     worker = delivering.worker()
     serving = [pid for pid in server.children() if server._serves(pid)]
-    for pid in (worker, *serving):
+    parent = server.process.pid
+    for pid in (parent, worker, *serving):
         assert locked(pid) > 0, pid
         if environment.IS_ROOT:         # otherwise its own user's
             assert pathlib.Path(f"/proc/{pid}/mem").stat().st_uid == 0, pid
@@ -174,6 +175,11 @@ def test_memory_of_keys(make_server, tmp_path):
         wait_until(lambda gone=pid: not pathlib.Path(f"/proc/{gone}").exists(), 20)
     assert not [path for path in server.root.rglob("core*") if path.is_file()]
     wait_until(lambda: delivering.worker() != worker, 20)
+    os.kill(parent, signal.SIGSEGV)
+    wait_until(lambda: server.process.poll() is not None, 20)
+    server.kill_all()
+    assert not [path for path in server.root.rglob("core*") if path.is_file()]
+    server.allow("AH00060", "AH00061")
     uem.close()
 
 

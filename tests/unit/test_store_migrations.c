@@ -7,6 +7,8 @@
 
 #include <apr_strings.h>
 
+#include "store/escrow_profiles.h"
+
 /* The schema's steps, on both back ends. Each test begins with an empty database. */
 
 static int empty_store(void **state, int sqlite)
@@ -235,6 +237,49 @@ static void test_numbers(void **state)
     assert_string_equal(w.text, "CN=third");
 }
 
+#define OLD_PROFILE "0123456789abcdef0123456789abcdef"
+
+static const char profile_data[] =
+    "INSERT INTO escrow_profile (id, profile, device, user_id, format, needs, skeleton, recipient,"
+    " provider, state, history, created, updated, expires)"
+    " SELECT '" OLD_PROFILE "', 'p', 'd', 'u', 'text', 'encryption:1', der, der, 'a uem', 1, '[]',"
+    " 5, 5, 9 FROM sample;\n";
+
+static apr_status_t find_profile(gh_transaction_t *transaction, void *baton)
+{
+    work_t *w = baton;
+    gh_escrow_profile_record_t *record;
+    apr_status_t rv = gh_escrow_profile_find(transaction, OLD_PROFILE, &record, w->p);
+
+    if (rv == APR_SUCCESS) {
+        w->number = record->key_id == NULL && record->sealed.length == 0
+            && record->skeleton.length == 2;
+        w->text = record->provider;
+    }
+    return rv;
+}
+
+/* Profiles that were sent before they were sealed are kept, and are none that the vault has sealed:
+ * gh_escrow_profile_verify() refuses those. */
+static void test_profiles(void **state)
+{
+    store_test_t *test = *state;
+    const char *sample = strncmp(test->uri, "sqlite3:", 8) == 0 ? sample_sqlite : sample_pgsql;
+    gh_migration_t steps[8];
+    const gh_migrations_t before = { steps, 8 };
+    work_t w = { .p = test->p };
+    gh_result_t result;
+
+    memcpy(steps, gh_migrations.steps, sizeof(steps));
+    assert_string_equal(steps[7].name, "escrow");
+    steps[7].text = apr_pstrcat(test->p, steps[7].text, sample, profile_data, NULL);
+    assert_int_equal(migrate(test, &before, &result), APR_SUCCESS);
+    assert_int_equal(migrate(test, &gh_migrations, &result), APR_SUCCESS);
+    must_read(open_store(test->uri, NULL, test->p), find_profile, &w);
+    assert_int_equal(w.number, 1);
+    assert_string_equal(w.text, "a uem");
+}
+
 /* Several processes that start at once. */
 static void test_at_once(void **state)
 {
@@ -300,6 +345,8 @@ int run_migration_tests(void)
         cmocka_unit_test_setup_teardown(test_upgrade, empty_pgsql, close_store),
         cmocka_unit_test_setup_teardown(test_numbers, empty_sqlite, close_store),
         cmocka_unit_test_setup_teardown(test_numbers, empty_pgsql, close_store),
+        cmocka_unit_test_setup_teardown(test_profiles, empty_sqlite, close_store),
+        cmocka_unit_test_setup_teardown(test_profiles, empty_pgsql, close_store),
         cmocka_unit_test_setup_teardown(test_at_once, empty_sqlite, close_store),
         cmocka_unit_test_setup_teardown(test_at_once, empty_pgsql, close_store),
         cmocka_unit_test_setup_teardown(test_other_database, empty_sqlite, close_store),
