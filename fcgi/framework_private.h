@@ -71,7 +71,7 @@ struct framework {
     gh_lane_job_t extend;
     int poll_failures;
     apr_time_t poll_due;
-    apr_interval_time_t poll_pause;     /* shorter than poll for a while after something was found */
+    apr_interval_time_t poll_pause; /* shorter than poll for a while after something was found */
     apr_time_t extend_due;
 };
 
