@@ -24,7 +24,8 @@ typedef struct {
 /** @return 0 if there is no memory for it */
 int escrow_client_of(escrow_client_t *client, const X509 *certificate);
 
-/** @param der one certificate and nothing else; lives as long as client. @return APR_SUCCESS or APR_EINVAL */
+/** @param der one certificate and nothing else; lives as long as client.
+ *  @return APR_SUCCESS or APR_EINVAL */
 apr_status_t escrow_client_read(escrow_client_t *client, gh_bytes_t der);
 
 /** The one that names a client: SHA-256 if that is known. */

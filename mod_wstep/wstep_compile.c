@@ -525,12 +525,14 @@ void wstep_dump(void *json, server_rec *main_server, apr_pool_t *p)
                     endpoint->templates, j, const wstep_template_t *)->policy->name));
             }
             json_array_append_new(array, json_pack(
-                "{s:s, s:s, s:s, s:s?, s:s?, s:b, s:b, s:i, s:o}", "url", endpoint->url, "path",
-                endpoint->path, "authentication",
+                "{s:s, s:s, s:s, s:s?, s:s?, s:b, s:b, s:i, s:s?, s:o}", "url", endpoint->url,
+                "path", endpoint->path, "authentication",
                 wstep_authentication_name(endpoint->authentication), "tenant", endpoint->tenant,
                 "issuer", endpoint->issuer, "policy", entry->policy, "renewal_only",
                 endpoint->renewal_only, "priority",
                 entry->section->priority > 0 ? entry->section->priority : WSTEP_PRIORITY,
+                "client_ca", endpoint->authentication == WSTEP_CERTIFICATE
+                    ? wstep_trust_file(endpoint->trust) : NULL,
                 "templates", templates));
         }
     }

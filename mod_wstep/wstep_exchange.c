@@ -19,8 +19,8 @@
 #define ID_BITS 31
 
 /**
- * The RequestID: a number, the same for the same request of the same caller for the same account. It
- * is no secret: a row is found by it and its owner.
+ * The RequestID: a number, the same for the same request of the same caller for the same account.
+ * It is no secret: a row is found by it and its owner.
  */
 static const char *make_id(const wstep_exchange_t *x)
 {

@@ -12,8 +12,8 @@
 void wstep_find_peers(void);
 
 /**
- * The certificate that the client has shown by TLS. Where mod_escrow is loaded, its ThumbprintSource
- * says whether that is to a trusted proxy.
+ * The certificate that the client has shown by TLS. Where mod_escrow is loaded, its
+ * ThumbprintSource says whether that is to a trusted proxy.
  * @return APR_NOTFOUND: there is none; APR_EINVAL with result
  */
 apr_status_t wstep_peer_certificate(X509 **certificate, request_rec *r, gh_result_t *result);

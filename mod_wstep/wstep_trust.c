@@ -16,6 +16,7 @@
 
 struct wstep_trust {
     X509_STORE *store;
+    const char *file;               /* NULL: without revocation */
 };
 
 static apr_status_t free_store(void *data)
@@ -77,6 +78,7 @@ apr_status_t wstep_trust_read(wstep_trust_t **trust, const char *path, int revoc
     if (rv != APR_SUCCESS) {
         goto cleanup;
     }
+    made->file = revocation ? path : NULL;
     made->store = X509_STORE_new();
     apr_pool_cleanup_register(p, made->store, free_store, apr_pool_cleanup_null);
     bio = BIO_new_mem_buf(file.bytes.data, (int)file.bytes.length);
@@ -97,6 +99,11 @@ cleanup:
     X509_VERIFY_PARAM_free(rules);
     BIO_free(bio);
     return rv;
+}
+
+const char *wstep_trust_file(const wstep_trust_t *trust)
+{
+    return trust ? trust->file : NULL;
 }
 
 apr_status_t wstep_trust_check(const wstep_trust_t *trust, X509 *certificate, gh_result_t *result)

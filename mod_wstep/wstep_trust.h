@@ -21,6 +21,9 @@ typedef struct wstep_trust wstep_trust_t;
 apr_status_t wstep_trust_read(wstep_trust_t **trust, const char *path, int revocation,
                               apr_pool_t *p, gh_result_t *result);
 
+/** The file whose CRLs count; NULL if nobody looks at them. */
+const char *wstep_trust_file(const wstep_trust_t *trust);
+
 /**
  * Whether a certificate is of one of these CAs, valid now, for client authentication (RFC 5280
  * 4.2.1.12) and not revoked.

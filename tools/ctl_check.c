@@ -252,6 +252,7 @@ int ctl_check(ctl_t *ctl, const ctl_arguments_t *arguments)
     ctl_check_wstep(&check);
     ctl_check_sealing(&check);
     ctl_check_vault_keys(&check);
+    ctl_check_client_cas(&check);
     code = ctl_drop_privileges(ctl);
     if (code != CTL_OK) {
         return CTL_FAILED;

@@ -50,6 +50,7 @@ void ctl_check_store(ctl_check_t *check);       /* store, clock, CRLs of the sto
 void ctl_check_ra(ctl_check_t *check);          /* keys in the store: RAs, and whose they are */
 void ctl_check_jobs(ctl_check_t *check);        /* what waits for CAs elsewhere */
 void ctl_check_vault_keys(ctl_check_t *check);  /* keys of the vault */
+void ctl_check_client_cas(ctl_check_t *check);  /* CRLs of CAs of others */
 /** Reads the keys of the vault, as who starts httpd. */
 apr_status_t ctl_vault_load(const ctl_t *ctl, gh_vault_t **vault, gh_result_t *result);
 void ctl_check_escrow(ctl_check_t *check);      /* vault, pins, profiles, UEMs */

@@ -359,7 +359,8 @@ apr_status_t gh_directory_account_by_sid(const gh_directory_account_t **account,
                               GHNO(1500) "what should be a security identifier is none");
     }
     return look_up(account, directory, find_sid,
-                   apr_pstrcat(p, "(objectSid=", gh_directory_escape_bytes(bytes, p), ")", NULL), NULL, p,
+                   apr_pstrcat(p, "(objectSid=", gh_directory_escape_bytes(bytes, p), ")", NULL),
+                   NULL, p,
                    result);
 }
 

@@ -115,7 +115,8 @@ static apr_status_t add_primary_group(apr_array_header_t *groups, gh_directory_l
     group[sid.length - 2] = (unsigned char)(id >> 16);
     group[sid.length - 1] = (unsigned char)(id >> 24);
     sid.data = group;
-    query.filter = apr_psprintf(lookup->p, "(objectSid=%s)", gh_directory_escape_bytes(sid, lookup->p));
+    query.filter = apr_psprintf(lookup->p, "(objectSid=%s)",
+                                gh_directory_escape_bytes(sid, lookup->p));
     rv = gh_directory_search(&entries, lookup->directory, &query, 1, lookup->end, lookup->p,
                              lookup->result);
     if (rv == APR_SUCCESS && entries->nelts == 1) {

@@ -29,8 +29,11 @@ static void check_request(const wstep_soap_t *soap, apr_pool_t *p)
     wstep_fault_kind_t kind;
     gh_result_t result;
 
-    if (wstep_request_read(&request, soap, &kind, p, &result) != APR_SUCCESS
-        || request.token.length != sizeof(signed_token) - 1
+    /* headers that were not signed may have made it another operation, which is refused */
+    if (wstep_request_read(&request, soap, &kind, p, &result) != APR_SUCCESS) {
+        return;
+    }
+    if (request.token.length != sizeof(signed_token) - 1
         || memcmp(request.token.data, signed_token, sizeof(signed_token) - 1) != 0) {
         abort();
     }

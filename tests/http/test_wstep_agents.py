@@ -279,6 +279,13 @@ def test_foreign_elsewhere(server):
         refused(number, by_tls(server, alice, path).issue, csr(2, "Alone"))
 
 
+def test_check(server):
+    """gatehousectl tells of the CRL that is over, and of the other one that soon is."""
+    told = [one for one in server.ctl("check").objects if one["name"] == "wstep.client-ca"]
+    assert {(one["verdict"], one["gh"]) for one in told} == {("error", "GH1515"),
+                                                             ("warning", "GH1515")}
+
+
 def test_foreign_usage(server):
     """By a signature, for TLS would have refused it before."""
     other = server.foreign.issue(8, upn="alice", usage=ExtendedKeyUsageOID.EMAIL_PROTECTION)
