@@ -136,6 +136,11 @@ apr_status_t wstep_kerberos_shown(request_rec *r, gh_result_t *result)
                               "and Require valid-user.",
                               GHNO(1534) "httpd has not asked the caller for a ticket");
     }
+    if (!strchr(r->user, '@')) {
+        return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "kerberos.realm",
+                              "Take GssapiLocalName off the location.",
+                              GHNO(1540) "httpd names a caller without the realm");
+    }
     if (!shown || !shown->looked_at) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "kerberos.session",
                               "Show the ticket with each request; take GssapiUseSessions and "

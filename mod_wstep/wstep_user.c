@@ -111,15 +111,23 @@ static apr_status_t by_token(wstep_caller_t *caller, request_rec *r, const wstep
 
 /** What httpd has found out before, from a ticket that was looked at. */
 static apr_status_t by_httpd(wstep_caller_t *caller, request_rec *r, const wstep_entry_t *entry,
-                             gh_result_t *result)
+                             wstep_fault_kind_t *kind, gh_result_t *result)
 {
     apr_status_t rv = wstep_kerberos_shown(r, result);
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    return wstep_user_parse(&caller->user, r->user, NULL, entry->endpoint.domains, r->pool,
-                            result);
+    rv = wstep_user_parse(&caller->user, r->user, NULL, entry->endpoint.domains, r->pool, result);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    /* a realm may have the name that is a NetBIOS name here */
+    if (!caller->user.domain
+        || ap_cstr_casecmp(strrchr(r->user, '@') + 1, caller->user.domain->name)) {
+        return refuse(kind, result);
+    }
+    return APR_SUCCESS;
 }
 
 static apr_status_t by_certificate(wstep_caller_t *caller, request_rec *r,
@@ -180,7 +188,7 @@ apr_status_t wstep_authenticate(wstep_caller_t *caller, request_rec *r, const ws
     case WSTEP_USERTOKEN:
         return by_token(caller, r, entry, &token, kind, result);
     case WSTEP_KERBEROS:
-        return by_httpd(caller, r, entry, result);
+        return by_httpd(caller, r, entry, kind, result);
     case WSTEP_CERTIFICATE:
         return by_certificate(caller, r, entry, engine, soap, &token, kind, result);
     case WSTEP_ANONYMOUS:

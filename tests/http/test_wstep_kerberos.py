@@ -179,6 +179,21 @@ def test_foreign_realm(make_server, realm, alice):
     assert fault.value.number == "GH1361"
 
 
+def test_user_without_realm(make_server, realm, alice):
+    server = make_server(content_with(realm, gssapi=["GssapiLocalName on"]), **OPTIONS)
+    out = alice.send(url(server, XCEP), message())
+    assert out[-1][0] == 401 and server.audit()[-1]["gh"] == "GH1540"
+
+
+def test_realm_is_no_netbios_name(make_server, realm, alice):
+    """Another realm may be called as the domain is called in NetBIOS."""
+    server = make_server(content_with(
+        realm, ahead="WSTEPDomain other.example EXAMPLE.COM\n"), **OPTIONS)
+    with pytest.raises(Fault) as fault:
+        KerberosClient(server, XCEP, alice).policies()
+    assert fault.value.number == "GH1402"
+
+
 def test_configtest(make_server, realm):
     result = make_server(content_with(realm, ahead=""), start=False, **OPTIONS).configtest()
     assert result.returncode != 0 and "GH1536" in result.stderr
