@@ -309,6 +309,25 @@ static void find_holders(compile_t *c, wstep_entry_t *entry)
     entry->endpoint.trust = entry->section->trust;
 }
 
+/** Certificates of a CA that has handed over are renewed by the one that has taken over. */
+static const gh_renewal_policy_t *renewal_at(const gh_renewal_policy_t *said,
+                                             const gh_issuer_t *issuer, apr_pool_t *p)
+{
+    gh_renewal_policy_t *policy;
+    apr_array_header_t *issuers;
+
+    if (!said || !gh_issuer_next(issuer)) {
+        return said;
+    }
+    policy = apr_pmemdup(p, said, sizeof(*said));
+    issuers = apr_array_make(p, 2, sizeof(const char *));
+    for (; issuer; issuer = gh_issuer_next(issuer)) {
+        APR_ARRAY_PUSH(issuers, const char *) = gh_issuer_name(issuer);
+    }
+    policy->issuers = issuers;
+    return policy;
+}
+
 static void add_issuing(compile_t *c, const wstep_tenant_t *pair,
                         wstep_authentication_t authentication)
 {
@@ -331,7 +350,8 @@ static void add_issuing(compile_t *c, const wstep_tenant_t *pair,
     endpoint->ca = issuer;
     find_holders(c, entry);
     endpoint->templates = templates_at(c, entry->section);
-    endpoint->renewal = entry->section->renewal_said ? entry->section->renewal : &usual;
+    endpoint->renewal = renewal_at(entry->section->renewal_said ? entry->section->renewal : &usual,
+                                   issuer, c->p);
     endpoint->allowances = wstep_gatehouse_allowances(c->s, endpoint->path);
     endpoint->renewal_only = entry->section->renewal_only > 0
                              || authentication == WSTEP_ANONYMOUS;

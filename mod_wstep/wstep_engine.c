@@ -265,9 +265,9 @@ static apr_status_t dispatch(wstep_exchange_t *x, wstep_answer_t *answer)
         }
         break;
     case WSTEP_QUERY:
-        rv = find_signer(x);
+        rv = wstep_exchange_query(x, &outcome);
         if (rv == APR_SUCCESS) {
-            rv = wstep_exchange_query(x, &outcome);
+            rv = find_signer(x);
         }
         break;
     default:

@@ -249,11 +249,28 @@ static const apr_array_header_t *profiles_of(const wstep_endpoint_t *endpoint, a
     return names;
 }
 
+/** Looks at one issuer. @return as gh_ledger_poll() */
+static apr_status_t poll_issuer(wstep_exchange_t *x, const apr_array_header_t *profiles,
+                                gh_enrolment_outcome_t *outcome)
+{
+    apr_status_t rv = APR_NOTFOUND;
+    int i;
+
+    for (i = 0; rv == APR_NOTFOUND && i < profiles->nelts; ++i) {
+        gh_result_clear(x->result);
+        x->message->event->profile = APR_ARRAY_IDX(profiles, i, const char *);
+        rv = gh_ledger_poll(x->services->ledger, PROTOCOL, x->endpoint->tenant, x->issuer,
+                            APR_ARRAY_IDX(profiles, i, const char *), x->id, x->owner, outcome,
+                            x->p, x->result);
+    }
+    return rv;
+}
+
 apr_status_t wstep_exchange_query(wstep_exchange_t *x, gh_enrolment_outcome_t *outcome)
 {
     const apr_array_header_t *profiles = profiles_of(x->endpoint, x->p);
+    gh_issuer_t *issuer;
     apr_status_t rv;
-    int i;
 
     x->message->event->event = "poll";
     x->message->event->transaction = x->request->request_id;
@@ -266,13 +283,13 @@ apr_status_t wstep_exchange_query(wstep_exchange_t *x, gh_enrolment_outcome_t *o
         return rv;
     }
     rv = APR_NOTFOUND;
-    for (i = 0; rv == APR_NOTFOUND && i < profiles->nelts; ++i) {
-        gh_result_clear(x->result);
-        x->message->event->profile = APR_ARRAY_IDX(profiles, i, const char *);
-        rv = gh_ledger_poll(x->services->ledger, PROTOCOL, x->endpoint->tenant, x->issuer,
-                            APR_ARRAY_IDX(profiles, i, const char *), x->id, x->owner, outcome,
-                            x->p, x->result);
+    /* another CA may have taken over since the request was made */
+    for (issuer = x->endpoint->ca; rv == APR_NOTFOUND && issuer; issuer = gh_issuer_next(issuer)) {
+        x->ca = issuer;
+        x->issuer = gh_issuer_name(issuer);
+        rv = poll_issuer(x, profiles, outcome);
     }
+    x->message->event->issuer = x->issuer;
     if (rv == APR_NOTFOUND) {
         x->message->event->profile = NULL;
         gh_result_clear(x->result);

@@ -43,7 +43,7 @@ typedef struct {
 /** Issue, whatever way. @param outcome where it stands */
 apr_status_t wstep_exchange_issue(wstep_exchange_t *x, gh_enrolment_outcome_t *outcome);
 
-/** QueryTokenStatus. */
+/** QueryTokenStatus. Sets issuer and ca to those that the request was made to. */
 apr_status_t wstep_exchange_query(wstep_exchange_t *x, gh_enrolment_outcome_t *outcome);
 
 /* wstep_decide.c */
