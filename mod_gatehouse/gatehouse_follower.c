@@ -19,6 +19,7 @@
 #include "gatehouse_child.h"
 #include "gatehouse_memory.h"
 #include "gatehouse_remote.h"
+#include "issuer/remote.h"
 #include "issuer/renewal.h"
 #include "log.h"
 #include "status.h"
@@ -258,6 +259,9 @@ static apr_status_t purge(gh_transaction_t *transaction, void *baton)
     rv = gh_challenge_purge(transaction, purge->before, NULL);
     if (rv == APR_SUCCESS) {
         rv = gh_mdm_request_purge(transaction, purge->before, purge->now);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = gh_remote_purge(transaction, purge->now, purge->pool);
     }
     return rv == APR_SUCCESS ? gh_escrow_forget(transaction, purge->now) : rv;
 }

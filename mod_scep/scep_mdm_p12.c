@@ -148,6 +148,7 @@ typedef struct {
     const char *id;
     gh_mdm_request_record_t *record;
     apr_time_t now;
+    apr_status_t status;
     apr_pool_t *pool;
 } look_t;
 
@@ -163,6 +164,22 @@ static apr_status_t erase_work(gh_transaction_t *transaction, void *baton)
     look_t *look = baton;
 
     return gh_mdm_request_erase(transaction, look->id, look->now);
+}
+
+static apr_status_t release_work(gh_transaction_t *transaction, void *baton)
+{
+    const look_t *look = baton;
+
+    return gh_mdm_request_release(transaction, look->id);
+}
+
+/* Success in any case but that of an error of the store. */
+static apr_status_t claim_work(gh_transaction_t *transaction, void *baton)
+{
+    look_t *look = baton;
+
+    look->status = gh_mdm_request_claim(transaction, look->id);
+    return look->status == GH_EBUSY || look->status == APR_NOTFOUND ? APR_SUCCESS : look->status;
 }
 
 static apr_status_t find(scep_mdm_t *m, const char *id, gh_mdm_request_record_t **record,
@@ -220,6 +237,29 @@ static apr_status_t enrol(scep_mdm_t *m, const gh_mdm_request_record_t *record,
     return rv;
 }
 
+/** Of several requests at once one is given the key. @return GH_EBUSY, APR_NOTFOUND, errors of
+ *  gh_store_write() */
+static apr_status_t claim(scep_mdm_t *m, const gh_mdm_request_record_t *record, gh_result_t *result)
+{
+    look_t look = { .id = record->id };
+    apr_status_t rv;
+
+    scep_web_begin_work(&m->w);
+    rv = gh_store_write(m->w.service->store, claim_work, &look, result);
+    scep_web_end_work();
+    return rv == APR_SUCCESS ? look.status : rv;
+}
+
+/** It has not arrived; if this fails, too, it may be asked for again half a minute later. */
+static void release(scep_mdm_t *m, const gh_mdm_request_record_t *record)
+{
+    look_t look = { .id = record->id };
+
+    scep_web_begin_work(&m->w);
+    gh_store_write(m->w.service->store, release_work, &look, NULL);
+    scep_web_end_work();
+}
+
 /** The key goes once the client has it: whoever has got nothing may ask again. */
 static void erase(scep_mdm_t *m, const gh_mdm_request_record_t *record)
 {
@@ -229,6 +269,7 @@ static void erase(scep_mdm_t *m, const gh_mdm_request_record_t *record)
     apr_status_t rv;
 
     if (ap_rflush(r) < 0 || r->connection->aborted) {
+        release(m, record);
         return;
     }
     gh_result_clear(&result);
@@ -250,20 +291,27 @@ static int hand_out(scep_mdm_t *m, const gh_mdm_request_record_t *record,
     gh_result_t result;
     gh_bytes_t pkcs12;
     char *text;
-    apr_status_t rv = APR_EGENERAL;
+    apr_status_t rv;
     int answered;
 
     gh_result_clear(&result);
+    rv = claim(m, record, &result);
+    if (rv != APR_SUCCESS) {
+        return rv == GH_EBUSY ? send_later(m, record, "pending")
+            : rv == APR_NOTFOUND ? gone(m, record) : scep_mdm_fail(m, rv, &result);
+    }
     issuer = apr_hash_get(m->w.service->issuers,
                           gh_issuer_name(gh_issuer_at(m->w.digital->ca, record->created)),
                           APR_HASH_KEY_STRING);
     scep_web_begin_work(&m->w);
+    rv = APR_EGENERAL;
     if (issuer && (password || given)) {
         rv = gh_mdm_key_pkcs12(&pkcs12, record, m->w.service->sealer, issuer,
                                outcome->certificate, password ? password : given, m->p, &result);
     }
     scep_web_end_work();
     if (rv != APR_SUCCESS) {
+        release(m, record);
         return scep_mdm_fail(m, rv, &result);
     }
     text = apr_palloc(m->p, (apr_size_t)apr_base64_encode_len((int)pkcs12.length));
@@ -293,7 +341,7 @@ static int proceed(scep_mdm_t *m, gh_mdm_request_record_t *record, const char *p
             return scep_mdm_fail(m, rv, &result);
         }
     }
-    if (record->fetched || record->expires <= apr_time_now()
+    if (record->expires <= apr_time_now()
         || (record->request.length && !record->sealed.length)) {
         return gone(m, record);
     }

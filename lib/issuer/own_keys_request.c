@@ -4,6 +4,8 @@
 
 #include "issuer/own_keys_private.h"
 
+#include <string.h>
+
 #include <apr_strings.h>
 
 #include "issuer/ledger_private.h"
@@ -16,13 +18,18 @@
 #define REFUSED_PAUSE apr_time_from_sec(300)
 
 /** How long after an unknown outcome: an operator may know more. Then another key is certified, and
- *  a certificate that was made for the one before is of no use to anybody. */
+ *  a certificate that was made for the one before is of no use to anybody. Twice as long with each
+ *  that nobody has decided about, up to a day: a CA whose answers are lost must not issue for
+ *  ever. */
 #define DOUBT_PAUSE apr_time_from_sec(3600)
+#define DOUBT_PAUSE_MAX apr_time_from_sec(86400)
 
 typedef struct {
     const gh_own_keys_t *keys;
+    apr_time_t now;
     gh_key_request_record_t *request;
     gh_enrolment_record_t *enrolment;
+    int doubts;                         /* for this purpose, not decided about */
     apr_pool_t *pool;
 } look_t;
 
@@ -32,6 +39,35 @@ static int has_passed(apr_time_t since, apr_interval_time_t pause, apr_time_t no
     return now - since >= pause || since - now >= pause;
 }
 
+static apr_status_t count_doubts(gh_transaction_t *transaction, look_t *look)
+{
+    const gh_enrolment_record_t *ours = look->enrolment;
+    apr_array_header_t *records;
+    apr_status_t rv = gh_enrolment_list(transaction, GH_ENROLMENT_IN_DOUBT, 0, &records,
+                                        look->pool);
+    int i;
+
+    look->doubts = 0;
+    for (i = 0; rv == APR_SUCCESS && i < records->nelts; ++i) {
+        const gh_enrolment_record_t *one = APR_ARRAY_IDX(records, i, gh_enrolment_record_t *);
+
+        look->doubts += !strcmp(one->protocol, ours->protocol)
+            && !strcmp(one->issuer, ours->issuer)
+            && one->location && !strcmp(one->location, look->keys->purpose);
+    }
+    return rv;
+}
+
+static apr_interval_time_t doubt_pause(int doubts)
+{
+    apr_interval_time_t pause = DOUBT_PAUSE;
+
+    while (--doubts > 0 && pause < DOUBT_PAUSE_MAX) {
+        pause *= 2;
+    }
+    return pause < DOUBT_PAUSE_MAX ? pause : DOUBT_PAUSE_MAX;
+}
+
 static apr_status_t look_work(gh_transaction_t *transaction, void *baton)
 {
     look_t *look = baton;
@@ -39,22 +75,29 @@ static apr_status_t look_work(gh_transaction_t *transaction, void *baton)
 
     rv = gh_key_request_find(transaction, look->keys->purpose,
                              gh_issuer_name(look->keys->issuer), &look->request, look->pool);
-    return rv == APR_SUCCESS
-        ? gh_enrolment_find(transaction, look->request->enrolment, &look->enrolment, look->pool)
-        : rv;
+    if (rv == APR_SUCCESS) {
+        rv = gh_enrolment_find(transaction, look->request->enrolment, &look->enrolment,
+                               look->pool);
+    }
+    if (rv == APR_SUCCESS && look->enrolment->state == GH_ENROLMENT_IN_DOUBT
+        && has_passed(look->enrolment->updated, DOUBT_PAUSE, look->now)) {
+        rv = count_doubts(transaction, look);
+    }
+    return rv;
 }
 
 apr_status_t gh_own_request_look(const gh_own_keys_t *keys, const gh_own_services_t *services,
                                  apr_time_t now, apr_pool_t *p, gh_result_t *result)
 {
-    look_t look = { .keys = keys, .pool = p };
+    look_t look = { .keys = keys, .now = now, .pool = p };
     apr_status_t rv = gh_store_read(services->store, look_work, &look, result);
     const gh_enrolment_record_t *row = look.enrolment;
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    if (row->state == GH_ENROLMENT_IN_DOUBT && has_passed(row->updated, DOUBT_PAUSE, now)) {
+    if (row->state == GH_ENROLMENT_IN_DOUBT
+        && has_passed(row->updated, doubt_pause(look.doubts), now)) {
         return APR_NOTFOUND;
     }
     switch (row->state) {

@@ -20,6 +20,11 @@
 /** How long a CA is told of a revocation in vain before an operator has to look. */
 #define STATUS_DEADLINE 0
 
+/** Names of settings begin so that say when a hold was ended here; so many at a time are looked at
+ *  whether they are still of use. */
+#define RELEASED "released."
+#define RELEASED_BATCH 500
+
 static const char confirmed[] = "the store knows this issuer by this key";
 
 static apr_status_t remote_load(gh_issuer_t *issuer, apr_pool_t *p, gh_result_t *result)
@@ -125,15 +130,44 @@ static apr_status_t tell_ca(gh_transaction_t *transaction, const char *issuer, g
 
 static const char *released_name(const char *issuer, gh_bytes_t serial, apr_pool_t *p)
 {
-    return apr_pstrcat(p, "released.", issuer, ".", gh_hex(p, serial.data, serial.length), NULL);
+    return apr_pstrcat(p, RELEASED, issuer, ".", gh_hex(p, serial.data, serial.length), NULL);
 }
 
 /** For events of the CA that come late, see gh_remote_released(). */
 static apr_status_t note_release(gh_transaction_t *transaction, const char *issuer,
                                  gh_bytes_t serial, apr_time_t now, apr_pool_t *p)
 {
+    apr_array_header_t *found;
+    apr_status_t rv = gh_certificate_find(transaction, issuer, serial, &found, p);
+
+    if (rv != APR_SUCCESS || !found->nelts) {
+        return rv;
+    }
     return gh_setting_put(transaction, released_name(issuer, serial, p),
-                          apr_psprintf(p, "%" APR_TIME_T_FMT, now));
+                          apr_psprintf(p, "%" APR_TIME_T_FMT " %" APR_TIME_T_FMT, now,
+                                       APR_ARRAY_IDX(found, 0, gh_certificate_record_t *)
+                                       ->not_after));
+}
+
+apr_status_t gh_remote_purge(gh_transaction_t *transaction, apr_time_t now, apr_pool_t *p)
+{
+    apr_array_header_t *names, *values;
+    const char *after = NULL;
+    apr_status_t rv;
+    int i;
+
+    do {
+        rv = gh_setting_list(transaction, RELEASED, after, RELEASED_BATCH, &names, &values, p);
+        for (i = 0; rv == APR_SUCCESS && i < names->nelts; ++i) {
+            const char *end = strchr(APR_ARRAY_IDX(values, i, const char *), ' ');
+
+            after = APR_ARRAY_IDX(names, i, const char *);
+            if (end && apr_strtoi64(end, NULL, 10) < now) {
+                rv = gh_setting_remove(transaction, after);
+            }
+        }
+    } while (rv == APR_SUCCESS && names->nelts == RELEASED_BATCH);
+    return rv;
 }
 
 apr_status_t gh_remote_released(gh_transaction_t *transaction, const char *issuer,

@@ -31,4 +31,7 @@ apr_status_t gh_remote_set_status(gh_transaction_t *transaction, const char *iss
 apr_status_t gh_remote_released(gh_transaction_t *transaction, const char *issuer,
                                 gh_bytes_t serial, apr_time_t *when, apr_pool_t *p);
 
+/** Forgets that of certificates that have ended. */
+apr_status_t gh_remote_purge(gh_transaction_t *transaction, apr_time_t now, apr_pool_t *p);
+
 #endif /* gatehouse_issuer_remote_h */

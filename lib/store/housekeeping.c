@@ -2,6 +2,8 @@
 
 #include "store/housekeeping.h"
 
+#include <string.h>
+
 #include "status.h"
 
 /* Leases, sealed keys and settings; audit rows are in audit_rows.c. */
@@ -190,5 +192,35 @@ apr_status_t gh_setting_put(gh_transaction_t *transaction, const char *name, con
                      " ON CONFLICT (name) DO UPDATE SET value = excluded.value");
     gh_bind_text(query, name);
     gh_bind_text(query, value);
+    return gh_execute(query);
+}
+
+apr_status_t gh_setting_list(gh_transaction_t *transaction, const char *beginning,
+                             const char *after, int limit, apr_array_header_t **names,
+                             apr_array_header_t **values, apr_pool_t *p)
+{
+    gh_query_t *query = gh_query(transaction, "SELECT name, value FROM setting"
+                                 " WHERE substr(name, 1, CAST($1 AS INTEGER)) = $2 AND name > $3"
+                                 " ORDER BY name LIMIT $4");
+    apr_status_t rv;
+
+    *names = apr_array_make(p, 16, sizeof(const char *));
+    *values = apr_array_make(p, 16, sizeof(const char *));
+    gh_bind_int64(query, (apr_int64_t)strlen(beginning));
+    gh_bind_text(query, beginning);
+    gh_bind_text(query, after ? after : "");
+    gh_bind_int64(query, limit);
+    while ((rv = gh_step(query)) == APR_SUCCESS) {
+        APR_ARRAY_PUSH(*names, const char *) = gh_column_text(query, 0, p);
+        APR_ARRAY_PUSH(*values, const char *) = gh_column_text(query, 1, p);
+    }
+    return rv == APR_EOF ? APR_SUCCESS : rv;
+}
+
+apr_status_t gh_setting_remove(gh_transaction_t *transaction, const char *name)
+{
+    gh_query_t *query = gh_query(transaction, "DELETE FROM setting WHERE name = $1");
+
+    gh_bind_text(query, name);
     return gh_execute(query);
 }

@@ -72,6 +72,13 @@ apr_status_t gh_key_request_remove(gh_transaction_t *transaction, const char *en
 apr_status_t gh_setting_get(gh_transaction_t *transaction, const char *name, const char **value,
                             apr_pool_t *p);
 apr_status_t gh_setting_put(gh_transaction_t *transaction, const char *name, const char *value);
+/** Those whose names begin so, in an order. @param after name; NULL: from the first one on
+ *  @param names const char *, at most limit @param values of them */
+apr_status_t gh_setting_list(gh_transaction_t *transaction, const char *beginning,
+                             const char *after, int limit, apr_array_header_t **names,
+                             apr_array_header_t **values, apr_pool_t *p);
+/** Harmless if there is none. */
+apr_status_t gh_setting_remove(gh_transaction_t *transaction, const char *name);
 
 /**
  * Adds a decision that changed state, in the transaction that changes it.

@@ -5,6 +5,9 @@
 #include "status.h"
 #include "store/store_backend.h"
 
+/** A key that is being handed out for so long is in the hands of a process that has died. */
+#define CLAIM_MAX apr_time_from_sec(30)
+
 #define COLUMNS \
     "id, mode, tenant, digital_id, requester, device, subject, sans, transaction_id, created," \
     " expires, enrolment, key_size, fetched"
@@ -137,6 +140,45 @@ apr_status_t gh_mdm_request_made(gh_transaction_t *transaction, gh_bytes_t key_s
         gh_query_end(query);
     }
     return rv == APR_EOF ? APR_SUCCESS : rv;
+}
+
+apr_status_t gh_mdm_request_claim(gh_transaction_t *transaction, const char *id)
+{
+    gh_query_t *query;
+    apr_time_t now;
+    apr_int64_t count = 0;
+    apr_status_t rv = gh_store_now(transaction, &now);
+
+    if (rv == APR_SUCCESS) {
+        query = gh_query(transaction, "UPDATE mdm_request SET fetched = $1 WHERE id = $2"
+                         " AND sealed IS NOT NULL AND (fetched = 0 OR fetched < $3)");
+        gh_bind_int64(query, now);
+        gh_bind_text(query, id);
+        gh_bind_int64(query, now - CLAIM_MAX);
+        rv = gh_execute(query);
+        count = gh_rows_changed(transaction);
+    }
+    if (rv != APR_SUCCESS || count) {
+        return rv;
+    }
+    query = gh_query(transaction, "SELECT COUNT(*) FROM mdm_request WHERE id = $1"
+                     " AND sealed IS NOT NULL");
+    gh_bind_text(query, id);
+    if ((rv = gh_step(query)) != APR_SUCCESS) {
+        return rv;
+    }
+    count = gh_column_int64(query, 0);
+    gh_query_end(query);
+    return count ? GH_EBUSY : APR_NOTFOUND;
+}
+
+apr_status_t gh_mdm_request_release(gh_transaction_t *transaction, const char *id)
+{
+    gh_query_t *query = gh_query(transaction, "UPDATE mdm_request SET fetched = 0 WHERE id = $1"
+                                 " AND sealed IS NOT NULL");
+
+    gh_bind_text(query, id);
+    return gh_execute(query);
 }
 
 apr_status_t gh_mdm_request_erase(gh_transaction_t *transaction, const char *id, apr_time_t now)

@@ -24,7 +24,8 @@ typedef struct {
     int key_size;                   /* of "p12": bits of RSA; else 0 */
     gh_bytes_t request;             /* PKCS#10 for that key; data NULL: not made yet */
     gh_bytes_t sealed;              /* the private key; data NULL: not made yet, or erased */
-    apr_time_t fetched;             /* when the key was handed out; 0: not yet */
+    apr_time_t fetched;             /* when the key was handed out, or began to be (as long as it is
+                                       there); 0: not yet */
 } gh_mdm_request_record_t;
 
 /** @return GH_ECONFLICT if id, or transaction of this tenant and requester, exist */
@@ -53,6 +54,13 @@ apr_status_t gh_mdm_request_set_key(gh_transaction_t *transaction, const char *i
  *  @param key_sha256 of its SubjectPublicKeyInfo */
 apr_status_t gh_mdm_request_made(gh_transaction_t *transaction, gh_bytes_t key_sha256,
                                  int *made);
+
+/** Begins to hand the key out: nobody else may, until it was erased or released, or the one who has
+ *  begun is surely dead. @return GH_EBUSY if somebody has; APR_NOTFOUND if there is no key */
+apr_status_t gh_mdm_request_claim(gh_transaction_t *transaction, const char *id);
+
+/** It did not arrive. */
+apr_status_t gh_mdm_request_release(gh_transaction_t *transaction, const char *id);
 
 /** Erases the private key: it was handed out. Harmless if there is none. */
 apr_status_t gh_mdm_request_erase(gh_transaction_t *transaction, const char *id, apr_time_t now);

@@ -250,6 +250,17 @@ def test_what_is_asked_for(make_server, gateway, subject):
     assert call.json()["properties"] == {"requesterEmail": "pki@example.com"}
     made = x509.load_der_x509_certificate(reply.issued)
     assert (made.not_valid_after - made.not_valid_before).total_seconds() == 129600
+    # a gateway that does not heed it
+    remote.server.allow(*TROUBLE)
+    gateway.lifetimes[PROFILE] = (0, 10 * 86400)
+    longer = subject.replace("CN=", "CN=longer-")
+    first = remote.enrol(longer)
+    assert first.pending, first
+    assert "GH1326" in str(remote.wait_state(first, "in-doubt"))
+    assert remote.client().poll(first.request).pending
+    wait_until(lambda: [one.status for one in remote.at_ca(longer)] == ["revoked"], 20,
+               what="its revocation at the CA")
+    gateway.lifetimes.clear()
     # another gateway's words; and the validity that the profile here gives
     remote.server.configure(text.replace(
         "    IssuerTrust", f"    IssuerGatewayProfile * {PROFILE} validity=profile\n"

@@ -1,8 +1,10 @@
 # Licensed under the Apache License, Version 2.0. See LICENSE.
 """The worker for CAs and httpd: its socket, its life, how requests wait for it."""
 
+import contextlib
 import os
 import signal
+import sqlite3
 import stat
 import threading
 import time
@@ -174,6 +176,30 @@ def test_worker_that_hangs(make_server, gateway, subject):
     finally:
         os.kill(worker, signal.SIGCONT)
     succeeded(remote, remote.wait(reply), subject)
+
+
+def test_worker_that_stood_still_before_its_call(make_server, gateway, subject):
+    """Between what it stores of a call and the call itself: another process may go by that by then.
+    The job is begun anew, and each gets one certificate."""
+    remote = Remote(make_server, gateway, wait="1s", limits="rate=0.4 timeout=4s").ready()
+    worker = remote.worker()
+    posts = remote.posts()
+    path = remote.server.store_uri.split(":", 1)[1]
+    with contextlib.closing(sqlite3.connect(path, timeout=20, isolation_level=None)) as store:
+        many = Enrolling(remote, subject, 3)
+        wait_until(lambda: store.execute("SELECT count(*) FROM job WHERE holder IS NOT NULL"
+                                         " AND sent = 0").fetchone()[0], 10, 0.02, "the job")
+        store.execute("BEGIN IMMEDIATE")
+        time.sleep(2.8)                     # the turn of one comes, and it waits for the store
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            store.execute("COMMIT")
+            time.sleep(11)
+        finally:
+            os.kill(worker, signal.SIGCONT)
+    wait_until(lambda: "GH1325" in remote.server.log.text(), 20, 0.2, "the word about it")
+    many.finish(remote, 60)
+    assert remote.posts() == posts + 3
 
 
 def test_gateway_that_is_away_holds_nobody(make_server, gateway, subject):

@@ -187,6 +187,27 @@ def test_answers_that_say_nothing(managed, subject, kind):
     assert len(issued_to(managed.server, subject)) == 1
 
 
+@pytest.mark.parametrize("kind, on, options", [
+    ("hang", "validate", {}), ("half", "validate", {}), ("hang", "token", {}),
+    ("half", "token", {}),
+    ("status", "validate", {"code": 429, "retry_after": 2}),
+    ("status", "token", {"code": 429, "retry_after": 2})])
+def test_services_that_do_not_answer(managed, subject, kind, on, options):
+    """Nothing is issued until Intune has permitted it, and no other request waits for that."""
+    managed.server.allow(*TROUBLE)
+    with managed.cloud.lock:
+        managed.cloud.tokens.clear()
+    fault = managed.cloud.faults.add(kind, on=on, times=1, **options)
+    reply = managed.enrol(subject)
+    begin = time.monotonic()
+    assert managed.server.get("/ca/devices.cer").status == 200 and time.monotonic() - begin < 5
+    assert fault.hits
+    final = managed.wait(reply) if reply.pending else reply
+    assert final.succeeded, final
+    assert len(issued_to(managed.server, subject)) == 1
+    assert managed.told(final if not reply.pending else reply)["success"]
+
+
 def test_success_is_not_taken(managed, subject):
     """Strict: nothing is handed out, and the certificate is revoked."""
     managed.server.expect("GH0946")

@@ -3,6 +3,7 @@
 left behind."""
 
 import base64
+import concurrent.futures
 import json
 import os
 import signal
@@ -239,6 +240,22 @@ def workers(server):
         if name in ("gatehouse-ca-worker", "lt-gatehouse-ca-worker"):
             found.append(pid)
     return found
+
+
+def test_handed_out_to_one_of_many(server, subject):
+    """Of many requests at the same moment one is given the key; the others come later, or are told
+    that it is gone."""
+    members = person(subject, password=PASSWORD)
+    for round_ in range(3):
+        members["transaction"] = f"many-{round_}"
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            responses = list(pool.map(lambda _: post(server, "/p12s", **members), range(8)))
+        assert {response.status for response in responses} <= {200, 202, 404}
+        given = [response for response in responses if response.status == 200]
+        assert len(given) <= 1
+        if not given:
+            waiting = next(one for one in responses if one.status == 202)
+            fetched(server, waiting, password=PASSWORD)
 
 
 def test_children_are_killed(make_server, subject):

@@ -95,6 +95,7 @@ int run_record_tests(void);
 int run_device_tests(void);
 int run_ledger_tests(void);
 int run_job_tests(void);
+int run_asking_tests(void);
 int run_delivery_tests(void);
 int run_credential_tests(void);
 int run_escrow_tests(void);

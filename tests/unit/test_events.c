@@ -428,6 +428,50 @@ static void test_released_here(void **state)
     assert_int_equal(stored(serial_of(one))->status, GH_STATUS_HELD);
 }
 
+static apr_status_t purge_work(gh_transaction_t *transaction, void *baton)
+{
+    return gh_remote_purge(transaction, *(apr_time_t *)baton, test_pool);
+}
+
+typedef struct {
+    gh_bytes_t serial;
+    apr_time_t when;
+} released_t;
+
+static apr_status_t released_work(gh_transaction_t *transaction, void *baton)
+{
+    released_t *released = baton;
+
+    return gh_remote_released(transaction, "elsewhere", released->serial, &released->when,
+                              test_pool);
+}
+
+static apr_time_t released(X509 *one)
+{
+    released_t asked = { .serial = gh_certificate_serial(one, test_pool) };
+
+    assert_success(gh_store_read(world.store, released_work, &asked, &world.result));
+    return asked.when;
+}
+
+/** That a hold was ended here is known until the certificate ends, and no longer. */
+static void test_released_is_forgotten(void **state)
+{
+    X509 *one = certificate(world.ca);
+    apr_time_t now = apr_time_now(), end;
+
+    (void)state;
+    take(apr_psprintf(test_pool, "{\"action\":\"issued\",%s}", member_of(one)));
+    change(one, GH_STATUS_HELD, now - apr_time_from_sec(100));
+    change(one, GH_STATUS_GOOD, now - apr_time_from_sec(50));
+    end = stored(serial_of(one))->not_after;
+    assert_success(gh_store_write(world.store, purge_work, &end, &world.result));
+    assert_int_equal(released(one), now - apr_time_from_sec(50));
+    end += apr_time_from_sec(1);
+    assert_success(gh_store_write(world.store, purge_work, &end, &world.result));
+    assert_int_equal(released(one), 0);
+}
+
 static int open_first(void **state)
 {
     return group_setup(state, open_sqlite);
@@ -447,7 +491,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_pages, setup, x509_test_teardown),
         cmocka_unit_test_setup_teardown(test_all_or_nothing, setup, x509_test_teardown),
         cmocka_unit_test_setup_teardown(test_read_anew, setup, x509_test_teardown),
-        cmocka_unit_test_setup_teardown(test_released_here, setup, x509_test_teardown)
+        cmocka_unit_test_setup_teardown(test_released_here, setup, x509_test_teardown),
+        cmocka_unit_test_setup_teardown(test_released_is_forgotten, setup, x509_test_teardown)
     };
     int failed;
 

@@ -98,6 +98,7 @@ int main(int argc, char **argv)
         { "devices", run_device_tests },
         { "ledger", run_ledger_tests },
         { "jobs", run_job_tests },
+        { "asking", run_asking_tests },
         { "deliveries", run_delivery_tests },
         { "credentials", run_credential_tests },
         { "escrow", run_escrow_tests },
