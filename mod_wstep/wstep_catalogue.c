@@ -142,6 +142,7 @@ static const wstep_template_t *overlay(const wstep_template_t *configured,
     policy->enrolment_flags = one->enrolment_flags & ENROLMENT_TOLD;
     policy->private_key_flags = one->private_key_flags & (XCEP_KEY_EXPORTABLE | XCEP_KEY_PROTECT);
     policy->general_flags = one->general_flags & XCEP_GENERAL_MACHINE;
+    policy->extended_usages = one->usages;
     policy->extensions = xcep_extensions_make(
         policy, configured->profile ? configured->profile
                                     : APR_ARRAY_IDX(configured->usages, 0, wstep_usage_t).profile,

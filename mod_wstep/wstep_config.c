@@ -446,6 +446,8 @@ const command_rec wstep_directives[] = {
                   "how long before their end clients renew them"),
     AP_INIT_TAKE1("TemplateKeyLength", wstep_set_template_text, NULL, RSRC_CONF,
                   "least bits of a key"),
+    AP_INIT_TAKE_ARGV("TemplateUsages", wstep_set_template_list, NULL, RSRC_CONF,
+                      "extended key usages by name or OID, or request"),
     AP_INIT_TAKE_ARGV("TemplateKeyFlags", wstep_set_template_list, NULL, RSRC_CONF,
                       "exportable, protect, exchange, signature"),
     AP_INIT_TAKE_ARGV("TemplateProviders", wstep_set_template_list, NULL, RSRC_CONF,

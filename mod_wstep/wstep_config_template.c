@@ -209,6 +209,36 @@ static int take_profile(wstep_template_section_t *section, int argc, char *const
     return !section->profile;
 }
 
+/** Names or OIDs, or "request". */
+static int take_extended(xcep_template_t *policy, int argc, char *const argv[], apr_pool_t *p)
+{
+    apr_array_header_t *oids = apr_array_make(p, argc, sizeof(const char *));
+    int i;
+
+    policy->extended_usages = oids;
+    if (argc == 1 && !ap_cstr_casecmp(argv[0], "request")) {
+        return 1;
+    }
+    for (i = 0; i < argc; ++i) {
+        const char *oid = gh_eku_oid(argv[i], p);
+
+        if (!oid) {
+            return 0;
+        }
+        APR_ARRAY_PUSH(oids, const char *) = oid;
+    }
+    return argc > 0;
+}
+
+/** What certificates are for that nobody has said anything of. */
+static const apr_array_header_t *usual_usages(apr_pool_t *p)
+{
+    apr_array_header_t *oids = apr_array_make(p, 1, sizeof(const char *));
+
+    APR_ARRAY_PUSH(oids, const char *) = gh_eku_oid("clientAuth", p);
+    return oids;
+}
+
 /** "all", or names. */
 static int take_users(wstep_template_t *template, int argc, char *const argv[], apr_pool_t *p)
 {
@@ -235,6 +265,9 @@ static int take_list(wstep_template_section_t *section, const char *name, int ar
     }
     if (!strcmp(name, "TemplateKeyFlags")) {
         return take_key_flags(policy, argc, argv);
+    }
+    if (!strcmp(name, "TemplateUsages")) {
+        return take_extended(policy, argc, argv, p);
     }
     if (!strcmp(name, "TemplateProviders")) {
         policy->providers = texts(argc, argv, p);
@@ -337,6 +370,12 @@ static const char *finish(cmd_parms *cmd, wstep_template_section_t *section)
     if (!(policy->subject_flags & ~XCEP_SUBJECT_OLD)) {
         policy->subject_flags |= XCEP_SUBJECT_CN;
     }
+    if (!policy->extended_usages && !section->template.in_directory) {
+        policy->extended_usages = usual_usages(cmd->pool);
+    }
+    if (!policy->renewal) {
+        policy->renewal = policy->validity / 4 < RENEWAL ? policy->validity / 4 : RENEWAL;
+    }
     /* who configures that it is supplied here has decided about it */
     section->template.supply_subject = (policy->subject_flags & XCEP_SUBJECT_SUPPLIED) != 0;
     section->template.supply_names = (policy->subject_flags & XCEP_SUBJECT_SAN_SUPPLIED) != 0;
@@ -372,7 +411,6 @@ const char *wstep_template_section(cmd_parms *cmd, void *dir, const char *text)
     section->policy.schema = 2;
     section->policy.major = 100;
     section->policy.validity = VALIDITY;
-    section->policy.renewal = RENEWAL;
     section->policy.minimal_key = 2048;
     section->policy.key_spec = -1;
     section->policy.key_usage = -1;
@@ -407,14 +445,51 @@ static const gh_profile_t *find_profile(server_rec *s, const wstep_template_sect
     return profile;
 }
 
+/** Somebody without a domain is of the first, as who calls without one is.
+ *  @return an entry of a domain that is not configured; or NULL */
+static const char *qualify_users(wstep_template_t *template, const apr_array_header_t *domains,
+                                 apr_pool_t *p)
+{
+    apr_array_header_t *users;
+    wstep_user_t user;
+    gh_result_t ignored;
+    int i;
+
+    if (!template->users || !domains || !domains->nelts) {
+        return NULL;
+    }
+    users = apr_array_make(p, template->users->nelts, sizeof(const char *));
+    for (i = 0; i < template->users->nelts; ++i) {
+        const char *entry = APR_ARRAY_IDX(template->users, i, const char *);
+
+        gh_result_clear(&ignored);
+        if (wstep_user_parse(&user, entry, NULL, domains, p, &ignored) != APR_SUCCESS) {
+            return entry;
+        }
+        APR_ARRAY_PUSH(users, const char *) = apr_pstrcat(p, user.domain->name, "\\", user.name,
+                                                          NULL);
+    }
+    template->users = users;
+    return NULL;
+}
+
 static int complete(server_rec *s, wstep_template_section_t *section,
                     const gatehouse_config_t *config, apr_pool_t *p, apr_pool_t *ptemp)
 {
     apr_array_header_t *usages = apr_array_make(p, 2, sizeof(wstep_usage_t));
     const gh_profile_t *first = NULL;
+    const char *stranger;
     gh_result_t result;
     int i;
 
+    stranger = qualify_users(&section->template, wstep_server(s)->domains, p);
+    if (stranger) {
+        wstep_log_problem(s, APLOG_ERR, section->place,
+                          apr_psprintf(ptemp, GHNO(1631) "TemplateUsers of %s: \"%s\" is no name of "
+                                       "a user, or of a domain that no WSTEPDomain names",
+                                       section->policy.name, stranger), ptemp);
+        return 1;
+    }
     if (section->profile) {
         first = section->template.profile = find_profile(s, section, config, section->profile,
                                                          ptemp);

@@ -124,7 +124,15 @@ static int check_request(exchange_t *x, int *answered)
                        GHNO(1463) "the body is not of type application/soap+xml");
         return refuse(x, HTTP_UNSUPPORTED_MEDIA_TYPE);
     }
-    wait = gh_limiter_blocked(wstep_child_gate(), r->useragent_ip, r->request_time);
+    if (!wstep_child_gate()) {
+        gh_result_fail(&x->result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "node.memory",
+                       "See the error log of the start of this process.",
+                       GHNO(1632) "this process could not have the shared memory of its limits");
+        return refuse(x, HTTP_SERVICE_UNAVAILABLE);
+    }
+    /* wrong passwords keep nobody out who shows none */
+    wait = x->entry->endpoint.authentication == WSTEP_USERTOKEN
+        ? gh_limiter_blocked(wstep_child_gate(), r->useragent_ip, r->request_time) : 0;
     if (wait) {
         apr_table_setn(r->headers_out, "Retry-After", apr_itoa(r->pool, wait));
         gh_result_fail(&x->result, GH_EBUSY, GH_FAILURE_UNAVAILABLE, "user.failures",

@@ -6,7 +6,7 @@
 
 #include "mod_wstep/wstep_policy.h"
 
-/** The directory does not tell when templates were changed: clients get them each time. */
+/** The directory does not tell when templates and groups were changed: clients get all each time. */
 #define NEVER_THE_SAME apr_time_from_sec(50LL * 365 * 24 * 3600)
 
 /** A CA, and where in this server certificates are issued by it. */
@@ -111,6 +111,19 @@ static apr_array_header_t *find_cas(const apr_array_header_t *places, apr_array_
     return found;
 }
 
+/** @return 1 if a CA is followed by another one, some day or already */
+static int is_followed(const apr_array_header_t *places)
+{
+    int i;
+
+    for (i = 0; i < places->nelts; ++i) {
+        if (gh_issuer_next(APR_ARRAY_IDX(places, i, place_t).endpoint->ca)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /** Who shows a certificate that names nobody is told of what he can renew it by. */
 static int may_renew(const wstep_template_t *template, const wstep_caller_t *caller,
                      apr_pool_t *p)
@@ -139,7 +152,7 @@ apr_status_t wstep_policy_make(xcep_policy_t *policy, const wstep_entry_t *entry
             return rv;
         }
     }
-    if (wstep_catalogue_used(catalogue)) {
+    if (account || wstep_catalogue_used(catalogue) || is_followed(places)) {
         policy->changed = apr_time_now() + NEVER_THE_SAME;
     }
     for (i = 0; i < places->nelts; ++i) {

@@ -18,6 +18,9 @@
 #define NAME_MAX_LENGTH 256
 #define PASSWORD_MAX_LENGTH 1024
 
+/** How old a message may be, besides what clocks differ by. */
+#define LIFETIME apr_time_from_sec(300)
+
 /* Time */
 
 /** Seconds that a zone is ahead of UTC, and where it begins. @return NULL: there is none, or a bad
@@ -108,9 +111,11 @@ static apr_status_t check_timestamp(const xmlNode *timestamp, apr_time_t now,
     }
     /* without an end, five minutes as everybody has them */
     if (!expires) {
-        expires = created + apr_time_from_sec(300);
+        expires = created + LIFETIME;
     }
-    if (!created || created > now + skew || expires < now - skew || expires < created) {
+    /* however long the sender says that it is good */
+    if (!created || created > now + skew || created < now - skew - LIFETIME || expires < now - skew
+        || expires < created) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_TIME, "security.time",
                               "Set the clocks of client and server.",
                               GHNO(1357) "the message is not from now: it was made at %s and good "

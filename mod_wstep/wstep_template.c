@@ -14,6 +14,10 @@
 #include "x509/key.h"
 #include "x509/usages.h"
 
+/** Alternative names that are made of the account. */
+#define SAN_BUILT (XCEP_SUBJECT_SAN_DNS | XCEP_SUBJECT_SAN_UPN | XCEP_SUBJECT_SAN_MAIL \
+                   | XCEP_SUBJECT_SAN_SPN | XCEP_SUBJECT_SAN_GUID | XCEP_SUBJECT_SAN_DOMAIN_DNS)
+
 #define REFUSE(result, failure, rule, action, ...) \
     gh_result_fail(result, GH_EREFUSED, failure, rule, action, __VA_ARGS__)
 
@@ -51,6 +55,19 @@ apr_status_t wstep_template_check(const wstep_template_t *template, apr_pool_t *
     if (policy->subject_flags & XCEP_SUBJECT_SAN_SUPPLIED && !template->supply_names) {
         return misconfigured(template, "clients are told to supply names, which is not allowed "
                                        "here", result);
+    }
+    if (policy->renewal && policy->renewal >= policy->validity) {
+        return misconfigured(template, "certificates would be renewed as soon as they are issued",
+                             result);
+    }
+    if (policy->subject_flags & XCEP_SUBJECT_SAN_SUPPLIED
+        && !(policy->subject_flags & XCEP_SUBJECT_SUPPLIED)) {
+        return misconfigured(template, "names are supplied where the subject is not: supply both",
+                             result);
+    }
+    if (policy->subject_flags & XCEP_SUBJECT_SUPPLIED && policy->subject_flags & SAN_BUILT) {
+        return misconfigured(template, "names are made here where the subject is supplied: make "
+                                       "both, or have both supplied", result);
     }
     if (policy->private_key_flags & XCEP_KEY_ARCHIVE) {
         return misconfigured(template, "archived keys are not served", result);
@@ -145,7 +162,7 @@ static int is_domain(const wstep_domain_t *domain, const char *begin, size_t len
                       || is_text(domain->alias, begin, length));
 }
 
-/** @param entry "DOMAIN\\user", "user@domain", or "user", who is of any of the domains */
+/** @param entry "DOMAIN\\user", "user@domain", or "user" where there are no domains */
 static int is_user(const char *entry, const wstep_user_t *user)
 {
     const char *slash = strchr(entry, '\\'), *at = strrchr(entry, '@');

@@ -28,8 +28,8 @@ struct wstep_template {
     int supply_subject;             /* 1: the request's subject counts, if subject_flags say so */
     int supply_names;               /* 1: its alternative names, likewise */
     int everybody;                  /* 1: whoever is authenticated may enrol */
-    const apr_array_header_t *users;    /* const char *: "DOMAIN\user", "user@domain" or "user";
-                                           NULL: none */
+    const apr_array_header_t *users;    /* const char *: "DOMAIN\user", "user@domain", or "user"
+                                           where there are no domains; NULL: none */
     const apr_array_header_t *groups;   /* const char *: DNs in the directory; NULL: none */
     int in_directory;               /* 1: it is Active Directory's, see wstep_catalogue.h */
     gh_bytes_t descriptor;          /* with in_directory: who may, besides users and groups */

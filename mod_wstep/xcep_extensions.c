@@ -92,6 +92,18 @@ static gh_bytes_t encode_usage(unsigned int usage, apr_pool_t *p)
     return bytes;
 }
 
+static void add_extended(apr_array_header_t *extensions, X509_EXTENSION *extension, apr_pool_t *p)
+{
+    const ASN1_OCTET_STRING *value = extension ? X509_EXTENSION_get_data(extension) : NULL;
+    gh_bytes_t bytes = { NULL, 0 };
+
+    if (value) {
+        bytes.length = (apr_size_t)ASN1_STRING_length(value);
+        bytes.data = apr_pmemdup(p, ASN1_STRING_get0_data(value), bytes.length);
+    }
+    add(extensions, "2.5.29.37", value && X509_EXTENSION_get_critical(extension), bytes);
+}
+
 const apr_array_header_t *xcep_extensions_make(const xcep_template_t *template,
                                                const gh_profile_t *profile, apr_pool_t *p)
 {
@@ -108,12 +120,15 @@ const apr_array_header_t *xcep_extensions_make(const xcep_template_t *template,
         add(extensions, "2.5.29.15", 1, encode_usage(usage, p));
     }
     if (profile->eku_extension) {
-        const ASN1_OCTET_STRING *value = X509_EXTENSION_get_data(profile->eku_extension);
-        gh_bytes_t bytes = { apr_pmemdup(p, ASN1_STRING_get0_data(value),
-                                         (apr_size_t)ASN1_STRING_length(value)),
-                             (apr_size_t)ASN1_STRING_length(value) };
+        add_extended(extensions, profile->eku_extension, p);
+    }
+    else if (profile->eku_mode == GH_EKU_REQUEST && template->extended_usages
+             && template->extended_usages->nelts) {
+        X509_EXTENSION *made = gh_profile_make_eku(template->extended_usages,
+                                                   profile->eku_critical);
 
-        add(extensions, "2.5.29.37", X509_EXTENSION_get_critical(profile->eku_extension), bytes);
+        add_extended(extensions, made, p);
+        X509_EXTENSION_free(made);
     }
     return extensions;
 }
@@ -136,6 +151,13 @@ int xcep_usages_match(const gh_profile_t *profile, const apr_array_header_t *oid
     EXTENDED_KEY_USAGE *usages;
     int i, good;
 
+    if (profile->eku_mode == GH_EKU_REQUEST) {
+        good = oids && oids->nelts;
+        for (i = 0; good && i < oids->nelts; ++i) {
+            good = !gh_never_eku(APR_ARRAY_IDX(oids, i, const char *));
+        }
+        return good;
+    }
     if (!oids) {
         return 1;
     }

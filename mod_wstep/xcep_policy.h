@@ -68,6 +68,8 @@ typedef struct {
     const apr_array_header_t *ra_ekus;      /* const char * OIDs; may be NULL */
     const char *archive_algorithm;  /* OID of a symmetric algorithm; NULL */
     int archive_length;             /* its bits */
+    const apr_array_header_t *extended_usages;      /* const char * OIDs, where the profile leaves
+                                                       them to requests; empty, NULL: likewise */
     const apr_array_header_t *extensions;   /* xcep_extension_t; may be NULL */
 } xcep_template_t;
 
