@@ -107,12 +107,24 @@ def test_location_level(make_server, line, number):
     ("TemplateKeyLength 1", "GH1386"), ("TemplateKeyFlags hidden", "GH1387"),
     ("TemplateSubject all", "GH1387"), ("TemplateAltNames all", "GH1387"),
     ("TemplateFlags all", "GH1387"), ("TemplateProfile other", "GH1387"),
+    ("TemplateRenewal 2y", "GH1427"), ("TemplateUsages everything", "GH1387"),
+    ("TemplateAltNames supplied", "GH1427"),
+    ("TemplateSubject supplied\nTemplateAltNames upn", "GH1427"),
     ("TemplateRenewal 0s", "GH1386"), ("TemplateMachine on\nTemplateMachine off", "GH1385")])
 def test_templates(make_server, lines, number):
     _, result = configured(make_server, wstep.content_with(
         templates=f"<CertificateTemplate X>\nTemplateProfile wstep-digital-signature\n{lines}\n"
                   f"</CertificateTemplate>\n"))
     assert result.returncode != 0 and number in result.stderr, result.stderr
+
+
+@pytest.mark.parametrize("user", ["PARTNER\\alice", "alice@partner.example", "a/b"])
+def test_users_of_other_domains(make_server, user):
+    _, result = configured(make_server, wstep.content_with(
+        "WSTEPDomain example.com EXAMPLE",
+        templates=f"<CertificateTemplate X>\nTemplateProfile wstep-digital-signature\n"
+                  f"TemplateUsers bob {user}\n</CertificateTemplate>\n"))
+    assert result.returncode != 0 and "GH1631" in result.stderr, result.stderr
 
 
 @pytest.mark.parametrize("section, number", [

@@ -41,6 +41,33 @@ def test_issue(server, client):
     assert len(server.certificates()) >= 1
 
 
+def usages(certificate):
+    return {usage.dotted_string for usage in certificate.extensions.get_extension_for_class(
+        x509.ExtendedKeyUsage).value}
+
+
+CLIENT_AUTH, SERVER_AUTH, MAIL = (f"1.3.6.1.5.5.7.3.{n}" for n in (2, 1, 4))
+
+
+@pytest.mark.parametrize("asked", [(), ("eku", "serverAuth"), ("eku", "clientAuth", "codeSigning")])
+def test_usages_are_the_templates(client, asked):
+    """Not those that a request asks for, nor none, which would be all."""
+    request = wstep.csr(number=8, extensions=[extension(*asked)] if asked else [])
+    assert usages(client.issue(request).certificate) == {CLIENT_AUTH}
+
+
+def test_usages_are_configured(make_server):
+    templates = wstep.TEMPLATES.replace("    TemplateSubject     cn\n", (
+        "    TemplateSubject     cn\n    TemplateUsages      clientAuth 1.3.6.1.5.5.7.3.4\n"), 1)
+    templates = templates.replace("    TemplateMachine     on\n",
+                                  "    TemplateMachine     on\n    TemplateUsages request\n")
+    client = wstep.client(make_server(wstep.content_with(templates=templates), **wstep.OPTIONS))
+    assert usages(client.issue(wstep.csr(number=9)).certificate) == {CLIENT_AUTH, MAIL}
+    request = wstep.csr("CN=host-2", 10, template=machine_template(),
+                        extensions=[extension("eku", "serverAuth")])
+    assert usages(client.issue(request).certificate) == {SERVER_AUTH}
+
+
 def test_audit(server, client):
     client.issue(wstep.csr(number=2))
     event = server.audit()[-1]
