@@ -40,8 +40,8 @@ static json_t *template_of(const wstep_template_section_t *section, apr_pool_t *
     const xcep_template_t *policy = &section->policy;
 
     return json_pack(
-        "{s:s, s:s?, s:s, s:i, s:i, s:i, s:I, s:I, s:i, s:i, s:o, s:I, s:I, s:I, s:I, s:i, s:o, "
-        "s:b, s:b, s:o, s:o, s:b}",
+        "{s:s, s:s?, s:s?, s:i, s:i, s:i, s:I, s:I, s:i, s:i, s:o, s:I, s:I, s:I, s:I, s:i, s:o, "
+        "s:b, s:b, s:o, s:o, s:b, s:b}",
         "name", policy->name, "display_name", policy->display_name, "oid", policy->oid,
         "schema", policy->schema, "major", policy->major, "minor", policy->minor,
         "validity", (json_int_t)policy->validity, "renewal", (json_int_t)policy->renewal,
@@ -55,7 +55,7 @@ static json_t *template_of(const wstep_template_section_t *section, apr_pool_t *
         "extensions", extensions_of(policy, p),
         "auto_enroll", template->auto_enroll, "everybody", template->everybody,
         "users", texts_of(template->users), "groups", texts_of(template->groups),
-        "on_behalf", template->on_behalf);
+        "on_behalf", template->on_behalf, "in_directory", template->in_directory);
 }
 
 void wstep_dump_templates(void *json, const server_rec *main_server, apr_pool_t *p)

@@ -297,7 +297,9 @@ static int put_all(const export_t *export)
                      export->ctl->conf);
     ctl_ldif_end(stdout);
     json_array_foreach(export->ctl->config->templates, i, template) {
-        if (apr_hash_get(export->templates, text_of(template, "name"), APR_HASH_KEY_STRING)) {
+        /* what the directory has is taken from there, and not written */
+        if (!json_is_true(json_object_get(template, "in_directory"))
+            && apr_hash_get(export->templates, text_of(template, "name"), APR_HASH_KEY_STRING)) {
             ctl_ad_oid(stdout, template, export->base, p);
             ctl_ad_template(stdout, template, export->base, p);
         }

@@ -213,6 +213,24 @@ def test_without_wstep(make_server):
     assert "GH1563" in result.err and result.status != 0
 
 
+def test_of_the_directory(make_server):
+    """A template that the directory has already is named by the service, and not written."""
+    templates = wstep.TEMPLATES + """
+<CertificateTemplate Theirs>
+    TemplateInDirectory  on
+    TemplateProfile      wstep-digital-signature
+</CertificateTemplate>
+"""
+    server = make_server(wstep.content_with(
+        "WSTEPDomain corp.example CORP",
+        "WSTEPDirectory ldaps://dc.corp.example base=DC=corp,DC=example",
+        templates=templates), start=False, **wstep.OPTIONS)
+    records = parse(export(server))
+    service = next(r for n, r in records.items() if "Enrollment Services" in n)
+    assert b"Theirs" in service["certificateTemplates"]
+    assert len([n for n in records if "Certificate Templates" in n]) == 3
+
+
 def test_urls(server):
     found = {(u["kind"], u["url"]) for u in server.ctl_ok("urls").objects}
     base = f"https://localhost:{server.port}"
