@@ -279,8 +279,10 @@ apr_status_t escrow_mail_directory_match(const escrow_event_t *event, apr_pool_t
     if (rv == GH_ECONFLICT) {
         return refused(event, "the directory has it more than once", result);
     }
-    return gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, RULE,
-                          "Send the event again later; see whether the directory is up.",
-                          GHNO(1333) "the directory of EscrowMailDirectory cannot be asked now: "
-                          "%s: %s", why.number, why.message);
+    rv = gh_result_fail(result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, RULE,
+                        "Send the event again later; see whether the directory is up.",
+                        GHNO(1333) "the directory of EscrowMailDirectory cannot be asked now: "
+                        "%s: %s", why.number, why.message);
+    gh_result_cause(result, "%s", why.cause);
+    return rv;
 }

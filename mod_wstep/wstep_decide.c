@@ -34,8 +34,11 @@ apr_status_t wstep_exchange_account(const wstep_services_t *services, const wste
     if (!services->directory || !user->name) {
         return APR_SUCCESS;
     }
-    rv = gh_directory_account(account, services->directory, user->name,
-                              user->domain ? user->domain->name : NULL, p, result);
+    rv = user->domain && user->principal
+        ? gh_directory_account_of_logon(account, services->directory, user->name,
+                                        user->domain->name, p, result)
+        : gh_directory_account(account, services->directory, user->name,
+                               user->domain ? user->domain->name : NULL, p, result);
     if (rv != APR_SUCCESS) {
         return rv == APR_NOTFOUND || rv == GH_ECONFLICT ? GH_EREFUSED : rv;
     }
@@ -43,7 +46,8 @@ apr_status_t wstep_exchange_account(const wstep_services_t *services, const wste
         *account = NULL;
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "account.disabled",
                               "Enable the account in the directory.",
-                              GHNO(1432) "the account %.100s is disabled or locked", user->name);
+                              GHNO(1432) "the account %.100s is disabled, locked or expired",
+                              user->name);
     }
     return APR_SUCCESS;
 }

@@ -184,7 +184,7 @@ static apr_status_t ask_directory(wstep_caller_t *caller, gh_directory_t *direct
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "account.disabled",
                               "Enable the account in the directory.",
                               GHNO(1506) "the account that the caller's certificate names is "
-                              "disabled or locked");
+                              "disabled, locked or expired");
     }
     return rv == APR_SUCCESS ? take_account(caller, endpoint, p, result) : rv;
 }

@@ -307,6 +307,7 @@ apr_status_t wstep_user_parse(wstep_user_t *user, const char *written, const cha
         return refuse_name(result, "it has none of the known forms");
     }
     user->written = written;
+    user->principal = strchr(written, '@') != NULL;
     if (!domain) {
         domain = requested && *requested ? requested : NULL;
     }

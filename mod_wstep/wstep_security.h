@@ -46,6 +46,8 @@ typedef struct {
     const char *name;               /* without a domain */
     const wstep_domain_t *domain;   /* NULL: none is configured */
     const char *written;            /* as it was sent */
+    int principal;                  /* 1: was written, or is asked for, as user@domain, which may be
+                                       a user principal name */
 } wstep_user_t;
 
 /**

@@ -100,6 +100,9 @@ static apr_status_t by_token(wstep_caller_t *caller, request_rec *r, const wstep
         *kind = WSTEP_FAULT_AUTHENTICATION;
         return rv;
     }
+    /* a provider that is asked for alice@example.com checks the password of whoever has that as his
+       user principal name */
+    caller->user.principal |= wstep_server(r->server)->name_form == WSTEP_NAME_PRINCIPAL;
     name = name_for_providers(wstep_server(r->server), &caller->user, r->pool);
     rv = check_password(r, entry, name, token->password, kind, result);
     if (rv == APR_SUCCESS) {

@@ -9,15 +9,21 @@
 
 #include "directory/directory_private.h"
 
-/* userAccountControl (MS-ADTS 2.2.16) */
+/* userAccountControl (MS-ADTS 2.2.16); whether an account is locked out stands in its computed
+   form alone (MS-ADTS 3.1.1.4.5.17) */
 #define ACCOUNT_DISABLED    0x0002
 #define ACCOUNT_LOCKED      0x0010
+
+/* Times of Windows: tenths of a microsecond since 1601; this one never comes */
+#define WINDOWS_EPOCH       APR_INT64_C(11644473600000000)
+#define WINDOWS_NEVER       APR_INT64_MAX
 
 #define SID_LENGTH_MAX (8 + 15 * 4)
 
 static const char *const account_attributes[] = {
-    "cn", "distinguishedName", "dNSHostName", "mail", "memberOf", "objectClass", "objectGUID",
-    "objectSid", "primaryGroupID", "sAMAccountName", "servicePrincipalName", "userAccountControl",
+    "accountExpires", "cn", "distinguishedName", "dNSHostName", "lockoutTime", "mail", "memberOf",
+    "msDS-User-Account-Control-Computed", "objectClass", "objectGUID", "objectSid",
+    "primaryGroupID", "sAMAccountName", "servicePrincipalName", "userAccountControl",
     "userPrincipalName", NULL
 };
 
@@ -99,42 +105,6 @@ const char *gh_directory_escape_bytes(gh_bytes_t bytes, apr_pool_t *p)
     return escaped;
 }
 
-/* Names */
-
-/** "dc=example,dc=com" of example.com; NULL if that is no name of a domain. */
-static const char *base_of(const char *domain, apr_pool_t *p)
-{
-    char *copy = apr_pstrdup(p, domain), *last = NULL, *part;
-    const char *base = "";
-
-    if (strspn(domain, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
-        != strlen(domain)) {
-        return NULL;
-    }
-    for (part = apr_strtok(copy, ".", &last); part; part = apr_strtok(NULL, ".", &last)) {
-        base = apr_pstrcat(p, base, *base ? ",dc=" : "dc=", part, NULL);
-    }
-    return *base ? base : NULL;
-}
-
-/** Where the accounts of a domain are. @return NULL if it is not one of those configured */
-static const char *domain_base(const gh_directory_config_t *config, const char *domain,
-                               apr_pool_t *p)
-{
-    int i;
-
-    for (i = 0; config->domains && i < config->domains->nelts; ++i) {
-        const gh_directory_domain_t *one = &APR_ARRAY_IDX(config->domains, i,
-                                                          gh_directory_domain_t);
-
-        if (!strcasecmp(one->dns, domain)
-            || (one->netbios && !strcasecmp(one->netbios, domain))) {
-            return one->base ? one->base : base_of(one->dns, p);
-        }
-    }
-    return NULL;
-}
-
 /* Accounts */
 
 static const apr_array_header_t *values_of(const gh_directory_entry_t *entry, const char *name)
@@ -172,12 +142,33 @@ static const apr_array_header_t *texts_of(const gh_directory_entry_t *entry, con
     return texts->nelts ? texts : NULL;
 }
 
+static apr_int64_t number_of(const gh_directory_entry_t *entry, const char *name)
+{
+    const char *text = gh_directory_entry_text(entry, name);
+
+    return text ? apr_strtoi64(text, NULL, 10) : 0;
+}
+
+/** Disabled, locked out, or past its end. */
+static int is_barred(const gh_directory_entry_t *entry, apr_time_t now)
+{
+    apr_int64_t control = number_of(entry, "userAccountControl");
+    apr_int64_t expires = number_of(entry, "accountExpires");
+    int locked = (control & ACCOUNT_LOCKED) != 0 || number_of(entry, "lockoutTime") > 0;
+
+    /* a lock-out that is over leaves its time behind */
+    if (gh_directory_entry_text(entry, "msDS-User-Account-Control-Computed")) {
+        locked = (number_of(entry, "msDS-User-Account-Control-Computed") & ACCOUNT_LOCKED) != 0;
+    }
+    return (control & ACCOUNT_DISABLED) != 0 || locked
+           || (expires > 0 && expires != WINDOWS_NEVER && expires / 10 - WINDOWS_EPOCH <= now);
+}
+
 static void take_account(gh_directory_account_t *account, const gh_directory_entry_t *entry,
                          apr_pool_t *p)
 {
     const apr_array_header_t *sids = values_of(entry, "objectSid");
     const apr_array_header_t *guids = values_of(entry, "objectGUID");
-    const char *control = gh_directory_entry_text(entry, "userAccountControl");
     const char *dn = gh_directory_entry_text(entry, "distinguishedName");
 
     account->dn = dn ? dn : gh_directory_entry_dn(entry);
@@ -194,34 +185,7 @@ static void take_account(gh_directory_account_t *account, const gh_directory_ent
     if (guids && APR_ARRAY_IDX(guids, 0, gh_bytes_t).length == 16) {
         account->guid = APR_ARRAY_IDX(guids, 0, gh_bytes_t);
     }
-    if (control) {
-        account->disabled = (strtoul(control, NULL, 10) & (ACCOUNT_DISABLED | ACCOUNT_LOCKED))
-                            != 0;
-    }
-}
-
-/** A Global Catalog has the accounts of domains below a domain as well, which are others'.
- *  @return 1 if no domain lies between base and entry */
-static int is_of_domain(const gh_directory_entry_t *entry, const char *base)
-{
-    LDAPDN dn = NULL, above = NULL;
-    int good = ldap_str2dn(entry->dn, &dn, LDAP_DN_FORMAT_LDAPV3) == LDAP_SUCCESS && dn
-        && ldap_str2dn(base, &above, LDAP_DN_FORMAT_LDAPV3) == LDAP_SUCCESS && above;
-    int i, names = 0, below = 0;
-
-    while (good && dn[names]) {
-        ++names;
-    }
-    while (good && above[below]) {
-        ++below;
-    }
-    for (i = 0; good && i < names - below; ++i) {
-        good = !dn[i][0] || dn[i][0]->la_attr.bv_len != 2
-            || strncasecmp(dn[i][0]->la_attr.bv_val, "dc", 2) != 0;
-    }
-    ldap_dnfree(dn);
-    ldap_dnfree(above);
-    return good;
+    account->disabled = is_barred(entry, apr_time_now());
 }
 
 /** As gh_directory_single(), among the accounts of one domain. */
@@ -237,12 +201,39 @@ static apr_status_t find_in_domain(const gh_directory_entry_t **entry,
     for (i = 0; rv == APR_SUCCESS && i < entries->nelts; ++i) {
         gh_directory_entry_t *one = APR_ARRAY_IDX(entries, i, gh_directory_entry_t *);
 
-        if (is_of_domain(one, query->base)) {
+        if (gh_directory_is_of_domain(one, query->base)) {
             APR_ARRAY_PUSH(found, gh_directory_entry_t *) = one;
         }
     }
     return rv == APR_SUCCESS
         ? gh_directory_only(entry, lookup->directory, query, found, lookup->result) : rv;
+}
+
+/** A directory may take letters with accents, or of another width, for the same: they are other
+ *  names to whoever has checked the password. */
+static int has_value(const gh_directory_entry_t *entry, const char *attribute, const char *value)
+{
+    const apr_array_header_t *values = values_of(entry, attribute);
+    int i;
+
+    for (i = 0; values && i < values->nelts; ++i) {
+        gh_bytes_t one = APR_ARRAY_IDX(values, i, gh_bytes_t);
+
+        if (one.length == strlen(value) && !strcasecmp((const char *)one.data, value)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static apr_status_t other_spelling(const gh_directory_entry_t **entry,
+                                   gh_directory_lookup_t *lookup, const char *name)
+{
+    *entry = NULL;
+    return gh_result_fail(lookup->result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND,
+                          "directory.spelling", "Write the name as the directory has it.",
+                          GHNO(1641) "directory %s has no account %.100s, only one that is spelt "
+                          "otherwise", lookup->directory->config->name, name);
 }
 
 static apr_status_t find_by(const gh_directory_entry_t **entry, gh_directory_lookup_t *lookup,
@@ -254,11 +245,25 @@ static apr_status_t find_by(const gh_directory_entry_t **entry, gh_directory_loo
                               gh_directory_escape(value, lookup->p), ")", NULL)
     };
 
-    if (base && lookup->directory->config->domains) {
-        return find_in_domain(entry, lookup, &query);
+    apr_status_t rv = base && lookup->directory->config->domains
+        ? find_in_domain(entry, lookup, &query)
+        : gh_directory_single(entry, lookup->directory, &query, lookup->end, lookup->p,
+                              lookup->result);
+
+    if (rv == APR_SUCCESS && !has_value(*entry, attribute, value)) {
+        return other_spelling(entry, lookup, value);
     }
-    return gh_directory_single(entry, lookup->directory, &query, lookup->end, lookup->p,
-                               lookup->result);
+    return rv;
+}
+
+/** Where accounts of a domain are looked for: the search base may be a part of it.
+ *  @return NULL if the domain is not one of those configured */
+static const char *accounts_base(gh_directory_lookup_t *lookup, const char *domain)
+{
+    const gh_directory_config_t *config = lookup->directory->config;
+    const char *base = gh_directory_domain_base(config, domain, lookup->p);
+
+    return base && gh_directory_is_below(config->base, base, lookup->p) ? config->base : base;
 }
 
 /** An account's own name counts before a user principal name, which need not be of its domain: or
@@ -276,7 +281,7 @@ static apr_status_t find_account(const gh_directory_entry_t **entry, gh_director
         domain = at + 1;
         user = apr_pstrmemdup(lookup->p, user, (apr_size_t)(at - user));
     }
-    base = domain && config->domains ? domain_base(config, domain, lookup->p) : config->base;
+    base = domain && config->domains ? accounts_base(lookup, domain) : config->base;
     if (!base && domain && strchr(domain, '.') && !principal) {
         principal = apr_pstrcat(lookup->p, user, "@", domain, NULL);
     }
@@ -295,6 +300,138 @@ static apr_status_t find_account(const gh_directory_entry_t **entry, gh_director
                               domain);
     }
     return rv;
+}
+
+/* Accounts of who has logged on */
+
+/** Adds those whom a name may mean, each once. */
+static void add_meant(apr_array_header_t *meant, const apr_array_header_t *entries,
+                      const char *base, const char *user, const char *principal)
+{
+    int i, j;
+
+    for (i = 0; i < entries->nelts; ++i) {
+        gh_directory_entry_t *one = APR_ARRAY_IDX(entries, i, gh_directory_entry_t *);
+        int known = 0;
+
+        /* the account of a domain below that has the same name is another's */
+        if (base && !gh_directory_is_of_domain(one, base)
+            && has_value(one, "sAMAccountName", user)
+            && !has_value(one, "userPrincipalName", principal)
+            && !has_value(one, "userPrincipalName", user)) {
+            continue;
+        }
+        for (j = 0; j < meant->nelts && !known; ++j) {
+            known = !strcasecmp(one->dn, APR_ARRAY_IDX(meant, j, gh_directory_entry_t *)->dn);
+        }
+        if (!known) {
+            APR_ARRAY_PUSH(meant, gh_directory_entry_t *) = one;
+        }
+    }
+}
+
+/** Everybody whom user@domain may mean: by his own name, or by a user principal name, which need
+ *  not be of his domain and may lack one. */
+static apr_status_t find_meant(apr_array_header_t **meant, gh_directory_lookup_t *lookup,
+                               const char *user, const char *principal, const char *base)
+{
+    const gh_directory_config_t *config = lookup->directory->config;
+    const char *name = gh_directory_escape(user, lookup->p);
+    const char *principals = apr_pstrcat(lookup->p, "(userPrincipalName=", name,
+                                         ")(userPrincipalName=",
+                                         gh_directory_escape(principal, lookup->p), ")", NULL);
+    gh_directory_query_t query = {
+        .base = base, .attributes = account_attributes,
+        .filter = apr_pstrcat(lookup->p, "(|(sAMAccountName=", name, ")", principals, ")", NULL)
+    };
+    apr_array_header_t *entries;
+    apr_status_t rv = gh_directory_search(&entries, lookup->directory, &query, DOMAINS_MAX,
+                                          lookup->end, lookup->p, lookup->result);
+
+    *meant = apr_array_make(lookup->p, 2, sizeof(gh_directory_entry_t *));
+    if (rv == APR_SUCCESS) {
+        add_meant(*meant, entries, base, user, principal);
+    }
+    if (rv == APR_SUCCESS && !gh_directory_is_below(config->base, base, lookup->p)) {
+        query.base = NULL;
+        query.filter = apr_pstrcat(lookup->p, "(|", principals, ")", NULL);
+        rv = gh_directory_search(&entries, lookup->directory, &query, DOMAINS_MAX, lookup->end,
+                                 lookup->p, lookup->result);
+        if (rv == APR_SUCCESS) {
+            add_meant(*meant, entries, NULL, user, principal);
+        }
+    }
+    return rv;
+}
+
+static apr_status_t ambiguous(gh_directory_lookup_t *lookup, const char *principal,
+                              const apr_array_header_t *meant)
+{
+    apr_status_t rv = gh_result_fail(
+        lookup->result, GH_ECONFLICT, GH_FAILURE_CONFLICT, "directory.ambiguous",
+        "Let no account have the name of another as its user principal name.",
+        GHNO(1640) "%.100s is the name of one account of directory %s, and the user principal "
+        "name of another", principal, lookup->directory->config->name);
+
+    gh_result_cause(lookup->result, "%.200s, %.200s",
+                    APR_ARRAY_IDX(meant, 0, gh_directory_entry_t *)->dn,
+                    APR_ARRAY_IDX(meant, 1, gh_directory_entry_t *)->dn);
+    return rv;
+}
+
+/** Whoever has checked the password, or the KDC, may have gone by either name. */
+static apr_status_t find_logon(const gh_directory_entry_t **entry, gh_directory_lookup_t *lookup,
+                               const char *user, const char *domain)
+{
+    const gh_directory_config_t *config = lookup->directory->config;
+    const char *base = domain ? gh_directory_domain_base(config, domain, lookup->p) : NULL;
+    const char *principal = apr_pstrcat(lookup->p, user, "@", domain, NULL);
+    gh_directory_query_t query = { .filter = principal };
+    apr_array_header_t *meant;
+    apr_status_t rv;
+
+    if (!base) {
+        return find_account(entry, lookup, user, domain);
+    }
+    rv = find_meant(&meant, lookup, user, principal, base);
+    if (rv == APR_SUCCESS && meant->nelts > 1) {
+        return ambiguous(lookup, principal, meant);
+    }
+    if (rv == APR_SUCCESS && meant->nelts == 1
+        && gh_directory_is_below(config->base, base, lookup->p)
+        && !gh_directory_is_below(APR_ARRAY_IDX(meant, 0, gh_directory_entry_t *)->dn,
+                                  config->base, lookup->p)) {
+        apr_array_clear(meant);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = gh_directory_only(entry, lookup->directory, &query, meant, lookup->result);
+    }
+    if (rv == APR_SUCCESS && !has_value(*entry, "sAMAccountName", user)
+        && !has_value(*entry, "userPrincipalName", principal)
+        && !has_value(*entry, "userPrincipalName", user)) {
+        return other_spelling(entry, lookup, principal);
+    }
+    return rv;
+}
+
+/* Look-ups */
+
+/** What Active Directory has of every account is not readable to who binds: then nobody can say
+ *  whether it is disabled, or whose it is. */
+static apr_status_t check_readable(gh_directory_lookup_t *lookup,
+                                   const gh_directory_entry_t *entry)
+{
+    const char *missing = !values_of(entry, "objectSid") ? "objectSid"
+        : !values_of(entry, "userAccountControl") ? "userAccountControl" : NULL;
+
+    if (!lookup->active || !missing) {
+        return APR_SUCCESS;
+    }
+    return gh_result_fail(lookup->result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE,
+                          "directory.unreadable",
+                          "Let the account that binds read the attributes of accounts.",
+                          GHNO(1644) "directory %s does not show %s of an account",
+                          lookup->directory->config->name, missing);
 }
 
 /** Finds the entry of an account. */
@@ -320,6 +457,12 @@ static apr_status_t look_up(const gh_directory_account_t **account, gh_directory
     }
     rv = find(&entry, &lookup, user, domain);
     if (rv == APR_SUCCESS) {
+        rv = gh_directory_learn_kind(&lookup);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = check_readable(&lookup, entry);
+    }
+    if (rv == APR_SUCCESS) {
         take_account(made, entry, p);
         rv = gh_directory_groups(made, &lookup, entry);
     }
@@ -335,6 +478,14 @@ apr_status_t gh_directory_account(const gh_directory_account_t **account,
                                   apr_pool_t *p, gh_result_t *result)
 {
     return look_up(account, directory, find_account, user, domain, p, result);
+}
+
+apr_status_t gh_directory_account_of_logon(const gh_directory_account_t **account,
+                                           gh_directory_t *directory, const char *user,
+                                           const char *domain, apr_pool_t *p,
+                                           gh_result_t *result)
+{
+    return look_up(account, directory, find_logon, user, domain, p, result);
 }
 
 static apr_status_t find_sid(const gh_directory_entry_t **entry, gh_directory_lookup_t *lookup,
@@ -360,8 +511,7 @@ apr_status_t gh_directory_account_by_sid(const gh_directory_account_t **account,
     }
     return look_up(account, directory, find_sid,
                    apr_pstrcat(p, "(objectSid=", gh_directory_escape_bytes(bytes, p), ")", NULL),
-                   NULL, p,
-                   result);
+                   NULL, p, result);
 }
 
 static apr_status_t find_principal(const gh_directory_entry_t **entry,

@@ -11,6 +11,9 @@
 
 #define ANSWERS_MAX 512
 
+/** Most bytes of a generation, about. */
+#define KEPT_BYTES_MAX (16 * 1024 * 1024)
+
 typedef struct {
     apr_array_header_t *entries;
     apr_time_t made;
@@ -51,6 +54,28 @@ static apr_array_header_t *copy_entries(const apr_array_header_t *entries, apr_p
         APR_ARRAY_PUSH(copy, gh_directory_entry_t *) = made;
     }
     return copy;
+}
+
+static apr_size_t size_of(const apr_array_header_t *entries)
+{
+    apr_size_t size = 0;
+    int i, j, k;
+
+    for (i = 0; i < entries->nelts; ++i) {
+        const gh_directory_entry_t *entry = APR_ARRAY_IDX(entries, i, gh_directory_entry_t *);
+
+        size += sizeof(*entry) + strlen(entry->dn);
+        for (j = 0; j < entry->attributes->nelts; ++j) {
+            const apr_array_header_t *values = APR_ARRAY_IDX(entry->attributes, j,
+                                                             attribute_t).values;
+
+            size += sizeof(attribute_t) + sizeof(*values);
+            for (k = 0; k < values->nelts; ++k) {
+                size += sizeof(gh_bytes_t) + APR_ARRAY_IDX(values, k, gh_bytes_t).length;
+            }
+        }
+    }
+    return size;
 }
 
 const char *gh_directory_key(const gh_directory_query_t *query, apr_pool_t *p)
@@ -95,7 +120,8 @@ static int next_generation(gh_directory_t *directory, apr_time_t now)
     generation_t next = { .begun = now };
 
     if (generations[0].pool && now - generations[0].begun < directory->config->keep
-        && apr_hash_count(generations[0].answers) < ANSWERS_MAX) {
+        && apr_hash_count(generations[0].answers) < ANSWERS_MAX
+        && generations[0].bytes < KEPT_BYTES_MAX) {
         return 1;
     }
     if (gh_pool_create(&next.pool, "directory.answers") != APR_SUCCESS) {
@@ -126,6 +152,7 @@ void gh_directory_keep(gh_directory_t *directory, const char *key,
 
             answer->entries = copy_entries(entries, generation->pool);
             answer->made = now;
+            generation->bytes += size_of(entries);
             apr_hash_set(generation->answers, apr_pstrdup(generation->pool, key),
                          APR_HASH_KEY_STRING, answer);
         }

@@ -237,6 +237,20 @@ int gh_directory_server(gh_directory_t *directory, apr_uint64_t tried, apr_time_
     return found;
 }
 
+int gh_directory_has_other(gh_directory_t *directory, apr_uint64_t tried, apr_time_t now)
+{
+    int i, found = 0;
+
+    apr_thread_mutex_lock(directory->mutex);
+    for (i = 0; i < directory->server_count && !found; ++i) {
+        const server_t *server = &directory->servers[i];
+
+        found = !(tried & ((apr_uint64_t)1 << i)) && (!server->pause || now >= server->until);
+    }
+    apr_thread_mutex_unlock(directory->mutex);
+    return found;
+}
+
 void gh_directory_note(gh_directory_t *directory, int index, int alive, apr_time_t now)
 {
     server_t *server = &directory->servers[index];

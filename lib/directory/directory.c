@@ -191,19 +191,24 @@ apr_status_t gh_directory_only(const gh_directory_entry_t **entry,
                                const gh_directory_t *directory, const gh_directory_query_t *query,
                                const apr_array_header_t *entries, gh_result_t *result)
 {
+    apr_status_t rv;
+
     *entry = NULL;
     if (entries->nelts == 0) {
-        return gh_result_fail(result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, "directory.unknown",
-                              "See whether the entry is there, below the search base, and may be "
-                              "read.",
-                              GHNO(1408) "directory %s has no entry for %.200s",
-                              directory->config->name, query->filter);
+        rv = gh_result_fail(result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, "directory.unknown",
+                            "See whether the entry is there, below the search base, and may be "
+                            "read.",
+                            GHNO(1408) "directory %s has no such entry", directory->config->name);
+        gh_result_cause(result, "%.400s", query->filter);
+        return rv;
     }
     if (entries->nelts > 1) {
-        return gh_result_fail(result, GH_ECONFLICT, GH_FAILURE_CONFLICT, "directory.several",
-                              "Name the domain, or search below a base that has one of them only.",
-                              GHNO(1409) "directory %s has more than one entry for %.200s",
-                              directory->config->name, query->filter);
+        rv = gh_result_fail(result, GH_ECONFLICT, GH_FAILURE_CONFLICT, "directory.several",
+                            "Name the domain, or search below a base that has one of them only.",
+                            GHNO(1409) "directory %s has more than one such entry",
+                            directory->config->name);
+        gh_result_cause(result, "%.400s", query->filter);
+        return rv;
     }
     *entry = APR_ARRAY_IDX(entries, 0, gh_directory_entry_t *);
     return APR_SUCCESS;

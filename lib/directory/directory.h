@@ -40,16 +40,17 @@ typedef struct {
     apr_interval_time_t connect;    /* how long a connection may take; 0: 5 s */
     apr_interval_time_t deadline;   /* how long a look-up may take altogether; 0: 10 s */
     int connections;                /* at once, of this process; 0: 8 */
-    int referrals;                  /* hops that are followed, 0 to 10 */
+    int referrals;                  /* how far they are followed from server to server, 0 to 10 */
     apr_interval_time_t keep;       /* how long answers are kept; 0: not at all */
     const apr_array_header_t *domains;  /* gh_directory_domain_t; NULL: there is one, whatever it
                                            is called */
     int sids;                       /* 1: accounts are to have the identifiers of their groups */
 } gh_directory_config_t;
 
-/** Most values of an attribute, and bytes of an answer. */
+/** Most values of an attribute, bytes of one message, and bytes of all entries of an answer. */
 #define GH_DIRECTORY_VALUES_MAX 1024
 #define GH_DIRECTORY_BYTES_MAX  (1024 * 1024)
+#define GH_DIRECTORY_ANSWER_MAX (8 * 1024 * 1024)
 
 /** Checks what is configured. Opens no connection.
  *  @return APR_EINVAL with result */
@@ -113,7 +114,7 @@ typedef struct {
     const apr_array_header_t *sids; /* gh_bytes_t objectSid of the account and of groups; NULL if
                                        the configuration does not want them */
     int machine;                    /* 1: a computer */
-    int disabled;                   /* 1: userAccountControl says so, or a lock-out */
+    int disabled;                   /* 1: disabled, locked out, or past its end */
 } gh_directory_account_t;
 
 /**
@@ -125,6 +126,18 @@ typedef struct {
 apr_status_t gh_directory_account(const gh_directory_account_t **account,
                                   gh_directory_t *directory, const char *user, const char *domain,
                                   apr_pool_t *p, gh_result_t *result);
+
+/**
+ * Finds the account of who has logged on as user@domain, which whoever has checked that may have
+ * taken for an account's own name or for a user principal name. An account that has the name of
+ * another as its user principal name is taken for neither.
+ * @param domain of DNS, one of those that are configured
+ * @return as gh_directory_account(); GH_ECONFLICT if more than one account may be meant
+ */
+apr_status_t gh_directory_account_of_logon(const gh_directory_account_t **account,
+                                           gh_directory_t *directory, const char *user,
+                                           const char *domain, apr_pool_t *p,
+                                           gh_result_t *result);
 
 /** Finds the account of a security identifier. @param sid "S-1-5-21-..."
  *  @return as gh_directory_find(); APR_NOTFOUND also for what is no security identifier */

@@ -51,6 +51,7 @@ typedef struct {
 typedef struct {
     apr_pool_t *pool;               /* NULL: there are none */
     apr_hash_t *answers;            /* answer_t * by key */
+    apr_size_t bytes;               /* of them */
     apr_time_t begun;
 } generation_t;
 
@@ -91,6 +92,8 @@ void gh_directory_give(gh_directory_t *directory, place_t *place);
 /** The first server that may be tried and has not been. @param tried bit by index
  *  @return -1: there is none */
 int gh_directory_server(gh_directory_t *directory, apr_uint64_t tried, apr_time_t now);
+/** @return 1 if there is such a server; none is counted as tried */
+int gh_directory_has_other(gh_directory_t *directory, apr_uint64_t tried, apr_time_t now);
 void gh_directory_note(gh_directory_t *directory, int server, int alive, apr_time_t now);
 
 /* directory.c */
@@ -113,9 +116,29 @@ apr_status_t gh_directory_single(const gh_directory_entry_t **entry, gh_director
 typedef struct {
     gh_directory_t *directory;
     apr_time_t end;
+    int active;                     /* 1: it is Active Directory that answers */
     apr_pool_t *p;
     gh_result_t *result;
 } gh_directory_lookup_t;
+
+/* names.c */
+
+/** A DN in one way of writing it, in p; as it is if it is none. */
+const char *gh_directory_normal_dn(const char *text, apr_pool_t *p);
+
+/** @return 1 if dn is base, or below it; everything is below "" */
+int gh_directory_is_below(const char *dn, const char *base, apr_pool_t *p);
+
+/** The end of a DN that names its domain, "dc=example,dc=com"; NULL: it has none. */
+const char *gh_directory_domain_of(const char *dn, apr_pool_t *p);
+
+/** Where the accounts of a domain are. @return NULL if it is not one of those configured */
+const char *gh_directory_domain_base(const gh_directory_config_t *config, const char *domain,
+                                     apr_pool_t *p);
+
+/** A Global Catalog has the accounts of domains below a domain as well, which are others'.
+ *  @return 1 if no domain lies between base and entry */
+int gh_directory_is_of_domain(const gh_directory_entry_t *entry, const char *base);
 
 /* account.c */
 
@@ -123,6 +146,9 @@ typedef struct {
 const char *gh_directory_escape_bytes(gh_bytes_t bytes, apr_pool_t *p);
 
 /* groups.c */
+
+/** Finds out whether it is Active Directory that answers: sets lookup->active. */
+apr_status_t gh_directory_learn_kind(gh_directory_lookup_t *lookup);
 
 /** Fills groups, and their identifiers if the configuration wants them. */
 apr_status_t gh_directory_groups(gh_directory_account_t *account, gh_directory_lookup_t *lookup,

@@ -6,62 +6,65 @@
 #include <string.h>
 #include <strings.h>
 
+#include <apr_lib.h>
 #include <apr_strings.h>
 
 #include "directory/directory_private.h"
 
-/** Of Active Directory: follows membership through groups (MS-ADTS 3.1.1.3.4.4.3). */
-#define IN_CHAIN ":1.2.840.113556.1.4.1941:"
-
 /** Capability by which Active Directory says what it is (MS-ADTS 3.1.1.3.4.3.1). */
 #define IS_ACTIVE_DIRECTORY "1.2.840.113556.1.4.800"
+
+/** Identifiers of groups whose names are asked for at once. */
+#define SIDS_MAX 100
 
 /** Groups of groups that are looked at one by one, where the server does not follow them. */
 #define GROUPS_MAX 100
 
 /* Names */
 
-/** A DN in one way of writing it, in p; as it is if it is none. */
-static const char *normal_dn(const char *text, apr_pool_t *p)
-{
-    const char *normal = text;
-    LDAPDN dn = NULL;
-    char *written = NULL;
+/** Names of groups, each once. */
+typedef struct {
+    apr_array_header_t *names;      /* const char * */
+    apr_hash_t *known;              /* by the name in lower case */
+    apr_pool_t *p;
+} groups_t;
 
-    if (ldap_str2dn(text, &dn, LDAP_DN_FORMAT_LDAPV3) == LDAP_SUCCESS && dn
-        && ldap_dn2str(dn, &written, LDAP_DN_FORMAT_LDAPV3) == LDAP_SUCCESS) {
-        normal = apr_pstrdup(p, written);
+static void add_dn(groups_t *groups, const char *text)
+{
+    const char *dn = gh_directory_normal_dn(text, groups->p);
+    char *key = apr_pstrdup(groups->p, dn), *at;
+
+    for (at = key; *at; ++at) {
+        *at = (char)apr_tolower(*at);
     }
-    ldap_memfree(written);
-    ldap_dnfree(dn);
-    return normal;
-}
-
-static int has_dn(const apr_array_header_t *names, const char *dn)
-{
-    int i;
-
-    for (i = 0; i < names->nelts; ++i) {
-        if (!strcasecmp(APR_ARRAY_IDX(names, i, const char *), dn)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-static void add_dn(apr_array_header_t *names, const char *text, apr_pool_t *p)
-{
-    const char *dn = normal_dn(text, p);
-
-    if (!has_dn(names, dn)) {
-        APR_ARRAY_PUSH(names, const char *) = dn;
+    if (!apr_hash_get(groups->known, key, APR_HASH_KEY_STRING)) {
+        apr_hash_set(groups->known, key, APR_HASH_KEY_STRING, dn);
+        APR_ARRAY_PUSH(groups->names, const char *) = dn;
     }
 }
 
 int gh_directory_is_member(const gh_directory_account_t *account, const char *group,
                            apr_pool_t *p)
 {
-    return has_dn(account->groups, normal_dn(group, p));
+    const char *dn = gh_directory_normal_dn(group, p);
+    int i;
+
+    for (i = 0; i < account->groups->nelts; ++i) {
+        if (!strcasecmp(APR_ARRAY_IDX(account->groups, i, const char *), dn)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/** Where groups of an account are: in its domain at least, whatever part of that has accounts. */
+static const char *groups_base(const gh_directory_lookup_t *lookup,
+                               const gh_directory_entry_t *account)
+{
+    const char *base = lookup->directory->config->base;
+    const char *domain = gh_directory_domain_of(account->dn, lookup->p);
+
+    return !domain || gh_directory_is_below(domain, base, lookup->p) ? base : domain;
 }
 
 /* Groups */
@@ -71,8 +74,7 @@ static const apr_array_header_t *values_of(const gh_directory_entry_t *entry, co
     return entry ? gh_directory_entry_values(entry, name) : NULL;
 }
 
-static void add_groups(apr_array_header_t *groups, const gh_directory_entry_t *entry,
-                       apr_pool_t *p)
+static void add_groups(groups_t *groups, const gh_directory_entry_t *entry)
 {
     const apr_array_header_t *values = values_of(entry, "memberOf");
     int i;
@@ -81,19 +83,21 @@ static void add_groups(apr_array_header_t *groups, const gh_directory_entry_t *e
         gh_bytes_t value = APR_ARRAY_IDX(values, i, gh_bytes_t);
 
         if (!memchr(value.data, '\0', value.length)) {
-            add_dn(groups, (const char *)value.data, p);
+            add_dn(groups, (const char *)value.data);
         }
     }
 }
 
 /** memberOf leaves out the primary group, which "Domain Computers" is of every computer. */
-static apr_status_t add_primary_group(apr_array_header_t *groups, gh_directory_lookup_t *lookup,
+static apr_status_t add_primary_group(groups_t *groups, gh_directory_lookup_t *lookup,
                                       const gh_directory_entry_t *account)
 {
     static const char *const attributes[] = { "memberOf", NULL };
     const char *relative = gh_directory_entry_text(account, "primaryGroupID");
     const apr_array_header_t *sids = values_of(account, "objectSid");
-    gh_directory_query_t query = { .attributes = attributes };
+    gh_directory_query_t query = {
+        .base = groups_base(lookup, account), .attributes = attributes
+    };
     apr_array_header_t *entries;
     unsigned char *group;
     apr_uint64_t id;
@@ -122,13 +126,13 @@ static apr_status_t add_primary_group(apr_array_header_t *groups, gh_directory_l
     if (rv == APR_SUCCESS && entries->nelts == 1) {
         const gh_directory_entry_t *entry = APR_ARRAY_IDX(entries, 0, gh_directory_entry_t *);
 
-        add_dn(groups, entry->dn, lookup->p);
-        add_groups(groups, entry, lookup->p);
+        add_dn(groups, entry->dn);
+        add_groups(groups, entry);
     }
     return rv;
 }
 
-static apr_status_t is_active_directory(int *is, gh_directory_lookup_t *lookup)
+apr_status_t gh_directory_learn_kind(gh_directory_lookup_t *lookup)
 {
     static const char *const attributes[] = { "supportedCapabilities", NULL };
     const gh_directory_query_t query = {
@@ -139,7 +143,7 @@ static apr_status_t is_active_directory(int *is, gh_directory_lookup_t *lookup)
     apr_status_t rv;
     int i;
 
-    *is = 0;
+    lookup->active = 0;
     rv = gh_directory_search(&entries, lookup->directory, &query, 1, lookup->end, lookup->p,
                              lookup->result);
     if (rv == APR_SUCCESS && entries->nelts == 1) {
@@ -147,32 +151,8 @@ static apr_status_t is_active_directory(int *is, gh_directory_lookup_t *lookup)
                            "supportedCapabilities");
     }
     for (i = 0; values && i < values->nelts; ++i) {
-        *is |= !strcmp((const char *)APR_ARRAY_IDX(values, i, gh_bytes_t).data,
-                       IS_ACTIVE_DIRECTORY);
-    }
-    return rv;
-}
-
-/** The server follows groups of groups itself. */
-static apr_status_t add_chain(apr_array_header_t *groups, gh_directory_lookup_t *lookup)
-{
-    static const char *const attributes[] = { "1.1", NULL };
-    gh_directory_query_t query = { .attributes = attributes };
-    const char *members = "";
-    apr_array_header_t *entries;
-    apr_status_t rv;
-    int i;
-
-    for (i = 0; i < groups->nelts; ++i) {
-        members = apr_pstrcat(lookup->p, members, "(member" IN_CHAIN "=",
-                              gh_directory_escape(APR_ARRAY_IDX(groups, i, const char *),
-                                                  lookup->p), ")", NULL);
-    }
-    query.filter = apr_pstrcat(lookup->p, "(|", members, ")", NULL);
-    rv = gh_directory_search(&entries, lookup->directory, &query, ENTRIES_MAX, lookup->end,
-                             lookup->p, lookup->result);
-    for (i = 0; rv == APR_SUCCESS && i < entries->nelts; ++i) {
-        add_dn(groups, APR_ARRAY_IDX(entries, i, gh_directory_entry_t *)->dn, lookup->p);
+        lookup->active |= !strcmp((const char *)APR_ARRAY_IDX(values, i, gh_bytes_t).data,
+                                  IS_ACTIVE_DIRECTORY);
     }
     return rv;
 }
@@ -192,7 +172,8 @@ static void add_sids(apr_array_header_t *sids, const gh_directory_entry_t *entry
     }
 }
 
-/** What the server itself counts with, groups of other domains included (MS-ADTS 3.1.1.4.5.19). */
+/** What the server itself counts with: the primary group, groups of groups, and those of other
+ *  domains are among it (MS-ADTS 3.1.1.4.5.19). */
 static apr_status_t add_token(apr_array_header_t *sids, gh_directory_lookup_t *lookup,
                               const char *dn)
 {
@@ -204,15 +185,55 @@ static apr_status_t add_token(apr_array_header_t *sids, gh_directory_lookup_t *l
     apr_status_t rv = gh_directory_search(&entries, lookup->directory, &query, 1, lookup->end,
                                           lookup->p, lookup->result);
 
-    if (rv == APR_SUCCESS && entries->nelts == 1) {
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (entries->nelts == 1) {
         add_sids(sids, APR_ARRAY_IDX(entries, 0, gh_directory_entry_t *), "tokenGroups",
                  lookup->p);
+    }
+    if (sids->nelts > 0) {
+        return APR_SUCCESS;
+    }
+    /* every account has a primary group at least */
+    return gh_result_fail(lookup->result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE,
+                          "directory.token", "Let the account that binds read tokenGroups.",
+                          GHNO(1642) "directory %s does not show the groups of an account",
+                          lookup->directory->config->name);
+}
+
+/** The names of groups that are known by their identifiers. */
+static apr_status_t add_names(groups_t *groups, gh_directory_lookup_t *lookup, const char *base,
+                              const apr_array_header_t *sids)
+{
+    static const char *const attributes[] = { "1.1", NULL };
+    apr_status_t rv = APR_SUCCESS;
+    int i, j;
+
+    for (i = 0; i < sids->nelts && rv == APR_SUCCESS; i += SIDS_MAX) {
+        apr_array_header_t *parts = apr_array_make(lookup->p, SIDS_MAX, sizeof(const char *));
+        gh_directory_query_t query = { .base = base, .attributes = attributes };
+        apr_array_header_t *entries;
+
+        for (j = i; j < sids->nelts && j < i + SIDS_MAX; ++j) {
+            APR_ARRAY_PUSH(parts, const char *) = apr_pstrcat(
+                lookup->p, "(objectSid=",
+                gh_directory_escape_bytes(APR_ARRAY_IDX(sids, j, gh_bytes_t), lookup->p), ")",
+                NULL);
+        }
+        query.filter = apr_pstrcat(lookup->p, "(|", apr_array_pstrcat(lookup->p, parts, '\0'), ")",
+                                   NULL);
+        rv = gh_directory_search(&entries, lookup->directory, &query, ENTRIES_MAX, lookup->end,
+                                 lookup->p, lookup->result);
+        for (j = 0; rv == APR_SUCCESS && j < entries->nelts; ++j) {
+            add_dn(groups, APR_ARRAY_IDX(entries, j, gh_directory_entry_t *)->dn);
+        }
     }
     return rv;
 }
 
 /** One by one, where the server does not. */
-static apr_status_t add_groups_of_groups(apr_array_header_t *groups, apr_array_header_t *sids,
+static apr_status_t add_groups_of_groups(groups_t *groups, apr_array_header_t *sids,
                                          gh_directory_lookup_t *lookup)
 {
     static const char *const attributes[] = { "memberOf", "objectSid", NULL };
@@ -220,16 +241,16 @@ static apr_status_t add_groups_of_groups(apr_array_header_t *groups, apr_array_h
     apr_status_t rv = APR_SUCCESS;
     int i;
 
-    for (i = 0; i < groups->nelts && i < GROUPS_MAX && rv == APR_SUCCESS; ++i) {
+    for (i = 0; i < groups->names->nelts && i < GROUPS_MAX && rv == APR_SUCCESS; ++i) {
         const gh_directory_query_t query = {
-            .base = APR_ARRAY_IDX(groups, i, const char *), .one = 1,
+            .base = APR_ARRAY_IDX(groups->names, i, const char *), .one = 1,
             .filter = "(objectClass=*)", .attributes = attributes
         };
 
         rv = gh_directory_search(&entries, lookup->directory, &query, 1, lookup->end, lookup->p,
                                  lookup->result);
         if (rv == APR_SUCCESS && entries->nelts == 1) {
-            add_groups(groups, APR_ARRAY_IDX(entries, 0, gh_directory_entry_t *), lookup->p);
+            add_groups(groups, APR_ARRAY_IDX(entries, 0, gh_directory_entry_t *));
             add_sids(sids, APR_ARRAY_IDX(entries, 0, gh_directory_entry_t *), "objectSid",
                      lookup->p);
         }
@@ -240,27 +261,25 @@ static apr_status_t add_groups_of_groups(apr_array_header_t *groups, apr_array_h
 apr_status_t gh_directory_groups(gh_directory_account_t *account, gh_directory_lookup_t *lookup,
                                  const gh_directory_entry_t *entry)
 {
-    apr_array_header_t *groups = apr_array_make(lookup->p, 8, sizeof(const char *));
+    groups_t groups = {
+        apr_array_make(lookup->p, 8, sizeof(const char *)), apr_hash_make(lookup->p), lookup->p
+    };
+    apr_array_header_t *token = apr_array_make(lookup->p, 16, sizeof(gh_bytes_t));
     apr_array_header_t *sids = lookup->directory->config->sids
         ? apr_array_make(lookup->p, 16, sizeof(gh_bytes_t)) : NULL;
     apr_status_t rv;
-    int chain = 0;
 
-    account->groups = groups;
+    account->groups = groups.names;
     account->sids = sids;
     add_sids(sids, entry, "objectSid", lookup->p);
-    add_groups(groups, entry, lookup->p);
-    rv = add_primary_group(groups, lookup, entry);
-    if (rv != APR_SUCCESS || groups->nelts == 0) {
-        return rv;
+    if (!lookup->active) {
+        add_groups(&groups, entry);
+        rv = add_primary_group(&groups, lookup, entry);
+        return rv == APR_SUCCESS ? add_groups_of_groups(&groups, sids, lookup) : rv;
     }
-    rv = is_active_directory(&chain, lookup);
-    if (rv != APR_SUCCESS) {
-        return rv;
+    rv = add_token(token, lookup, entry->dn);
+    if (rv == APR_SUCCESS && sids) {
+        apr_array_cat(sids, token);
     }
-    if (!chain) {
-        return add_groups_of_groups(groups, sids, lookup);
-    }
-    rv = add_chain(groups, lookup);
-    return rv == APR_SUCCESS && sids ? add_token(sids, lookup, entry->dn) : rv;
+    return rv == APR_SUCCESS ? add_names(&groups, lookup, groups_base(lookup, entry), token) : rv;
 }

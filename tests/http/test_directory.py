@@ -154,6 +154,105 @@ def test_a_name_does_not_give_way_to_a_principal(make_ad, asker):
     assert ask("bob@example.com")["sid"] == sid_text(1105)
 
 
+def test_who_has_logged_on(make_ad, asker):
+    """user@domain may have been checked as an account's own name or as a user principal name: who
+    may write the latter is not taken for another, nor another for him."""
+    emea = f"dc=emea,{SUFFIX}"
+    ad = make_ad(entries() + user("mallory", relative=1109, userPrincipalName="bob@example.com")
+                 + user("oscar", relative=1110, userPrincipalName="PC1$")
+                 + user("asmith", relative=1111, userPrincipalName="anna@example.com")
+                 + user("anton", relative=1112, userPrincipalName=None)
+                 + ldif(emea, objectClass=["dcObject", "organization"], o="E", dc="emea")
+                 + ldif(f"cn=Users,{emea}", objectClass="applicationProcess", cn="Users")
+                 + user("alice", suffix=emea, relative=1900, userPrincipalName=None)
+                 + user("eve", suffix=emea, relative=1901, userPrincipalName="anton@example.com")
+                 + user("erin", suffix=emea, relative=1902))
+    ask = asker(ad, domains=[{"dns": "example.com", "netbios": "EXAMPLE"},
+                             {"dns": "emea.example.com", "netbios": "EMEA"}])
+    for name in ("bob", "PC1$", "anton"):
+        answer = ask("logon", name, "example.com")
+        assert answer["number"] == "GH1640", (name, answer)
+        assert "cn=" not in answer["message"] and "cn=" in answer["cause"]
+    assert ask("logon", "anna", "example.com")["sid"] == sid_text(1111)
+    assert ask("logon", "ANNA", "example.com")["sid"] == sid_text(1111)
+    assert ask("logon", "asmith", "example.com")["sid"] == sid_text(1111)
+    assert ask("logon", "alice", "example.com")["sid"] == sid_text(1104)
+    assert ask("logon", "alice", "emea.example.com")["sid"] == sid_text(1900)
+    assert ask("logon", "erin", "example.com")["sid"] == sid_text(1902)
+    for name in ("nobody", "*", "anna)(cn=*"):
+        assert ask("logon", name, "example.com")["number"] == "GH1408", name
+    # mallory's own domain is not where he has put the name
+    apart = asker(ad, domains=[{"dns": "emea.example.com", "netbios": "EMEA"}])
+    assert apart("logon", "erin", "emea.example.com")["sid"] == sid_text(1902)
+
+
+def test_part_of_a_domain(make_ad, asker):
+    """Accounts elsewhere in the domain are not known; groups are."""
+    staff = f"ou=Staff,{SUFFIX}"
+    ad = make_ad(entries() + ldif(staff, objectClass="organizationalUnit", ou="Staff")
+                 + ldif(f"cn=Users,{staff}", objectClass="applicationProcess", cn="Users")
+                 + user("frank", suffix=staff, relative=1120))
+    ask = asker(ad, base=staff)
+    frank = ask("frank", "EXAMPLE")
+    assert frank["sid"] == sid_text(1120)
+    assert [dn.split(",")[0] for dn in frank["groups"]] == ["cn=Domain Users"]
+    assert ask("logon", "frank", "example.com")["sid"] == sid_text(1120)
+    assert ask("alice", "EXAMPLE")["number"] == "GH1408"
+    assert ask("logon", "alice", "example.com")["number"] == "GH1408"
+
+
+def test_spelling(make_ad, asker):
+    """What a directory takes for the same name is another one to whoever has checked it."""
+    ask = asker(make_ad(entries() + user("two", relative=1130, sAMAccountName="two  names")))
+    assert ask("two  names", "EXAMPLE")["sid"] == sid_text(1130)
+    for words in (("two names", "EXAMPLE"), ("logon", "two names", "example.com")):
+        assert ask(*words)["number"] == "GH1641"
+
+
+def windows_time(seconds):
+    return int((time.time() + seconds + 11644473600) * 10_000_000)
+
+
+def test_barred_accounts(make_ad, asker):
+    computed = "msDS-User-Account-Control-Computed"
+    cases = {
+        "enabled": ({}, False),
+        "never": ({"accountExpires": 2 ** 63 - 1}, False),
+        "zero": ({"accountExpires": 0, "lockoutTime": 0, computed: 0}, False),
+        "later": ({"accountExpires": windows_time(3600)}, False),
+        "expired": ({"accountExpires": windows_time(-3600)}, True),
+        "locked": ({computed: 0x10, "lockoutTime": windows_time(-60)}, True),
+        "unlocked": ({computed: 0, "lockoutTime": windows_time(-86400)}, False),
+        "perhaps": ({"lockoutTime": windows_time(-60)}, True),
+        "disabled": ({"userAccountControl": 514, computed: 0}, True),
+    }
+    text = "".join(user(name, relative=1500 + i, **attributes)
+                   for i, (name, (attributes, _)) in enumerate(cases.items()))
+    ask = asker(make_ad(text))
+    for name, (_, barred) in cases.items():
+        assert ask(name, "EXAMPLE")["disabled"] is barred, name
+
+
+def test_active_directory(make_ad, asker):
+    """Its groups are those that the server counts with, however many: the names of 250 are had by
+    their identifiers. What does not let itself be read is not taken for good."""
+    many = "".join(group(f"group{i}", [], 3000 + i) for i in range(250))
+    token = [sid(3000 + i) for i in range(250)] + [sid(513)]
+    ad = make_ad(entries() + many + user("grace", relative=1600, tokenGroups=token)
+                 + user("heidi", relative=1601)
+                 + user("ivan", relative=1602, userAccountControl=None, tokenGroups=token)
+                 + user("judy", relative=1603, objectSid=None, tokenGroups=token), active=True)
+    ask = asker(ad)
+    grace = ask("grace", "EXAMPLE")
+    assert {dn.split(",")[0] for dn in grace["groups"]} \
+        == {f"cn=group{i}" for i in range(250)} | {"cn=Domain Users"}
+    assert len(grace["groups"]) == 251
+    assert ask("member", f"CN=GROUP249,CN=Users,{SUFFIX}", "grace")["member"]
+    assert ask("heidi", "EXAMPLE")["number"] == "GH1642"
+    assert ask("ivan", "EXAMPLE")["number"] == "GH1644"
+    assert ask("judy", "EXAMPLE")["number"] == "GH1644"
+
+
 def test_bind_and_tls(make_ad, asker, tls):         # noqa: F811
     certificate, key, ca = tls
     ad = make_ad(entries(), closed=True, certificate=certificate, key=key)
@@ -214,6 +313,18 @@ def test_servers_that_hang(make_ad, asker):
             assert min(answer["seconds"] for answer in quick) < 0.5
 
 
+def test_a_server_that_hangs_leaves_time_for_the_next(make_ad, asker):
+    ad = make_ad(entries())
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(64)
+        hangs = f"ldap://127.0.0.1:{silent.getsockname()[1]}"
+        ask = asker(ad, urls=[hangs, ad.url()], deadline=6 * SECOND, connect=6 * SECOND)
+        assert ask("alice").get("sid") == sid_text(1104)
+        # the one that hangs is left alone for a while
+        assert ask("alice").get("sid") == sid_text(1104)
+
+
 def test_answers_are_kept_for_a_while(make_ad, asker):
     ad = make_ad(entries())
     kept, not_kept = asker(ad, keep=60 * SECOND), asker(ad)
@@ -239,6 +350,45 @@ def test_referrals(make_ad, asker):
     # neither has it: they name each other
     lost = [{"dns": "nowhere.example"}]
     assert asker(here, referrals=4, domains=lost)("erin", "nowhere.example")["number"] == "GH1412"
+
+
+def referring(make_ad, *referrals):
+    """At the root of its domain it names others, as Active Directory does."""
+    text = "".join(
+        ldif(f"{dn},{SUFFIX}", objectClass=["referral", "extensibleObject"],
+             **{dn.split("=")[0]: dn.split("=")[1], "ref": f"{url}/{dn},{SUFFIX}"})
+        for dn, url in referrals)
+    return make_ad(entries() + text)
+
+
+def test_references(make_ad, asker):
+    """Each is one hop, however many there are; parts that have no accounts are not gone to."""
+    child = f"dc=child,{SUFFIX}"
+    other = make_ad(user("dave", suffix=child, relative=2000, userPrincipalName="d@elsewhere.test"),
+                    suffix=child)
+    gone = f"ldap://127.0.0.1:{free_port()}"
+    ad = referring(make_ad, ("dc=a", other.url()), ("dc=b", other.url()),
+                   ("dc=child", other.url()), ("cn=Configuration", gone),
+                   ("dc=DomainDnsZones", gone), ("dc=ForestDnsZones", gone))
+    ask = asker(ad, referrals=1, domains=[{"dns": "example.com"}, {"dns": "child.example.com"}])
+    assert ask("dave", "child.example.com")["sid"] == sid_text(2000)
+    assert ask("d@elsewhere.test")["sid"] == sid_text(2000)
+    assert ask("nobody", "example.com")["number"] == "GH1408"
+    other.stop()
+    answer = ask("nobody", "example.com")
+    assert answer["number"] == "GH1410"
+    # what a server says is for operators
+    assert "127.0.0.1" in answer["cause"] and "127.0.0.1" not in answer["message"]
+
+
+def test_large_answers(make_ad, asker):
+    """Entries of ten megabytes are not collected."""
+    text = "".join(user(f"large{i}", relative=2100 + i, userPrincipalName=None,
+                        sAMAccountName="large", servicePrincipalName=["x" * 60000 + str(j)
+                                                                      for j in range(14)])
+                   for i in range(12))
+    answer = asker(make_ad(text), domains=[{"dns": "example.com"}])("large", "example.com")
+    assert answer["number"] == "GH1413" and "too large" in answer["cause"]
 
 
 def test_many_at_once(make_ad, asker):

@@ -273,3 +273,51 @@ def test_with_kerberos(directory, tls, make_server):
         assert fault.value.hresult == DENIED
     finally:
         realm.close()
+
+
+@pytest.fixture(scope="module")
+def by_principal(make_module_server):
+    """Passwords are checked by the directory, of whoever has the user principal name."""
+    def account(name, relative, principal):
+        return user(name, relative=relative, userPrincipalName=principal,
+                    userPassword=f"of {name}")
+
+    made = ActiveDirectory(
+        account("Administrator", 500, None) + account("mallory", 1400, "administrator@example.com")
+        + account("asmith", 1401, "anna@example.com") + account("bob", 1402, "bob@example.com"))
+    provider = ("WSTEPAuthProvider ldap",
+                f'AuthLDAPURL "{made.url()}/{SUFFIX}?userPrincipalName?sub"')
+
+    def content(server):
+        return wstep.content_with(
+            "WSTEPDomain example.com EXAMPLE", "WSTEPUserName principal",
+            f'WSTEPDirectory {made.url()} "base={SUFFIX}"', templates=TEMPLATES,
+            wstep=provider)(server)
+
+    yield make_module_server(content, own_modules=("gatehouse", "wstep"),
+                             modules=("authn_file", "ldap", "authnz_ldap"))
+    made.close()
+
+
+def logged_on(server, name, password):
+    return wstep.client(server, user=name, password=password).issue(
+        wstep.csr(template=named("Anyone"), usage=("digitalSignature",))).certificate
+
+
+@pytest.mark.parametrize("name", ["administrator@example.com", "EXAMPLE\\Administrator",
+                                  "Administrator"])
+def test_principal_of_another(by_principal, name):
+    """Who has given himself the name of another gets nothing with his own password."""
+    with pytest.raises(Fault) as fault:
+        logged_on(by_principal, name, "of mallory")
+    assert fault.value.number == "GH1640" and "cn=" not in fault.value.reason.lower()
+    assert "cn=mallory" in by_principal.error_log_path.read_text().lower()
+
+
+def test_principal(by_principal):
+    certificate = logged_on(by_principal, "anna@example.com", "of asmith")
+    assert sid_text(1401).encode() in sid_of(certificate)
+    assert sid_text(1402).encode() in sid_of(logged_on(by_principal, "bob", "of bob"))
+    with pytest.raises(Fault) as fault:
+        logged_on(by_principal, "anna@example.com", "of bob")
+    assert fault.value.number == "GH1402"

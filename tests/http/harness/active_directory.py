@@ -21,7 +21,12 @@ ATTRIBUTES = {
     "objectGUID": ("1.4.2", "octetStringMatch", "40"),
     "primaryGroupID": ("1.4.98", "integerMatch", "27"),
     "userAccountControl": ("1.4.8", "integerMatch", "27"),
+    "accountExpires": ("1.4.159", "integerMatch", "27"),
+    "lockoutTime": ("1.4.662", "integerMatch", "27"),
+    "msDS-User-Account-Control-Computed": ("1.4.1460", "integerMatch", "27"),
+    "tokenGroups": ("1.4.1301", "octetStringMatch", "40"),
 }
+ROOT_ATTRIBUTES = {"supportedCapabilities": ("1.4.1455", "objectIdentifierMatch", "38")}
 # Of certificate templates (MS-CRTD); octet strings and texts have no rule to compare by there
 TEMPLATE_ATTRIBUTES = {
     "flags": ("1.4.38", "integerMatch", "27"),
@@ -41,7 +46,7 @@ TEMPLATE_ATTRIBUTES = {
     "msPKI-Template-Minor-Revision": ("1.4.1435", "integerMatch", "27"),
     "msPKI-Cert-Template-OID": ("1.4.1436", "caseIgnoreMatch", "15"),
 }
-MULTIPLE = ("servicePrincipalName", "pKIExtendedKeyUsage", "pKIDefaultCSPs")
+MULTIPLE = ("supportedCapabilities", "tokenGroups", "servicePrincipalName", "pKIExtendedKeyUsage", "pKIDefaultCSPs")
 DOMAIN = (21, 1004336348, 1177238915, 682003330)
 
 
@@ -57,7 +62,8 @@ def sid_text(relative):
 
 def schema():
     lines = []
-    for name, (oid, rule, syntax) in {**ATTRIBUTES, **TEMPLATE_ATTRIBUTES}.items():
+    for name, (oid, rule, syntax) in {**ATTRIBUTES, **TEMPLATE_ATTRIBUTES,
+                                        **ROOT_ATTRIBUTES}.items():
         single = "" if name in MULTIPLE else " SINGLE-VALUE"
         lines.append(f"attributetype ( 1.2.840.113556.{oid} NAME '{name}' EQUALITY {rule} "
                      f"SYNTAX 1.3.6.1.4.1.1466.115.121.1.{syntax}{single} )")
@@ -143,10 +149,11 @@ def certificate_template(name, descriptor, **attributes):
 
 class ActiveDirectory(Directory):
     """entries: LDIF behind the containers. closed: only who binds may read. before: lines of
-    slapd.conf for the whole server. certificate: for TLS."""
+    slapd.conf for the whole server. certificate: for TLS. active: it says that it is Active
+    Directory, whose accounts have tokenGroups."""
 
     def __init__(self, entries="", suffix=SUFFIX, closed=False, certificate=None, key=None,
-                 before="", ports=None):
+                 before="", ports=None, active=False):
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="gatehouse-ad-"))
         self.suffix = suffix
         self.port, self.tls_port = ports or (free_port(), free_port())
@@ -155,6 +162,10 @@ class ActiveDirectory(Directory):
         (self.root / "ad.schema").write_text(schema())
         tls = f'TLSCertificateFile "{certificate}"\nTLSCertificateKeyFile "{key}"\n' \
             if certificate else ""
+        if active:
+            (self.root / "root.ldif").write_text(
+                "dn:\nsupportedCapabilities: 1.2.840.113556.1.4.800\n")
+            before += f"\nrootDSE {self.root}/root.ldif"
         readers = "by anonymous auth by users read" if closed else "by * read"
         (self.root / "slapd.conf").write_text(
             "include /etc/ldap/schema/core.schema\ninclude /etc/ldap/schema/cosine.schema\n"
