@@ -46,7 +46,8 @@ TEMPLATE_ATTRIBUTES = {
     "msPKI-Template-Minor-Revision": ("1.4.1435", "integerMatch", "27"),
     "msPKI-Cert-Template-OID": ("1.4.1436", "caseIgnoreMatch", "15"),
 }
-MULTIPLE = ("supportedCapabilities", "tokenGroups", "servicePrincipalName", "pKIExtendedKeyUsage", "pKIDefaultCSPs")
+MULTIPLE = ("supportedCapabilities", "tokenGroups", "servicePrincipalName",
+            "pKIExtendedKeyUsage", "pKIDefaultCSPs")
 DOMAIN = (21, 1004336348, 1177238915, 682003330)
 
 
