@@ -4,6 +4,7 @@
 import subprocess
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from harness import wstep
@@ -53,6 +54,8 @@ def entries():
                 entry(sid(1104), right=ENROLL, deny=True), entry(AUTHENTICATED, CONTROL_ACCESS)))
             + certificate_template("Both", OPEN)
             + certificate_template("Elsewhere", OPEN)
+            + certificate_template("Same", descriptor(entry(sid(1106), right=ENROLL)),
+                                   pKIExtendedKeyUsage=["1.3.6.1.5.5.7.3.4", "1.3.6.1.5.5.7.3.2"])
             + "".join(certificate_template(name, what.pop("nTSecurityDescriptor", OPEN), **what)
                       for name, what in ((n, dict(w)) for n, w in UNFIT.items())))
 
@@ -72,6 +75,14 @@ def content(directory):
             f"    TemplateProfile {PROFILE}\n"
             + ("    TemplateUsers carol\n" if name == "Both" else "")
             + "</CertificateTemplate>\n" for name in [*NAMES_OF, "Missing"])
+        templates += """<CertificateProfile two-usages base=wstep-digital-signature-key-encipherment>
+    ProfileExtendedKeyUsage clientAuth emailProtection
+</CertificateProfile>
+<CertificateTemplate Same>
+    TemplateInDirectory on
+    TemplateProfile     two-usages
+</CertificateTemplate>
+"""
         text = wstep.content_with(
             "WSTEPDomain example.com EXAMPLE",
             f'WSTEPDirectory {directory.url()} "base={SUFFIX}" keep=0s', templates=templates)(server)
@@ -116,7 +127,8 @@ def test_policies(server):
     assert [p.text for p in providers] == ["Microsoft Enhanced Provider",
                                            "Microsoft Base Provider"]
     # carol is in no group that may; what Denied denies to alice is hers
-    assert set(client(server, name="carol").policies().policies) == {"Denied", "Both"}
+    assert set(client(server, name="carol").policies().policies) \
+        == {"Denied", "Both", "Same"}
     assert client(server, name="carol").policies().policies["Both"].text(
         "permission/autoEnroll") == "false"
 
@@ -133,6 +145,13 @@ def test_issue(server):
     certificate = client(server, wstep.WSTEP).issue(request("Worker")).certificate
     assert certificate.subject.rfc4514_string() == "CN=alice"
     assert b"alice@example.com" in certificate.public_bytes(Encoding.DER)
+
+
+def test_extended_key_usages(server):
+    """In any order those of the profile."""
+    certificate = client(server, wstep.WSTEP, "carol").issue(request("Same", 6)).certificate
+    usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert {usage.dotted_string for usage in usages} == {"1.3.6.1.5.5.7.3.2", "1.3.6.1.5.5.7.3.4"}
 
 
 @pytest.mark.parametrize("name, user_name, hresult", [

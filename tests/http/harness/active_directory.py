@@ -144,6 +144,7 @@ def certificate_template(name, descriptor, **attributes):
              "msPKI-Certificate-Name-Flag": 0x42000000, "msPKI-Minimal-Key-Size": 2048,
              "msPKI-Template-Schema-Version": 4, "msPKI-Template-Minor-Revision": 7,
              "msPKI-Cert-Template-OID": f"1.3.6.1.4.1.311.21.8.1.2.3.{len(name)}.{ord(name[0])}"}
+    entry["pKIExtendedKeyUsage"] = "1.3.6.1.5.5.7.3.2"
     entry.update({key.replace("_", "-"): value for key, value in attributes.items()})
     return ldif(f"cn={name},{CONTAINER}", **{k: v for k, v in entry.items() if v is not None})
 
