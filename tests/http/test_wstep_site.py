@@ -146,13 +146,15 @@ def test_failures_are_the_clients(site):
 
 def test_slow_ca(make_server, tmp_path):
     """The client is told to come back, and gets its certificate then; it is asked for once."""
+    profile = "wstep-digital-signature-key-encipherment"
     gateway = remote.start_gateway(tmp_path)
     try:
         def content(server):
             users = f'AuthUserFile "{wstep.password_file(server)}"'
             return "".join([
                 "ServerName https://localhost\n", wstep.TEMPLATES,
-                remote.issuer(server, gateway, wait="1s max-waiting=8"),
+                remote.issuer(server, gateway, wait="1s max-waiting=8",
+                              gatewayprofile=f"{profile} {profile} extensions=eku"),
                 remote.worker_path(server),
                 location("/wstep/usertoken", "SetHandler gatehouse-wstep",
                          "WSTEPTenant acme corporate", "WSTEPTemplates *",
