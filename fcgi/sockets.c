@@ -110,7 +110,7 @@ apr_status_t sockets_create(sockets_t **out, CURLM *multi, int stop, apr_pool_t 
     if (rv != APR_SUCCESS) {
         return gh_result_fail(result, rv, GH_FAILURE_UNAVAILABLE, "worker",
                               "See whether the machine is short of descriptors.",
-                              GHNO(1630) "the worker cannot wait for sockets");
+                              GHNO(1519) "the worker cannot wait for sockets");
     }
     sockets->stop_waits = 1;
     curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, socket_changed);

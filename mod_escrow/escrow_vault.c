@@ -237,14 +237,14 @@ static void try_again(void)
         rv = open_vault(&result);
         __atomic_store_n(&child.tried, thumbprint_clock(), __ATOMIC_RELEASE);
         if (rv == APR_SUCCESS) {
-            ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, child.server, GHNO(1612) "this process has "
+            ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, child.server, GHNO(1517) "this process has "
                          "opened the vault, which it could not when it began");
             /* TLS certificates of the store, too, can be had from now on */
             thumbprint_pins_look_again();
         }
         else {
             ap_log_error(APLOG_MARK, may_come_back(rv) ? APLOG_INFO : APLOG_ERR, 0, child.server,
-                         GHNO(1613) "this process still has no vault: %s: %s", result.number,
+                         GHNO(1518) "this process still has no vault: %s: %s", result.number,
                          result.message);
             child.again = may_come_back(rv);
         }

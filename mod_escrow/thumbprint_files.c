@@ -77,12 +77,12 @@ static void tell_skipped(const watched_t *watched, const escrow_skipped_t *skipp
     int i;
 
     for (i = 0; i < skipped->said->nelts; ++i) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, child.server, GHNO(1610) "%s; this line lets "
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, child.server, GHNO(1515) "%s; this line lets "
                      "nobody in, the others count",
                      APR_ARRAY_IDX(skipped->said, i, const char *));
     }
     if (skipped->count > skipped->said->nelts) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, child.server, GHNO(1611) "%d more lines of %s "
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, child.server, GHNO(1516) "%d more lines of %s "
                      "cannot be understood, and let nobody in",
                      skipped->count - skipped->said->nelts, watched->file->path);
     }

@@ -89,7 +89,7 @@ apr_status_t gatehouse_client_certificate(request_rec *r, X509 **certificate,
     if (!*certificate) {
         return gh_result_fail(result, APR_EINVAL, GH_FAILURE_DENIED, "thumbprint.header",
                               "Have the proxy send the certificate itself.",
-                              GHNO(1501) "the proxy tells of the client's certificate by a digest "
+                              GHNO(1478) "the proxy tells of the client's certificate by a digest "
                               "alone");
     }
     return APR_SUCCESS;

@@ -172,7 +172,7 @@ static const wstep_template_t *resolve(wstep_catalogue_t *catalogue,
     }
     if (why) {
         gh_log(catalogue->log, GH_LOG_INFO, APR_SUCCESS,
-               GHNO(1538) "template %s of the directory is not offered: %s",
+               GHNO(1501) "template %s of the directory is not offered: %s",
                configured->policy->name, why);
     }
     return template;

@@ -229,13 +229,13 @@ static void check_kerberos(compile_t *c, const wstep_entry_t *entry)
         return;
     }
     if (!c->settings->domains || !c->settings->domains->nelts) {
-        problem(c, entry->section->place, apr_psprintf(c->ptemp, GHNO(1536) "%s needs WSTEPDomain: "
+        problem(c, entry->section->place, apr_psprintf(c->ptemp, GHNO(1499) "%s needs WSTEPDomain: "
                 "with Kerberos each user is of a realm, user@EXAMPLE.COM, and those of other "
                 "domains than the configured ones are refused", entry->endpoint.path));
     }
     if (entry->section->weak_kerberos > 0) {
         wstep_log_problem(c->s, APLOG_WARNING, entry->section->place,
-                          apr_psprintf(c->ptemp, GHNO(1537) "WSTEPWeakKerberos: tickets with 3DES "
+                          apr_psprintf(c->ptemp, GHNO(1500) "WSTEPWeakKerberos: tickets with 3DES "
                                        "and RC4 are taken at %s", entry->endpoint.path),
                           c->ptemp);
     }

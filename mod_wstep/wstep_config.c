@@ -285,7 +285,7 @@ static const char *set_client_ca(cmd_parms *cmd, void *dir, const char *path, co
     }
     path = ap_server_root_relative(cmd->pool, path);
     if (!path || (word && ap_cstr_casecmp(word, "no-crl"))) {
-        return GHNO(1514) "WSTEPClientCA takes none, or a PEM file of CA certificates and CRLs, "
+        return GHNO(1491) "WSTEPClientCA takes none, or a PEM file of CA certificates and CRLs, "
                           "and perhaps no-crl";
     }
     gh_result_clear(&result);

@@ -151,7 +151,7 @@ static int check_templates(server_rec *main_server, gh_directory_config_t *confi
         }
         else if (one->template.in_directory) {
             wstep_log_problem(main_server, APLOG_ERR, one->place,
-                              apr_psprintf(ptemp, GHNO(1539) "TemplateInDirectory of %s needs "
+                              apr_psprintf(ptemp, GHNO(1502) "TemplateInDirectory of %s needs "
                                            "WSTEPDirectory", one->policy.name), ptemp);
             ++problems;
         }

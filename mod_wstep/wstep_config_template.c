@@ -485,8 +485,8 @@ static int complete(server_rec *s, wstep_template_section_t *section,
     stranger = qualify_users(&section->template, wstep_server(s)->domains, p);
     if (stranger) {
         wstep_log_problem(s, APLOG_ERR, section->place,
-                          apr_psprintf(ptemp, GHNO(1631) "TemplateUsers of %s: \"%s\" is no name of "
-                                       "a user, or of a domain that no WSTEPDomain names",
+                          apr_psprintf(ptemp, GHNO(1520) "TemplateUsers of %s: \"%s\" is no name "
+                                       "of a user, or of a domain that no WSTEPDomain names",
                                        section->policy.name, stranger), ptemp);
         return 1;
     }

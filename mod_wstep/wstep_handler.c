@@ -127,7 +127,7 @@ static int check_request(exchange_t *x, int *answered)
     if (!wstep_child_gate()) {
         gh_result_fail(&x->result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "node.memory",
                        "See the error log of the start of this process.",
-                       GHNO(1632) "this process could not have the shared memory of its limits");
+                       GHNO(1521) "this process could not have the shared memory of its limits");
         return refuse(x, HTTP_SERVICE_UNAVAILABLE);
     }
     /* wrong passwords keep nobody out who shows none */

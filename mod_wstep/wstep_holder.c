@@ -25,11 +25,11 @@ static apr_status_t check_issued(const gh_issued_t *issued, apr_time_t now, gh_r
 {
     if (issued->certificate->status != GH_STATUS_GOOD) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "caller.revoked", action,
-                              GHNO(1503) "the certificate of the caller is revoked or held");
+                              GHNO(1480) "the certificate of the caller is revoked or held");
     }
     if (now < issued->certificate->not_before || now > issued->certificate->not_after) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "caller.time", action,
-                              GHNO(1504) "the certificate of the caller is not valid now");
+                              GHNO(1481) "the certificate of the caller is not valid now");
     }
     return APR_SUCCESS;
 }
@@ -59,7 +59,7 @@ static apr_status_t check_certificate(X509 *certificate, const wstep_services_t 
         }
     }
     return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "caller.unknown", action,
-                          GHNO(1502) "the certificate of the caller was not issued here");
+                          GHNO(1479) "the certificate of the caller was not issued here");
 }
 
 /* Whom it names */
@@ -156,7 +156,7 @@ static apr_status_t take_account(wstep_caller_t *caller, const wstep_endpoint_t 
     if (!account->account) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "caller.account",
                               "Look at the account in the directory.",
-                              GHNO(1505) "the account of the caller has no sAMAccountName");
+                              GHNO(1482) "the account of the caller has no sAMAccountName");
     }
     if (!endpoint->domains || !endpoint->domains->nelts) {
         caller->user.name = caller->user.written = account->account;
@@ -183,7 +183,7 @@ static apr_status_t ask_directory(wstep_caller_t *caller, gh_directory_t *direct
         caller->account = NULL;
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "account.disabled",
                               "Enable the account in the directory.",
-                              GHNO(1506) "the account that the caller's certificate names is "
+                              GHNO(1483) "the account that the caller's certificate names is "
                               "disabled, locked or expired");
     }
     return rv == APR_SUCCESS ? take_account(caller, endpoint, p, result) : rv;

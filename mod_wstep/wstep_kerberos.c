@@ -78,11 +78,11 @@ static apr_status_t look(request_rec *r, const wstep_entry_t *entry, const char 
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "kerberos.ntlm",
                               "See why the client has got no ticket: whether it reaches a domain "
                               "controller, and knows the principal HTTP/NAME of this server.",
-                              GHNO(1530) "the client offers NTLM, which is never taken");
+                              GHNO(1493) "the client offers NTLM, which is never taken");
     default:
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_MALFORMED, "kerberos.token",
                               "Send a token of SPNEGO with a ticket of Kerberos.",
-                              GHNO(1531) "the token of Negotiate cannot be read");
+                              GHNO(1494) "the token of Negotiate cannot be read");
     }
     for (i = 0; i < 2; ++i) {
         long type = i ? negotiate.session : negotiate.ticket;
@@ -93,7 +93,7 @@ static apr_status_t look(request_rec *r, const wstep_entry_t *entry, const char 
             return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "kerberos.encryption",
                                   "Give the account of this server's principal AES keys, and "
                                   "let clients use AES; 3DES and RC4 are for WSTEPWeakKerberos.",
-                                  GHNO(1532) "the %s has encryption type %ld of Kerberos, which "
+                                  GHNO(1495) "the %s has encryption type %ld of Kerberos, which "
                                   "is not taken here", types[i], type);
         }
     }
@@ -117,7 +117,7 @@ int wstep_kerberos_check(request_rec *r)
     if (ap_cstr_casecmp(ap_getword_white(r->pool, &header), SCHEME)) {
         rv = gh_result_fail(&result, GH_EREFUSED, GH_FAILURE_DENIED, "kerberos.scheme",
                             "Use Negotiate with a ticket of Kerberos.",
-                            GHNO(1533) "the client shows who it is in another way than by "
+                            GHNO(1496) "the client shows who it is in another way than by "
                             "Negotiate");
     }
     else {
@@ -134,18 +134,18 @@ apr_status_t wstep_kerberos_shown(request_rec *r, gh_result_t *result)
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "kerberos.nobody",
                               "Load mod_auth_gssapi, and have the location say AuthType GSSAPI "
                               "and Require valid-user.",
-                              GHNO(1534) "httpd has not asked the caller for a ticket");
+                              GHNO(1497) "httpd has not asked the caller for a ticket");
     }
     if (!strchr(r->user, '@')) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "kerberos.realm",
                               "Take GssapiLocalName off the location.",
-                              GHNO(1540) "httpd names a caller without the realm");
+                              GHNO(1503) "httpd names a caller without the realm");
     }
     if (!shown || !shown->looked_at) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "kerberos.session",
                               "Show the ticket with each request; take GssapiUseSessions and "
                               "GssapiConnectionBound off the location.",
-                              GHNO(1535) "this request has brought no ticket");
+                              GHNO(1498) "this request has brought no ticket");
     }
     return APR_SUCCESS;
 }

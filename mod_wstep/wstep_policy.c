@@ -6,7 +6,7 @@
 
 #include "mod_wstep/wstep_policy.h"
 
-/** The directory does not tell when templates and groups were changed: clients get all each time. */
+/** The directory does not tell when templates and groups change: clients get all each time. */
 #define NEVER_THE_SAME apr_time_from_sec(50LL * 365 * 24 * 3600)
 
 /** A CA, and where in this server certificates are issued by it. */

@@ -51,7 +51,7 @@ static apr_status_t refuse(const look_t *look, const char *what)
     return gh_result_fail(look->result, GH_EREFUSED, GH_FAILURE_INTEGRITY, "signature.form",
                           "Sign Body and Timestamp by their Id with the key of the "
                           "BinarySecurityToken, by exclusive canonicalisation and SHA-256 or "
-                          "better.", GHNO(1508) "the signature of the message is of a form that is "
+                          "better.", GHNO(1485) "the signature of the message is of a form that is "
                           "not accepted: %s", what);
 }
 
@@ -75,7 +75,7 @@ static apr_status_t take_ids(look_t *look, const xmlNode *node)
         if (!value || (*value && apr_hash_get(look->ids, value, APR_HASH_KEY_STRING))) {
             return gh_result_fail(look->result, APR_EINVAL, GH_FAILURE_MALFORMED, "signature.id",
                                   "Give each element an Id of its own.",
-                                  GHNO(1509) "two elements of the message have the same Id");
+                                  GHNO(1486) "two elements of the message have the same Id");
         }
         if (*value) {
             apr_hash_set(look->ids, value, APR_HASH_KEY_STRING, attribute);
@@ -458,7 +458,7 @@ static apr_status_t verify(look_t *look)
     if (!good) {
         return gh_result_fail(look->result, GH_EREFUSED, GH_FAILURE_INTEGRITY, "signature.value",
                               "Look whether the message is changed on its way.",
-                              GHNO(1510) "the signature of the message does not verify");
+                              GHNO(1487) "the signature of the message does not verify");
     }
     return APR_SUCCESS;
 }

@@ -36,7 +36,7 @@ static apr_status_t bad_file(gh_result_t *result, const char *path, const char *
     return gh_result_fail(result, APR_EINVAL, GH_FAILURE_REQUEST, "trust.file",
                           "Give CA certificates and their CRLs in PEM; no-crl if nobody is to "
                           "look whether certificates are revoked.",
-                          GHNO(1512) "%s: %s", path, what);
+                          GHNO(1489) "%s: %s", path, what);
 }
 
 /** @return what is wrong, or NULL */
@@ -128,6 +128,6 @@ apr_status_t wstep_trust_check(const wstep_trust_t *trust, X509 *certificate, gh
     }
     return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "trust.certificate",
                           "Show a valid certificate; renew the CRL in the file of WSTEPClientCA.",
-                          GHNO(1513) "the certificate of the caller is not accepted: %s",
+                          GHNO(1490) "the certificate of the caller is not accepted: %s",
                           X509_verify_cert_error_string(error));
 }

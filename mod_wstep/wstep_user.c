@@ -148,7 +148,7 @@ static apr_status_t by_certificate(wstep_caller_t *caller, request_rec *r,
     else if (token->is_signed) {
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "caller.signature",
                               "Show the certificate by TLS, or let WSTEPSignatures be on here.",
-                              GHNO(1511) "signed messages are not taken here");
+                              GHNO(1488) "signed messages are not taken here");
     }
     else {
         rv = wstep_peer_certificate(&certificate, r, result);
@@ -157,7 +157,7 @@ static apr_status_t by_certificate(wstep_caller_t *caller, request_rec *r,
         return gh_result_fail(result, GH_EREFUSED, GH_FAILURE_DENIED, "caller.certificate",
                               "Show one by TLS; the server asks for it where SSLVerifyClient is "
                               "optional_no_ca.",
-                              GHNO(1507) "the caller has shown no certificate");
+                              GHNO(1484) "the caller has shown no certificate");
     }
     if (rv == APR_SUCCESS) {
         rv = wstep_engine_holder(engine, &entry->endpoint, caller, certificate, r->pool, result);

@@ -282,7 +282,7 @@ static int put_all(const export_t *export)
         apr_status_t rv = issuer == NULL || issuer->certificate == NULL
             ? gh_result_fail(&result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, RULE,
                              "Name it with IssuerCertificate.",
-                             GHNO(1560) "the configuration has no certificate of issuer %s", name)
+                             GHNO(1504) "the configuration has no certificate of issuer %s", name)
             : gh_certificate_open(&APR_ARRAY_PUSH(certificates, X509 *), issuer->certificate,
                                   issuer->passphrase, p, &result);
 
@@ -335,13 +335,13 @@ int ctl_ad_export(ctl_t *ctl, const ctl_arguments_t *arguments)
     if (!is_dn(export.base)) {
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "Give the root domain of the forest: --base DC=corp,DC=example,DC=com",
-                       GHNO(1561) "--base is missing, or is no distinguished name");
+                       GHNO(1505) "--base is missing, or is no distinguished name");
         return ctl_fail_usage(&result);
     }
     if (ntauth != NULL && strcmp(ntauth, "new") != 0 && strcmp(ntauth, "existing") != 0) {
         gh_result_fail(&result, APR_EINVAL, GH_FAILURE_REQUEST, RULE,
                        "Say whether the forest has the object: --ntauth existing, or new.",
-                       GHNO(1562) "--ntauth is new or existing, not %.40s", ntauth);
+                       GHNO(1506) "--ntauth is new or existing, not %.40s", ntauth);
         return ctl_fail_usage(&result);
     }
     export.fresh = ntauth != NULL && strcmp(ntauth, "new") == 0;
@@ -353,7 +353,7 @@ int ctl_ad_export(ctl_t *ctl, const ctl_arguments_t *arguments)
     if (export.issuers->nelts == 0) {
         gh_result_fail(&result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, RULE,
                        "Load mod_wstep and say WSTEPTenant; see gatehousectl urls.",
-                       GHNO(1563) "nothing is enrolled for by WSTEP here%s%s",
+                       GHNO(1507) "nothing is enrolled for by WSTEP here%s%s",
                        export.tenant != NULL ? " by tenant " : "",
                        export.tenant != NULL ? export.tenant : "");
         return ctl_fail(&result);

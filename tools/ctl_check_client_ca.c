@@ -54,7 +54,7 @@ static void check_file(ctl_check_t *check, const char *path)
     }
     gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_TIME, RULE,
                    "Write a new CRL into the file, and restart httpd gracefully.",
-                   GHNO(1515) "%s has a CRL that is %s (%s); then nobody gets in by a certificate "
+                   GHNO(1492) "%s has a CRL that is %s (%s); then nobody gets in by a certificate "
                    "of that CA", path, end <= now ? "over" : "over soon",
                    gh_time_text(check->p, end));
     ctl_verdict(check, NAME, end <= now ? CTL_VERDICT_ERROR : CTL_VERDICT_WARNING, &result);

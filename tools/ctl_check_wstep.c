@@ -63,7 +63,7 @@ static int check_template(ctl_check_t *check, const json_t *template)
     gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_DENIED, RULE,
                    "Permit only those who are trusted with that (TemplateUsers, TemplateGroups), "
                    "or take \"supplied\" off TemplateSubject and TemplateAltNames.",
-                   GHNO(1564) "all callers of %s say themselves what is the name in certificates "
+                   GHNO(1508) "all callers of %s say themselves what is the name in certificates "
                    "by template %s", path, name);
     ctl_verdict(check, apr_pstrcat(check->p, "wstep.", name, NULL), CTL_VERDICT_WARNING, &result);
     return 0;
@@ -123,7 +123,7 @@ static void check_newest(ctl_check_t *check, const char *issuer, const gh_genera
     if (!newest->usable) {
         gh_result_fail(&result, APR_EGENERAL, GH_FAILURE_TIME, RULE,
                        "Start httpd: it makes another one; its error log says why if it cannot.",
-                       GHNO(1565) "the certificate that signs responses of WSTEP %s %s",
+                       GHNO(1509) "the certificate that signs responses of WSTEP %s %s",
                        newest->withdrawn ? "is revoked or held; it was valid until"
                                          : "has expired at", end);
         ctl_verdict(check, name, CTL_VERDICT_WARNING, &result);
@@ -134,7 +134,7 @@ static void check_newest(ctl_check_t *check, const char *issuer, const gh_genera
         gh_result_fail(&result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, RULE,
                        "Give GatehouseSealingKey the key of before, the same on every node. If it "
                        "is lost, revoke that certificate: a new one is made.",
-                       GHNO(1566) "the key that signs responses of WSTEP for issuer %s was sealed "
+                       GHNO(1510) "the key that signs responses of WSTEP for issuer %s was sealed "
                        "with another sealing key", issuer);
         ctl_verdict(check, name, CTL_VERDICT_ERROR, &result);
         check->sealed_otherwise = 1;

@@ -89,7 +89,7 @@ static apr_status_t end_work(gh_transaction_t *transaction, void *baton)
     if (lookup->untold && !lookup->why.number[0]) {
         /* the others are known now; the gap stays open */
         gh_result_fail(&lookup->why, GH_EUNKNOWN, GH_FAILURE_UNAVAILABLE, "events.lookup", NULL,
-                       GHNO(1591) "of %d of %d certificates the gateway does not say what they "
+                       GHNO(1512) "of %d of %d certificates the gateway does not say what they "
                        "are", lookup->untold, lookup->asked);
         lookup->cannot = 1;
     }
@@ -278,7 +278,7 @@ static void pass(one_t *one, const gh_result_t *why)
     }
     ++lookup->asked;
     if (++lookup->untold <= UNTOLD_TOLD) {
-        gh_log(lookup->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1590) "issuer %s: "
+        gh_log(lookup->service->gateway.log, GH_LOG_WARNING, APR_SUCCESS, GHNO(1511) "issuer %s: "
                "the gateway does not say whether certificate %s is revoked: %s: %s",
                lookup->feed.issuer, gh_hex(lookup->pool, serial.data, serial.length), why->number,
                why->message);

@@ -248,7 +248,7 @@ static void end_old(ca_search_t *search)
             gh_result_fail(&one->result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE, "cagw.events",
                            "Look at the CA whether there is a certificate, then gatehousectl "
                            "enrolment retry or cancel.",
-                           GHNO(1593) "there are too many events since the CA of issuer %s was "
+                           GHNO(1514) "there are too many events since the CA of issuer %s was "
                            "called", search->service->issuer->name);
             one->done(one);
         }
@@ -518,7 +518,7 @@ static void page_read(void *baton)
     if (search->rv == APR_SUCCESS && more && framework_queue_paused(queue_of(search))) {
         search->rv = gh_result_fail(&search->result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE,
                                     "cagw.events", NULL,
-                                    GHNO(1592) "the events of the CA of issuer %s are read to the "
+                                    GHNO(1513) "the events of the CA of issuer %s are read to the "
                                     "end when the gateway is called again",
                                     search->service->issuer->name);
     }

@@ -232,7 +232,7 @@ static apr_status_t other_spelling(const gh_directory_entry_t **entry,
     *entry = NULL;
     return gh_result_fail(lookup->result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND,
                           "directory.spelling", "Write the name as the directory has it.",
-                          GHNO(1641) "directory %s has no account %.100s, only one that is spelt "
+                          GHNO(1523) "directory %s has no account %.100s, only one that is spelt "
                           "otherwise", lookup->directory->config->name, name);
 }
 
@@ -370,7 +370,7 @@ static apr_status_t ambiguous(gh_directory_lookup_t *lookup, const char *princip
     apr_status_t rv = gh_result_fail(
         lookup->result, GH_ECONFLICT, GH_FAILURE_CONFLICT, "directory.ambiguous",
         "Let no account have the name of another as its user principal name.",
-        GHNO(1640) "%.100s is the name of one account of directory %s, and the user principal "
+        GHNO(1522) "%.100s is the name of one account of directory %s, and the user principal "
         "name of another", principal, lookup->directory->config->name);
 
     gh_result_cause(lookup->result, "%.200s, %.200s",
@@ -430,7 +430,7 @@ static apr_status_t check_readable(gh_directory_lookup_t *lookup,
     return gh_result_fail(lookup->result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE,
                           "directory.unreadable",
                           "Let the account that binds read the attributes of accounts.",
-                          GHNO(1644) "directory %s does not show %s of an account",
+                          GHNO(1525) "directory %s does not show %s of an account",
                           lookup->directory->config->name, missing);
 }
 
@@ -507,7 +507,7 @@ apr_status_t gh_directory_account_by_sid(const gh_directory_account_t **account,
     if (!bytes.length) {
         return gh_result_fail(result, APR_NOTFOUND, GH_FAILURE_NOT_FOUND, "directory.sid",
                               "Look where the certificate has it from.",
-                              GHNO(1500) "what should be a security identifier is none");
+                              GHNO(1477) "what should be a security identifier is none");
     }
     return look_up(account, directory, find_sid,
                    apr_pstrcat(p, "(objectSid=", gh_directory_escape_bytes(bytes, p), ")", NULL),

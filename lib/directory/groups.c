@@ -198,7 +198,7 @@ static apr_status_t add_token(apr_array_header_t *sids, gh_directory_lookup_t *l
     /* every account has a primary group at least */
     return gh_result_fail(lookup->result, GH_EUNAVAILABLE, GH_FAILURE_UNAVAILABLE,
                           "directory.token", "Let the account that binds read tokenGroups.",
-                          GHNO(1642) "directory %s does not show the groups of an account",
+                          GHNO(1524) "directory %s does not show the groups of an account",
                           lookup->directory->config->name);
 }
 

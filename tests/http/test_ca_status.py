@@ -287,7 +287,7 @@ def test_a_certificate_of_which_nothing_is_said_hides_no_other(make_server, gate
     gateway.cursor_at_end = True
     before = sorted(spread(gateway, 3), key=lambda issued: issued.serial)
     remote = feeding(make_server, gateway).ready()
-    remote.server.expect("GH0849", "GH1317", "GH1321", "GH1590")
+    remote.server.expect("GH0849", "GH1317", "GH1321", "GH1511")
     wait_until(lambda: all(serial(one) in known(remote.server) for one in before), 15, 0.5,
                "the events")
     gateway.unreadable_as = "no-page"
@@ -300,7 +300,7 @@ def test_a_certificate_of_which_nothing_is_said_hides_no_other(make_server, gate
     wait_until(lambda: serial(behind) in known(remote.server), 60, 0.5, "what is behind it")
     wait_until(lambda: "GH1321" in remote.server.log.text(), 40, 0.3, "the alarm")
     assert status_of(remote.server, before[2]) == "revoked"
-    assert "GH1591: of 1 of " in remote.server.log.text()
+    assert "GH1512: of 1 of " in remote.server.log.text()
     asked = [call for call in gateway.calls_of("certificate") if serial(before[2]) in call.path]
     assert len(asked) == 1
     job, = remote.server.ctl_ok("job", "list").objects

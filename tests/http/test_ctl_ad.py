@@ -199,9 +199,9 @@ def test_options(server):
         r["dNSHostName"][0] for r in parse(export(server, "--host", "pki.corp.example")).values()
         if "dNSHostName" in r]
     for arguments, number, code in (
-            (["ad", "export"], "GH1561", 2), (["ad", "export", "--base", "corp"], "GH1561", 2),
-            (["ad", "export", "--base", BASE, "--ntauth", "old"], "GH1562", 2),
-            (["ad", "export", "--base", BASE, "--tenant", "other"], "GH1563", 3)):
+            (["ad", "export"], "GH1505", 2), (["ad", "export", "--base", "corp"], "GH1505", 2),
+            (["ad", "export", "--base", BASE, "--ntauth", "old"], "GH1506", 2),
+            (["ad", "export", "--base", BASE, "--tenant", "other"], "GH1507", 3)):
         result = server.ctl(*arguments, as_json=False)
         assert number in result.err and result.status == code, result.err
 
@@ -210,7 +210,7 @@ def test_without_wstep(make_server):
     from harness.config import issuer
     server = make_server(lambda s: issuer(s.authority), start=False)
     result = server.ctl("ad", "export", "--base", BASE, as_json=False)
-    assert "GH1563" in result.err and result.status != 0
+    assert "GH1507" in result.err and result.status != 0
 
 
 def test_of_the_directory(make_server):
@@ -246,13 +246,13 @@ def test_check(make_server):
     server = make_server(wstep.content_with(), **wstep.OPTIONS)
     wstep.client(server).issue(wstep.csr())
     found = verdicts(server)
-    assert found["wstep.Machine"]["gh"] == "GH1564"
+    assert found["wstep.Machine"]["gh"] == "GH1508"
     assert found["wstep.Machine"]["verdict"] == "warning"
     assert not {"wstep", "wstep.User", "wstep.Bob"} & set(found)
     assert found["ra.devices.wstep"]["verdict"] == "ok"
     server.stop()
     server.make_secret("sealing-key", os.urandom(32).hex())
-    assert verdicts(server)["ra.devices.wstep"]["gh"] == "GH1566"
+    assert verdicts(server)["ra.devices.wstep"]["gh"] == "GH1510"
 
 
 def test_check_withdrawn(make_server):
@@ -261,4 +261,4 @@ def test_check_withdrawn(make_server):
     mine = f"{issued.certificate.serial_number:032x}"
     signer = [c["serial"] for c in server.certificates() if c["serial"] != mine]
     server.ctl_ok("cert", "revoke", signer[0])
-    assert verdicts(server)["ra.devices.wstep"]["gh"] == "GH1565"
+    assert verdicts(server)["ra.devices.wstep"]["gh"] == "GH1509"

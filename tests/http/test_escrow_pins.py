@@ -127,11 +127,11 @@ def test_a_bad_line_of_a_file_of_pins(nodes):
     before = path.read_text()
     problem(ask(first, "/uem", first.uem), 403, "GH1150")
     path.write_text(f"{first.provider.pin} everybody\n{first.uem.pin} uem\n{before}")
-    first.expect("GH1610")
+    first.expect("GH1515")
     wait_until(lambda: ask(first, "/uem", first.uem).status == 200, 20, what="the good line")
     assert configure(first).status == 200
     problem(ask(first, "/provider", first.provider), 403, "GH1150")
-    assert re.search(rf"GH1610: line 1 of {path}: a role is provider, uem or admin",
+    assert re.search(rf"GH1515: line 1 of {path}: a role is provider, uem or admin",
                      first.log.text())
     row, = [row for row in first.ctl("check").objects if row["name"] == "escrow.pins"]
     assert row["verdict"] == "error" and row["gh"] == "GH1159"

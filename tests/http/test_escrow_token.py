@@ -134,7 +134,7 @@ def test_vault_away(delivering, restart):
     wait_until(lambda: unless_away(delivering.skeleton, device), 120, 1, what="the vault")
     taken, = delivering.delivered(device)
     assert device.open(taken["document"]) == [serial]
-    assert ("GH1612" in server.log.text()) is not restart
+    assert ("GH1517" in server.log.text()) is not restart
 
 
 def test_signer_away(delivering):

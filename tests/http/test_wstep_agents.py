@@ -203,11 +203,11 @@ def test_signed(server):
     alice = enrol(server, "alice", 1)
     made = SignedEnvelope(e.RST, e.request(e.ISSUE, csr(5, "Employee")), alice)
     is_of(Client.read(Client(server.url(CERTIFICATE)).call(made)).certificate, "alice", 1104)
-    refused("GH1511", Client(server.url(UNSIGNED)).call, made)
+    refused("GH1488", Client(server.url(UNSIGNED)).call, made)
     # another request under the same signature
     other = str(made).replace(made.parts["body"], made.parts["body"].replace(
         made.body, e.request(e.ISSUE, csr(6, "Employee"))))
-    refused("GH1510", Client(server.url(CERTIFICATE)).call, other)
+    refused("GH1487", Client(server.url(CERTIFICATE)).call, other)
 
 
 def test_security_identifier_counts(server, directory):
@@ -224,8 +224,8 @@ def test_security_identifier_counts(server, directory):
 def test_disabled(server, directory):
     dave = enrol(server, "dave", 3)
     change(directory, "dave", "userAccountControl", "514")
-    refused("GH1506", by_tls(server, dave).issue, csr(2, "Alone"))
-    refused("GH1506", by_tls(server, dave).issue, renewal(request_of(
+    refused("GH1483", by_tls(server, dave).issue, csr(2, "Alone"))
+    refused("GH1483", by_tls(server, dave).issue, renewal(request_of(
         dave, 4, subject="CN=dave", template=template("Employee")), dave))
     change(directory, "dave", "userAccountControl", "512")
     assert by_tls(server, dave).issue(csr(2, "Alone")).certificate
@@ -257,13 +257,13 @@ def test_foreign_refused(server):
     foreign = server.foreign
     token = csr(2, "Alone")
     refused("GH1434", by_tls(server, foreign.issue(8)).issue, token)
-    refused("GH1513", by_tls(server, foreign.revoked).issue, token)
+    refused("GH1490", by_tls(server, foreign.revoked).issue, token)
     past = datetime.datetime.utcnow() - datetime.timedelta(days=9)
     old = foreign.issue(8, upn="alice", start=past, days=2)     # TLS would refuse that before
-    refused("GH1513", Client(server.url(CERTIFICATE)).call,
+    refused("GH1490", Client(server.url(CERTIFICATE)).call,
             SignedEnvelope(e.RST, e.request(e.ISSUE, token), old))
     other = Foreign(server, "Other", "p384-01")
-    refused("GH1502", by_tls(server, other.issue(8, upn="alice")).issue, token)
+    refused("GH1479", by_tls(server, other.issue(8, upn="alice")).issue, token)
     # who calls himself like the CA
     twin = Foreign(server, "Foreign", "p384-01")
     with pytest.raises(Fault) as fault:
@@ -274,7 +274,7 @@ def test_foreign_refused(server):
 def test_foreign_elsewhere(server):
     """A CRL that is over lets nobody in, and a location may trust nobody."""
     alice = server.foreign.issue(8, upn="alice")
-    for tenant, number in (("gamma", "GH1513"), ("delta", "GH1502")):
+    for tenant, number in (("gamma", "GH1490"), ("delta", "GH1479")):
         path = f"/wstep/certificate/services/{tenant}/devices"
         refused(number, by_tls(server, alice, path).issue, csr(2, "Alone"))
 
@@ -282,15 +282,15 @@ def test_foreign_elsewhere(server):
 def test_check(server):
     """gatehousectl tells of the CRL that is over, and of the other one that soon is."""
     told = [one for one in server.ctl("check").objects if one["name"] == "wstep.client-ca"]
-    assert {(one["verdict"], one["gh"]) for one in told} == {("error", "GH1515"),
-                                                             ("warning", "GH1515")}
+    assert {(one["verdict"], one["gh"]) for one in told} == {("error", "GH1492"),
+                                                             ("warning", "GH1492")}
 
 
 def test_foreign_usage(server):
     """By a signature, for TLS would have refused it before."""
     other = server.foreign.issue(8, upn="alice", usage=ExtendedKeyUsageOID.EMAIL_PROTECTION)
     made = SignedEnvelope(e.RST, e.request(e.ISSUE, csr(5, "Employee")), other)
-    refused("GH1513", Client(server.url(CERTIFICATE)).call, made)
+    refused("GH1490", Client(server.url(CERTIFICATE)).call, made)
 
 
 # On behalf of others

@@ -138,7 +138,7 @@ def test_reasons(server):
     client(server).policies()
     text = server.log.text(mark)
     for name in [*UNFIT, "Missing"]:
-        assert f"GH1538: template {name} of the directory is not offered" in text, name
+        assert f"GH1501: template {name} of the directory is not offered" in text, name
 
 
 def test_issue(server):
@@ -218,4 +218,4 @@ def test_configtest(make_server):
     result = make_server(wstep.content_with(templates=wstep.TEMPLATES + (
         f"<CertificateTemplate X>\nTemplateInDirectory on\nTemplateProfile {PROFILE}\n"
         "</CertificateTemplate>\n")), start=False, **wstep.OPTIONS).configtest()
-    assert result.returncode != 0 and "GH1539" in result.stderr
+    assert result.returncode != 0 and "GH1502" in result.stderr

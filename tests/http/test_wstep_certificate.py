@@ -128,29 +128,29 @@ def test_caller_is_not_a_user(server):
 
 
 def test_no_certificate(server):
-    refused("GH1507", by_tls(server).issue, wstep.csr("CN=x", 5, template=MACHINE))
-    refused("GH1507", by_tls(server, path=POLICIES).policies)
+    refused("GH1484", by_tls(server).issue, wstep.csr("CN=x", 5, template=MACHINE))
+    refused("GH1484", by_tls(server, path=POLICIES).policies)
     # a password does not help where a certificate is asked for
     client = by_tls(server)
     client.user, client.password = wstep.USER, wstep.PASSWORD
-    refused("GH1507", client.issue, wstep.csr("CN=x", 5, template=MACHINE))
+    refused("GH1484", client.issue, wstep.csr("CN=x", 5, template=MACHINE))
 
 
 def test_stranger(server):
     stranger = Identity.self_signed(device_key(6), "CN=nobody")
-    fault = refused("GH1502", by_tls(server, stranger).issue, renewal(request_of(stranger, 5),
+    fault = refused("GH1479", by_tls(server, stranger).issue, renewal(request_of(stranger, 5),
                                                                       stranger))
     assert fault.hresult == 0x8007052E and fault.code == "s:Sender"
     # of the same number as one of ours
     ours = enrol(server, 4, "CN=double")
     twin = Identity.self_signed(device_key(6), "CN=double", serial=ours.parsed.serial_number)
-    refused("GH1502", by_tls(server, twin).issue, renewal(request_of(twin, 5), twin))
+    refused("GH1479", by_tls(server, twin).issue, renewal(request_of(twin, 5), twin))
 
 
 def test_of_another_tenant(server):
     """The same template of another CA and tenant."""
     other = enrol(server, 7, "CN=beta", "/wstep/usertoken/services/beta/other")
-    refused("GH1502", by_tls(server, other).issue, renewal(request_of(other, 5), other))
+    refused("GH1479", by_tls(server, other).issue, renewal(request_of(other, 5), other))
     with pytest.raises(Fault):
         anonymous(server).issue(renewal(request_of(other, 5), other))
 
@@ -160,8 +160,8 @@ def test_revoked(server, change):
     holder = enrol(server, 4, f"CN={change}")
     server.ctl_ok("cert", change, f"{holder.parsed.serial_number:x}")
     token = renewal(request_of(holder, 5), holder)
-    refused("GH1503", by_tls(server, holder).issue, token)
-    refused("GH1503", by_tls(server, holder, POLICIES).policies)
+    refused("GH1480", by_tls(server, holder).issue, token)
+    refused("GH1480", by_tls(server, holder, POLICIES).policies)
     with pytest.raises(Fault) as fault:
         anonymous(server).issue(token)
     assert fault.value.hresult == 0x8009400E
@@ -252,7 +252,7 @@ def test_by_proxy(server):
     token = renewal(request_of(holder, 5), holder)
     client, message, pem = by_header(server, holder, token)
     response = client.send(message, headers={"X-Client-Cert": pem})
-    assert response.status == 500 and b"GH1507" in response.body
+    assert response.status == 500 and b"GH1484" in response.body
     status, body = from_proxy(server, holder, token)
     assert status == 200, body
 
@@ -270,7 +270,7 @@ def test_without_escrow(make_server):
     old = enrol(server, 1, "CN=alone")
     issued = by_tls(server, old).issue(renewal(request_of(old, 2), old))
     assert issued.certificate.subject == old.parsed.subject
-    refused("GH1507", by_tls(server).issue, renewal(request_of(old, 2), old))
+    refused("GH1484", by_tls(server).issue, renewal(request_of(old, 2), old))
 
 
 def test_past_its_end(server):
@@ -288,7 +288,7 @@ def test_past_its_end(server):
                + datetime.timedelta(seconds=1), 30)
     old, token = tokens["acme"]
     status, body = from_proxy(server, old, token)
-    assert status == 500 and b"GH1504" in body
+    assert status == 500 and b"GH1481" in body
     assert anonymous(server).issue(token).certificate.subject == old.parsed.subject
     with pytest.raises(Fault) as fault:
         anonymous(server, "/wstep/anonymous/services/beta/devices").issue(tokens["beta"][1])

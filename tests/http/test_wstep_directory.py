@@ -310,7 +310,7 @@ def test_principal_of_another(by_principal, name):
     """Who has given himself the name of another gets nothing with his own password."""
     with pytest.raises(Fault) as fault:
         logged_on(by_principal, name, "of mallory")
-    assert fault.value.number == "GH1640" and "cn=" not in fault.value.reason.lower()
+    assert fault.value.number == "GH1522" and "cn=" not in fault.value.reason.lower()
     assert "cn=mallory" in by_principal.error_log_path.read_text().lower()
 
 

@@ -126,14 +126,14 @@ NTLM_OID = "1.3.6.1.4.1.311.2.2.10"
 
 
 @pytest.mark.parametrize("header, number", [
-    (b"Negotiate " + base64.b64encode(NTLM), "GH1530"),
-    (b"Negotiate " + base64.b64encode(spnego(NTLM_OID, token=NTLM)), "GH1530"),
-    (b"Negotiate " + base64.b64encode(spnego(NTLM_OID)), "GH1530"),
-    (b"NTLM " + base64.b64encode(NTLM), "GH1533"),
-    (b"Basic YWxpY2U6c2VlZGVk", "GH1533"),
-    (b"Negotiate AAAA", "GH1531"), (b"Negotiate", "GH1531"), (b"Negotiate %%%", "GH1531"),
+    (b"Negotiate " + base64.b64encode(NTLM), "GH1493"),
+    (b"Negotiate " + base64.b64encode(spnego(NTLM_OID, token=NTLM)), "GH1493"),
+    (b"Negotiate " + base64.b64encode(spnego(NTLM_OID)), "GH1493"),
+    (b"NTLM " + base64.b64encode(NTLM), "GH1496"),
+    (b"Basic YWxpY2U6c2VlZGVk", "GH1496"),
+    (b"Negotiate AAAA", "GH1494"), (b"Negotiate", "GH1494"), (b"Negotiate %%%", "GH1494"),
     (b"Negotiate " + base64.b64encode(spnego("1.2.840.113554.1.2.2", token=b"\x60\x02\x05\x00")),
-     "GH1531")])
+     "GH1494")])
 def test_other_tokens(server, header, number):
     response = Client(server.url(XCEP)).send(message(), headers={"Authorization": header.decode()})
     assert response.status == 401
@@ -146,16 +146,16 @@ def test_encryption(server, realm):
     for name, kind in (("RC4", "arcfour-hmac"), ("3DES", "des3-cbc-sha1")):
         client = KerberosClient(server, XCEP, realm.caller("alice"), service=name)
         assert client.send(message()).status == 401
-        assert server.audit()[-1]["gh"] == "GH1532"
+        assert server.audit()[-1]["gh"] == "GH1495"
         session = KerberosClient(server, XCEP, realm.caller(
             "alice", preferring(kind)))
         assert session.send(message()).status == 401
-        assert server.audit()[-1]["gh"] == "GH1532"
+        assert server.audit()[-1]["gh"] == "GH1495"
 
 
 def test_weak_by_switch(make_server, realm):
     server = make_server(content_with(realm, "WSTEPWeakKerberos on"), **OPTIONS)
-    server.expect("GH1537")
+    server.expect("GH1500")
     for name, kind in (("RC4", "arcfour-hmac"), ("3DES", "des3-cbc-sha1")):
         assert KerberosClient(server, XCEP, realm.caller("alice"), service=name).policies().policies
         session = realm.caller("alice", preferring(kind))
@@ -182,7 +182,7 @@ def test_foreign_realm(make_server, realm, alice):
 def test_user_without_realm(make_server, realm, alice):
     server = make_server(content_with(realm, gssapi=["GssapiLocalName on"]), **OPTIONS)
     out = alice.send(url(server, XCEP), message())
-    assert out[-1][0] == 401 and server.audit()[-1]["gh"] == "GH1540"
+    assert out[-1][0] == 401 and server.audit()[-1]["gh"] == "GH1503"
 
 
 def test_realm_is_no_netbios_name(make_server, realm, alice):
@@ -196,7 +196,7 @@ def test_realm_is_no_netbios_name(make_server, realm, alice):
 
 def test_configtest(make_server, realm):
     result = make_server(content_with(realm, ahead=""), start=False, **OPTIONS).configtest()
-    assert result.returncode != 0 and "GH1536" in result.stderr
+    assert result.returncode != 0 and "GH1499" in result.stderr
 
 
 def test_nobody_was_asked(make_server, realm, alice):
@@ -206,5 +206,5 @@ def test_nobody_was_asked(make_server, realm, alice):
 
     server = make_server(content, **OPTIONS)
     out = alice.send(url(server, XCEP), message())
-    assert out[-1][0] == 401 and b"GH1534" in out[-1][2]
+    assert out[-1][0] == 401 and b"GH1497" in out[-1][2]
     assert ElementTree.fromstring(str(message())) is not None
