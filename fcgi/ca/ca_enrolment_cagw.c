@@ -17,8 +17,8 @@
 
 #define RULE "cagw.enrolment"
 
-/** How long events that cannot be read are given to be so. */
-#define UNREAD_PATIENCE apr_time_from_sec(300)
+/** How long events that cannot be read are given to be mended, or to be read at another time. */
+#define UNREAD_PATIENCE apr_time_from_sec(3600)
 
 /** What a job remembers of the other side begins with what it is. */
 #define REFERENCE_SERIAL "serial:"
