@@ -136,7 +136,6 @@ def test_a_node_that_is_cut_off(make_nodes, redis, way, level):
     knows = [ocsp.GOOD, ocsp.REVOKED] if level == "redis" else [ocsp.GOOD]
     first = min(min(times) for times in seen.values())
     assert min(min(seen[status]) for status in knows if status in seen) == first, seen
-    assert min(seen[ocsp.GOOD]) < MAX_STALE / 2, seen
     assert max(seen[ocsp.GOOD]) <= MAX_STALE, seen
     assert min(seen[ocsp.TRY_LATER]) >= MAX_STALE - 1 and len(seen[ocsp.TRY_LATER]) > 5, seen
     assert set(seen) <= {ocsp.GOOD, ocsp.TRY_LATER, ocsp.REVOKED}
