@@ -186,16 +186,16 @@ def test_ctl_refuses(nodes):
 
 
 def test_pin_file(nodes):
-    """The file is read again; one with a mistake changes nothing."""
+    """The file is read again; a line with a mistake takes nobody else's place."""
     first, _ = nodes
     path = first.root / "pins"
     kept = path.read_text()
     path.write_text(kept + f"{first.uem.pin} uem\n")
     wait_until(lambda: ask(first, "/uem", first.uem).status == 200, 10, 0.1)
-    first.allow("GH1160")
-    path.write_text(kept + f"{first.uem.pin} uem\nrubbish\n")
+    first.allow("GH1515")
+    path.write_text(kept + f"rubbish\n{first.uem.pin} uem\n")
     wait_until(lambda: ask(first, "/uem", first.uem).status == 200
-               and "GH1160" in first.log.text(), 10, 0.1, what="a complaint")
+               and "GH1515" in first.log.text(), 10, 0.1, what="a complaint")
     path.write_text(kept)
     wait_until(lambda: ask(first, "/uem", first.uem).status == 403, 10, 0.1)
 
