@@ -187,9 +187,13 @@ def test_worker_that_stood_still_before_its_call(make_server, gateway, subject):
     posts = remote.posts()
     path = remote.server.store_uri.split(":", 1)[1]
     with contextlib.closing(sqlite3.connect(path, timeout=20, isolation_level=None)) as store:
+        before, = store.execute("SELECT count(*) FROM enrolment").fetchone()
         many = Enrolling(remote, subject, 3)
-        wait_until(lambda: store.execute("SELECT count(*) FROM job WHERE holder IS NOT NULL"
-                                         " AND sent = 0").fetchone()[0], 10, 0.02, "the job")
+        # all are stored, for httpd must not be kept from that, and one waits for its turn
+        wait_until(lambda: store.execute(
+            "SELECT (SELECT count(*) FROM enrolment) = ? AND (SELECT count(*) FROM job WHERE"
+            " holder IS NOT NULL AND sent = 0) > 0", (before + 3,)).fetchone()[0], 10, 0.02,
+                   "the job")
         store.execute("BEGIN IMMEDIATE")
         time.sleep(2.8)                     # the turn of one comes, and it waits for the store
         os.kill(worker, signal.SIGSTOP)
