@@ -2,6 +2,7 @@
 """The vault's key and the key that signs profiles on a token (SoftHSM)."""
 
 import subprocess
+import time
 
 import pytest
 
@@ -126,6 +127,7 @@ def test_vault_away(delivering, restart):
     with pytest.raises(Unexpected) as refused:
         delivering.upload(device)
     assert refused.value.status == 503
+    time.sleep(2)               # another process may still be at its first tries
     token.show()
     if restart:
         server.restart()
