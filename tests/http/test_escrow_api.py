@@ -535,7 +535,7 @@ def test_on_postgresql(make_server):
     with Cluster() as cluster:
         server = make_server(content, own_modules=OWN_MODULES, modules=MODULES,
                              store=cluster.database())
-        server.allow(*SSL_CHATTER, "GH0083")
+        server.allow(*SSL_CHATTER, "GH0083", "GH0817", "GH0818")  # nobody is at its URL
         pair = new_pair()
         device = Device(pair["device_uuid"], server.device_ca)
         accepted = send_skeleton(server, skeleton_of(pair, device))
