@@ -16,42 +16,9 @@
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 
+#include "bench/bare_issue.h"
 #include "bench/support.h"
 #include "decoding_support.h"
-
-#define LIFETIME (365 * 86400L)
-#define BACKDATE 300
-
-typedef struct {
-    OSSL_LIB_CTX *decoding;             /* NULL: the default one */
-    X509 *ca;
-    EVP_PKEY *ca_key;
-    X509 *ra;
-    EVP_PKEY *ra_key;
-    STACK_OF(X509_EXTENSION) *fixed;    /* what does not change from one certificate to the next */
-} server_t;
-
-/* The extensions of an issued certificate that depend on nothing but CA and profile. */
-static void add_fixed(server_t *server, const char *name, const char *value)
-{
-    X509_EXTENSION *extension;
-    X509V3_CTX context;
-
-    X509V3_set_ctx(&context, server->ca, NULL, NULL, NULL, 0);
-    extension = X509V3_EXT_conf(NULL, &context, name, value);
-    bench_need(extension && sk_X509_EXTENSION_push(server->fixed, extension), name);
-}
-
-static void prepare(server_t *server)
-{
-    server->fixed = sk_X509_EXTENSION_new_null();
-    bench_need(server->fixed != NULL, "getting memory");
-    add_fixed(server, "authorityKeyIdentifier", "keyid:always");
-    add_fixed(server, "keyUsage", "critical,digitalSignature,keyEncipherment");
-    add_fixed(server, "extendedKeyUsage", "clientAuth");
-    add_fixed(server, "crlDistributionPoints", "URI:http://127.0.0.1:8080/crl/devices.crl");
-    add_fixed(server, "authorityInfoAccess", "caIssuers;URI:http://127.0.0.1:8080/ca/devices.cer");
-}
 
 static CMS_ContentInfo *parse(const unsigned char *data, size_t length, OSSL_LIB_CTX *context)
 {
@@ -62,7 +29,7 @@ static CMS_ContentInfo *parse(const unsigned char *data, size_t length, OSSL_LIB
 }
 
 /** Verifies and decrypts. */
-static X509_REQ *open_request(const server_t *server, CMS_ContentInfo *outer)
+static X509_REQ *open_request(const bare_server_t *server, CMS_ContentInfo *outer)
 {
     ASN1_OCTET_STRING **content = CMS_get0_content(outer);
     BIO *out = BIO_new(BIO_s_mem());
@@ -86,76 +53,6 @@ static X509_REQ *open_request(const server_t *server, CMS_ContentInfo *outer)
     CMS_ContentInfo_free(envelope);
     BIO_free(out);
     return request;
-}
-
-/** The key as the request has it: X509_set_pubkey() would encode it and decode it again. */
-static void copy_key(X509 *certificate, X509_REQ *request)
-{
-    X509_ALGOR *algorithm;
-    ASN1_OBJECT *object;
-    const unsigned char *data;
-    unsigned char *copy;
-    int length;
-
-    bench_need(X509_PUBKEY_get0_param(NULL, &data, &length, &algorithm,
-                                      X509_REQ_get_X509_PUBKEY(request)),
-               "X509_PUBKEY_get0_param");
-    object = OBJ_dup(algorithm->algorithm);
-    copy = OPENSSL_memdup(data, (size_t)length);
-    bench_need(object && copy
-               && X509_PUBKEY_set0_param(X509_get_X509_PUBKEY(certificate), object, V_ASN1_NULL,
-                                         NULL, copy, length), "X509_PUBKEY_set0_param");
-}
-
-static void add_key_identifier(X509 *certificate)
-{
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    ASN1_OCTET_STRING *identifier = ASN1_OCTET_STRING_new();
-    ASN1_BIT_STRING *key = X509_get0_pubkey_bitstr(certificate);
-
-    bench_need(identifier && key
-               && EVP_Digest(ASN1_STRING_get0_data(key), (size_t)ASN1_STRING_length(key), digest,
-                             NULL, EVP_sha256(), NULL)
-               && ASN1_OCTET_STRING_set(identifier, digest, 20)
-               && X509_add1_ext_i2d(certificate, NID_subject_key_identifier, identifier, 0,
-                                    X509V3_ADD_DEFAULT), "subjectKeyIdentifier");
-    ASN1_OCTET_STRING_free(identifier);
-}
-
-static void add_extensions(const server_t *server, X509 *certificate, X509_REQ *request)
-{
-    STACK_OF(X509_EXTENSION) *requested = X509_REQ_get_extensions(request);
-    int i;
-
-    add_key_identifier(certificate);
-    for (i = 0; i < sk_X509_EXTENSION_num(server->fixed); ++i) {
-        bench_need(X509_add_ext(certificate, sk_X509_EXTENSION_value(server->fixed, i), -1),
-                   "X509_add_ext");
-    }
-    for (i = 0; i < sk_X509_EXTENSION_num(requested); ++i) {
-        bench_need(X509_add_ext(certificate, sk_X509_EXTENSION_value(requested, i), -1),
-                   "X509_add_ext");
-    }
-    sk_X509_EXTENSION_pop_free(requested, X509_EXTENSION_free);
-}
-
-static X509 *issue(const server_t *server, X509_REQ *request)
-{
-    X509 *certificate = X509_new();
-    BIGNUM *serial = BN_new();
-
-    bench_need(certificate && serial && BN_rand(serial, 127, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ANY)
-               && BN_to_ASN1_INTEGER(serial, X509_get_serialNumber(certificate))
-               && X509_set_version(certificate, X509_VERSION_3)
-               && X509_set_issuer_name(certificate, X509_get_subject_name(server->ca))
-               && X509_set_subject_name(certificate, X509_REQ_get_subject_name(request))
-               && X509_gmtime_adj(X509_getm_notBefore(certificate), -BACKDATE)
-               && X509_gmtime_adj(X509_getm_notAfter(certificate), LIFETIME), "X509_new");
-    copy_key(certificate, request);
-    add_extensions(server, certificate, request);
-    bench_need(X509_sign(certificate, server->ca_key, EVP_sha256()) > 0, "X509_sign");
-    BN_free(serial);
-    return certificate;
 }
 
 /** The certificate alone in a degenerate message, encrypted to who sent the request. */
@@ -194,7 +91,7 @@ static void copy_attribute(CMS_SignerInfo *to, const char *name, CMS_SignerInfo 
     add_attribute(to, name, type, ASN1_STRING_get0_data(value), ASN1_STRING_length(value));
 }
 
-static size_t reply(const server_t *server, CMS_SignerInfo *asked, BIO *content)
+static size_t reply(const bare_server_t *server, CMS_SignerInfo *asked, BIO *content)
 {
     const unsigned flags = CMS_BINARY | CMS_NOSMIMECAP | CMS_PARTIAL;
     CMS_ContentInfo *cms = CMS_sign(NULL, NULL, NULL, NULL, flags);
@@ -220,7 +117,7 @@ static size_t reply(const server_t *server, CMS_SignerInfo *asked, BIO *content)
     return (size_t)length;
 }
 
-static size_t enrol(const server_t *server, const bench_message_t *message)
+static size_t enrol(const bare_server_t *server, const bench_message_t *message)
 {
     CMS_ContentInfo *outer = parse(message->data, message->length, server->decoding);
     CMS_SignerInfo *si = bench_signer(outer);
@@ -231,7 +128,7 @@ static size_t enrol(const server_t *server, const bench_message_t *message)
 
     CMS_SignerInfo_get0_algs(si, NULL, &client, NULL, NULL);
     bench_need(client && X509_get0_pubkey(client), "finding the signer");
-    certificate = issue(server, request);
+    certificate = bare_issue(server, request);
     envelope = encrypt(certificate, client, server->decoding);
     length = reply(server, si, envelope);
     BIO_free(envelope);
@@ -251,7 +148,7 @@ static double cpu_seconds(void)
 
 int main(int argc, char **argv)
 {
-    server_t server;
+    bare_server_t server;
     bench_pack_t pack;
     size_t first = 0, count = 1000, i, bytes = 0;
     double cpu, started;
@@ -289,7 +186,7 @@ int main(int argc, char **argv)
     if (first > pack.count || count > pack.count - first) {
         bench_die("there are only %zu messages", pack.count);
     }
-    prepare(&server);
+    bare_prepare(&server);
     for (i = 0; i < 20 && i < count; ++i) {
         bytes += enrol(&server, &pack.messages[first + i]);
     }

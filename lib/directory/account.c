@@ -125,23 +125,6 @@ static int has_class(const gh_directory_entry_t *entry, const char *name)
     return 0;
 }
 
-static const apr_array_header_t *texts_of(const gh_directory_entry_t *entry, const char *name,
-                                          apr_pool_t *p)
-{
-    const apr_array_header_t *values = values_of(entry, name);
-    apr_array_header_t *texts = apr_array_make(p, 4, sizeof(const char *));
-    int i;
-
-    for (i = 0; values && i < values->nelts; ++i) {
-        gh_bytes_t value = APR_ARRAY_IDX(values, i, gh_bytes_t);
-
-        if (!memchr(value.data, '\0', value.length)) {
-            APR_ARRAY_PUSH(texts, const char *) = (const char *)value.data;
-        }
-    }
-    return texts->nelts ? texts : NULL;
-}
-
 static apr_int64_t number_of(const gh_directory_entry_t *entry, const char *name)
 {
     const char *text = gh_directory_entry_text(entry, name);
@@ -177,7 +160,7 @@ static void take_account(gh_directory_account_t *account, const gh_directory_ent
     account->host = gh_directory_entry_text(entry, "dNSHostName");
     account->mail = gh_directory_entry_text(entry, "mail");
     account->principal = gh_directory_entry_text(entry, "userPrincipalName");
-    account->services = texts_of(entry, "servicePrincipalName", p);
+    account->services = gh_directory_entry_texts(entry, "servicePrincipalName", p);
     account->machine = has_class(entry, "computer");
     if (sids) {
         account->sid = gh_directory_sid_text(APR_ARRAY_IDX(sids, 0, gh_bytes_t), p);

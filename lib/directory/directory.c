@@ -260,6 +260,24 @@ const apr_array_header_t *gh_directory_entry_values(const gh_directory_entry_t *
     return NULL;
 }
 
+const apr_array_header_t *gh_directory_entry_texts(const gh_directory_entry_t *entry,
+                                                   const char *name, apr_pool_t *p)
+{
+    const apr_array_header_t *values = entry ? gh_directory_entry_values(entry, name)
+                                             : NULL;
+    apr_array_header_t *texts = apr_array_make(p, 4, sizeof(const char *));
+    int i;
+
+    for (i = 0; values && i < values->nelts; ++i) {
+        gh_bytes_t value = APR_ARRAY_IDX(values, i, gh_bytes_t);
+
+        if (!memchr(value.data, '\0', value.length)) {
+            APR_ARRAY_PUSH(texts, const char *) = (const char *)value.data;
+        }
+    }
+    return texts->nelts ? texts : NULL;
+}
+
 const char *gh_directory_entry_text(const gh_directory_entry_t *entry, const char *name)
 {
     const apr_array_header_t *values = gh_directory_entry_values(entry, name);

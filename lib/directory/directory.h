@@ -98,6 +98,10 @@ const apr_array_header_t *gh_directory_entry_values(const gh_directory_entry_t *
 /** The first value as text; NULL if there is none, or it has a NUL. */
 const char *gh_directory_entry_text(const gh_directory_entry_t *entry, const char *name);
 
+/** All values that are text. @param entry may be NULL @return const char *, in p; NULL: none */
+const apr_array_header_t *gh_directory_entry_texts(const gh_directory_entry_t *entry,
+                                                   const char *name, apr_pool_t *p);
+
 /** An account of a user or a computer, as Active Directory has it. What is not there is NULL. */
 typedef struct {
     const char *dn;                 /* distinguishedName, RFC 4514 */

@@ -61,23 +61,6 @@ static apr_int64_t period_of(const gh_directory_entry_t *entry, const char *name
     return number >> 63 ? (apr_int64_t)((~number + 1) / 10000000) : 0;
 }
 
-static const apr_array_header_t *texts_of(const gh_directory_entry_t *entry, const char *name,
-                                          apr_pool_t *p)
-{
-    const apr_array_header_t *values = gh_directory_entry_values(entry, name);
-    apr_array_header_t *texts = apr_array_make(p, 4, sizeof(const char *));
-    int i;
-
-    for (i = 0; values && i < values->nelts; ++i) {
-        gh_bytes_t value = APR_ARRAY_IDX(values, i, gh_bytes_t);
-
-        if (!memchr(value.data, '\0', value.length)) {
-            APR_ARRAY_PUSH(texts, const char *) = (const char *)value.data;
-        }
-    }
-    return texts->nelts ? texts : NULL;
-}
-
 static int by_number(const void *a, const void *b)
 {
     long first = strtol(*(const char *const *)a, NULL, 10);
@@ -89,7 +72,7 @@ static int by_number(const void *a, const void *b)
 /** "1,Microsoft Software Key Storage Provider": values of the directory have no order. */
 static const apr_array_header_t *providers_of(const gh_directory_entry_t *entry, apr_pool_t *p)
 {
-    const apr_array_header_t *numbered = texts_of(entry, "pKIDefaultCSPs", p);
+    const apr_array_header_t *numbered = gh_directory_entry_texts(entry, "pKIDefaultCSPs", p);
     apr_array_header_t *names;
     int i;
 
@@ -131,7 +114,7 @@ static void take_template(gh_directory_template_t *template, const gh_directory_
     template->enrolment_flags = flags_of(entry, "msPKI-Enrollment-Flag");
     template->private_key_flags = flags_of(entry, "msPKI-Private-Key-Flag");
     template->ra_signatures = count_of(entry, "msPKI-RA-Signature");
-    template->usages = texts_of(entry, "pKIExtendedKeyUsage", p);
+    template->usages = gh_directory_entry_texts(entry, "pKIExtendedKeyUsage", p);
     template->providers = providers_of(entry, p);
     if (descriptors) {
         template->descriptor = APR_ARRAY_IDX(descriptors, 0, gh_bytes_t);
