@@ -154,7 +154,9 @@ void sockets_wait(sockets_t *sockets, apr_interval_time_t longest)
     if (sockets->due && sockets->due - now < longest) {
         longest = sockets->due - now;
     }
-    if (apr_pollset_poll(sockets->queue, longest > 0 ? longest : 0, &count, &descriptors)
+    /* APR cuts it down to milliseconds: the last one would be spent on asking again and again */
+    longest = longest > 0 ? (longest + 999) / 1000 * 1000 : 0;
+    if (apr_pollset_poll(sockets->queue, longest, &count, &descriptors)
         != APR_SUCCESS) {
         count = 0;
     }
